@@ -1,0 +1,19 @@
+import type { Channel } from './channel.ts'
+import { topicOf } from './channel.ts'
+import type { Cursor } from './cursor.ts'
+import { type Entry, type Marks, UNTOUCHED } from './notification.ts'
+
+const iso = (instant: number): string => new Date(instant).toISOString()
+
+/**
+ * The `item` of the wire as JSON text. The content was encoded when it was published; here only what the log and the reader
+ * add is written around it. `cursor` is null for an ephemeral notification.
+ */
+export function encodeItem(entry: Omit<Entry, 'seq'>, channel: Channel, cursor: Cursor | null, marks: Marks = UNTOUCHED): string {
+  const topic = topicOf(channel)
+  return `{"id":"${entry.id}","cursor":${cursor === null ? 'null' : `"${cursor}"`},${entry.content}${topic === undefined ? '' : `,"topic":"${topic}"`},"createdAt":"${iso(entry.createdAt)}"${
+    entry.expiresAt === undefined ? '' : `,"expiresAt":"${iso(entry.expiresAt)}"`
+  },"readAt":${marks.readAt === null ? 'null' : `"${iso(marks.readAt)}"`},"seen":${marks.seen},"times":${entry.times}${
+    entry.replaces === undefined ? '' : `,"replaces":"${entry.replaces}"`
+  }}`
+}

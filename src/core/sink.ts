@@ -1,0 +1,17 @@
+/**
+ * The wire end of one transport. Whoever holds a sink may write to it; a connection that is closed holds none, so nothing
+ * can be written to the dead.
+ */
+export interface Sink {
+  readonly transport: 'sse' | 'websocket' | 'poll'
+  /** Address of the client, as trusted proxies tell it. */
+  readonly remoteAddress: string
+  /** Hands over bytes; false asks the writer to wait until `connection.drained()`. Never throws. */
+  write(bytes: Buffer): boolean
+  /** Bytes accepted by `write` and not yet by the kernel. */
+  readonly bufferedBytes: number
+  /** Writes the last bytes, if any, and ends; cuts the peer off if it does not take them within a few seconds. */
+  end(last: Buffer | null): void
+  /** Ends at once, what was not sent is dropped. */
+  destroy(): void
+}

@@ -1,0 +1,151 @@
+import type { Channel } from './channel.ts'
+import type { FollowedEvent, LoggedEvent, MarkOp } from './event.ts'
+import type { Counts, Entry, Marks, Publication, Recipients } from './notification.ts'
+
+/** What became of one publication. */
+export type PublishOutcome =
+  | { readonly kind: 'accepted'; readonly id: string; readonly createdAt: number }
+  /** The idempotency key was used before for the same: nothing was appended. */
+  | { readonly kind: 'replayed'; readonly id: string; readonly createdAt: number }
+  /** The idempotency key was used before for something else: nothing was appended. */
+  | { readonly kind: 'key-reused' }
+  /** It had expired before it could be appended, and was never accepted before. */
+  | { readonly kind: 'expired' }
+
+/** Which of a subscriber's entries a mark is for. `ids` may lie in any channel that `allows` says yes to; `upTo` covers `scope`. */
+export type MarkTarget =
+  | { readonly ids: readonly string[]; readonly allows: (channel: Channel) => boolean }
+  | { readonly upTo: number; readonly scope: readonly Channel[] }
+
+/** What a mark changed. `seq` is the place of its state event, or of the head where it changed nothing and made none. */
+export interface MarkOutcome {
+  readonly affected: number
+  readonly seq: number
+}
+
+/** A slice of the log for one reader, after a place, in order. Whatever was recalled, expired or collapsed since is left out. */
+export interface LogPage {
+  readonly events: readonly LoggedEvent[]
+  /** The place this page reaches: everything up to it, and within the channels, is in the page or was delivered before. */
+  readonly upTo: number
+  /** True where the log holds more behind `upTo` for these channels. */
+  readonly more: boolean
+  /** The user's counts over the channels, as of this read, for the frames of the page. */
+  readonly counts: Counts
+}
+
+/** The log no longer holds everything after the place asked for. */
+export interface LogGap {
+  readonly gap: true
+}
+
+export type InboxStatus = 'all' | 'unread' | 'archived'
+
+/** An entry as one subscriber sees it. */
+export interface InboxItem {
+  readonly channel: Channel
+  readonly entry: Entry
+  readonly marks: Marks
+}
+
+/** One page of an inbox, newest first, read at one moment with its counts. */
+export interface InboxPage {
+  readonly items: readonly InboxItem[]
+  readonly counts: Counts
+  /** Head of the log at that moment. */
+  readonly head: number
+  /** True where older items follow. */
+  readonly more: boolean
+}
+
+/** A subscriber whom a ticket admits. */
+export interface TicketHolder {
+  readonly user: string
+  readonly topics: readonly string[]
+}
+
+/** A notification as its producer may look it up. */
+export interface StoredNotification {
+  readonly id: string
+  readonly to: Recipients
+  readonly content: string
+  readonly createdAt: number
+  readonly expiresAt?: number | undefined
+}
+
+export interface StoreStatus {
+  readonly healthy: boolean
+  /** Why not, for an operator. */
+  readonly reason?: string | undefined
+  /** Oldest place that can still be resumed. */
+  readonly oldest: number
+  readonly bytes?: number | undefined
+  /** Milliseconds of the last commit, where there is such a thing. */
+  readonly commitMs?: number | undefined
+}
+
+/** Why a store cannot do what was asked; the only error its methods reject with for outside causes. */
+export class StoreError extends Error {
+  readonly kind: 'full' | 'unavailable'
+  constructor(kind: 'full' | 'unavailable', message: string, options?: ErrorOptions) {
+    super(message, options)
+    this.name = 'StoreError'
+    this.kind = kind
+  }
+}
+
+/**
+ * The log and what subscribers did with it. Promises that every store keeps, and `test/stores/store-contract.ts` checks:
+ *
+ * - A promise that resolved is durable as configured; one that rejected with {@link StoreError} `full` or `unavailable` appended nothing
+ *   that will be shown twice if the caller tries again with the same idempotency key.
+ * - Events are followed in the order of their `seq`, each once, after they are durable, also those of this process; a call's own
+ *   promise resolves before or in the same turn as its events are followed.
+ * - Append, idempotency, collapse, expiry, recall and marks of one call happen together or not at all.
+ * - Reads see everything that was followed before they were called.
+ * - Expired entries are in no page and no count from the millisecond they expire.
+ */
+export interface Store {
+  readonly kind: 'sqlite' | 'memory' | 'redis'
+  /** Names one unbroken life of the log. */
+  readonly epoch: string
+  /** Place of the newest event. 0 in an empty log. */
+  readonly head: number
+
+  /** Hands every later event to the one listener, in order, as batches of what became durable together. Called once, before anything else. */
+  follow(listener: (events: readonly FollowedEvent[]) => void): void
+
+  /** Appends in the order given; one outcome each. One bad item never spoils the others. */
+  publish(items: readonly Publication[]): Promise<readonly PublishOutcome[]>
+  /** Null where it does not exist, expired, was recalled, or was collapsed or dropped in every channel. */
+  notification(id: string): Promise<StoredNotification | null>
+  /** Removes it from every channel, one `removed` event each. False where `notification` would be null. */
+  recall(id: string): Promise<boolean>
+
+  /**
+   * Sets marks for a user, in one `state` event if anything changed: `ids` of that event are those that changed, or null with
+   * `upTo`. Read and archived imply seen; `unread` does nothing to an archived entry and keeps it seen; seen never goes back.
+   */
+  mark(user: string, op: MarkOp, target: MarkTarget): Promise<MarkOutcome>
+  /** Removes the user's own entries and all marks; one `removed` event with `ids` null and `upTo` its predecessor's place. */
+  erase(user: string): Promise<void>
+
+  /** Events after a place, in the user's scope, at most `limit`. The place must be at most `head`. */
+  read(user: string, scope: readonly Channel[], after: number, limit: number): Promise<LogPage | LogGap>
+  /** Newest first, older than `before` where given. `all` and `unread` leave archived items out. */
+  inbox(user: string, scope: readonly Channel[], query: { status: InboxStatus; limit: number; before?: number | undefined }): Promise<InboxPage>
+  counts(user: string, scope: readonly Channel[]): Promise<Counts>
+
+  /** `hash` identifies a ticket without being one. Durable, and usable once on all nodes together. */
+  putTicket(hash: string, holder: TicketHolder, expiresAt: number): Promise<void>
+  /** Null where it is unknown, used, expired or revoked. `keep` looks without using it up. */
+  takeTicket(hash: string, options?: { keep?: boolean }): Promise<TicketHolder | null>
+  /** Refuses what was issued to the user up to now: forgets tickets, remembers the moment, and is followed by `revoked`. */
+  revoke(user: string): Promise<void>
+  /** When the user was last revoked, milliseconds since 1970; 0 for never. */
+  revokedAt(user: string): Promise<number>
+
+  status(): StoreStatus
+  /** Finishes what was asked, then lets go of files and connections. */
+  close(): Promise<void>
+}
