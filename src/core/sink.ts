@@ -6,6 +6,8 @@ export interface Sink {
   readonly transport: 'sse' | 'websocket' | 'poll'
   /** Address of the client, as trusted proxies tell it. */
   readonly remoteAddress: string
+  /** The other end of the TCP connection, `<address>|<port>`, to be found in the kernel's socket table; null where there is none. */
+  readonly peer: string | null
   /** Hands over bytes; false asks the writer to wait until `connection.drained()`. Never throws. */
   write(bytes: Buffer): boolean
   /** Bytes accepted by `write` and not yet by the kernel. */

@@ -1,0 +1,445 @@
+import { scopeOf } from './channel.ts'
+import { CLOSE_REASONS, type CloseReason, drawRetryMs, OPENING_RETRY_MS, retryMsFor } from './close-reason.ts'
+import { formatCursor, parseCursor, type ResetReason } from './cursor.ts'
+import type { Codec } from './frame.ts'
+import { encodeItem } from './item.ts'
+import { MAX_HELD_EVENTS, REPLAY_PAGE } from './limits.ts'
+import type { Counts } from './notification.ts'
+import { encodeCounts, Outgoing } from './outgoing.ts'
+import type { Sink } from './sink.ts'
+import type { Store } from './store.ts'
+
+/** Bytes handed to a slow reader at a time, so that every drain is a sign of life. */
+const DRAIN_BYTES = 64 * 1024
+
+/** Frames that every connection of a group gets alike, already joined. */
+export interface Run {
+  readonly outgoing: readonly Outgoing[]
+  readonly bytes: Buffer
+  readonly first: number
+  readonly last: number
+  /** How many of them add one to the counts of who reads them. */
+  readonly created: number
+  /** True where counts may have changed in a way that only the store knows. */
+  readonly recount: boolean
+}
+
+/** What a connection needs from the hub that holds it. */
+export interface ConnectionHost {
+  readonly store: Store
+  readonly heartbeatMs: number
+  readonly maxBufferedBytes: number
+  readonly stallMs: number
+  /** Place of the newest event that was handed to connections. */
+  readonly position: number
+  /** Public id of a connection. */
+  nameOf(connection: Connection): string
+  /** The heartbeat frame for the current position. */
+  heartbeatFrame(codec: Codec): Buffer
+  closed(connection: Connection, reason: CloseReason): void
+  wrote(connection: Connection, frames: number, bytes: number): void
+  replayed(frames: number): void
+  reset(reason: ResetReason): void
+  failed(connection: Connection, error: unknown): void
+}
+
+/** How a connection begins. */
+export interface Opening {
+  readonly user: string
+  readonly topics: readonly string[]
+  readonly sink: Sink
+  readonly codec: Codec
+  /** The cursor the peer came with, whatever it is. */
+  readonly after: string | undefined
+  /** Items in the page of `ready`. */
+  readonly items: number
+  /** False for a poll that comes with a cursor: it gets events only. */
+  readonly announce: boolean
+  /** For a sink that takes one write: the most frames it may hold. Such a connection has no heartbeat. */
+  readonly once?: { readonly limit: number; /** False: it ends when the log has been read. */ readonly waits: boolean } | undefined
+  /** Monotonic milliseconds (`performance.now()`) at which it ends, and why. */
+  readonly closeAt: number
+  readonly closeReason: CloseReason
+}
+
+/**
+ * `replaying` reads the log and holds what is followed meanwhile; `live` writes; `blocked` queues for a reader that is behind.
+ * `closed` is terminal and holds no sink: a write after the end does not compile.
+ */
+type State =
+  | { readonly phase: 'replaying'; readonly sink: Sink; held: Outgoing[] | 'overflow'; wake: (() => void) | null }
+  | { readonly phase: 'live'; readonly sink: Sink }
+  | { readonly phase: 'blocked'; readonly sink: Sink; readonly queue: Buffer[]; queuedBytes: number }
+  | { readonly phase: 'closed'; readonly reason: CloseReason }
+
+/** One open transport of one subscriber. It owns its sink; nobody else writes to it. */
+export class Connection {
+  readonly number: number
+  readonly user: string
+  readonly topics: readonly string[]
+  readonly codec: Codec
+  readonly transport: Sink['transport']
+  readonly remoteAddress: string
+  /** Monotonic milliseconds. */
+  readonly openedAt: number
+  readonly closeAt: number
+  readonly closeReason: CloseReason
+  /** Where the hub and the heartbeat wheel keep it; theirs alone. */
+  groupIndex = -1
+  slot = -1
+  /** Set by the sampler of the kernel's socket table. */
+  stale = false
+  frames = 0
+  /** Monotonic milliseconds of the last write, and the moment by which a reader that is behind must have taken something (0: none). */
+  lastWriteAt = 0
+  stallAt = 0
+
+  readonly #host: ConnectionHost
+  readonly #announce: boolean
+  readonly #once: Opening['once']
+  #state: State
+  /** Place that the frames written so far have moved the peer to; -1 before the first. */
+  #seq = -1
+  #unread = 0
+  #unseen = 0
+  /** False where only the store can tell the counts: an event that needs them sends us there. */
+  #countsKnown = false
+  /** True where the peer's counts may be off until the next heartbeat carries them. */
+  #countsDue = false
+  #more = false
+
+  constructor(host: ConnectionHost, number: number, opening: Opening) {
+    this.#host = host
+    this.number = number
+    this.user = opening.user
+    this.topics = opening.topics
+    this.codec = opening.codec
+    this.transport = opening.sink.transport
+    this.remoteAddress = opening.sink.remoteAddress
+    this.openedAt = performance.now()
+    this.closeAt = opening.closeAt
+    this.closeReason = opening.closeReason
+    this.#announce = opening.announce
+    this.#once = opening.once
+    this.#state = { phase: 'replaying', sink: opening.sink, held: [], wake: null }
+  }
+
+  /** False for what is answered once: the heartbeat wheel leaves it alone. */
+  get beats(): boolean {
+    return this.#once === undefined
+  }
+
+  get #pageLimit(): number {
+    return this.#once?.limit ?? REPLAY_PAGE
+  }
+
+  get phase(): State['phase'] {
+    return this.#state.phase
+  }
+
+  get bufferedBytes(): number {
+    const state = this.#state
+    if (state.phase === 'closed') return 0
+    return state.sink.bufferedBytes + (state.phase === 'blocked' ? state.queuedBytes : 0)
+  }
+
+  /** See {@link Sink.peer}; null once it is closed. */
+  get peer(): string | null {
+    return this.#state.phase === 'closed' ? null : this.#state.sink.peer
+  }
+
+  /** The cursor that everything written so far has moved the peer to, null before the first frame. */
+  get cursor(): string | null {
+    return this.#seq < 0 ? null : formatCursor(this.#host.store.epoch, this.#seq)
+  }
+
+  /** True where the page just written was not the last. */
+  get more(): boolean {
+    return this.#more
+  }
+
+  /** Reads what the peer asked for and goes live. Never rejects: trouble with the store ends the connection as `unavailable`. */
+  async begin(after: string | undefined, items: number): Promise<void> {
+    try {
+      if (after === undefined) await this.#fresh(items, null)
+      else {
+        const place = parseCursor(after, this.#host.store.epoch, this.#host.store.head)
+        if ('reset' in place) await this.#fresh(items, place.reset)
+        else await this.#resume(place.seq, items)
+      }
+    } catch (error) {
+      this.#fail(error)
+    }
+  }
+
+  /** Hands over what a whole group gets alike. */
+  deliverRun(run: Run): void {
+    const phase = this.#state.phase
+    if ((phase !== 'live' && phase !== 'blocked') || run.first <= this.#seq || this.#once) return this.deliver(run.outgoing)
+    this.#seq = run.last
+    this.#unread += run.created
+    this.#unseen += run.created
+    if (run.recount) this.recount()
+    this.#send(run.bytes, run.outgoing.length)
+  }
+
+  /** Hands over events, in order; those the peer has had already are skipped. */
+  deliver(events: readonly Outgoing[]): void {
+    const state = this.#state
+    if (state.phase === 'closed') return
+    if (state.phase === 'replaying') return this.#hold(state, events)
+    const frames: Buffer[] = []
+    for (let i = 0; i < events.length; i++) {
+      const outgoing = events[i]!
+      if (this.#once && frames.length === this.#once.limit) {
+        this.#more = true
+        break
+      }
+      if (outgoing.seq !== undefined && outgoing.seq <= this.#seq) continue
+      if (outgoing.event.kind === 'ephemeral') {
+        frames.push(outgoing.frameAt(this.codec, this.cursor))
+        continue
+      }
+      const created = outgoing.event.kind === 'notification' && outgoing.event.op === 'created'
+      if (outgoing.personal && !(created && this.#countsKnown)) {
+        // Its counts are the store's to tell: read on from where we are, which brings this event and those behind it.
+        if (frames.length) this.#send(this.codec.join(frames), frames.length)
+        return this.#readOn(events.slice(i))
+      }
+      if (created) {
+        this.#unread++
+        this.#unseen++
+      } else this.recount()
+      frames.push(outgoing.personal ? outgoing.personalFrame(this.codec, { unread: this.#unread, unseen: this.#unseen }) : outgoing.frame(this.codec))
+      this.#seq = outgoing.event.seq
+    }
+    if (frames.length) this.#send(this.codec.join(frames), frames.length)
+  }
+
+  /** Counts may have changed without a frame that says so: the next heartbeat tells them. */
+  recount(): void {
+    this.#countsKnown = false
+    this.#countsDue = true
+  }
+
+  /** One turn of the heartbeat wheel. True where a frame was written or will be. */
+  beat(now: number): boolean {
+    if (this.#state.phase !== 'live') return false
+    if (this.#countsDue) {
+      this.#readOn([])
+      return true
+    }
+    // A frame of the last second is as good; more than a second and the peer's proxies would wait too long.
+    if (now - this.lastWriteAt < Math.min(1000, this.#host.heartbeatMs / 2)) return false
+    this.#seq = Math.max(this.#seq, this.#host.position)
+    this.#send(this.#host.heartbeatFrame(this.codec), 1)
+    return true
+  }
+
+  /** The sink takes bytes again. */
+  drained(): void {
+    const state = this.#state
+    if (state.phase === 'closed' || state.phase === 'live') return
+    this.stallAt = 0
+    if (state.phase === 'replaying') {
+      state.wake?.()
+      return
+    }
+    let bytes = 0
+    let n = 0
+    while (n < state.queue.length && bytes < DRAIN_BYTES) bytes += state.queue[n++]!.length
+    state.queuedBytes -= bytes
+    const next = state.queue.splice(0, n)
+    const flowing = next.length === 0 || state.sink.write(this.codec.join(next))
+    if (flowing && state.queue.length === 0) this.#enter({ phase: 'live', sink: state.sink })
+    else if (flowing) this.drained()
+    else this.stallAt = performance.now() + this.#host.stallMs
+  }
+
+  /** Ends it, once: the phase first, then the sink, then the hub. */
+  close(reason: CloseReason): void {
+    const state = this.#state
+    if (state.phase === 'closed') return
+    // An empty answer moves the cursor past what was not for this peer, as a heartbeat would.
+    if (this.#once && state.phase === 'live') this.#seq = Math.max(this.#seq, this.#host.position)
+    const cursor = this.cursor
+    this.#enter({ phase: 'closed', reason })
+    if (CLOSE_REASONS[reason].goodbye) {
+      const retryMs = retryMsFor(reason)
+      const goodbye = this.codec.frame('goodbye', `{"reason":"${reason}","retryMs":${retryMs}}`, cursor, retryMs)
+      state.sink.end(state.phase === 'blocked' ? this.codec.join([...state.queue, goodbye]) : goodbye)
+    } else state.sink.destroy()
+    if (state.phase === 'replaying') state.wake?.()
+    this.#host.closed(this, reason)
+  }
+
+  /** Every change of phase; nothing leaves `closed`. */
+  #enter(next: State): void {
+    if (this.#state.phase !== 'closed') this.#state = next
+  }
+
+  #fail(error: unknown): void {
+    this.#host.failed(this, error)
+    this.close('unavailable')
+  }
+
+  #hold(state: State & { phase: 'replaying' }, events: readonly Outgoing[]): void {
+    if (state.held === 'overflow') return
+    if (state.held.length + events.length > MAX_HELD_EVENTS) state.held = 'overflow'
+    else state.held.push(...events)
+  }
+
+  #send(bytes: Buffer, frames: number): void {
+    const state = this.#state
+    if (state.phase === 'closed') return
+    this.frames += frames
+    this.#host.wrote(this, frames, bytes.length)
+    if (state.phase === 'blocked') {
+      state.queue.push(bytes)
+      state.queuedBytes += bytes.length
+      if (this.bufferedBytes > this.#host.maxBufferedBytes) this.close('slow')
+      return
+    }
+    this.lastWriteAt = performance.now()
+    if (state.sink.write(bytes)) return
+    if (this.bufferedBytes > this.#host.maxBufferedBytes + bytes.length) return this.close('slow')
+    this.stallAt = this.lastWriteAt + this.#host.stallMs
+    if (state.phase === 'live') this.#enter({ phase: 'blocked', sink: state.sink, queue: [], queuedBytes: 0 })
+  }
+
+  /** Writes a page at the reader's pace: waits until the peer has taken it, or is gone. */
+  async #sendAndWait(frames: readonly Buffer[]): Promise<void> {
+    if (frames.length) this.#send(this.codec.join(frames), frames.length)
+    const state = this.#state
+    if (state.phase !== 'replaying' || this.stallAt === 0) return
+    await new Promise<void>((resolve) => {
+      state.wake = resolve
+    })
+    state.wake = null
+  }
+
+  /** The newest page, as `ready` or as `reset`; then live. */
+  async #fresh(items: number, reset: ResetReason | null): Promise<void> {
+    const { store } = this.#host
+    this.#holdAnew()
+    const page = await store.inbox(this.user, this.#scope(), { status: 'all', limit: items })
+    if (reset !== null) this.#host.reset(reset)
+    this.#setCounts(page.counts)
+    const first = this.#seq < 0
+    this.#seq = page.head
+    const list = page.items.map(({ entry, channel, marks }) => encodeItem(entry, channel, formatCursor(store.epoch, entry.seq), marks))
+    const data = this.#readyData(false, `[${list.join(',')}]`, reset)
+    const retryMs = first ? drawRetryMs(OPENING_RETRY_MS) : null
+    const lead = [this.codec.frame(reset === null ? 'ready' : 'reset', data, this.cursor, retryMs)]
+    await this.#catchUp({ items, lead, page: { events: [], upTo: page.head, more: false, counts: page.counts } })
+  }
+
+  async #resume(seq: number, items: number): Promise<void> {
+    this.#holdAnew()
+    const page = await this.#host.store.read(this.user, this.#scope(), seq, this.#pageLimit)
+    if ('gap' in page) return this.#fresh(items, 'cursor_too_old')
+    const cursor = formatCursor(this.#host.store.epoch, seq)
+    this.#setCounts(page.counts)
+    const ready = this.codec.frame('ready', this.#readyData(true, '[]', null), cursor, drawRetryMs(OPENING_RETRY_MS))
+    this.#seq = seq
+    await this.#catchUp({ items, lead: this.#announce ? [ready] : [], page })
+  }
+
+  /** Goes back to reading the log, from a live connection. */
+  #readOn(events: readonly Outgoing[]): void {
+    const state = this.#state
+    if (state.phase === 'closed' || state.phase === 'replaying') return
+    const queued = state.phase === 'blocked' ? state.queue : []
+    this.#enter({ phase: 'replaying', sink: state.sink, held: [...events], wake: null })
+    this.#catchUp({ items: 0, queued, beat: events.length === 0 }).catch((error: unknown) => this.#fail(error))
+  }
+
+  /**
+   * Reads the log after the cursor, page by page at the reader's pace, until a page reaches what is being followed; then
+   * releases what was held meanwhile and is newer. Exactly once at the seam.
+   */
+  async #catchUp(from: {
+    items: number
+    lead?: Buffer[]
+    page?: Awaited<ReturnType<Store['read']>>
+    queued?: Buffer[]
+    beat?: boolean
+  }): Promise<void> {
+    const { store } = this.#host
+    if (from.queued?.length) await this.#sendQueued(from.queued)
+    let lead = from.lead ?? []
+    let page = from.page
+    // Whether the peer's counts will be off when the last page is written, unless a heartbeat behind it tells them.
+    let due = from.beat === true || this.#countsDue
+    for (;;) {
+      if (this.#state.phase !== 'replaying') return
+      page ??= await store.read(this.user, this.#scope(), this.#seq, this.#pageLimit)
+      if (this.#state.phase !== 'replaying') return
+      if ('gap' in page) return this.#fresh(from.items || 25, 'cursor_too_old')
+      const frames = lead
+      lead = []
+      this.#setCounts(page.counts)
+      for (const event of page.events) {
+        const outgoing = new Outgoing(event, store.epoch)
+        frames.push(outgoing.personal ? outgoing.personalFrame(this.codec, page.counts) : outgoing.frame(this.codec))
+        // Counts on the frames of a replay are as of now and include what follows them; a shared frame behind adds one again.
+        due = !outgoing.personal
+      }
+      this.#seq = Math.max(this.#seq, page.upTo)
+      this.#more = page.more
+      if (page.events.length) this.#host.replayed(page.events.length)
+      if (due && !page.more && this.beats) {
+        frames.push(this.codec.frame('heartbeat', `{"counts":${encodeCounts(page.counts)}}`, this.cursor))
+        due = false
+      }
+      await this.#sendAndWait(frames)
+      const state = this.#state
+      if (state.phase !== 'replaying') return
+      if (!page.more && state.held !== 'overflow') break
+      page = undefined
+      this.#holdAnew()
+    }
+    const state = this.#state
+    if (state.phase !== 'replaying' || state.held === 'overflow') return
+    const held = state.held
+    this.#enter({ phase: 'live', sink: state.sink })
+    this.deliver(held)
+    if (this.#once?.waits === false) this.close('closed')
+  }
+
+  async #sendQueued(queue: readonly Buffer[]): Promise<void> {
+    const state = this.#state
+    if (state.phase !== 'replaying') return
+    await new Promise<void>((resolve) => {
+      state.wake = resolve
+    })
+    state.wake = null
+    if (this.#state.phase !== 'replaying') return
+    if (!state.sink.write(this.codec.join(queue))) {
+      this.stallAt = performance.now() + this.#host.stallMs
+      await this.#sendAndWait([])
+    }
+  }
+
+  #holdAnew(): void {
+    const state = this.#state
+    if (state.phase !== 'replaying') return
+    // What is in the log will be read from it; an ephemeral event is nowhere else.
+    state.held = state.held === 'overflow' ? [] : state.held.filter(({ event }) => event.kind === 'ephemeral')
+  }
+
+  #setCounts(counts: Counts): void {
+    this.#unread = counts.unread
+    this.#unseen = counts.unseen
+    this.#countsKnown = true
+    this.#countsDue = false
+  }
+
+  #scope() {
+    return scopeOf(this.user, this.topics)
+  }
+
+  #readyData(resumed: boolean, items: string, reset: ResetReason | null): string {
+    return `{"connection":"${this.#host.nameOf(this)}","user":"${this.user}","topics":${JSON.stringify(this.topics)},"resumed":${resumed},"items":${items},"counts":${encodeCounts({ unread: this.#unread, unseen: this.#unseen })},"heartbeatMs":${this.#host.heartbeatMs}${reset === null ? '' : `,"reason":"${reset}"`}}`
+  }
+}

@@ -1,0 +1,89 @@
+/** What the wheel turns: one method. It never sees a socket. */
+export interface Beating {
+  /** Where the wheel keeps it; the wheel's alone. */
+  slot: number
+  /** Writes a heartbeat if one is due; true where it did. `now` is monotonic, milliseconds. */
+  beat(now: number): boolean
+}
+
+/** Turns of the wheel are cut into so many slots at most. */
+const MAX_SLOTS = 150
+/** A tick shorter than this costs more than it spreads. */
+const MIN_TICK_MS = 20
+/** A first heartbeat may come this much early, to find an emptier slot. */
+const SPREAD_MS = 1000
+
+/**
+ * One wheel for all connections: no timer per connection, beats spread over the interval, and its own lateness measured, so
+ * that an operator can tell a stalled process from silent peers. A member that is removed is out in the same call.
+ */
+export class HeartbeatManager {
+  readonly intervalMs: number
+  sent = 0
+  skipped = 0
+  /** How late the last tick was, milliseconds. */
+  lagMs = 0
+  readonly #slots: Set<Beating>[]
+  readonly #tickMs: number
+  readonly #afterTick: (now: number) => void
+  #current = 0
+  #dueAt = 0
+  #timer: NodeJS.Timeout | undefined
+
+  /** `afterTick` runs once a tick, for deadlines that need no timer of their own. */
+  constructor(intervalMs: number, afterTick: (now: number) => void = () => {}) {
+    this.intervalMs = intervalMs
+    const slots = Math.max(1, Math.min(MAX_SLOTS, Math.floor(intervalMs / MIN_TICK_MS)))
+    this.#slots = Array.from({ length: slots }, () => new Set<Beating>())
+    this.#tickMs = intervalMs / slots
+    this.#afterTick = afterTick
+  }
+
+  start(): void {
+    if (this.#timer) return
+    this.#dueAt = performance.now() + this.#tickMs
+    this.#timer = setTimeout(this.#tick, this.#tickMs)
+    this.#timer.unref()
+  }
+
+  stop(): void {
+    clearTimeout(this.#timer)
+    this.#timer = undefined
+  }
+
+  /** Its first beat comes within the interval, in the emptiest of the last slots of the turn. */
+  add(member: Beating): void {
+    const n = this.#slots.length
+    const window = Math.min(n - 1, Math.floor(Math.min(SPREAD_MS, this.intervalMs / 4) / this.#tickMs))
+    let best = this.#current
+    for (let back = 1; back <= window; back++) {
+      const slot = (this.#current - back + n) % n
+      if (this.#slots[slot]!.size < this.#slots[best]!.size) best = slot
+    }
+    member.slot = best
+    this.#slots[best]!.add(member)
+  }
+
+  remove(member: Beating): void {
+    if (member.slot >= 0) this.#slots[member.slot]!.delete(member)
+    member.slot = -1
+  }
+
+  readonly #tick = (): void => {
+    const now = performance.now()
+    this.lagMs = Math.max(0, now - this.#dueAt)
+    // After a stall catch up on what is due, but never more than one turn: nobody needs two heartbeats at once.
+    const due = Math.min(this.#slots.length, 1 + Math.floor(this.lagMs / this.#tickMs))
+    for (let i = 0; i < due; i++) {
+      this.#current = (this.#current + 1) % this.#slots.length
+      for (const member of this.#slots[this.#current]!) {
+        if (member.beat(now)) this.sent++
+        else this.skipped++
+      }
+    }
+    this.#afterTick(now)
+    this.#dueAt = Math.max(this.#dueAt + due * this.#tickMs, now)
+    this.#timer = setTimeout(this.#tick, Math.max(1, this.#dueAt - performance.now()))
+    this.#timer.unref()
+  }
+}

@@ -1,0 +1,371 @@
+import { EVERYONE, isPersonal, topicOf, userOf } from './channel.ts'
+import type { CloseReason } from './close-reason.ts'
+import { Connection, type ConnectionHost, type Opening, type Run } from './connection.ts'
+import { formatCursor, type ResetReason } from './cursor.ts'
+import type { FollowedEvent } from './event.ts'
+import type { Codec } from './frame.ts'
+import { HeartbeatManager } from './heartbeat.ts'
+import { Outgoing } from './outgoing.ts'
+import type { Sink } from './sink.ts'
+import type { Stats } from './stats.ts'
+import type { Store } from './store.ts'
+import { exactTopics, type Subscriber } from './subscriber.ts'
+
+export interface HubSettings {
+  readonly heartbeatMs: number
+  readonly maxBufferedBytes: number
+  readonly stallMs: number
+  /** 0 switches a limit off. */
+  readonly maxConnections: number
+  readonly maxConnectionsPerUser: number
+  readonly maxConnectionsPerIp: number
+  readonly maxConnectionAgeMs: number
+}
+
+/** Something the hub wants written down; `connection` is its public id. */
+export interface HubLog {
+  opened(connection: Connection): void
+  closed(connection: Connection, reason: CloseReason): void
+  failed(connection: Connection, error: unknown): void
+}
+
+/** Connections that read the same shared channels in the same codec, so that they share their frames. */
+interface Group {
+  readonly key: string
+  readonly topics: readonly string[]
+  readonly codec: Codec
+  /** A flat array: it is what is written to. */
+  readonly connections: Connection[]
+}
+
+export interface OpenRequest {
+  readonly subscriber: Subscriber
+  /** Topics to read; default all exact names of the credential. */
+  readonly topics?: readonly string[] | undefined
+  readonly sink: Sink
+  readonly codec: Codec
+  readonly after?: string | undefined
+  readonly items?: number | undefined
+  readonly announce?: boolean | undefined
+  readonly once?: Opening['once']
+}
+
+/** How often deadlines are looked at. */
+const DEADLINES_MS = 250
+
+/** Who gets what. The only registry of connections: one leaves it in the call that closes it. */
+export class Hub implements ConnectionHost {
+  readonly store: Store
+  readonly heartbeats: HeartbeatManager
+  readonly node: string
+  readonly #settings: HubSettings
+  readonly #stats: Stats
+  readonly #log: HubLog
+  readonly #connections = new Map<number, Connection>()
+  readonly #groups = new Map<string, Group>()
+  readonly #byUser = new Map<string, Connection[]>()
+  readonly #byAddress = new Map<string, number>()
+  readonly #codecs = new Map<Codec, number>()
+  #heartbeat: { codec: Codec; position: number; epoch: string; frame: Buffer } | undefined
+  #position: number
+  #lastNumber = 0
+  #draining = false
+  #deadlinesAt = 0
+
+  constructor(store: Store, node: string, settings: HubSettings, stats: Stats, log: HubLog) {
+    this.store = store
+    this.node = node
+    this.#settings = settings
+    this.#stats = stats
+    this.#log = log
+    this.#position = store.head
+    this.heartbeats = new HeartbeatManager(settings.heartbeatMs, (now) => this.#checkDeadlines(now))
+    this.heartbeats.start()
+    store.follow((events) => this.#follow(events))
+  }
+
+  get heartbeatMs(): number {
+    return this.#settings.heartbeatMs
+  }
+  get maxBufferedBytes(): number {
+    return this.#settings.maxBufferedBytes
+  }
+  get stallMs(): number {
+    return this.#settings.stallMs
+  }
+  get position(): number {
+    return this.#position
+  }
+  get size(): number {
+    return this.#connections.size
+  }
+  get users(): number {
+    return this.#byUser.size
+  }
+  get draining(): boolean {
+    return this.#draining
+  }
+
+  connections(): IterableIterator<Connection> {
+    return this.#connections.values()
+  }
+
+  nameOf(connection: Connection): string {
+    return `${this.node}-${connection.number.toString(36)}`
+  }
+
+  named(id: string): Connection | undefined {
+    const number = id.startsWith(`${this.node}-`) ? Number.parseInt(id.slice(this.node.length + 1), 36) : Number.NaN
+    const connection = this.#connections.get(number)
+    return connection && this.nameOf(connection) === id ? connection : undefined
+  }
+
+  /** Why a connection of this user from this address cannot be opened now, or null where it can. */
+  refusal(user: string, address: string): 'drain' | 'limit' | 'unavailable' | null {
+    const { maxConnections, maxConnectionsPerUser, maxConnectionsPerIp } = this.#settings
+    if (this.#draining) return 'drain'
+    if (maxConnections > 0 && this.#connections.size >= maxConnections) return 'limit'
+    if (maxConnectionsPerUser > 0 && (this.#byUser.get(user)?.length ?? 0) >= maxConnectionsPerUser) return 'limit'
+    if (maxConnectionsPerIp > 0 && (this.#byAddress.get(addressBlock(address)) ?? 0) >= maxConnectionsPerIp) return 'limit'
+    if (!this.store.status().healthy) return 'unavailable'
+    return null
+  }
+
+  /** Registers a connection and starts it. The caller has asked {@link refusal} in the same turn of the loop. */
+  open(request: OpenRequest): Connection {
+    const { subscriber, sink } = request
+    const now = performance.now()
+    const { maxConnectionAgeMs } = this.#settings
+    // Ages are spread by a tenth, so that what was opened together does not end together.
+    const aged = now + maxConnectionAgeMs * (0.9 + Math.random() * 0.2)
+    const expires = subscriber.expiresAt === undefined ? Number.POSITIVE_INFINITY : now + (subscriber.expiresAt - Date.now())
+    const group = this.#group(request.topics ?? exactTopics(subscriber), request.codec)
+    const opening: Opening = {
+      user: subscriber.user,
+      topics: group.topics,
+      sink,
+      codec: request.codec,
+      after: request.after,
+      items: request.items ?? 25,
+      announce: request.announce ?? true,
+      once: request.once,
+      closeAt: Math.min(aged, expires),
+      closeReason: expires <= aged ? 'expired' : 'rotate'
+    }
+    const connection = new Connection(this, ++this.#lastNumber, opening)
+    this.#connections.set(connection.number, connection)
+    connection.groupIndex = group.connections.push(connection) - 1
+    const tabs = this.#byUser.get(connection.user)
+    if (tabs) tabs.push(connection)
+    else this.#byUser.set(connection.user, [connection])
+    if (this.#settings.maxConnectionsPerIp > 0) this.#count(this.#byAddress, addressBlock(sink.remoteAddress), 1)
+    if (connection.beats) this.heartbeats.add(connection)
+    this.#stats.opened(this.#connections.size)
+    this.#log.opened(connection)
+    void connection.begin(opening.after, opening.items)
+    return connection
+  }
+
+  /** Ends all connections of a user; how many there were. */
+  closeUser(user: string, reason: CloseReason): number {
+    const tabs = [...(this.#byUser.get(user) ?? [])]
+    for (const connection of tabs) connection.close(reason)
+    return tabs.length
+  }
+
+  /** Lets nobody in any more and ends everybody, spread over the time given. */
+  async drain(drainMs: number): Promise<void> {
+    this.#draining = true
+    const steps = Math.max(1, Math.min(50, Math.floor(drainMs / 20)))
+    for (let left = steps; left > 0 && this.#connections.size > 0; left--) {
+      const share = Math.ceil(this.#connections.size / left)
+      let n = 0
+      for (const connection of this.#connections.values()) {
+        if (n++ >= share) break
+        connection.close('drain')
+      }
+      if (this.#connections.size > 0) await new Promise((resolve) => setTimeout(resolve, drainMs / steps))
+    }
+    for (const connection of this.#connections.values()) connection.close('drain')
+  }
+
+  stop(): void {
+    this.#draining = true
+    this.heartbeats.stop()
+    for (const connection of this.#connections.values()) connection.close('drain')
+  }
+
+  // What a connection tells its host.
+
+  closed(connection: Connection, reason: CloseReason): void {
+    this.heartbeats.remove(connection)
+    this.#connections.delete(connection.number)
+    const key = groupKey(connection.topics, this.#codecNumber(connection.codec))
+    const group = this.#groups.get(key)
+    const last = group?.connections.pop()
+    if (group && last && last !== connection) {
+      group.connections[connection.groupIndex] = last
+      last.groupIndex = connection.groupIndex
+    }
+    if (group?.connections.length === 0) this.#groups.delete(key)
+    const tabs = this.#byUser.get(connection.user)!
+    if (tabs.length === 1) this.#byUser.delete(connection.user)
+    else tabs.splice(tabs.indexOf(connection), 1)
+    if (this.#settings.maxConnectionsPerIp > 0) this.#count(this.#byAddress, addressBlock(connection.remoteAddress), -1)
+    this.#stats.closed(reason)
+    this.#log.closed(connection, reason)
+  }
+
+  wrote(_connection: Connection, frames: number, _bytes: number): void {
+    this.#stats.frames += frames
+  }
+
+  replayed(frames: number): void {
+    this.#stats.replayed += frames
+  }
+
+  reset(_reason: ResetReason): void {
+    this.#stats.resets++
+  }
+
+  failed(connection: Connection, error: unknown): void {
+    this.#stats.error('stream', error instanceof Error ? error.message : String(error), this.nameOf(connection))
+    this.#log.failed(connection, error)
+  }
+
+  heartbeatFrame(codec: Codec): Buffer {
+    const known = this.#heartbeat
+    if (known && known.codec === codec && known.position === this.#position && known.epoch === this.store.epoch) return known.frame
+    const frame = codec.frame('heartbeat', '{}', formatCursor(this.store.epoch, this.#position))
+    this.#heartbeat = { codec, position: this.#position, epoch: this.store.epoch, frame }
+    return frame
+  }
+
+  // The fan-out.
+
+  /** What became durable together goes out together: one write a connection. */
+  #follow(events: readonly FollowedEvent[]): void {
+    const shared: Outgoing[] = []
+    const personal = new Map<string, Outgoing[]>()
+    const recount = new Set<string>()
+    const all: Outgoing[] = []
+    for (const event of events) {
+      if (event.kind === 'revoked') this.closeUser(event.user, 'revoked')
+      else if (event.kind === 'dropped') recount.add(event.channel)
+      else {
+        if (event.kind !== 'ephemeral') this.#position = event.seq
+        const user = userOf(event.channel)
+        if (user !== undefined && !this.#byUser.has(user)) continue
+        const outgoing = new Outgoing(event, this.store.epoch)
+        all.push(outgoing)
+        if (user === undefined) shared.push(outgoing)
+        else personal.set(user, [...(personal.get(user) ?? []), outgoing])
+      }
+    }
+    for (const channel of recount) this.#recount(channel)
+    const mixed = new Set<Connection>()
+    if (shared.length > 0) {
+      for (const group of [...this.#groups.values()]) {
+        const mine = shared.filter(({ event }) => covers(group.topics, event.channel))
+        if (mine.length === 0) continue
+        const run = runOf(mine, group.codec)
+        const connections = group.connections
+        // From the end: one that is closed by its write is replaced by one that had its turn.
+        for (let i = connections.length - 1; i >= 0; i--) {
+          const connection = connections[i]
+          if (!connection) continue
+          if (personal.size > 0 && personal.has(connection.user)) mixed.add(connection)
+          else if (run) connection.deliverRun(run)
+          else connection.deliver(mine)
+        }
+      }
+    }
+    for (const [user, own] of personal) {
+      for (const connection of [...(this.#byUser.get(user) ?? [])]) {
+        connection.deliver(mixed.has(connection) ? all.filter(({ event }) => readsEvent(connection, event.channel)) : own)
+      }
+    }
+    const now = Date.now()
+    for (const { event } of all) {
+      if (event.kind !== 'state') this.#stats.publishToWrite.record(Math.max(0, now - event.entry.createdAt))
+    }
+  }
+
+  #recount(channel: string): void {
+    const user = channel.startsWith('user:') ? channel.slice(5) : undefined
+    if (user !== undefined) {
+      for (const connection of this.#byUser.get(user) ?? []) connection.recount()
+      return
+    }
+    for (const group of this.#groups.values()) {
+      if (covers(group.topics, channel as 'everyone')) for (const connection of group.connections) connection.recount()
+    }
+  }
+
+  #checkDeadlines(now: number): void {
+    if (now < this.#deadlinesAt) return
+    this.#deadlinesAt = now + DEADLINES_MS
+    // A stall of our own is no fault of the readers: they get the time back.
+    const own = this.heartbeats.lagMs
+    for (const connection of this.#connections.values()) {
+      if (connection.stallAt > 0 && connection.stallAt + own <= now) connection.close('slow')
+      else if (connection.closeAt <= now) connection.close(connection.closeReason)
+    }
+  }
+
+  #group(topics: readonly string[], codec: Codec): Group {
+    const sorted = [...new Set(topics)].sort()
+    const key = groupKey(sorted, this.#codecNumber(codec))
+    let group = this.#groups.get(key)
+    if (!group) {
+      group = { key, topics: Object.freeze(sorted), codec, connections: [] }
+      this.#groups.set(key, group)
+    }
+    return group
+  }
+
+  #codecNumber(codec: Codec): number {
+    let number = this.#codecs.get(codec)
+    if (number === undefined) {
+      number = this.#codecs.size
+      this.#codecs.set(codec, number)
+    }
+    return number
+  }
+
+  #count(map: Map<string, number>, key: string, by: number): void {
+    const count = (map.get(key) ?? 0) + by
+    if (count > 0) map.set(key, count)
+    else map.delete(key)
+  }
+}
+
+const groupKey = (topics: readonly string[], codec: number): string => `${codec} ${topics.join(' ')}`
+
+function covers(topics: readonly string[], channel: Outgoing['event']['channel']): boolean {
+  if (channel === EVERYONE) return true
+  const topic = topicOf(channel)
+  return topic !== undefined && topics.includes(topic)
+}
+
+const readsEvent = (connection: Connection, channel: Outgoing['event']['channel']): boolean =>
+  isPersonal(channel) ? userOf(channel) === connection.user : covers(connection.topics, channel)
+
+/** Null where the frames differ from reader to reader. */
+function runOf(outgoing: readonly Outgoing[], codec: Codec): Run | null {
+  let created = 0
+  let recount = false
+  for (const { event } of outgoing) {
+    if (event.kind === 'ephemeral') return null
+    if (event.kind === 'notification' && event.op === 'created') created++
+    else recount = true
+  }
+  const bytes = codec.join(outgoing.map((one) => one.frame(codec)))
+  return { outgoing, bytes, first: outgoing[0]!.seq!, last: outgoing.at(-1)!.seq!, created, recount }
+}
+
+/** An IPv6 customer has a /64: that is one address here. */
+function addressBlock(address: string): string {
+  if (!address.includes(':') || address.includes('.')) return address
+  return address.split(':').slice(0, 4).join(':')
+}

@@ -1,0 +1,80 @@
+import type { FastifyContextConfig } from 'fastify'
+import fp from 'fastify-plugin'
+import type { ZodTypeProvider } from 'fastify-type-provider-zod'
+import { pollCodec } from '../core/frame.ts'
+import type { Hub } from '../core/hub.ts'
+import type { Stats } from '../core/stats.ts'
+import { ProblemError } from '../errors.ts'
+import { type SubscriberIdentity, subscriberOnly } from './access.ts'
+import { type PollAnswer, PollSink } from './poll-sink.ts'
+import { ChangesQuery, cursorOf } from './schemas/stream.ts'
+import { selectTopics } from './schemas/topics.ts'
+
+interface ChangesOptions {
+  readonly hub: Hub
+  readonly identity: SubscriberIdentity
+  readonly stats: Stats
+  /** Route config that limits the rate of a subscriber; shared with the inbox. */
+  readonly rateLimit: FastifyContextConfig
+}
+
+/** `GET /v1/changes`: the events and cursors of the stream, one answer at a time. The same connection, with a sink that takes one write. */
+export default fp<ChangesOptions>(
+  async (instance, { hub, identity, stats, rateLimit }) => {
+    const app = instance.withTypeProvider<ZodTypeProvider>()
+    app.get(
+      '/v1/changes',
+      {
+        onRequest: subscriberOnly(identity),
+        config: rateLimit,
+        schema: {
+          tags: ['stream'],
+          summary: 'Poll for notifications',
+          description: 'Answers as soon as there is one event, or empty when `wait` is over. Without a cursor: one `ready`.',
+          security: [{ ticket: [] }, { bearer: [] }, { cookie: [] }],
+          querystring: ChangesQuery
+        }
+      },
+      async (request, reply) => {
+        const subscriber = request.subscriber!
+        const topics = selectTopics(subscriber, request.query.topics)
+        const after = cursorOf(request, request.query)
+        const wait = hub.draining ? 0 : request.query.wait
+        const refusal = hub.refusal(subscriber.user, request.ip)
+        if (refusal === 'limit') {
+          stats.refused('limit')
+          throw new ProblemError('rate-limited', 'Too many connections are open; close one, or come back later.', { retryAfter: 5 })
+        }
+        if (refusal === 'unavailable') throw new ProblemError('unavailable', 'The store does not answer; try again.', { retryAfter: 5 })
+        const answer = await new Promise<PollAnswer>((resolve) => {
+          const sink = new PollSink(request.ip, resolve)
+          const connection = hub.open({
+            subscriber,
+            topics,
+            sink,
+            codec: pollCodec,
+            after,
+            announce: after === undefined,
+            once: { limit: request.query.limit, waits: wait > 0 }
+          })
+          sink.connect(connection)
+          if (wait > 0) {
+            const timer = setTimeout(() => connection.close('closed'), wait * 1000)
+            request.raw.socket.once('close', gone)
+            sink.answered(() => {
+              clearTimeout(timer)
+              request.raw.socket.off('close', gone)
+            })
+            function gone(): void {
+              connection.close('gone')
+            }
+          }
+        })
+        if (answer.cursor === null) throw new ProblemError('unavailable', 'The log could not be read; try again.', { retryAfter: 5 })
+        reply.header('cache-control', 'private, no-store').type('application/json; charset=utf-8')
+        return reply.send(`{"events":[${answer.events}],"cursor":"${answer.cursor}","more":${answer.more}}`)
+      }
+    )
+  },
+  { name: 'changes' }
+)

@@ -1,0 +1,40 @@
+import type { FastifyRequest } from 'fastify'
+import { z } from 'zod'
+
+/** A parameter given twice counts once: a cursor is never a reason to refuse. */
+const once = z.union([z.string(), z.array(z.string())]).transform((value) => (Array.isArray(value) ? value[0]! : value))
+
+const count = (low: number, high: number, fallback: number) =>
+  z
+    .string()
+    .regex(/^\d{1,6}$/, `must be a whole number from ${low} to ${high}`)
+    .default(String(fallback))
+    .transform(Number)
+    .pipe(z.number().min(low, `must be ${low}–${high}`).max(high, `must be ${low}–${high}`))
+
+const shared = {
+  topics: z.string().optional().describe('Comma-separated names; default: all exact names of the credential'),
+  since: once.optional().describe('Cursor to go on from'),
+  lastEventId: once.optional().describe('Alias of since'),
+  last_event_id: once.optional().describe('Alias of since'),
+  ticket: z.string().optional().describe('Single-use ticket from POST /v1/tickets')
+}
+
+/** Query of the stream. */
+export const StreamQuery = z.object({ ...shared, items: count(0, 100, 25).describe('Size of the page in ready') })
+/** Query of a poll. */
+export const ChangesQuery = z.object({
+  ...shared,
+  wait: count(0, 30, 0).describe('Seconds to wait for an event'),
+  limit: count(1, 500, 100).describe('Events in one answer')
+})
+
+/** The cursor a request comes with: the header wins over the aliases, they over `since`. */
+export function cursorOf(
+  request: FastifyRequest,
+  query: { since?: string | undefined; lastEventId?: string | undefined; last_event_id?: string | undefined }
+): string | undefined {
+  const header = request.headers['last-event-id']
+  const candidates = [Array.isArray(header) ? header[0] : header, query.lastEventId, query.last_event_id, query.since]
+  return candidates.find((cursor) => cursor !== undefined && cursor !== '')
+}

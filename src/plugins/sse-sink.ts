@@ -1,0 +1,139 @@
+import { STATUS_CODES, type IncomingMessage, type OutgoingHttpHeaders, type ServerResponse } from 'node:http'
+import type { Socket } from 'node:net'
+import { finished } from 'node:stream'
+import type { FastifyReply, FastifyRequest } from 'fastify'
+import type { Connection } from '../core/connection.ts'
+import type { Sink } from '../core/sink.ts'
+import { detachSocket } from './detach-socket.ts'
+
+/** How long a peer may take for the last bytes before it is cut off: `end()` alone does not end a stalled one. */
+const LAST_BYTES_MS = 5_000
+
+const STREAM_HEADERS = {
+  'content-type': 'text/event-stream; charset=utf-8',
+  'cache-control': 'no-store, no-transform',
+  'x-accel-buffering': 'no'
+} as const
+
+/** Every header that other routes carry, and those of a stream. The body ends with the connection (RFC 9112, 6.3), so a frame needs no chunk around it. */
+function streamHeaders(reply: FastifyReply): OutgoingHttpHeaders {
+  const headers: OutgoingHttpHeaders = { ...reply.getHeaders(), ...STREAM_HEADERS, connection: 'close' }
+  delete headers['content-length']
+  delete headers['transfer-encoding']
+  return headers
+}
+
+function head(headers: OutgoingHttpHeaders): string {
+  let text = `HTTP/1.1 200 ${STATUS_CODES[200]}\r\nDate: ${new Date().toUTCString()}\r\n`
+  for (const [name, value] of Object.entries(headers)) {
+    if (value === undefined) continue
+    for (const one of Array.isArray(value) ? value : [value]) text += `${name}: ${one}\r\n`
+  }
+  return `${text}\r\n`
+}
+
+/** Answers the request with the head of a stream and nothing more. */
+export function sendHeadOnly(reply: FastifyReply): FastifyReply {
+  return reply.headers(STREAM_HEADERS).send()
+}
+
+/** The wire end of one event stream: a bare socket, or the response where the socket cannot be had. */
+export class SseSink implements Sink {
+  readonly transport = 'sse'
+  readonly remoteAddress: string
+  readonly peer: string | null
+  readonly #out: Socket | ServerResponse
+
+  private constructor(out: Socket | ServerResponse, remoteAddress: string, peer: string | null) {
+    this.#out = out
+    this.remoteAddress = remoteAddress
+    this.peer = peer
+  }
+
+  /** Hijacks the reply and writes the head. Nothing refers to request or reply afterwards. */
+  static open(request: FastifyRequest, reply: FastifyReply): SseSink {
+    const headers = streamHeaders(reply)
+    reply.hijack()
+    const { socket } = request.raw
+    return SseSink.#over(request.raw, reply.raw, headers, request.ip, `${socket.remoteAddress}|${socket.remotePort}`)
+  }
+
+  static #over(request: IncomingMessage, response: ServerResponse, headers: OutgoingHttpHeaders, ip: string, peer: string): SseSink {
+    const socket = detachSocket(request, response)
+    if (!socket) {
+      response.useChunkedEncodingByDefault = false
+      response.writeHead(200, headers)
+      response.flushHeaders()
+      return new SseSink(response, ip, peer)
+    }
+    const sink = new SseSink(socket, ip, peer)
+    // The head and the first frame in one packet; the first read of the store takes no turn of the loop with the embedded store.
+    socket.cork()
+    socket.write(head(headers))
+    setImmediate(uncork, socket)
+    return sink
+  }
+
+  /** Tells the connection what happens to the wire: it drained, or the peer is gone. */
+  connect(connection: Connection): void {
+    const out = this.#out
+    wire(out, connection)
+  }
+
+  get bufferedBytes(): number {
+    return this.#out.writableLength
+  }
+
+  write(bytes: Buffer): boolean {
+    return this.#out.write(bytes)
+  }
+
+  end(last: Buffer | null): void {
+    if (last) this.#out.write(last)
+    this.#out.end()
+    const out = this.#out
+    const timer = setTimeout(() => out.destroy(), LAST_BYTES_MS)
+    timer.unref()
+    out.once('close', () => clearTimeout(timer))
+  }
+
+  destroy(): void {
+    this.#out.destroy()
+  }
+}
+
+function uncork(socket: Socket): void {
+  socket.uncork()
+}
+
+const OWNER = Symbol('connection')
+type Owned = (Socket | ServerResponse) & { [OWNER]?: Connection }
+
+function onDrain(this: Owned): void {
+  this[OWNER]?.drained()
+}
+function onClose(this: Owned): void {
+  this[OWNER]?.close('gone')
+}
+function onEnd(this: Socket): void {
+  this.destroy()
+}
+const onError = (): void => {
+  // 'close' follows, and tells the connection.
+}
+
+/** Listeners without closures: an idle stream pays for none of its own. */
+function wire(out: Owned, connection: Connection): void {
+  out[OWNER] = connection
+  out.on('drain', onDrain)
+  out.on('error', onError)
+  if ('socket' in out && 'writeHead' in out) {
+    finished(out, () => connection.close('gone'))
+    return
+  }
+  out.on('close', onClose)
+  out.on('end', onEnd)
+  // What a peer sends behind its request is not ours to read; reading it is how its FIN is heard.
+  ;(out as Socket).resume()
+  if (out.destroyed) connection.close('gone')
+}

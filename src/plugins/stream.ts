@@ -1,0 +1,83 @@
+import type { FastifyReply, FastifyRequest } from 'fastify'
+import fp from 'fastify-plugin'
+import type { ZodTypeProvider } from 'fastify-type-provider-zod'
+import { CLOSE_REASONS, drawRetryMs, type GoodbyeReason } from '../core/close-reason.ts'
+import { sseCodec } from '../core/frame.ts'
+import type { Hub } from '../core/hub.ts'
+import type { Stats } from '../core/stats.ts'
+import type { Subscriber } from '../core/subscriber.ts'
+import { ProblemError } from '../errors.ts'
+import { credentialsOf, type SubscriberIdentity } from './access.ts'
+import { cursorOf, StreamQuery } from './schemas/stream.ts'
+import { selectTopics } from './schemas/topics.ts'
+import { SseSink, sendHeadOnly } from './sse-sink.ts'
+
+interface StreamOptions {
+  readonly hub: Hub
+  readonly identity: SubscriberIdentity
+  readonly stats: Stats
+}
+
+/**
+ * `GET /v1/stream`. Browsers never retry an EventSource after a status other than 200, so a credential that is refused is an
+ * error, and everything that may pass is a 200 that says when to come back.
+ */
+export default fp<StreamOptions>(
+  async (instance, { hub, identity, stats }) => {
+    const app = instance.withTypeProvider<ZodTypeProvider>()
+    const schema = {
+      tags: ['stream'],
+      summary: 'Receive notifications as server-sent events',
+      description:
+        'Frames: ready, notification, state, reset, heartbeat, goodbye; each with an id, the cursor to go on from. Limits, draining and trouble behind the service are answered 200 with retry, goodbye and the end.',
+      security: [{ ticket: [] }, { bearer: [] }, { cookie: [] }],
+      querystring: StreamQuery,
+      produces: ['text/event-stream']
+    }
+
+    app.get('/v1/stream', { schema, exposeHeadRoute: false }, async (request, reply) => {
+      // Queued behind another response on its connection: its close would never be heard. Browsers and proxies do not pipeline.
+      if (reply.raw.socket === null) {
+        reply.hijack()
+        request.raw.socket.destroy()
+        return reply
+      }
+      let subscriber: Subscriber
+      try {
+        subscriber = (await identity.authenticate(credentialsOf(request))).subscriber
+      } catch (error) {
+        if (error instanceof ProblemError && error.slug === 'unavailable') return refuse(request, reply, 'unavailable')
+        throw error
+      }
+      const topics = selectTopics(subscriber, request.query.topics)
+      const refusal = hub.refusal(subscriber.user, request.ip)
+      if (refusal) return refuse(request, reply, refusal)
+      // The peer may have left while we were authenticating; nobody would tell us any more.
+      if (request.raw.socket.destroyed) {
+        reply.hijack()
+        return reply
+      }
+      const after = cursorOf(request, request.query)
+      const sink = SseSink.open(request, reply)
+      sink.connect(hub.open({ subscriber, topics, sink, codec: sseCodec, after, items: request.query.items }))
+      return reply
+    })
+
+    app.head('/v1/stream', { schema: { ...schema, summary: 'Check a credential for the stream' } }, async (request, reply) => {
+      const { subscriber } = await identity.authenticate({ ...credentialsOf(request), keepTicket: true })
+      selectTopics(subscriber, request.query.topics)
+      return sendHeadOnly(reply)
+    })
+
+    /** 200, when to come back, why, and the end. */
+    function refuse(request: FastifyRequest, reply: FastifyReply, reason: GoodbyeReason & keyof typeof CLOSE_REASONS): FastifyReply {
+      stats.refused(reason)
+      // Refused peers come back late, whatever the reason: nothing changes within a second.
+      const retryMs = drawRetryMs(CLOSE_REASONS.limit.retryMs)
+      const sink = SseSink.open(request, reply)
+      sink.end(sseCodec.frame('goodbye', `{"reason":"${reason}","retryMs":${retryMs}}`, null, retryMs))
+      return reply
+    }
+  },
+  { name: 'stream' }
+)
