@@ -166,6 +166,11 @@ export class Hub implements ConnectionHost {
     return connection
   }
 
+  /** How many connections a user has open. */
+  countUser(user: string): number {
+    return this.#byUser.get(user)?.length ?? 0
+  }
+
   /** Ends all connections of a user; how many there were. */
   closeUser(user: string, reason: CloseReason): number {
     const tabs = [...(this.#byUser.get(user) ?? [])]

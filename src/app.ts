@@ -1,0 +1,203 @@
+import { randomBytes } from 'node:crypto'
+import { hostname } from 'node:os'
+import cookie from '@fastify/cookie'
+import cors from '@fastify/cors'
+import helmet from '@fastify/helmet'
+import Fastify, { type FastifyInstance } from 'fastify'
+import { serializerCompiler, validatorCompiler } from 'fastify-type-provider-zod'
+import { createIdentity } from './auth/identity.ts'
+import { createKeyring } from './auth/publish-key.ts'
+import { signDevToken } from './auth/jwt.ts'
+import { issueTicket } from './auth/ticket.ts'
+import type { Config } from './config.ts'
+import { CLOSE_REASONS } from './core/close-reason.ts'
+import { Hub } from './core/hub.ts'
+import { Stats } from './core/stats.ts'
+import changes from './plugins/changes.ts'
+import demo from './plugins/demo.ts'
+import documentation from './plugins/documentation.ts'
+import errors, { clientErrorHandler } from './plugins/errors.ts'
+import healthProbes from './plugins/health-probes.ts'
+import inbox, { subscriberRateLimit } from './plugins/inbox.ts'
+import monitor from './plugins/monitor.ts'
+import publish from './plugins/publish.ts'
+import shutdown from './plugins/shutdown.ts'
+import stalePeers from './plugins/stale-peers.ts'
+import stream from './plugins/stream.ts'
+import { openStore } from './stores/open-store.ts'
+
+/** Longest request id taken over from a caller; anything else gets one of ours. */
+const REQUEST_ID = /^[A-Za-z0-9._-]{1,64}$/
+const LOOPBACK = new Set(['127.0.0.1', '::1', 'localhost'])
+
+/** The parts, put together in order. The one place that knows all of them. */
+export async function createApp(config: Config, version: string): Promise<FastifyInstance> {
+  const store = await openStore({
+    store: config.store,
+    dataDir: config.dataDir,
+    sync: config.storeSync,
+    retentionDays: config.retentionDays,
+    retentionPerChannel: config.retentionPerChannel
+  })
+  const node = `${hostname().replace(/[^A-Za-z0-9]/g, '').slice(0, 12) || 'node'}${randomBytes(3).toString('hex')}`
+
+  const app = Fastify({
+    logger: {
+      level: config.logLevel,
+      // No header and no query: that is where secrets travel.
+      serializers: {
+        req: (request) => ({ method: request.method, path: request.url?.split('?')[0], remoteAddress: request.ip }),
+        res: (reply) => ({ statusCode: reply.statusCode })
+      }
+    },
+    // A line for each request costs more than the request; errors have lines of their own.
+    disableRequestLogging: true,
+    trustProxy: config.trustProxy,
+    requestIdHeader: false,
+    genReqId: (request) => {
+      const given = request.headers['x-request-id']
+      return typeof given === 'string' && REQUEST_ID.test(given) ? given : nextRequestId()
+    },
+    // Longer than the idle time of the load balancers in front, so that they close first.
+    keepAliveTimeout: 75_000,
+    requestTimeout: 30_000,
+    http: { headersTimeout: 20_000 },
+    forceCloseConnections: 'idle',
+    clientErrorHandler,
+    routerOptions: { maxParamLength: 256 }
+  })
+  app.setValidatorCompiler(validatorCompiler)
+  app.setSerializerCompiler(serializerCompiler)
+
+  const stats: Stats = new Stats(() => hub.size)
+  const hub: Hub = new Hub(store, node, config, stats, {
+    opened: (connection) =>
+      app.log.debug({ connection: hub.nameOf(connection), user: connection.user, transport: connection.transport }, 'connection opened'),
+    closed: (connection, reason) =>
+      app.log[CLOSE_REASONS[reason].level](
+        {
+          connection: hub.nameOf(connection),
+          user: connection.user,
+          reason,
+          ageMs: Math.round(performance.now() - connection.openedAt),
+          frames: connection.frames
+        },
+        'connection closed'
+      ),
+    failed: (connection, error) => app.log.error({ err: error, connection: hub.nameOf(connection) }, 'connection failed')
+  })
+  stats.start()
+
+  const producers = createKeyring(config.publishKeys)
+  const operators = createKeyring(config.monitorKeys)
+  const identity = createIdentity({ ...config.auth, store })
+  const rateLimit = subscriberRateLimit(config.rateLimit)
+
+  await app.register(errors, { onError: (code: string, message: string) => stats.error(code, message) })
+  await app.register(helmet, {
+    // An API answers JSON; pages set a policy of their own.
+    contentSecurityPolicy: { useDefaults: false, directives: { 'default-src': ["'none'"], 'frame-ancestors': ["'none'"] } },
+    crossOriginResourcePolicy: { policy: 'cross-origin' },
+    crossOriginEmbedderPolicy: false,
+    crossOriginOpenerPolicy: false,
+    originAgentCluster: false,
+    dnsPrefetchControl: false,
+    ieNoOpen: false,
+    permittedCrossDomainPolicies: false,
+    xssFilter: false,
+    strictTransportSecurity: false
+  })
+  await app.register(cors, {
+    origin: config.corsOrigins.length > 0 ? [...config.corsOrigins] : false,
+    credentials: true,
+    methods: ['GET', 'HEAD', 'POST', 'DELETE'],
+    allowedHeaders: ['Authorization', 'Content-Type', 'Last-Event-ID', 'Idempotency-Key', 'X-Request-Id'],
+    exposedHeaders: ['Location', 'Retry-After', 'X-Request-Id', 'Idempotent-Replayed', 'ETag'],
+    maxAge: 600
+  })
+  await app.register(cookie)
+  app.addHook('onRequest', (request, reply, done) => {
+    reply.header('x-request-id', request.id)
+    done()
+  })
+  await app.register(shutdown, { hub, drainMs: config.drainMs })
+  await app.register(stalePeers, { hub })
+  await app.register(healthProbes, { hub, store, basePath: config.basePath })
+
+  await app.register(
+    async (routes) => {
+      await routes.register(documentation, { version, basePath: config.basePath })
+      await routes.register(publish, {
+        store,
+        keyring: producers,
+        publishRate: config.publishRate,
+        basePath: config.basePath,
+        issueTicket: (user: string, topics: readonly string[]) => issueTicket(store, user, topics),
+        revoke: async (user: string) => {
+          const open = hub.countUser(user)
+          await store.revoke(user)
+          return open
+        },
+        stats: {
+          accepted: (n: number) => {
+            stats.accepted += n
+          },
+          replayed: (n: number) => {
+            stats.replayedPublishes += n
+          },
+          rejected: (n: number) => {
+            stats.rejected += n
+          },
+          ack: (ms: number) => stats.publishAck.record(ms)
+        }
+      })
+      await routes.register(stream, { hub, identity, stats })
+      await routes.register(changes, { hub, identity, stats, rateLimit })
+      await routes.register(inbox, { store, identity, corsOrigins: config.corsOrigins, publicUrl: config.publicUrl, rateLimit })
+      await routes.register(monitor, {
+        hub,
+        store,
+        stats,
+        version,
+        match: (authorization) => operators.match(authorization),
+        limits: {
+          maxConnections: config.maxConnections,
+          maxConnectionsPerUser: config.maxConnectionsPerUser,
+          maxConnectionsPerIp: config.maxConnectionsPerIp,
+          maxBufferedBytes: config.maxBufferedBytes,
+          stallMs: config.stallMs,
+          maxConnectionAgeMs: config.maxConnectionAgeMs,
+          rateLimit: config.rateLimit,
+          publishRate: config.publishRate,
+          retentionDays: config.retentionDays,
+          retentionPerChannel: config.retentionPerChannel
+        },
+        developmentCredentials: config.developmentCredentials,
+        publicAddress: !LOOPBACK.has(config.host)
+      })
+      if (!config.production) {
+        const [secret] = config.auth.jwtSecrets
+        const [key] = config.publishKeys
+        if (secret && key) {
+          await routes.register(demo, {
+            token: (user: string, topics: string[]) => signDevToken(user, topics, secret, 3600),
+            publishKey: key.key,
+            cookieName: config.auth.cookie
+          })
+        }
+      }
+    },
+    { prefix: config.basePath }
+  )
+
+  // The last to go: nothing may ask it any more.
+  app.addHook('onClose', async () => {
+    stats.stop()
+    await store.close()
+  })
+  return app
+}
+
+let requestCount = 0
+const requestPrefix = randomBytes(4).toString('hex')
+const nextRequestId = (): string => `${requestPrefix}-${(++requestCount).toString(36)}`

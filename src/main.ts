@@ -1,0 +1,166 @@
+#!/usr/bin/env node
+import { readFileSync } from 'node:fs'
+import { parseArgs } from 'node:util'
+import { signDevToken } from './auth/jwt.ts'
+import { createApp } from './app.ts'
+import { type Config, ConfigError, loadConfig, SETTINGS } from './config.ts'
+import { Name, TopicGrant } from './core/names.ts'
+import { StoreOpenError } from './stores/open-store.ts'
+
+const { version } = JSON.parse(readFileSync(new URL('../package.json', import.meta.url), 'utf8')) as { version: string }
+
+const HELP = `bellwire ${version}: durable notifications for browsers
+
+Usage
+  bellwire [--host H] [--port P]        start the service
+  bellwire --check-config               check the settings and exit
+  bellwire token <user> [--topics a,b]  print a subscriber JWT for trying out (valid for an hour)
+  bellwire --help | --version
+
+Settings (environment; any secret X also as X_FILE)
+`
+
+/** Hard limit behind DRAIN_MS: what is still open then is cut. */
+const GRACE_MS = 4_000
+
+function fail(lines: readonly string[]): never {
+  for (const line of lines) process.stderr.write(`bellwire: ${line}\n`)
+  process.exit(1)
+}
+
+function settings(flags: { port?: string | undefined; host?: string | undefined }): Config {
+  try {
+    return loadConfig(process.env, flags)
+  } catch (error) {
+    if (error instanceof ConfigError) fail(error.lines)
+    throw error
+  }
+}
+
+function help(): string {
+  const width = Math.max(...SETTINGS.map(({ name }) => name.length)) + 2
+  return HELP + SETTINGS.map((one) => `  ${one.name.padEnd(width)}${one.description}${one.default ? ` [${one.default}]` : ''}\n`).join('')
+}
+
+async function token(config: Config, user: string | undefined, topics: string | undefined): Promise<void> {
+  const [secret] = config.auth.jwtSecrets
+  if (!secret) fail(['token needs AUTH_JWT_SECRET; with AUTH_JWKS_URL or a session look-up, get a token from your identity provider'])
+  if (!Name.safeParse(user).success) fail([`token <user> [--topics a,b]: the user's name must be 1–128 characters of A–Z a–z 0–9 _ . : @ / -`])
+  const list = topics ? topics.split(',') : []
+  for (const topic of list) if (!TopicGrant.safeParse(topic).success) fail([`--topics: ${JSON.stringify(topic)} is not a topic name, nor a prefix that ends in *`])
+  process.stdout.write(`${await signDevToken(user!, list, secret, 3600)}\n`)
+}
+
+/** What a newcomer pastes. */
+async function greeting(config: Config, address: string): Promise<string> {
+  const base = `${address}${config.basePath}`
+  const [secret] = config.auth.jwtSecrets
+  const [producer] = config.publishKeys
+  const jwt = secret ? await signDevToken('alice', ['news'], secret, 86_400) : '<a subscriber credential>'
+  return `
+  Bellwire ${version} listens on ${base}
+${config.developmentCredentials ? '\n  DEVELOPMENT KEYS ARE IN USE. Anyone who reaches this port may publish and read; production refuses to start with them.\n' : ''}
+  Subscribe (as alice, in one terminal):
+    curl -N -H 'Authorization: Bearer ${jwt}' ${base}/v1/stream
+
+  Publish (in another):
+    curl -X POST ${base}/v1/notifications -H 'Authorization: Bearer ${producer?.key ?? ''}' -H 'Content-Type: application/json' -d '{"to":{"user":"alice"},"type":"hello","title":"Hello, Alice"}'
+
+  Monitor:       curl -H 'Authorization: Bearer ${config.monitorKeys[0]?.key ?? ''}' ${base}/monitor
+  Demo page:     ${base}/demo
+  Documentation: ${base}/documentation
+
+`
+}
+
+async function serve(config: Config): Promise<void> {
+  const app = await createApp(config, version).catch((error: unknown) => {
+    if (error instanceof StoreOpenError) fail([error.message])
+    throw error
+  })
+
+  let stopping = false
+  const stop = (signal: string): void => {
+    if (stopping) {
+      app.log.warn({ signal }, 'second signal: exit at once')
+      process.exit(1)
+    }
+    stopping = true
+    app.log.info({ signal, drainMs: config.drainMs }, 'draining')
+    const deadline = setTimeout(() => {
+      app.log.error('some connections did not end in time; exit')
+      process.exit(0)
+    }, config.drainMs + GRACE_MS)
+    deadline.unref()
+    app.close().then(
+      () => process.exit(0),
+      (error: unknown) => {
+        app.log.error({ err: error }, 'the shutdown failed')
+        process.exit(1)
+      }
+    )
+  }
+  process.on('SIGTERM', stop)
+  process.on('SIGINT', stop)
+  // A fault of ours: say so and end, so that the supervisor starts a clean process; the log on disk is whole.
+  process.on('uncaughtException', (error) => {
+    app.log.fatal({ err: error }, 'uncaught exception')
+    process.exit(1)
+  })
+
+  try {
+    const address = await app.listen({ host: config.host, port: config.port, backlog: 4096 })
+    if (config.production) app.log.info({ address, store: config.store, version }, 'listening')
+    else process.stdout.write(await greeting(config, address))
+  } catch (error) {
+    const { code } = error as NodeJS.ErrnoException
+    await app.close()
+    if (code === 'EADDRINUSE') fail([`port ${config.port} on ${config.host} is taken; end what listens there, or choose another with --port`])
+    if (code === 'EACCES') fail([`port ${config.port} needs privileges; choose one above 1023 with --port`])
+    if (code === 'EADDRNOTAVAIL' || code === 'ENOTFOUND') fail([`HOST ${config.host} is not an address of this machine`])
+    throw error
+  }
+}
+
+async function main(): Promise<void> {
+  let args: ReturnType<typeof parse>
+  try {
+    args = parse()
+  } catch (error) {
+    fail([`${(error as Error).message.split('\n')[0]} (see --help)`])
+  }
+  const { values, positionals } = args
+  if (values.help) {
+    process.stdout.write(help())
+    return
+  }
+  if (values.version) {
+    process.stdout.write(`${version}\n`)
+    return
+  }
+  const [command, ...rest] = positionals
+  const config = settings({ port: values.port, host: values.host })
+  if (command === 'token') return token(config, rest[0], values.topics)
+  if (command !== undefined) fail([`there is no command ${JSON.stringify(command)} (see --help)`])
+  if (values['check-config']) {
+    process.stdout.write('the settings are fine\n')
+    return
+  }
+  await serve(config)
+}
+
+function parse() {
+  return parseArgs({
+    allowPositionals: true,
+    options: {
+      help: { type: 'boolean', short: 'h' },
+      version: { type: 'boolean', short: 'v' },
+      'check-config': { type: 'boolean' },
+      port: { type: 'string' },
+      host: { type: 'string' },
+      topics: { type: 'string' }
+    }
+  })
+}
+
+await main()

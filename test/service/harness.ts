@@ -1,0 +1,248 @@
+import { type ChildProcess, spawn } from 'node:child_process'
+import { createHmac } from 'node:crypto'
+import { once } from 'node:events'
+import { mkdtempSync, rmSync } from 'node:fs'
+import http from 'node:http'
+import { tmpdir } from 'node:os'
+import path from 'node:path'
+import { createParser } from 'eventsource-parser'
+
+type Teardown = { teardown(fn: () => unknown): void }
+
+export const SECRET = 'test-secret-test-secret-test-secret-32'
+export const PUBLISH_KEY = 'test-publish-key'
+export const MONITOR_KEY = 'test-monitor-key'
+const MAIN = path.resolve('dist/main.js')
+
+const b64 = (value: unknown): string => Buffer.from(JSON.stringify(value)).toString('base64url')
+
+/** An HS256 JWT made without the library under test. */
+export function jwt(claims: Record<string, unknown>, secret = SECRET): string {
+  const head = `${b64({ alg: 'HS256', typ: 'JWT' })}.${b64(claims)}`
+  return `${head}.${createHmac('sha256', secret).update(head).digest('base64url')}`
+}
+
+/** A token of a user, valid for an hour. */
+export const tokenOf = (user: string, topics: string[] = []): string =>
+  jwt({ sub: user, topics, iat: Math.floor(Date.now() / 1000), exp: Math.floor(Date.now() / 1000) + 3600 })
+
+/** A folder of the test's own, gone after it. */
+export function tempDir(t: Teardown): string {
+  const dir = mkdtempSync(path.join(tmpdir(), 'bellwire-'))
+  t.teardown(() => rmSync(dir, { recursive: true, force: true }))
+  return dir
+}
+
+export interface Service {
+  readonly url: string
+  readonly child: ChildProcess
+  readonly output: () => string
+  readonly dataDir: string
+  kill(signal: NodeJS.Signals): Promise<number | null>
+}
+
+export interface ServiceOptions {
+  readonly env?: Record<string, string>
+  readonly dataDir?: string
+  readonly args?: readonly string[]
+}
+
+/** Environment of a test service: nothing of ours, production rules. */
+export function serviceEnv(dataDir: string, env: Record<string, string> = {}): Record<string, string> {
+  return {
+    PATH: process.env['PATH'] ?? '',
+    NODE_ENV: 'production',
+    HOST: '127.0.0.1',
+    PORT: '0',
+    LOG_LEVEL: 'info',
+    DATA_DIR: dataDir,
+    PUBLISH_KEYS: `tests:${PUBLISH_KEY}`,
+    MONITOR_KEYS: `tests:${MONITOR_KEY}`,
+    AUTH_JWT_SECRET: SECRET,
+    ...env
+  }
+}
+
+/** Runs the built program and waits until it tells where it listens. */
+export async function startService(t: Teardown, options: ServiceOptions = {}): Promise<Service> {
+  const dataDir = options.dataDir ?? tempDir(t)
+  const child = spawn(process.execPath, [MAIN, ...(options.args ?? [])], { env: serviceEnv(dataDir, options.env), stdio: ['ignore', 'pipe', 'pipe'] })
+  let output = ''
+  const exited = once(child, 'exit')
+  t.teardown(async () => {
+    if (child.exitCode === null && child.signalCode === null) {
+      child.kill('SIGKILL')
+      await exited
+    }
+  })
+  const url = await new Promise<string>((resolve, reject) => {
+    const hear = (chunk: Buffer): void => {
+      output += chunk
+      const match = /(?:"address":"|listens on )(http:\/\/[^"\s]+)/.exec(output)
+      if (match) resolve(match[1]!)
+    }
+    child.stdout.on('data', hear)
+    child.stderr.on('data', hear)
+    child.once('exit', (code) => reject(new Error(`the service ended with ${code}: ${output}`)))
+  })
+  return {
+    url,
+    child,
+    dataDir,
+    output: () => output,
+    async kill(signal) {
+      child.kill(signal)
+      const [code] = (await exited) as [number | null]
+      return code
+    }
+  }
+}
+
+/** Runs the built program to its end. */
+export async function runService(args: readonly string[], env: Record<string, string>): Promise<{ code: number | null; stdout: string; stderr: string }> {
+  const child = spawn(process.execPath, [MAIN, ...args], { env, stdio: ['ignore', 'pipe', 'pipe'] })
+  let stdout = ''
+  let stderr = ''
+  child.stdout.on('data', (chunk) => {
+    stdout += chunk
+  })
+  child.stderr.on('data', (chunk) => {
+    stderr += chunk
+  })
+  const [code] = (await once(child, 'close')) as [number | null]
+  return { code, stdout, stderr }
+}
+
+// biome-ignore lint/suspicious/noExplicitAny: answers are looked into by assertions
+type Json = any
+
+/** One request with a JSON body and answer. */
+export async function call(
+  method: string,
+  url: string,
+  options: { key?: string; body?: unknown; headers?: Record<string, string> } = {}
+): Promise<{ status: number; headers: Headers; body: Json; text: string }> {
+  const response = await fetch(url, {
+    method,
+    redirect: 'manual',
+    headers: {
+      ...(options.key === undefined ? {} : { authorization: `Bearer ${options.key}` }),
+      ...(options.body === undefined ? {} : { 'content-type': 'application/json' }),
+      ...options.headers
+    },
+    ...(options.body === undefined ? {} : { body: typeof options.body === 'string' ? options.body : JSON.stringify(options.body) })
+  })
+  const text = await response.text()
+  let body: Json
+  try {
+    body = text === '' ? undefined : JSON.parse(text)
+  } catch {
+    body = undefined
+  }
+  return { status: response.status, headers: response.headers, body, text }
+}
+
+/** Publishes as the tests' producer; the notification needs `to`, the rest has defaults. */
+export const publish = (service: { url: string }, notification: Record<string, unknown>, headers: Record<string, string> = {}) =>
+  call('POST', `${service.url}/v1/notifications`, { key: PUBLISH_KEY, body: { type: 'test', ...notification }, headers })
+
+export interface Frame {
+  readonly event: string
+  readonly id: string | undefined
+  readonly data: Json
+  readonly raw: string
+}
+
+export interface TestStream {
+  readonly status: number
+  readonly headers: http.IncomingHttpHeaders
+  readonly frames: Frame[]
+  /** The bytes as text, as they came. */
+  readonly text: () => string
+  readonly retries: number[]
+  /** The first frame from the given index on that fits; waits for it. */
+  until(fits: (frame: Frame) => boolean, from?: number): Promise<Frame>
+  readonly ended: Promise<void>
+  pause(): void
+  resume(): void
+  close(): void
+}
+
+/** Opens an event stream over a connection of its own. */
+export async function openStream(
+  t: Teardown,
+  url: string,
+  options: { token?: string; headers?: Record<string, string> } = {}
+): Promise<TestStream> {
+  const frames: Frame[] = []
+  const retries: number[] = []
+  const waiting = new Set<() => void>()
+  let text = ''
+  const request = http.get(url, {
+    agent: false,
+    headers: { ...(options.token === undefined ? {} : { authorization: `Bearer ${options.token}` }), ...options.headers }
+  })
+  request.on('error', () => {})
+  t.teardown(() => request.destroy())
+  const [response] = (await once(request, 'response')) as [http.IncomingMessage]
+  const parser = createParser({
+    onEvent: ({ event, id, data }) => frames.push({ event: event ?? 'message', id, data: JSON.parse(data), raw: data }),
+    onRetry: (ms) => retries.push(ms)
+  })
+  let over = false
+  const wake = (): void => {
+    for (const check of [...waiting]) check()
+  }
+  response.setEncoding('utf8')
+  response.on('data', (chunk: string) => {
+    text += chunk
+    parser.feed(chunk)
+    wake()
+  })
+  response.on('error', () => {})
+  const ended = new Promise<void>((resolve) =>
+    response.once('close', () => {
+      over = true
+      resolve()
+      wake()
+    })
+  )
+  return {
+    status: response.statusCode!,
+    headers: response.headers,
+    frames,
+    retries,
+    text: () => text,
+    ended,
+    pause: () => response.pause(),
+    resume: () => response.resume(),
+    close: () => request.destroy(),
+    until(fits, from = 0) {
+      return new Promise((resolve, reject) => {
+        const timer = setTimeout(() => {
+          waiting.delete(check)
+          reject(new Error(`no such frame within 20 s; got ${JSON.stringify(frames.map(({ event }) => event).slice(-20))}`))
+        }, 20_000)
+        function check(): void {
+          const found = frames.slice(from).find(fits)
+          if (!found && !over) return
+          waiting.delete(check)
+          clearTimeout(timer)
+          if (found) resolve(found)
+          else reject(new Error(`the stream ended without it; got ${JSON.stringify(frames.map(({ event }) => event).slice(-20))}`))
+        }
+        waiting.add(check)
+        check()
+      })
+    }
+  }
+}
+
+/** Waits until a question is answered with true; for facts that can only be asked for. */
+export async function eventually(holds: () => Promise<boolean> | boolean, ms = 10_000): Promise<void> {
+  const end = performance.now() + ms
+  while (!(await holds())) {
+    if (performance.now() > end) throw new Error('it never held')
+    await new Promise((resolve) => setTimeout(resolve, 20))
+  }
+}
