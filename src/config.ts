@@ -1,0 +1,259 @@
+import { readFileSync } from 'node:fs'
+import { nearestName } from './config/misspelt.ts'
+import { openFileLimit } from './config/open-files.ts'
+import { SETTINGS, type SettingName, TABLE, type Values } from './config/settings.ts'
+import type { NamedKey, TrustProxy } from './config/values.ts'
+import { RESERVED_FILES } from './core/limits.ts'
+
+export { SETTINGS, type Setting } from './config/settings.ts'
+export type { NamedKey, TrustProxy } from './config/values.ts'
+
+/** How subscribers prove who they are. */
+export interface AuthConfig {
+  /** HS256 secrets, the current one first; empty where JWTs are not used or come with a key set. */
+  readonly jwtSecrets: readonly string[]
+  readonly jwksUrl?: string | undefined
+  readonly jwtIssuer?: string | undefined
+  readonly jwtAudience?: string | undefined
+  /** Name of the cookie that holds a JWT or a signed user id. */
+  readonly cookie: string
+  /** Secrets of signed cookies, the current one first. */
+  readonly cookieSecrets: readonly string[]
+  readonly sessionUrl?: string | undefined
+}
+
+/** The settings, checked. Durations are milliseconds; a limit of 0 is off. */
+export interface Config {
+  readonly nodeEnv: 'production' | 'development' | 'test'
+  readonly production: boolean
+  readonly host: string
+  readonly port: number
+  /** Empty, or `/x` without a slash at its end. */
+  readonly basePath: string
+  readonly publicUrl: string | undefined
+  readonly trustProxy: TrustProxy
+  readonly logLevel: 'fatal' | 'error' | 'warn' | 'info' | 'debug' | 'trace' | 'silent'
+  readonly corsOrigins: readonly string[]
+  readonly store: 'sqlite' | 'memory'
+  readonly dataDir: string
+  readonly storeSync: 'full' | 'normal'
+  readonly redisUrl: string | undefined
+  readonly redisPrefix: string
+  readonly redisWaitReplicas: number
+  readonly retentionDays: number
+  readonly retentionPerChannel: number
+  readonly rateLimit: number
+  readonly publishRate: number
+  readonly publishKeys: readonly NamedKey[]
+  readonly monitorKeys: readonly NamedKey[]
+  readonly auth: AuthConfig
+  readonly heartbeatMs: number
+  /** The largest safe integer where it is switched off, so that comparisons need no second case. */
+  readonly maxBufferedBytes: number
+  readonly stallMs: number
+  readonly maxConnections: number
+  readonly maxConnectionsPerUser: number
+  readonly maxConnectionsPerIp: number
+  readonly maxConnectionAgeMs: number
+  readonly drainMs: number
+  readonly alertWebhookUrl: string | undefined
+  readonly alertWebhookSecret: string | undefined
+  /** True where a key or secret that everybody knows is in use. */
+  readonly developmentCredentials: boolean
+}
+
+/** Settings that cannot be used. One line for each fault, which says what to do and holds no value of a secret. */
+export class ConfigError extends Error {
+  readonly lines: readonly string[]
+  constructor(lines: readonly string[]) {
+    super(lines.join('\n'))
+    this.name = 'ConfigError'
+    this.lines = lines
+  }
+}
+
+type Environment = Readonly<Record<string, string | undefined>>
+type Flags = { readonly port?: string | number | undefined; readonly host?: string | undefined }
+
+/** What everybody may know, for trying out; production refuses them. */
+const DEVELOPMENT = {
+  publishKey: 'dev-publish-key',
+  monitorKey: 'dev-monitor-key',
+  jwtSecret: 'dev-secret-do-not-use-in-production-0000'
+} as const
+
+const NAMES = Object.keys(TABLE) as SettingName[]
+
+/** Reads the settings, or throws a {@link ConfigError} that lists every fault at once. */
+export function loadConfig(env: Environment, flags: Flags = {}): Config {
+  const faults: string[] = []
+  const { values, given } = readValues(env, flags, faults)
+  faults.push(...misspelt(env), ...contradictions(values, given))
+  if (values.NODE_ENV === 'production') faults.push(...unfitForProduction(values, given))
+  if (faults.length > 0) throw new ConfigError(faults)
+  return freeze(assemble(values as Values))
+}
+
+/** Values that could be read, and the names that were set at all: a fault in one setting must not be told as two. */
+function readValues(
+  env: Environment,
+  flags: Flags,
+  faults: string[]
+): { values: Partial<Values>; given: ReadonlySet<SettingName> } {
+  const values: Partial<Record<SettingName, unknown>> = {}
+  const given = new Set<SettingName>()
+  for (const name of NAMES) {
+    const row = TABLE[name]
+    const flag = name === 'PORT' ? flags.port : name === 'HOST' ? flags.host : undefined
+    const set = flag === undefined ? isSet(env[name]) || (row.secret && isSet(env[`${name}_FILE`])) : true
+    if (set) given.add(name)
+    const raw = flag === undefined ? (set ? readRaw(env, name, row.secret, faults) : row.default) : String(flag)
+    if (raw === undefined) continue
+    const result = row.schema.safeParse(raw)
+    if (result.success) values[name] = result.data
+    else faults.push(`${flag === undefined ? name : `--${name.toLowerCase()}`} ${result.error.issues[0]!.message}`)
+  }
+  return { values: values as Partial<Values>, given }
+}
+
+/** Empty counts as unset, as compose files write it. */
+const isSet = (value: string | undefined): value is string => value !== undefined && value.trim() !== ''
+
+function readRaw(env: Environment, name: SettingName, secret: boolean, faults: string[]): string | undefined {
+  const direct = env[name]
+  const path = secret ? env[`${name}_FILE`] : undefined
+  if (!isSet(path)) return secret ? direct : direct?.trim()
+  if (isSet(direct)) {
+    faults.push(`${name} and ${name}_FILE are both set: remove one of them`)
+    return undefined
+  }
+  try {
+    const content = readFileSync(path, 'utf8').replace(/[\r\n]+$/, '')
+    if (content.trim() !== '') return content
+    faults.push(`${name}_FILE names an empty file: write the secret into it, or remove the setting`)
+  } catch (error) {
+    const { code = 'unreadable' } = error as NodeJS.ErrnoException
+    faults.push(`${name}_FILE names a file that cannot be read (${code}): check its path and its permissions`)
+  }
+  return undefined
+}
+
+function misspelt(env: Environment): string[] {
+  const known = SETTINGS.flatMap(({ name, secret }) => (secret ? [name, `${name}_FILE`] : [name]))
+  const names = new Set(known)
+  return Object.keys(env).flatMap((name) => {
+    if (names.has(name) || !isSet(env[name])) return []
+    const nearest = nearestName(name, known)
+    return nearest === undefined ? [] : [`${name} is not a setting: did you mean ${nearest}?`]
+  })
+}
+
+/** Ways in for subscribers, beside tickets. */
+const WAYS_IN = ['AUTH_JWT_SECRET', 'AUTH_JWKS_URL', 'COOKIE_SECRET', 'AUTH_SESSION_URL'] as const satisfies SettingName[]
+
+const hasWayIn = (given: ReadonlySet<SettingName>): boolean => WAYS_IN.some((name) => given.has(name))
+
+function contradictions(values: Partial<Values>, given: ReadonlySet<SettingName>): string[] {
+  const faults: string[] = []
+  const both = (a: SettingName, b: SettingName): boolean => given.has(a) && given.has(b)
+  if (values.STORE === 'redis') faults.push('STORE=redis comes with a later version: use sqlite or memory')
+  if (both('AUTH_JWT_SECRET', 'AUTH_JWKS_URL')) {
+    faults.push('AUTH_JWT_SECRET and AUTH_JWKS_URL are both set: keep the one that your tokens are signed with')
+  }
+  if (given.has('AUTH_JWT_SECRET_PREVIOUS') && !given.has('AUTH_JWT_SECRET')) {
+    faults.push('AUTH_JWT_SECRET_PREVIOUS is set without AUTH_JWT_SECRET: set the current secret too')
+  }
+  if (given.has('COOKIE_SECRET_PREVIOUS') && !given.has('COOKIE_SECRET')) {
+    faults.push('COOKIE_SECRET_PREVIOUS is set without COOKIE_SECRET: set the current secret too')
+  }
+  for (const claim of ['AUTH_JWT_ISSUER', 'AUTH_JWT_AUDIENCE'] as const) {
+    const verified =
+      given.has('AUTH_JWT_SECRET') || given.has('AUTH_JWKS_URL') || (!hasWayIn(given) && values.NODE_ENV !== 'production')
+    if (given.has(claim) && !verified)
+      faults.push(`${claim} is set, but no JWT is accepted: set AUTH_JWT_SECRET or AUTH_JWKS_URL, or remove it`)
+  }
+  if (given.has('ALERT_WEBHOOK_SECRET') && !given.has('ALERT_WEBHOOK_URL')) {
+    faults.push('ALERT_WEBHOOK_SECRET is set without ALERT_WEBHOOK_URL: set the URL too, or remove it')
+  }
+  return faults
+}
+
+function unfitForProduction(values: Partial<Values>, given: ReadonlySet<SettingName>): string[] {
+  const faults: string[] = []
+  if (!given.has('PUBLISH_KEYS')) faults.push('PUBLISH_KEYS is required in production: set name:key for each producer')
+  if (!given.has('MONITOR_KEYS')) faults.push('MONITOR_KEYS is required in production: set a key for the operators')
+  if (!hasWayIn(given)) {
+    faults.push(`a way in for subscribers is required in production: set one of ${WAYS_IN.join(', ')}`)
+  }
+  const development = (name: SettingName) =>
+    `${name} holds the development key, which everybody knows: set one of your own in production`
+  if (values.PUBLISH_KEYS?.some(({ key }) => key === DEVELOPMENT.publishKey)) faults.push(development('PUBLISH_KEYS'))
+  if (values.MONITOR_KEYS?.some(({ key }) => key === DEVELOPMENT.monitorKey)) faults.push(development('MONITOR_KEYS'))
+  for (const name of ['AUTH_JWT_SECRET', 'AUTH_JWT_SECRET_PREVIOUS'] as const) {
+    if (values[name] === DEVELOPMENT.jwtSecret) faults.push(development(name))
+  }
+  return faults
+}
+
+const present = (...secrets: (string | undefined)[]): string[] => secrets.filter((secret) => secret !== undefined)
+
+function assemble(values: Values): Config {
+  const production = values.NODE_ENV === 'production'
+  const publishKeys = values.PUBLISH_KEYS ?? [{ name: 'development', key: DEVELOPMENT.publishKey }]
+  const monitorKeys = values.MONITOR_KEYS ?? [{ name: 'development', key: DEVELOPMENT.monitorKey }]
+  const anyWayIn = WAYS_IN.some((name) => values[name] !== undefined)
+  const jwtSecrets = anyWayIn ? present(values.AUTH_JWT_SECRET, values.AUTH_JWT_SECRET_PREVIOUS) : [DEVELOPMENT.jwtSecret]
+  const files = openFileLimit()
+  return {
+    nodeEnv: values.NODE_ENV,
+    production,
+    host: values.HOST ?? (production ? '0.0.0.0' : '127.0.0.1'),
+    port: values.PORT,
+    basePath: values.BASE_PATH ?? '',
+    publicUrl: values.PUBLIC_URL,
+    trustProxy: values.TRUST_PROXY,
+    logLevel: values.LOG_LEVEL,
+    corsOrigins: values.CORS_ORIGINS ?? [],
+    // `redis` was refused among the contradictions.
+    store: values.STORE === 'memory' ? 'memory' : 'sqlite',
+    dataDir: values.DATA_DIR,
+    storeSync: values.STORE_SYNC,
+    redisUrl: values.REDIS_URL,
+    redisPrefix: values.REDIS_PREFIX,
+    redisWaitReplicas: values.REDIS_WAIT_REPLICAS,
+    retentionDays: values.RETENTION_DAYS,
+    retentionPerChannel: values.RETENTION_PER_CHANNEL,
+    rateLimit: values.RATE_LIMIT,
+    publishRate: values.PUBLISH_RATE,
+    publishKeys,
+    monitorKeys,
+    auth: {
+      jwtSecrets,
+      jwksUrl: values.AUTH_JWKS_URL,
+      jwtIssuer: values.AUTH_JWT_ISSUER,
+      jwtAudience: values.AUTH_JWT_AUDIENCE,
+      cookie: values.AUTH_COOKIE,
+      cookieSecrets: present(values.COOKIE_SECRET, values.COOKIE_SECRET_PREVIOUS),
+      sessionUrl: values.AUTH_SESSION_URL
+    },
+    heartbeatMs: values.HEARTBEAT_MS,
+    maxBufferedBytes: values.MAX_BUFFERED_BYTES || Number.MAX_SAFE_INTEGER,
+    stallMs: values.STALL_MS,
+    maxConnections: values.MAX_CONNECTIONS ?? (files === undefined ? 0 : Math.max(1, files - RESERVED_FILES)),
+    maxConnectionsPerUser: values.MAX_CONNECTIONS_PER_USER,
+    maxConnectionsPerIp: values.MAX_CONNECTIONS_PER_IP,
+    maxConnectionAgeMs: values.MAX_CONNECTION_AGE_MS,
+    drainMs: values.DRAIN_MS,
+    alertWebhookUrl: values.ALERT_WEBHOOK_URL,
+    alertWebhookSecret: values.ALERT_WEBHOOK_SECRET,
+    developmentCredentials:
+      publishKeys.some(({ key }) => key === DEVELOPMENT.publishKey) ||
+      monitorKeys.some(({ key }) => key === DEVELOPMENT.monitorKey) ||
+      jwtSecrets.includes(DEVELOPMENT.jwtSecret)
+  }
+}
+
+function freeze<T extends object>(value: T): T {
+  for (const inner of Object.values(value)) if (typeof inner === 'object' && inner !== null) freeze(inner)
+  return Object.freeze(value)
+}

@@ -1,0 +1,156 @@
+import { isIP } from 'node:net'
+import { z } from 'zod'
+import { MAX_TIMER_MS } from '../core/limits.ts'
+
+/** A named key: a producer's or an operator's. */
+export interface NamedKey {
+  readonly name: string
+  readonly key: string
+}
+
+/** What Fastify takes as `trustProxy`; hops are a function, since Fastify trusts nobody where it is given a bare number. */
+export type TrustProxy = boolean | string[] | ((address: string, hop: number) => boolean)
+
+// No message repeats what was given: it may be a secret in the wrong place.
+
+const wholeNumber = (low: number, high: number, message: string) =>
+  z
+    .string()
+    .regex(/^(?:0|[1-9]\d{0,15})$/, message)
+    .transform(Number)
+    .refine((value) => value >= low && value <= high, message)
+
+export const port = wholeNumber(0, 65_535, 'must be a whole number from 0 to 65535 (0 lets the system choose)')
+export const milliseconds = (high = MAX_TIMER_MS) =>
+  wholeNumber(100, high, `must be a whole number of milliseconds from 100 to ${high}, digits only`)
+export const limit = wholeNumber(0, Number.MAX_SAFE_INTEGER, 'must be a whole number, 1 and up, digits only; 0 switches it off')
+export const oneOf = <const T extends readonly string[]>(names: T) =>
+  z.enum(names, { error: `must be one of ${names.join(', ')}` })
+export const text = z.string()
+
+export const host = z.string().regex(/^[A-Za-z0-9_.:%-]{1,255}$/, 'must be an IP address or a host name, without scheme and port')
+
+export const basePath = z
+  .string()
+  .regex(/^(?:\/|(?:\/[A-Za-z0-9._~-]+)+\/?)$/, "must be a path such as /notify: '/' first, then letters, digits and . _ ~ -")
+  .refine((path) => !path.split('/').some((part) => part === '.' || part === '..'), "must not contain '.' or '..' as a part")
+  .transform((path) => path.replace(/\/$/, ''))
+
+function isHttpUrl(value: string): boolean {
+  const url = URL.canParse(value) ? new URL(value) : undefined
+  return (url?.protocol === 'http:' || url?.protocol === 'https:') && url.hash === ''
+}
+
+/** An address that this process calls. User and password are refused: `fetch` does not take them. */
+export const httpUrl = z
+  .string()
+  .refine(isHttpUrl, 'must be an absolute http:// or https:// URL without a fragment')
+  .refine(
+    (value) => !URL.canParse(value) || (new URL(value).username === '' && new URL(value).password === ''),
+    'must not contain a user or a password'
+  )
+
+/** Where clients find this service. */
+export const publicUrl = httpUrl
+  .refine((value) => !value.includes('?'), 'must not contain a query')
+  .transform((value) => value.replace(/\/+$/, ''))
+
+const ORIGIN =
+  "must list exact origins, scheme://host[:port], lower case, separated by commas, such as 'https://app.example.com': no path, no trailing '/'"
+
+function isOrigin(value: string): boolean {
+  if (!URL.canParse(value)) return false
+  const { origin, protocol } = new URL(value)
+  return (protocol === 'http:' || protocol === 'https:') && origin === value
+}
+
+const listOf = (value: string): string[] =>
+  value
+    .split(',')
+    .map((part) => part.trim())
+    .filter((part) => part !== '')
+
+export const origins = z
+  .string()
+  .transform(listOf)
+  .refine(
+    (list) => !list.includes('*'),
+    "must not be '*': browsers send credentials, which a wildcard does not allow; list the origins"
+  )
+  .refine((list) => list.includes('*') || list.every(isOrigin), ORIGIN)
+
+const NETWORKS = new Set(['loopback', 'linklocal', 'uniquelocal'])
+
+function isNetwork(value: string): boolean {
+  if (NETWORKS.has(value)) return true
+  const [address = '', range, ...rest] = value.split('/')
+  const family = isIP(address)
+  if (family === 0 || rest.length > 0) return false
+  if (range === undefined) return true
+  return /^\d{1,3}$/.test(range) && Number(range) >= 1 && Number(range) <= (family === 4 ? 32 : 128)
+}
+
+const PROXY =
+  'must be false, true, a number of hops, or addresses separated by commas (10.0.0.0/8, ::1, loopback, linklocal, uniquelocal)'
+
+export const trustProxy = z.string().transform((value, context): TrustProxy => {
+  if (value === 'false' || value === '0') return false
+  if (value === 'true') return true
+  if (/^[1-9]\d?$/.test(value)) {
+    const hops = Number(value)
+    return (_address, hop) => hop < hops
+  }
+  const list = listOf(value)
+  if (list.length > 0 && list.every(isNetwork)) return list
+  context.addIssue({ code: 'custom', message: PROXY })
+  return z.NEVER
+})
+
+const KEY_NAME = /^[A-Za-z0-9_.@/-]{1,64}$/
+/** What a header carries and a list separates. */
+const KEY = /^[!-+\--~]{1,512}$/
+
+function namedKeys(bareAllowed: boolean, message: string) {
+  return z.string().transform((value, context): NamedKey[] => {
+    const list = listOf(value).map((entry, index) => {
+      const colon = entry.indexOf(':')
+      return colon < 0 && bareAllowed
+        ? { name: `operator-${index + 1}`, key: entry }
+        : { name: entry.slice(0, Math.max(0, colon)), key: entry.slice(colon + 1) }
+    })
+    if (list.length === 0 || list.some(({ name, key }) => !KEY_NAME.test(name) || !KEY.test(key))) {
+      context.addIssue({ code: 'custom', message })
+      return z.NEVER
+    }
+    if (new Set(list.map(({ key }) => key)).size < list.length) {
+      context.addIssue({ code: 'custom', message: 'contains the same key twice: give every name a key of its own' })
+      return z.NEVER
+    }
+    return list
+  })
+}
+
+const KEYS_ARE = 'names of A–Z a–z 0–9 _ . @ / -, keys of visible ASCII without a comma, at most 512 characters'
+export const publishKeys = namedKeys(false, `must be name:key, several separated by commas (${KEYS_ARE})`)
+export const monitorKeys = namedKeys(
+  true,
+  `must be name:key, or a key without a colon, several separated by commas (${KEYS_ARE})`
+)
+
+export const jwtSecret = z
+  .string()
+  .refine((value) => Buffer.byteLength(value) >= 32, 'must be at least 32 bytes long; make one with: openssl rand -base64 48')
+
+/** A token of RFC 6265. */
+export const cookieName = z
+  .string()
+  .regex(/^[!#$%&'*+\-.^_`|~0-9A-Za-z]{1,128}$/, 'must be the name of a cookie, such as session')
+
+export const redisUrl = z
+  .string()
+  .regex(
+    /^(?:rediss?:\/\/[^\s/]+(?:\/\d*)?|redis\+sentinel:\/\/[^\s/]+\/[^\s/]+)$/,
+    'must be redis://host:port, rediss://host:port, redis://host:port,host:port (Cluster) or redis+sentinel://host:port,host:port/master'
+  )
+
+export const redisPrefix = z.string().regex(/^[A-Za-z0-9_.:-]{1,64}$/, 'must be 1–64 characters of A–Z a–z 0–9 _ . : -')
