@@ -231,8 +231,10 @@ export class Connection {
     }
     // A frame of the last second is as good; more than a second and the peer's proxies would wait too long.
     if (now - this.lastWriteAt < Math.min(1000, this.#host.heartbeatMs / 2)) return false
-    this.#seq = Math.max(this.#seq, this.#host.position)
-    this.#send(this.#host.heartbeatFrame(this.codec), 1)
+    // A page may have been read ahead of what was followed; a heartbeat never takes the cursor back.
+    const ahead = this.#seq > this.#host.position
+    if (!ahead) this.#seq = this.#host.position
+    this.#send(ahead ? this.codec.frame('heartbeat', '{}', this.cursor) : this.#host.heartbeatFrame(this.codec), 1)
     return true
   }
 

@@ -1,0 +1,219 @@
+import fc from 'fast-check'
+import { test } from 'tap'
+import type { CloseReason } from '../../src/core/close-reason.ts'
+import { Connection, type ConnectionHost } from '../../src/core/connection.ts'
+import { formatCursor } from '../../src/core/cursor.ts'
+import type { LoggedEvent } from '../../src/core/event.ts'
+import { sseCodec } from '../../src/core/frame.ts'
+import { Outgoing } from '../../src/core/outgoing.ts'
+import type { Sink } from '../../src/core/sink.ts'
+import type { LogPage, Store } from '../../src/core/store.ts'
+
+const EPOCH = 'e1'
+
+/** A sink that throws when it is written to after its end. */
+class StrictSink implements Sink {
+  readonly transport = 'sse'
+  readonly remoteAddress = '127.0.0.1'
+  readonly peer = null
+  bufferedBytes = 0
+  ended = false
+  full = false
+  text = ''
+  write(bytes: Buffer): boolean {
+    if (this.ended) throw new Error('written to after its end')
+    this.text += bytes
+    if (this.full) this.bufferedBytes += bytes.length
+    return !this.full
+  }
+  end(last: Buffer | null): void {
+    if (this.ended) throw new Error('ended twice')
+    if (last) this.write(last)
+    this.ended = true
+  }
+  destroy(): void {
+    if (this.ended) throw new Error('ended twice')
+    this.ended = true
+  }
+}
+
+/** A log of one user and one topic, whose reads answer only when the test says so. */
+class SlowLog {
+  readonly events: LoggedEvent[] = []
+  readonly #pending: (() => void)[] = []
+
+  get head(): number {
+    return this.events.length
+  }
+
+  append(personal: boolean): LoggedEvent {
+    const seq = this.head + 1
+    const event: LoggedEvent = {
+      kind: 'notification',
+      op: 'created',
+      channel: personal ? 'user:u' : 'topic:t',
+      seq,
+      entry: { id: `n${seq}`, seq, content: '"type":"t","level":"info"', createdAt: 0, times: 0 }
+    }
+    this.events.push(event)
+    return event
+  }
+
+  /** Answers what was asked longest ago, with the log as it is now. */
+  answer(): void {
+    this.#pending.shift()?.()
+  }
+
+  asStore(): Store {
+    const log = this
+    const later = <T>(make: () => T): Promise<T> => new Promise((resolve) => this.#pending.push(() => resolve(make())))
+    const counts = () => ({ unread: log.head, unseen: log.head })
+    return {
+      kind: 'memory',
+      epoch: EPOCH,
+      get head() {
+        return log.head
+      },
+      inbox: () => later(() => ({ items: [], counts: counts(), head: log.head, more: false })),
+      read: (_user: string, _scope: readonly string[], after: number, limit: number) =>
+        later<LogPage>(() => {
+          const rest = log.events.slice(after)
+          const more = rest.length > limit
+          return { events: rest.slice(0, limit), upTo: more ? after + limit : log.head, more, counts: counts() }
+        })
+    } as unknown as Store
+  }
+}
+
+type Step = 'append-personal' | 'append-shared' | 'follow' | 'answer' | 'block' | 'drain' | 'beat' | 'recount' | CloseReason
+const LIVING: readonly Step[] = ['append-personal', 'append-shared', 'follow', 'answer', 'block', 'drain', 'beat', 'recount']
+
+interface Life {
+  readonly sink: StrictSink
+  readonly connection: Connection
+  readonly log: SlowLog
+  readonly closed: CloseReason[]
+  step(step: Step): Promise<void>
+}
+
+function born(start: number | undefined): Life {
+  const log = new SlowLog()
+  for (let i = 0; i < (start ?? 0) + 3; i++) log.append(i % 2 === 0)
+  const sink = new StrictSink()
+  const closed: CloseReason[] = []
+  let position = log.head
+  const host: ConnectionHost = {
+    store: log.asStore(),
+    heartbeatMs: 1000,
+    maxBufferedBytes: 20_000,
+    stallMs: 1000,
+    get position() {
+      return position
+    },
+    nameOf: () => 'c1',
+    heartbeatFrame: (codec) => codec.frame('heartbeat', '{}', formatCursor(EPOCH, position)),
+    closed: (_connection, reason) => closed.push(reason),
+    wrote: () => {},
+    replayed: () => {},
+    reset: () => {},
+    failed: (_connection, error) => {
+      throw error
+    }
+  }
+  const connection = new Connection(host, 1, {
+    user: 'u',
+    topics: ['t'],
+    sink,
+    codec: sseCodec,
+    after: undefined,
+    items: 25,
+    announce: true,
+    closeAt: Number.POSITIVE_INFINITY,
+    closeReason: 'rotate'
+  })
+  void connection.begin(start === undefined ? undefined : formatCursor(EPOCH, start), 25)
+  return {
+    sink,
+    connection,
+    log,
+    closed,
+    async step(step) {
+      if (step === 'append-personal' || step === 'append-shared') log.append(step === 'append-personal')
+      else if (step === 'follow') {
+        const news = log.events.slice(position).map((event) => new Outgoing(event, EPOCH))
+        position = log.head
+        connection.deliver(news)
+      } else if (step === 'answer') {
+        log.answer()
+        await new Promise((resolve) => setImmediate(resolve))
+      } else if (step === 'block') sink.full = true
+      else if (step === 'drain') {
+        sink.full = false
+        sink.bufferedBytes = 0
+        connection.drained()
+        await new Promise((resolve) => setImmediate(resolve))
+      } else if (step === 'beat') connection.beat(performance.now() + 10_000)
+      else if (step === 'recount') connection.recount()
+      else connection.close(step)
+    }
+  }
+}
+
+/** Where the stream began: the cursor it came with, or that of its `ready`. */
+const firstOf = (from: number | undefined, text: string): number => from ?? Number(/event: ready\n.*\nid: e1-(\d+)/.exec(text)?.[1])
+const idsOf = (text: string): string[] => [...text.matchAll(/"item":\{"id":"(n\d+)"/g)].map((match) => match[1]!)
+const start = fc.option(fc.nat({ max: 250 }), { nil: undefined })
+
+test('5,000 random lives: nothing is written after the end, closed once, events in order and exactly once', { timeout: 120_000 }, async (t) => {
+  const ending = fc.constantFrom<CloseReason>('drain', 'gone', 'slow', 'revoked', 'stale', 'closed', 'expired')
+  await fc.assert(
+    fc.asyncProperty(start, fc.array(fc.constantFrom(...LIVING), { maxLength: 40 }), ending, fc.array(fc.constantFrom(...LIVING), { maxLength: 8 }), async (from, life, end, afterlife) => {
+      const one = born(from)
+      for (const step of life) await one.step(step)
+      await one.step(end)
+      await one.step('closed')
+      const written = one.sink.text
+      for (const step of afterlife) await one.step(step)
+      if (one.sink.text !== written) throw new Error('written to after the end')
+      if (!one.sink.ended) throw new Error('the sink was never ended')
+      if (one.closed.length !== 1) throw new Error(`closed ${one.closed.length} times`)
+      const ids = idsOf(written)
+      const first = firstOf(from, written)
+      const expected = ids.map((_, i) => `n${first + i + 1}`)
+      if (ids.join() !== expected.join()) throw new Error(`expected ${expected}, got ${ids}`)
+    }),
+    { numRuns: 5000 }
+  )
+  t.pass('all lives were lived')
+})
+
+test('whatever happens on the way, a life that settles has had every event, and its cursor is the head', { timeout: 60_000 }, async (t) => {
+  await fc.assert(
+    fc.asyncProperty(start, fc.array(fc.constantFrom(...LIVING), { maxLength: 60 }), async (from, life) => {
+      const one = born(from)
+      for (const step of life) await one.step(step)
+      if (one.connection.phase === 'closed') return // over its budget
+      for (let i = 0; i < 12; i++) for (const step of ['follow', 'drain', 'answer'] as const) await one.step(step)
+      const first = firstOf(from, one.sink.text)
+      const expected = Array.from({ length: one.log.head - first }, (_, i) => `n${first + i + 1}`)
+      if (idsOf(one.sink.text).join() !== expected.join()) throw new Error(`expected ${expected}, got ${idsOf(one.sink.text)}`)
+      if (one.connection.cursor !== formatCursor(EPOCH, one.log.head)) throw new Error(`cursor ${one.connection.cursor}, head ${one.log.head}`)
+      const cursors = [...one.sink.text.matchAll(/^id: e1-(\d+)$/gm)].map((match) => Number(match[1]))
+      if (cursors.some((cursor, i) => i > 0 && cursor < cursors[i - 1]!)) throw new Error(`a cursor went back: ${cursors}`)
+    }),
+    { numRuns: 1000 }
+  )
+  t.pass('all lives settled')
+})
+
+test('a reader that never takes anything is cut off at its budget', async (t) => {
+  const one = born(undefined)
+  await one.step('answer')
+  await one.step('block')
+  for (let i = 0; i < 500 && one.closed.length === 0; i++) {
+    await one.step('append-shared')
+    await one.step('follow')
+  }
+  t.same(one.closed, ['slow'])
+  t.equal(one.connection.bufferedBytes, 0)
+})
