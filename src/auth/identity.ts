@@ -1,0 +1,123 @@
+import { fastifyCookie } from '@fastify/cookie'
+import type { Store } from '../core/store.ts'
+import type { Subscriber } from '../core/subscriber.ts'
+import { ProblemError } from '../errors.ts'
+import { createJwtVerifier, looksLikeJwt } from './jwt.ts'
+import { bearerOf } from './publish-key.ts'
+import { unauthenticated } from './refusal.ts'
+import { createSessionLookUp } from './session-lookup.ts'
+import { createCookieVerifier, looksSigned } from './signed-cookie.ts'
+import { takeTicket } from './ticket.ts'
+
+/** The ways in that are configured, and what they need. */
+export interface IdentityOptions {
+  readonly jwtSecrets: readonly string[]
+  readonly jwksUrl?: string | undefined
+  readonly jwtIssuer?: string | undefined
+  readonly jwtAudience?: string | undefined
+  /** Name of the cookie that holds a JWT or a signed user id. */
+  readonly cookie: string
+  readonly cookieSecrets: readonly string[]
+  readonly sessionUrl?: string | undefined
+  readonly store: Pick<Store, 'takeTicket' | 'revokedAt'>
+  /** Told when nobody could tell who a caller is. */
+  readonly log?: { warn(fields: object, message: string): void } | undefined
+}
+
+/** What a request came with: the query's `ticket`, the headers as they are. */
+export interface Credentials {
+  readonly ticket?: string | undefined
+  readonly authorization?: string | undefined
+  readonly cookie?: string | undefined
+  /** Looks at a ticket without using it up. */
+  readonly keepTicket?: boolean | undefined
+}
+
+/** `cookie` and `session` may have come by themselves, from another site's page. */
+export type Via = 'ticket' | 'bearer' | 'cookie' | 'session'
+
+export interface Authenticated {
+  readonly subscriber: Subscriber
+  readonly via: Via
+}
+
+export interface Identity {
+  /** Rejects with a ProblemError: `unauthenticated`, or `unavailable` where nobody can tell at the moment. */
+  authenticate(credentials: Credentials): Promise<Authenticated>
+}
+
+/** A credential that is present and configured: it decides, whatever else came along. */
+type Found = { readonly via: Via; verify(): Promise<Subscriber> | Subscriber }
+
+/** Finds out who a subscriber is. The first credential that is configured and present decides, for yes or for no. */
+export function createIdentity(options: IdentityOptions): Identity {
+  const { store, log } = options
+  const jwt = createJwtVerifier(options)
+  const signed = options.cookieSecrets.length > 0 ? createCookieVerifier(options.cookieSecrets) : undefined
+  const session = options.sessionUrl === undefined ? undefined : createSessionLookUp(options.sessionUrl, store)
+  const waysIn = describe(options, jwt !== undefined)
+
+  const inBearer = (authorization: string | undefined): Found | undefined => {
+    const token = bearerOf(authorization)
+    if (!jwt || token === undefined) return undefined
+    // With a look-up behind us, an opaque token is the application's business.
+    if (session && !looksLikeJwt(token)) return undefined
+    return { via: 'bearer', verify: () => jwt(token) }
+  }
+
+  const inCookie = (header: string | undefined): Found | undefined => {
+    const value = header === undefined || !(jwt || signed) ? undefined : fastifyCookie.parse(header)[options.cookie]
+    if (!value) return undefined
+    const asJwt = jwt && looksLikeJwt(value) ? () => jwt(value) : undefined
+    const asSigned = signed && looksSigned(value) ? () => signed(value) : undefined
+    if (!asJwt && !asSigned) {
+      // The application's own session id may well be in a cookie of this name.
+      return session
+        ? undefined
+        : { via: 'cookie', verify: () => Promise.reject(unauthenticated(`The cookie ${options.cookie} holds no credential.`)) }
+    }
+    if (!asJwt) return { via: 'cookie', verify: asSigned! }
+    return { via: 'cookie', verify: asSigned ? () => asJwt().catch((error: unknown) => orElse(asSigned, error)) : asJwt }
+  }
+
+  const find = ({ ticket, authorization, cookie, keepTicket = false }: Credentials): Found => {
+    if (ticket !== undefined) return { via: 'ticket', verify: () => takeTicket(store, ticket, keepTicket) }
+    const found = inBearer(authorization) ?? inCookie(cookie)
+    if (found) return found
+    if (session && (cookie || authorization)) return { via: 'session', verify: () => session({ cookie, authorization }) }
+    throw unauthenticated(`Send a credential: ${waysIn}.`)
+  }
+
+  return {
+    async authenticate(credentials) {
+      const { via, verify } = find(credentials)
+      try {
+        const subscriber = await verify()
+        if (subscriber.expiresAt !== undefined && subscriber.expiresAt <= Date.now())
+          throw unauthenticated('The credential has expired: get a new one.')
+        return { subscriber, via }
+      } catch (error) {
+        if (error instanceof ProblemError && error.slug === 'unavailable')
+          log?.warn({ err: error.cause ?? error, via }, 'a subscriber could not be identified')
+        throw error
+      }
+    }
+  }
+}
+
+/** The second reading of a cookie; where it fails too, the first one's answer stands. */
+function orElse(second: () => Subscriber, error: unknown): Subscriber {
+  try {
+    return second()
+  } catch {
+    throw error
+  }
+}
+
+function describe(options: IdentityOptions, jwt: boolean): string {
+  const ways = ['a ticket as ?ticket=…']
+  if (jwt) ways.push('Authorization: Bearer <JWT>', `a JWT in the cookie ${options.cookie}`)
+  if (options.cookieSecrets.length > 0) ways.push(`the signed cookie ${options.cookie}`)
+  if (options.sessionUrl !== undefined) ways.push('the session of the application (its Cookie or Authorization)')
+  return ways.length === 1 ? ways[0]! : `${ways.slice(0, -1).join(', ')} or ${ways.at(-1)}`
+}

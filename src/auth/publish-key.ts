@@ -1,0 +1,43 @@
+import { createHash, timingSafeEqual } from 'node:crypto'
+
+interface NamedKey {
+  readonly name: string
+  readonly key: string
+}
+
+export interface Keyring {
+  /** Name of the key that an Authorization header holds: `Bearer <key>`, or Basic with the key as password. */
+  match(authorization: string | undefined): string | undefined
+}
+
+const sha256 = (text: string): Buffer => createHash('sha256').update(text).digest()
+
+/** The token of an Authorization header of the scheme Bearer; undefined for other schemes. */
+export function bearerOf(authorization: string | undefined): string | undefined {
+  return authorization === undefined ? undefined : /^bearer +([^ ]*) *$/i.exec(authorization)?.[1]
+}
+
+function basicPassword(authorization: string): string | undefined {
+  const encoded = /^basic +([A-Za-z0-9+/_-]*={0,2}) *$/i.exec(authorization)?.[1]
+  if (encoded === undefined) return undefined
+  const decoded = Buffer.from(encoded, 'base64').toString('utf8')
+  const colon = decoded.indexOf(':')
+  return colon < 0 ? undefined : decoded.slice(colon + 1)
+}
+
+/** Keys of producers or operators. Digests are compared, so that keys of any length take the same time and none can throw. */
+export function createKeyring(keys: readonly NamedKey[]): Keyring {
+  const ring = keys.map(({ name, key }) => ({ name, digest: sha256(key) }))
+  return {
+    match(authorization) {
+      if (authorization === undefined) return undefined
+      const given = bearerOf(authorization) ?? basicPassword(authorization)
+      if (given === undefined) return undefined
+      const digest = sha256(given)
+      let found: string | undefined
+      // To the end, whichever fits: how long it takes tells nothing.
+      for (const one of ring) if (timingSafeEqual(one.digest, digest)) found = one.name
+      return found
+    }
+  }
+}
