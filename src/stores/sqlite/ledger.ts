@@ -1,0 +1,127 @@
+import type { StateOp } from '../../core/event.ts'
+import type { Database } from './driver.ts'
+
+/** Channels whose sizes are remembered; beyond it all are forgotten and counted again when they are next written to. */
+const MAX_COUNTED = 100_000
+
+/**
+ * What all commands of the writer share: the head of the log, the moment, how full channels are, and how an entry is removed.
+ * Values that mirror the database are put back by {@link Ledger.rollback}.
+ */
+export class Ledger {
+  readonly db: Database
+  head: number
+  floor: number
+  /** The moment of the running transaction; one for all its commands. */
+  now = 0
+  /** No entry expires before this. */
+  nextExpiry: number
+  /** Channels that retention has to look at. */
+  readonly over = new Set<string>()
+  /** Channels that lost entries in this transaction without an event. */
+  readonly dropped = new Set<string>()
+  readonly #statements: ReturnType<typeof prepare>
+  readonly #most: number
+  #savedHead: number
+  #savedFloor: number
+  readonly #entries = new Map<string, number>()
+  readonly #states = new Map<string, number>()
+
+  constructor(db: Database, keep: number) {
+    this.db = db
+    this.head = this.#savedHead = this.#meta('head')
+    this.floor = this.#savedFloor = this.#meta('floor')
+    this.nextExpiry = this.firstExpiry()
+    this.#most = keep === 0 ? Number.POSITIVE_INFINITY : Math.floor(keep * 1.5)
+    this.#statements = prepare(db)
+  }
+
+  /** Removes one entry, its user's mark where only one user has it, and its content with the last of its entries. */
+  removeEntry(channel: string, seq: number, note: number): boolean {
+    const s = this.#statements
+    if (s.deleteEntry.run(channel, seq).changes === 0) return false
+    if (channel.startsWith('user:')) s.deleteMark.run(channel.slice(5), channel, seq)
+    if (s.deleteLast.run(note).changes === 0) s.leave.run(note)
+    return true
+  }
+
+  /** Appends a state event and returns its place. */
+  appendState(channel: string, op: StateOp, ids: string | null, upTo: number | null): number {
+    this.head += 1
+    this.#statements.insertState.run(this.head, channel, op, ids, upTo, this.now)
+    this.#grown(this.#states, channel, 1)
+    return this.head
+  }
+
+  /** Tells that a channel has one entry more. */
+  entryAdded(channel: string): void {
+    this.#grown(this.#entries, channel, 1)
+  }
+
+  /** Forgets how full a channel is; it is counted when it is next written to. */
+  forget(channel: string): void {
+    this.#entries.delete(channel)
+    this.#states.delete(channel)
+  }
+
+  raiseFloor(channel: string, seq: number): void {
+    this.#statements.raiseFloor.run(channel, seq)
+  }
+
+  firstExpiry(): number {
+    return Number(
+      this.db.prepare('SELECT min(exp) AS exp FROM note WHERE exp IS NOT NULL').get()?.['exp'] ?? Number.POSITIVE_INFINITY
+    )
+  }
+
+  /** Writes what changed of the head and the floor; the last thing before a commit. */
+  save(): void {
+    if (this.head !== this.#savedHead) this.#statements.setMeta.run('head', this.head)
+    if (this.floor !== this.#savedFloor) this.#statements.setMeta.run('floor', this.floor)
+  }
+
+  committed(): void {
+    this.#savedHead = this.head
+    this.#savedFloor = this.floor
+  }
+
+  rollback(): void {
+    this.head = this.#savedHead
+    this.floor = this.#savedFloor
+    this.#entries.clear()
+    this.#states.clear()
+    this.dropped.clear()
+  }
+
+  #grown(sizes: Map<string, number>, channel: string, by: number): void {
+    if (this.#most === Number.POSITIVE_INFINITY) return
+    const known = sizes.get(channel)
+    let size: number
+    if (known !== undefined) size = known + by
+    else {
+      if (sizes.size >= MAX_COUNTED) sizes.clear()
+      const count = sizes === this.#entries ? this.#statements.countEntries : this.#statements.countStates
+      size = Number(count.get(channel)?.['n'])
+    }
+    sizes.set(channel, size)
+    if (size > this.#most) this.over.add(channel)
+  }
+
+  #meta(key: string): number {
+    return Number(this.db.prepare('SELECT v FROM meta WHERE k = ?').get(key)?.['v'])
+  }
+}
+
+function prepare(db: Database) {
+  return {
+    setMeta: db.prepare('UPDATE meta SET v = ?2 WHERE k = ?1'),
+    countEntries: db.prepare('SELECT count(*) AS n FROM entry WHERE channel = ?'),
+    countStates: db.prepare('SELECT count(*) AS n FROM state WHERE channel = ?'),
+    deleteEntry: db.prepare('DELETE FROM entry WHERE channel = ? AND seq = ?'),
+    deleteLast: db.prepare('DELETE FROM note WHERE seq = ? AND left_over = 1'),
+    leave: db.prepare('UPDATE note SET left_over = left_over - 1 WHERE seq = ?'),
+    deleteMark: db.prepare('DELETE FROM mark WHERE user = ? AND channel = ? AND seq = ?'),
+    insertState: db.prepare('INSERT INTO state (seq, channel, op, ids, up_to, at) VALUES (?, ?, ?, ?, ?, ?)'),
+    raiseFloor: db.prepare('INSERT INTO floor VALUES (?, ?) ON CONFLICT DO UPDATE SET seq = max(seq, excluded.seq)')
+  }
+}

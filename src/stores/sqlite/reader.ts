@@ -1,0 +1,217 @@
+import { type Channel, channelsOf, userChannel } from '../../core/channel.ts'
+import type { LoggedEvent, StateOp } from '../../core/event.ts'
+import type { Counts, Entry, Marks } from '../../core/notification.ts'
+import { UNTOUCHED } from '../../core/notification.ts'
+import type { InboxItem, InboxPage, InboxStatus, LogGap, LogPage, StoredNotification, TicketHolder } from '../../core/store.ts'
+import { decodeRecipients } from './commands.ts'
+import { type Database, openDatabase, type Row, type Statement } from './driver.ts'
+import { ARCHIVED, READ, SEEN } from './schema.ts'
+
+/** Prepared statements for so many different numbers of channels; beyond that the oldest is prepared again. */
+const MAX_COUNT_STATEMENTS = 64
+
+/** A place that a mark is for. */
+export interface MarkPlace {
+  readonly channel: Channel
+  readonly seq: number
+  readonly id: string
+}
+
+/** All short reads, on a read-only connection. Synchronous throughout: no transaction is open when a method returns. */
+export class Reader {
+  readonly #db: Database
+  readonly #s: ReturnType<typeof statements>
+  readonly #counts = new Map<number, Statement>()
+
+  constructor(path: string) {
+    this.#db = openDatabase(path, { readOnly: true, timeout: 1000 })
+    this.#db.exec('PRAGMA cache_size = -32768')
+    this.#s = statements(this.#db)
+  }
+
+  read(user: string, scope: readonly Channel[], after: number, limit: number): LogPage | LogGap {
+    return this.#atOneMoment(() => {
+      const now = Date.now()
+      const s = this.#s
+      const places: { channel: Channel; seq: number; state: boolean }[] = []
+      if (after < this.#meta('floor')) return { gap: true }
+      for (const channel of scope) {
+        if (after < Number(s.floor.get(channel)?.['seq'] ?? 0)) return { gap: true }
+        for (const row of s.entriesAfter.all(channel, after, now, limit + 1))
+          places.push({ channel, seq: Number(row['seq']), state: false })
+        for (const row of s.statesAfter.all(channel, after, limit + 1))
+          places.push({ channel, seq: Number(row['seq']), state: true })
+      }
+      places.sort((a, b) => a.seq - b.seq)
+      const more = places.length > limit
+      if (more) places.length = limit
+      const events = places.map(({ channel, seq, state }): LoggedEvent => {
+        if (state) return stateEvent(s.state.get(seq)!)
+        const row = s.entry.get(channel, seq, user)!
+        return {
+          kind: 'notification',
+          op: row['replaces'] === null ? 'created' : 'updated',
+          channel,
+          seq,
+          entry: entryOf(row),
+          marks: marksOf(row)
+        }
+      })
+      const upTo = more ? (events.at(-1)?.seq ?? after) : this.#meta('head')
+      return { events, upTo, more, counts: this.#count(user, scope, now) }
+    })
+  }
+
+  inbox(
+    user: string,
+    scope: readonly Channel[],
+    query: { status: InboxStatus; limit: number; before?: number | undefined }
+  ): InboxPage {
+    return this.#atOneMoment(() => {
+      const now = Date.now()
+      const before = query.before ?? Number.MAX_SAFE_INTEGER
+      const list = this.#s.inbox[query.status]
+      const places: { channel: Channel; seq: number }[] = []
+      for (const channel of scope) {
+        for (const row of list.all(user, channel, before, now, query.limit + 1)) places.push({ channel, seq: Number(row['seq']) })
+      }
+      places.sort((a, b) => b.seq - a.seq)
+      const more = places.length > query.limit
+      if (more) places.length = query.limit
+      const items = places.map(({ channel, seq }): InboxItem => {
+        const row = this.#s.entry.get(channel, seq, user)!
+        return { channel, entry: entryOf(row), marks: marksOf(row) }
+      })
+      return { items, counts: this.#count(user, scope, now), head: this.#meta('head'), more }
+    })
+  }
+
+  counts(user: string, scope: readonly Channel[]): Counts {
+    return this.#count(user, scope, Date.now())
+  }
+
+  notification(id: string): StoredNotification | null {
+    const row = this.#s.note.get(id, Date.now())
+    if (!row) return null
+    return {
+      id,
+      to: decodeRecipients(row['recipients'] as string),
+      content: row['content'] as string,
+      createdAt: Number(row['at']),
+      ...(row['exp'] === null ? {} : { expiresAt: Number(row['exp']) })
+    }
+  }
+
+  /** Where the notifications lie that the user may mark, each once, in the order named. */
+  places(user: string, ids: readonly string[], allows: (channel: Channel) => boolean): MarkPlace[] {
+    const own = userChannel(user)
+    const now = Date.now()
+    return [...new Set(ids)].flatMap((id) => {
+      const row = this.#s.note.get(id, now)
+      if (!row) return []
+      const channels = channelsOf(decodeRecipients(row['recipients'] as string))
+      const k = channels.findIndex((channel) => channel === own || allows(channel))
+      return k < 0 ? [] : [{ channel: channels[k]!, seq: Number(row['seq']) + k, id }]
+    })
+  }
+
+  ticket(hash: string): TicketHolder | null {
+    const row = this.#s.ticket.get(hash, Date.now())
+    return row ? { user: row['user'] as string, topics: JSON.parse(row['topics'] as string) as string[] } : null
+  }
+
+  revokedAt(user: string): number {
+    return Number(this.#s.revocation.get(user)?.['at'] ?? 0)
+  }
+
+  close(): void {
+    this.#db.close()
+  }
+
+  /** Live entries less the marked ones. Every mark row means seen. */
+  #count(user: string, scope: readonly Channel[], now: number): Counts {
+    let statement = this.#counts.get(scope.length)
+    if (!statement) {
+      const names = scope.map(() => '?').join(',')
+      statement = this.#db.prepare(
+        `SELECT (SELECT count(*) FROM entry WHERE channel IN (${names}) AND (exp IS NULL OR exp > ?)) AS live, seen, done
+         FROM (SELECT count(*) AS seen, count(*) FILTER (WHERE m.flags & ${READ | ARCHIVED}) AS done
+           FROM mark m CROSS JOIN entry e ON e.channel = m.channel AND e.seq = m.seq
+           WHERE m.user = ? AND m.channel IN (${names}) AND (e.exp IS NULL OR e.exp > ?))`
+      )
+      if (this.#counts.size >= MAX_COUNT_STATEMENTS) this.#counts.delete(this.#counts.keys().next().value!)
+      this.#counts.set(scope.length, statement)
+    }
+    const row = statement.get(...scope, now, user, ...scope, now)!
+    return { unread: Number(row['live']) - Number(row['done']), unseen: Number(row['live']) - Number(row['seen']) }
+  }
+
+  #meta(key: 'head' | 'floor'): number {
+    return Number(this.#s.meta.get(key)?.['v'])
+  }
+
+  #atOneMoment<T>(work: () => T): T {
+    this.#s.begin.run()
+    try {
+      return work()
+    } finally {
+      this.#s.commit.run()
+    }
+  }
+}
+
+const entryOf = (row: Row): Entry => ({
+  id: row['id'] as string,
+  seq: Number(row['seq']),
+  content: row['content'] as string,
+  createdAt: Number(row['at']),
+  times: Number(row['times']),
+  ...(row['exp'] === null ? {} : { expiresAt: Number(row['exp']) }),
+  ...(row['replaces'] === null ? {} : { replaces: row['replaces'] as string })
+})
+
+function marksOf(row: Row): Marks {
+  const flags = row['flags'] as number | null
+  if (flags === null) return UNTOUCHED
+  return { readAt: row['read_at'] as number | null, seen: (flags & SEEN) !== 0, archived: (flags & ARCHIVED) !== 0 }
+}
+
+const stateEvent = (row: Row): LoggedEvent => ({
+  kind: 'state',
+  op: row['op'] as StateOp,
+  channel: row['channel'] as Channel,
+  seq: Number(row['seq']),
+  ids: row['ids'] === null ? null : (JSON.parse(row['ids'] as string) as string[]),
+  upTo: row['up_to'] as number | null
+})
+
+function statements(db: Database) {
+  const inbox = (marked: string): Statement =>
+    db.prepare(
+      `SELECT e.seq FROM entry e LEFT JOIN mark m ON m.user = ?1 AND m.channel = e.channel AND m.seq = e.seq
+       WHERE e.channel = ?2 AND e.seq < ?3 AND (e.exp IS NULL OR e.exp > ?4) AND ${marked} ORDER BY e.seq DESC LIMIT ?5`
+    )
+  return {
+    begin: db.prepare('BEGIN'),
+    commit: db.prepare('COMMIT'),
+    meta: db.prepare('SELECT v FROM meta WHERE k = ?'),
+    floor: db.prepare('SELECT seq FROM floor WHERE channel = ?'),
+    entriesAfter: db.prepare(
+      'SELECT seq FROM entry WHERE channel = ? AND seq > ? AND (exp IS NULL OR exp > ?) ORDER BY seq LIMIT ?'
+    ),
+    statesAfter: db.prepare('SELECT seq FROM state WHERE channel = ? AND seq > ? ORDER BY seq LIMIT ?'),
+    state: db.prepare('SELECT seq, channel, op, ids, up_to FROM state WHERE seq = ?'),
+    entry: db.prepare(
+      `SELECT e.seq, e.times, e.replaces, e.exp, n.id, n.content, n.at, m.flags, m.read_at FROM entry e JOIN note n ON n.seq = e.note
+       LEFT JOIN mark m ON m.user = ?3 AND m.channel = e.channel AND m.seq = e.seq WHERE e.channel = ?1 AND e.seq = ?2`
+    ),
+    inbox: {
+      all: inbox(`(m.flags IS NULL OR m.flags & ${ARCHIVED} = 0)`),
+      unread: inbox(`(m.flags IS NULL OR m.flags & ${ARCHIVED | READ} = 0)`),
+      archived: inbox(`m.flags & ${ARCHIVED} <> 0`)
+    },
+    note: db.prepare('SELECT seq, recipients, content, at, exp FROM note WHERE id = ? AND (exp IS NULL OR exp > ?)'),
+    ticket: db.prepare('SELECT user, topics FROM ticket WHERE hash = ? AND exp > ?'),
+    revocation: db.prepare('SELECT at FROM revocation WHERE user = ?')
+  }
+}

@@ -1,0 +1,55 @@
+import type { Statement } from './driver.ts'
+import type { Ledger } from './ledger.ts'
+
+/** Takes back what was published, and what a user had. */
+export class Remover {
+  readonly #ledger: Ledger
+  readonly #find: Statement
+  readonly #own: Statement
+  readonly #ownStates: Statement
+  readonly #ownMarks: Statement
+  readonly #ownTickets: Statement
+
+  constructor(ledger: Ledger) {
+    const { db } = ledger
+    this.#ledger = ledger
+    this.#find = db.prepare('SELECT seq, recipients FROM note WHERE id = ? AND (exp IS NULL OR exp > ?)')
+    this.#own = db.prepare('SELECT seq, note FROM entry WHERE channel = ?')
+    this.#ownStates = db.prepare('DELETE FROM state WHERE channel = ?')
+    this.#ownMarks = db.prepare('DELETE FROM mark WHERE user = ?')
+    this.#ownTickets = db.prepare('DELETE FROM ticket WHERE user = ?')
+  }
+
+  /** Pushes the channels it was removed from, and the place of the first of its events; they follow each other. */
+  recall(id: string, results: unknown[]): void {
+    const ledger = this.#ledger
+    const note = this.#find.get(id, ledger.now)
+    const channels: string[] = []
+    const first = ledger.head + 1
+    if (note) {
+      const seq = Number(note['seq'])
+      const text = note['recipients'] as string
+      const all = text.startsWith('users:') ? [...new Set(text.slice(6).split('\n'))].map((user) => `user:${user}`) : [text]
+      all.forEach((channel, k) => {
+        if (!ledger.removeEntry(channel, seq + k, seq)) return
+        ledger.appendState(channel, 'removed', JSON.stringify([id]), null)
+        channels.push(channel)
+      })
+    }
+    results.push(channels, first)
+  }
+
+  /** Pushes the place of the event. */
+  erase(user: string, results: unknown[]): void {
+    const ledger = this.#ledger
+    const channel = `user:${user}`
+    for (const entry of this.#own.all(channel)) ledger.removeEntry(channel, Number(entry['seq']), Number(entry['note']))
+    this.#ownStates.run(channel)
+    this.#ownMarks.run(user)
+    this.#ownTickets.run(user)
+    // What was there can no longer be told: a cursor from before gets a fresh page instead.
+    ledger.raiseFloor(channel, ledger.head)
+    ledger.forget(channel)
+    results.push(ledger.appendState(channel, 'removed', null, ledger.head))
+  }
+}

@@ -1,0 +1,62 @@
+import type { Database } from './driver.ts'
+
+/** Marks the file as ours: "Bell". */
+export const APPLICATION_ID = 0x42656c6c
+
+/** Bits of `mark.flags`. Every row has SEEN, because the other two imply it: having a row means having been seen. */
+export const SEEN = 1
+export const READ = 2
+export const ARCHIVED = 4
+
+/**
+ * Forward migrations: step n takes version n to n + 1. A step is never edited once released; a new one is appended.
+ *
+ * `note` holds the content once; its rowid is the first place it took, the entry in its k-th channel lies at `seq + k`, and
+ * `left_over` counts the entries that still lie somewhere. `idem` is a rowid table so that pruning walks it by age.
+ */
+const STEPS: readonly string[] = [
+  `CREATE TABLE meta (k TEXT PRIMARY KEY, v ANY) STRICT, WITHOUT ROWID;
+   CREATE TABLE note (seq INTEGER PRIMARY KEY, id TEXT NOT NULL UNIQUE, recipients TEXT NOT NULL, content TEXT NOT NULL,
+     at INTEGER NOT NULL, exp INTEGER, left_over INTEGER NOT NULL) STRICT;
+   CREATE INDEX note_exp ON note (exp) WHERE exp IS NOT NULL;
+   CREATE TABLE entry (channel TEXT NOT NULL, seq INTEGER NOT NULL, note INTEGER NOT NULL, times INTEGER NOT NULL,
+     key TEXT, replaces TEXT, exp INTEGER, PRIMARY KEY (channel, seq)) STRICT, WITHOUT ROWID;
+   CREATE INDEX entry_key ON entry (channel, key) WHERE key IS NOT NULL;
+   CREATE TABLE state (seq INTEGER PRIMARY KEY, channel TEXT NOT NULL, op TEXT NOT NULL, ids TEXT, up_to INTEGER, at INTEGER NOT NULL) STRICT;
+   CREATE INDEX state_channel ON state (channel, seq);
+   CREATE TABLE mark (user TEXT NOT NULL, channel TEXT NOT NULL, seq INTEGER NOT NULL, flags INTEGER NOT NULL, read_at INTEGER,
+     PRIMARY KEY (user, channel, seq)) STRICT, WITHOUT ROWID;
+   CREATE TABLE floor (channel TEXT PRIMARY KEY, seq INTEGER NOT NULL) STRICT, WITHOUT ROWID;
+   CREATE TABLE idem (n INTEGER PRIMARY KEY, key TEXT NOT NULL UNIQUE, fingerprint TEXT NOT NULL, id TEXT NOT NULL, at INTEGER NOT NULL,
+     exp INTEGER NOT NULL) STRICT;
+   CREATE TABLE ticket (hash TEXT PRIMARY KEY, user TEXT NOT NULL, topics TEXT NOT NULL, exp INTEGER NOT NULL) STRICT, WITHOUT ROWID;
+   CREATE INDEX ticket_user ON ticket (user);
+   CREATE INDEX ticket_exp ON ticket (exp);
+   CREATE TABLE revocation (user TEXT PRIMARY KEY, at INTEGER NOT NULL) STRICT, WITHOUT ROWID;
+   INSERT INTO meta VALUES ('head', 0), ('floor', 0);`
+]
+
+/** The version this program writes. */
+export const SCHEMA_VERSION = STEPS.length
+
+/** Version of the schema in the file; 0 for an empty one. */
+export function schemaVersion(db: Database): number {
+  const made = db.prepare("SELECT 1 FROM sqlite_schema WHERE name = 'meta'").get()
+  return made ? Number(db.prepare("SELECT v FROM meta WHERE k = 'schema'").get()?.['v'] ?? 0) : 0
+}
+
+/** Brings the file to {@link SCHEMA_VERSION}, all steps in one transaction. */
+export function migrate(db: Database): void {
+  const from = schemaVersion(db)
+  if (from === SCHEMA_VERSION) return
+  db.exec('BEGIN IMMEDIATE')
+  try {
+    for (const step of STEPS.slice(from)) db.exec(step)
+    db.prepare("INSERT OR REPLACE INTO meta VALUES ('schema', ?)").run(SCHEMA_VERSION)
+    db.exec(`PRAGMA application_id = ${APPLICATION_ID}`)
+    db.exec('COMMIT')
+  } catch (error) {
+    db.exec('ROLLBACK')
+    throw error
+  }
+}

@@ -1,0 +1,280 @@
+import { statSync } from 'node:fs'
+import { type Channel, channelsOf, userChannel } from '../../core/channel.ts'
+import type { FollowedEvent, MarkOp } from '../../core/event.ts'
+import type { Counts, Publication } from '../../core/notification.ts'
+import {
+  type InboxPage,
+  type InboxStatus,
+  type LogGap,
+  type LogPage,
+  type MarkOutcome,
+  type MarkTarget,
+  type PublishOutcome,
+  type Store,
+  type StoredNotification,
+  StoreError,
+  type StoreStatus,
+  type TicketHolder
+} from '../../core/store.ts'
+import type { StoreOptions } from '../open-store.ts'
+import { StoreOpenError } from '../store-open-error.ts'
+import { COMMAND, encodeRecipients, ITEM, type WriterReport } from './commands.ts'
+import { type PreparedFile, prepareFile } from './prepare-file.ts'
+import { Reader } from './reader.ts'
+import { WriterThread } from './writer-thread.ts'
+
+/** How often the proof of life is brought up to the head, at most. */
+const LIFE_MS = 1000
+
+/** The embedded store: one SQLite file, one writer thread, short reads on this thread. */
+export class SqliteStore implements Store {
+  readonly kind = 'sqlite'
+  readonly epoch: string
+  head: number
+  readonly #file: PreparedFile
+  readonly #writer: WriterThread
+  readonly #reader: Reader
+  #floor: number
+  #listener: (events: readonly FollowedEvent[]) => void = () => {}
+  /** Events of the report that is being taken apart. */
+  #events: FollowedEvent[] = []
+  #commitMs: number | undefined
+  #trouble: string | null = null
+  #lifeAt = 0
+  #closed: Promise<void> | undefined
+
+  private constructor(file: PreparedFile, options: StoreOptions) {
+    this.#file = file
+    this.epoch = file.epoch
+    this.head = file.head
+    this.#floor = file.floor
+    const { sync, retentionDays, retentionPerChannel } = options
+    this.#writer = new WriterThread({ path: file.path, sync, retentionDays, retentionPerChannel }, this.#take)
+    this.#reader = new Reader(file.path)
+  }
+
+  /** Opens or creates the files in `dataDir`. Rejects with {@link StoreOpenError}. */
+  static async open(options: StoreOptions): Promise<SqliteStore> {
+    const file = prepareFile(options.dataDir, options.sync)
+    const store = new SqliteStore(file, options)
+    try {
+      await store.#writer.ready
+      return store
+    } catch (error) {
+      store.#reader.close()
+      file.lock.close()
+      throw new StoreOpenError(`${file.path}: the writer could not start (${(error as Error).message})`, { cause: error })
+    }
+  }
+
+  follow(listener: (events: readonly FollowedEvent[]) => void): void {
+    this.#listener = listener
+  }
+
+  publish(items: readonly Publication[]): Promise<readonly PublishOutcome[]> {
+    const request: unknown[] = [COMMAND.publish, items.length]
+    for (const { id, to, content, key, createdAt, expiresAt, ephemeral, idempotency } of items) {
+      request.push(id, encodeRecipients(to), content, key ?? null, createdAt, expiresAt ?? null, ephemeral ? 1 : 0)
+      request.push(idempotency?.key ?? null, idempotency?.fingerprint ?? null)
+    }
+    return new Promise((resolve, failed) => {
+      const done = (results: readonly unknown[], at: number): number => {
+        let next = at
+        const outcomes = items.map((item): PublishOutcome => {
+          switch (results[next++]) {
+            case ITEM.replayed:
+              next += 2
+              return { kind: 'replayed', id: results[next - 2] as string, createdAt: results[next - 1] as number }
+            case ITEM.reused:
+              return { kind: 'key-reused' }
+            case ITEM.expired:
+              return { kind: 'expired' }
+            case ITEM.ephemeral:
+              this.#ephemeral(item)
+              break
+            case ITEM.accepted:
+              this.#appended(item, results[next++] as number, null)
+              break
+            case ITEM.collapsed: {
+              const seq = results[next++] as number
+              const end = next + 2 * channelsOf(item.to).length
+              this.#appended(item, seq, results.slice(next, end))
+              next = end
+            }
+          }
+          return { kind: 'accepted', id: item.id, createdAt: item.createdAt }
+        })
+        resolve(outcomes)
+        return next
+      }
+      this.#writer.send({ request, done, failed })
+    })
+  }
+
+  async notification(id: string): Promise<StoredNotification | null> {
+    return this.#read(() => this.#reader.notification(id))
+  }
+
+  recall(id: string): Promise<boolean> {
+    return this.#send([COMMAND.recall, id], 2, (channels, first) => {
+      const names = channels as Channel[]
+      names.forEach((channel, k) => {
+        this.#events.push({ kind: 'state', op: 'removed', channel, seq: (first as number) + k, ids: [id], upTo: null })
+      })
+      return names.length > 0
+    })
+  }
+
+  async mark(user: string, op: MarkOp, target: MarkTarget): Promise<MarkOutcome> {
+    const byIds = 'ids' in target
+    const places = byIds ? this.#read(() => this.#reader.places(user, target.ids, target.allows)) : []
+    if (byIds && places.length === 0) return { affected: 0, seq: this.head }
+    const channels = byIds ? places.map(({ channel }) => channel) : [...target.scope]
+    const upTo = byIds ? null : target.upTo
+    const named = [places.map(({ seq }) => seq), places.map(({ id }) => id)]
+    return this.#send([COMMAND.mark, user, op, upTo, channels, named], 3, (affected, seq, ids) => {
+      const outcome = { affected: affected as number, seq: seq as number }
+      if (outcome.affected > 0) {
+        this.#events.push({ kind: 'state', op, channel: userChannel(user), seq: outcome.seq, ids: ids as string[] | null, upTo })
+      }
+      return outcome
+    })
+  }
+
+  erase(user: string): Promise<void> {
+    return this.#send([COMMAND.erase, user], 1, (place) => {
+      const seq = place as number
+      this.#events.push({ kind: 'state', op: 'removed', channel: userChannel(user), seq, ids: null, upTo: seq - 1 })
+    })
+  }
+
+  async read(user: string, scope: readonly Channel[], after: number, limit: number): Promise<LogPage | LogGap> {
+    return this.#read(() => this.#reader.read(user, scope, after, limit))
+  }
+
+  async inbox(
+    user: string,
+    scope: readonly Channel[],
+    query: { status: InboxStatus; limit: number; before?: number | undefined }
+  ): Promise<InboxPage> {
+    return this.#read(() => this.#reader.inbox(user, scope, query))
+  }
+
+  async counts(user: string, scope: readonly Channel[]): Promise<Counts> {
+    return this.#read(() => this.#reader.counts(user, scope))
+  }
+
+  putTicket(hash: string, holder: TicketHolder, expiresAt: number): Promise<void> {
+    return this.#send([COMMAND.putTicket, hash, holder.user, JSON.stringify(holder.topics), expiresAt], 0, () => {})
+  }
+
+  async takeTicket(hash: string, { keep = false }: { keep?: boolean } = {}): Promise<TicketHolder | null> {
+    if (keep) return this.#read(() => this.#reader.ticket(hash))
+    return this.#send([COMMAND.takeTicket, hash], 2, (user, topics) =>
+      user === null ? null : { user: user as string, topics: JSON.parse(topics as string) as string[] }
+    )
+  }
+
+  revoke(user: string): Promise<void> {
+    return this.#send([COMMAND.revoke, user], 0, () => {
+      this.#events.push({ kind: 'revoked', user })
+    })
+  }
+
+  async revokedAt(user: string): Promise<number> {
+    return this.#read(() => this.#reader.revokedAt(user))
+  }
+
+  status(): StoreStatus {
+    const reason = this.#closed ? 'the store is closed' : (this.#writer.gone?.message ?? this.#trouble)
+    const bytes = size(this.#file.path) + size(`${this.#file.path}-wal`)
+    return {
+      healthy: reason === null,
+      ...(reason === null ? {} : { reason }),
+      oldest: this.#floor,
+      bytes,
+      commitMs: this.#commitMs
+    }
+  }
+
+  close(): Promise<void> {
+    this.#closed ??= this.#end()
+    return this.#closed
+  }
+
+  async #end(): Promise<void> {
+    await this.#writer.close()
+    this.#reader.close()
+    this.#proveLife(this.#writer.gone === null)
+    this.#file.lock.close()
+  }
+
+  /** Takes one report: answers first, then one batch of events, in one turn. */
+  #take = (report: WriterReport, settle: () => void): void => {
+    this.#floor = report.floor
+    this.#commitMs = report.commitMs
+    this.#trouble = report.trouble
+    const events: FollowedEvent[] = report.dropped
+      ? report.dropped.map((channel) => ({ kind: 'dropped', channel: channel as Channel }))
+      : []
+    this.#events = events
+    this.head = report.head
+    settle()
+    if (events.length > 0) this.#listener(events)
+    if (Date.now() - this.#lifeAt >= LIFE_MS) this.#proveLife(false)
+  }
+
+  #appended(item: Publication, first: number, collapses: readonly unknown[] | null): void {
+    const { id, content, createdAt, expiresAt } = item
+    channelsOf(item.to).forEach((channel, k) => {
+      const times = collapses ? (collapses[2 * k] as number) : 0
+      const replaces = (collapses?.[2 * k + 1] as string | null | undefined) ?? undefined
+      const entry = { id, seq: first + k, content, createdAt, expiresAt, times, replaces }
+      this.#events.push({
+        kind: 'notification',
+        op: replaces === undefined ? 'created' : 'updated',
+        channel,
+        seq: first + k,
+        entry
+      })
+    })
+  }
+
+  #ephemeral({ id, to, content, createdAt, expiresAt }: Publication): void {
+    const entry = { id, content, createdAt, expiresAt, times: 0 }
+    for (const channel of channelsOf(to)) this.#events.push({ kind: 'ephemeral', channel, entry })
+  }
+
+  #send<T>(request: readonly unknown[], values: number, answer: (...values: readonly unknown[]) => T): Promise<T> {
+    return new Promise((resolve, failed) => {
+      const done = (results: readonly unknown[], at: number): number => {
+        resolve(answer(...results.slice(at, at + values)))
+        return at + values
+      }
+      this.#writer.send({ request, done, failed })
+    })
+  }
+
+  #read<T>(work: () => T): T {
+    if (this.#closed) throw new StoreError('unavailable', 'the store is closed')
+    try {
+      return work()
+    } catch (error) {
+      throw new StoreError('unavailable', `the database cannot be read: ${(error as Error).message}`, { cause: error })
+    }
+  }
+
+  #proveLife(clean: boolean): void {
+    this.#lifeAt = Date.now()
+    try {
+      this.#file.life.write(this.head, { clean })
+    } catch (error) {
+      // An older head in it only proves less.
+      this.#trouble ??= `the proof of life cannot be written: ${(error as Error).message}`
+    }
+  }
+}
+
+function size(path: string): number {
+  return statSync(path, { throwIfNoEntry: false })?.size ?? 0
+}

@@ -1,0 +1,145 @@
+import { Worker } from 'node:worker_threads'
+import { MAX_PENDING_COMMANDS } from '../../core/limits.ts'
+import { StoreError } from '../../core/store.ts'
+import { RESULT, type WriterReport } from './commands.ts'
+import type { WriterData } from './writer.ts'
+
+/** One command on its way. */
+export interface Command {
+  /** The command as in `commands.ts`. */
+  readonly request: readonly unknown[]
+  /** Takes its results from the array, where they begin, and returns where they end. */
+  readonly done: (results: readonly unknown[], at: number) => number
+  readonly failed: (error: Error) => void
+}
+
+const SOURCE = import.meta.url.endsWith('.ts')
+const ENTRY = new URL(SOURCE ? './writer.ts' : './writer.js', import.meta.url)
+
+function startWorker(workerData: WriterData): Worker {
+  // Under tsx a worker does not know how to read TypeScript until told; in the built program there is nothing to tell.
+  if (SOURCE && process.execArgv.some((argument) => argument.includes('tsx'))) {
+    const tsx = JSON.stringify(import.meta.resolve('tsx/esm/api'))
+    return new Worker(`import(${tsx}).then((tsx) => { tsx.register(); return import(${JSON.stringify(ENTRY.href)}) })`, {
+      eval: true,
+      workerData
+    })
+  }
+  return new Worker(ENTRY, { workerData })
+}
+
+/**
+ * The writer's end on the main thread. Commands that come while a commit runs go together into the next one; their number
+ * is bounded.
+ */
+export class WriterThread {
+  readonly ready: Promise<void>
+  /** Why the writer is gone, once it is. */
+  gone: Error | null = null
+  readonly #worker: Worker
+  readonly #onReport: (report: WriterReport, settle: () => void) => void
+  #waiting: Command[] = []
+  #inFlight: Command[] = []
+  #scheduled = false
+  #closing: (() => void) | null = null
+  readonly #ended: Promise<void>
+
+  /** `onReport` is told of each report, and calls `settle` when the answers in it are to be given. */
+  constructor(data: WriterData, onReport: (report: WriterReport, settle: () => void) => void) {
+    this.#onReport = onReport
+    const worker = startWorker(data)
+    this.#worker = worker
+    this.ready = new Promise((resolve, reject) => {
+      worker.once('message', () => resolve())
+      worker.once('error', reject)
+      worker.once('exit', () => reject(new Error('the writer ended before it was ready')))
+    })
+    this.#ended = new Promise((resolve) => {
+      worker.once('exit', (code) => {
+        this.#lost(new Error(`the writer ended with code ${code}`))
+        resolve()
+      })
+    })
+    worker.on('message', (report: WriterReport) => this.#onReport(report, () => this.#settle(report)))
+    worker.on('error', (error) => this.#lost(error instanceof Error ? error : new Error(String(error))))
+  }
+
+  /** Hands a command over. Fails at once where too many wait, or nobody is there to take it. */
+  send(command: Command): void {
+    if (this.gone || this.#closing) {
+      command.failed(
+        new StoreError('unavailable', this.gone ? `the store has stopped: ${this.gone.message}` : 'the store is closed')
+      )
+    } else if (this.#waiting.length >= MAX_PENDING_COMMANDS) {
+      command.failed(new StoreError('unavailable', 'too many commands are waiting for the disk'))
+    } else {
+      this.#waiting.push(command)
+      this.#schedule()
+    }
+  }
+
+  /** Finishes what was sent, then ends the thread. */
+  async close(): Promise<void> {
+    if (!this.gone) {
+      await new Promise<void>((resolve) => {
+        this.#closing = resolve
+        this.#finish()
+      })
+      if (!this.gone) this.#worker.postMessage('close')
+    }
+    await this.#ended
+  }
+
+  #schedule(): void {
+    if (this.#scheduled || this.#inFlight.length > 0) return
+    this.#scheduled = true
+    // After the sockets that are readable now have been read: what they ask for shares one commit.
+    setImmediate(this.#flush)
+  }
+
+  #flush = (): void => {
+    this.#scheduled = false
+    if (this.gone || this.#inFlight.length > 0 || this.#waiting.length === 0) return
+    this.#inFlight = this.#waiting
+    this.#waiting = []
+    const request: unknown[] = []
+    for (const command of this.#inFlight) for (const value of command.request) request.push(value)
+    this.#worker.postMessage(request)
+  }
+
+  #settle({ answers, results }: WriterReport): void {
+    if (!answers) return
+    const commands = this.#inFlight
+    this.#inFlight = []
+    let at = 0
+    for (const command of commands) {
+      const result = results[at++]
+      if (result === RESULT.done) at = command.done(results, at)
+      else command.failed(failure(result as number, String(results[at++])))
+    }
+    // At once: what waited meanwhile has already waited for a whole commit.
+    this.#flush()
+    this.#finish()
+  }
+
+  #finish(): void {
+    if (this.#inFlight.length === 0 && this.#waiting.length === 0) this.#closing?.()
+  }
+
+  #lost(error: Error): void {
+    if (this.gone) return
+    this.gone = error
+    const commands = [...this.#inFlight, ...this.#waiting]
+    this.#inFlight = []
+    this.#waiting = []
+    for (const command of commands)
+      command.failed(new StoreError('unavailable', `the store has stopped: ${error.message}`, { cause: error }))
+    this.#closing?.()
+  }
+}
+
+function failure(result: number, message: string): Error {
+  if (result === RESULT.full) return new StoreError('full', `the disk is full: ${message}`)
+  if (result === RESULT.unavailable) return new StoreError('unavailable', `the disk does not take writes: ${message}`)
+  return new Error(`the store refused a command: ${message}`)
+}

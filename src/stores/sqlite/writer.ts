@@ -1,0 +1,226 @@
+import { statfsSync } from 'node:fs'
+import { dirname } from 'node:path'
+import { performance } from 'node:perf_hooks'
+import { parentPort, workerData } from 'node:worker_threads'
+import type { MarkOp } from '../../core/event.ts'
+import { MAX_TIMER_MS } from '../../core/limits.ts'
+import { ARGUMENTS, COMMAND, ITEM_VALUES, RESULT, type WriterReport, type WriterRequest } from './commands.ts'
+import { extendedCode, openDatabase, SQLITE, sqliteCode } from './driver.ts'
+import { Ledger } from './ledger.ts'
+import { Marker } from './marker.ts'
+import { Publisher } from './publisher.ts'
+import { Remover } from './remover.ts'
+import { Retention } from './retention.ts'
+import { Tickets } from './tickets.ts'
+
+/** What the worker thread is started with. */
+export interface WriterData {
+  readonly path: string
+  readonly sync: 'full' | 'normal'
+  readonly retentionDays: number
+  readonly retentionPerChannel: number
+}
+
+const HOUR_MS = 60 * 60 * 1000
+/** Pause before own work is tried again after a failure; commands do not wait for it. */
+const RETRY_MS = 1000
+/** Less room than this behind a failed write means that the disk is full, whatever SQLite called it. */
+const FULL_BYTES = 1024 * 1024
+
+const port = parentPort!
+const options = workerData as WriterData
+const db = openDatabase(options.path, { timeout: 5000 })
+db.exec(
+  `PRAGMA synchronous = ${options.sync}; PRAGMA cache_size = -65536; PRAGMA wal_autocheckpoint = 4000; PRAGMA temp_store = MEMORY`
+)
+const begin = db.prepare('BEGIN')
+const commit = db.prepare('COMMIT')
+const ledger = new Ledger(db, options.retentionPerChannel)
+const publisher = new Publisher(ledger)
+const marker = new Marker(ledger)
+const remover = new Remover(ledger)
+const tickets = new Tickets(ledger)
+const retention = new Retention(ledger, { days: options.retentionDays, perChannel: options.retentionPerChannel })
+let commitMs = 0
+let trouble: string | null = null
+
+/** One transaction, or nothing of it. */
+function transact(work: () => void): void {
+  ledger.now = Date.now()
+  begin.run()
+  try {
+    if (ledger.nextExpiry <= ledger.now) retention.expire()
+    work()
+    ledger.save()
+    const started = performance.now()
+    commit.run()
+    commitMs = performance.now() - started
+  } catch (error) {
+    try {
+      db.exec('ROLLBACK')
+    } catch {
+      // SQLite has rolled back by itself, as it does for some errors of the disk.
+    }
+    ledger.rollback()
+    ledger.nextExpiry = Math.min(ledger.nextExpiry, ledger.now)
+    throw error
+  }
+  ledger.committed()
+  trouble = null
+}
+
+function report(answers: boolean, results: readonly unknown[]): void {
+  const dropped = ledger.dropped.size > 0 ? [...ledger.dropped] : null
+  ledger.dropped.clear()
+  port.postMessage({
+    answers,
+    results,
+    head: ledger.head,
+    floor: ledger.floor,
+    commitMs,
+    dropped,
+    trouble
+  } satisfies WriterReport)
+}
+
+/** Where the command after the one at `at` begins. */
+function next(request: readonly unknown[], at: number): number {
+  const command = request[at] as number
+  return at + 1 + ARGUMENTS[command]! + (command === COMMAND.publish ? (request[at + 1] as number) * ITEM_VALUES : 0)
+}
+
+function run(r: readonly unknown[], at: number, results: unknown[]): void {
+  results.push(RESULT.done)
+  switch (r[at]) {
+    case COMMAND.publish: {
+      const end = next(r, at)
+      for (let item = at + 2; item < end; item += ITEM_VALUES) publisher.publish(r, item, results)
+      return
+    }
+    case COMMAND.recall:
+      return remover.recall(r[at + 1] as string, results)
+    case COMMAND.mark:
+      return marker.mark(
+        r[at + 1] as string,
+        r[at + 2] as MarkOp,
+        r[at + 3] as number | null,
+        r[at + 4] as string[],
+        r[at + 5] as [number[], string[]],
+        results
+      )
+    case COMMAND.erase:
+      return remover.erase(r[at + 1] as string, results)
+    case COMMAND.putTicket:
+      return tickets.put(r[at + 1] as string, r[at + 2] as string, r[at + 3] as string, r[at + 4] as number)
+    case COMMAND.takeTicket:
+      return tickets.take(r[at + 1] as string, results)
+    case COMMAND.revoke:
+      return tickets.revoke(r[at + 1] as string)
+  }
+}
+
+/** The failure as the caller is to hear it. Anything that is not the world's fault is a bug of ours, and told apart. */
+function classify(error: unknown): number {
+  const code = sqliteCode(error)
+  if (code === SQLITE.full || extendedCode(error) === SQLITE.ioerrShmSize) return RESULT.full
+  if (
+    code !== SQLITE.ioerr &&
+    code !== SQLITE.cantopen &&
+    code !== SQLITE.readonly &&
+    code !== SQLITE.busy &&
+    code !== SQLITE.corrupt
+  )
+    return RESULT.broken
+  try {
+    const { bavail, bsize } = statfsSync(dirname(options.path))
+    if (bavail * bsize < FULL_BYTES) return RESULT.full
+  } catch {
+    // The directory itself is out of reach.
+  }
+  return RESULT.unavailable
+}
+
+/** Runs the commands together; where one of them alone is at fault, each by itself, so that the others do not suffer for it. */
+function answer(request: readonly unknown[]): void {
+  const results: unknown[] = []
+  try {
+    transact(() => {
+      for (let at = 0; at < request.length; at = next(request, at)) run(request, at, results)
+    })
+  } catch (error) {
+    results.length = 0
+    const kind = classify(error)
+    if (kind !== RESULT.broken) trouble = (error as Error).message
+    const alone = kind === RESULT.broken && next(request, 0) < request.length
+    for (let at = 0; at < request.length; at = next(request, at)) {
+      if (!alone) results.push(kind, (error as Error).message)
+      else answerAlone(request, at, results)
+    }
+  }
+  report(true, results)
+  arrange()
+}
+
+function answerAlone(request: readonly unknown[], at: number, results: unknown[]): void {
+  const start = results.length
+  const dropped = [...ledger.dropped]
+  try {
+    transact(() => run(request, at, results))
+  } catch (error) {
+    results.length = start
+    results.push(classify(error), (error as Error).message)
+  }
+  for (const channel of dropped) ledger.dropped.add(channel)
+}
+
+let timer: NodeJS.Timeout | undefined
+let soon: NodeJS.Immediate | undefined
+
+/** Own work: what expired, and a slice of retention. */
+function tidy(): void {
+  soon = undefined
+  let failed = false
+  try {
+    transact(() => {
+      if (retention.busy) retention.slice()
+    })
+  } catch (error) {
+    failed = true
+    trouble = (error as Error).message
+  }
+  report(false, [])
+  arrange(failed)
+}
+
+/** Comes back for own work: at once between two batches, or when the next entry expires. */
+function arrange(failed = false): void {
+  clearTimeout(timer)
+  if (soon) return
+  if (failed) timer = setTimeout(tidy, RETRY_MS)
+  else if (retention.busy || ledger.nextExpiry <= Date.now()) soon = setImmediate(tidy)
+  else if (ledger.nextExpiry < Number.POSITIVE_INFINITY)
+    timer = setTimeout(tidy, Math.min(ledger.nextExpiry - Date.now(), MAX_TIMER_MS))
+}
+
+const hourly = setInterval(() => {
+  retention.startRound()
+  arrange()
+}, HOUR_MS)
+
+port.on('message', (request: WriterRequest) => {
+  if (request !== 'close') return answer(request)
+  clearInterval(hourly)
+  clearTimeout(timer)
+  if (soon) clearImmediate(soon)
+  try {
+    db.exec('PRAGMA wal_checkpoint(TRUNCATE)')
+  } catch {
+    // What is in the WAL is durable there, too.
+  }
+  db.close()
+  port.close()
+})
+
+retention.startRound()
+report(false, [])
+arrange()
