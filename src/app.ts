@@ -6,8 +6,8 @@ import helmet from '@fastify/helmet'
 import Fastify, { type FastifyInstance } from 'fastify'
 import { serializerCompiler, validatorCompiler } from 'fastify-type-provider-zod'
 import { createIdentity } from './auth/identity.ts'
-import { createKeyring } from './auth/publish-key.ts'
 import { signDevToken } from './auth/jwt.ts'
+import { createKeyring } from './auth/publish-key.ts'
 import { issueTicket } from './auth/ticket.ts'
 import type { Config } from './config.ts'
 import { CLOSE_REASONS } from './core/close-reason.ts'
@@ -39,7 +39,11 @@ export async function createApp(config: Config, version: string): Promise<Fastif
     retentionDays: config.retentionDays,
     retentionPerChannel: config.retentionPerChannel
   })
-  const node = `${hostname().replace(/[^A-Za-z0-9]/g, '').slice(0, 12) || 'node'}${randomBytes(3).toString('hex')}`
+  const node = `${
+    hostname()
+      .replace(/[^A-Za-z0-9]/g, '')
+      .slice(0, 12) || 'node'
+  }${randomBytes(3).toString('hex')}`
 
   const app = Fastify({
     logger: {
@@ -72,7 +76,10 @@ export async function createApp(config: Config, version: string): Promise<Fastif
   const stats: Stats = new Stats(() => hub.size)
   const hub: Hub = new Hub(store, node, config, stats, {
     opened: (connection) =>
-      app.log.debug({ connection: hub.nameOf(connection), user: connection.user, transport: connection.transport }, 'connection opened'),
+      app.log.debug(
+        { connection: hub.nameOf(connection), user: connection.user, transport: connection.transport },
+        'connection opened'
+      ),
     closed: (connection, reason) =>
       app.log[CLOSE_REASONS[reason].level](
         {

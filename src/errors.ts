@@ -39,7 +39,11 @@ export class ProblemError extends Error {
   readonly errors: readonly Fault[]
   /** Seconds; sets `Retry-After`. */
   readonly retryAfter: number | undefined
-  constructor(slug: ProblemSlug, detail: string, options: { errors?: readonly Fault[]; retryAfter?: number; cause?: unknown } = {}) {
+  constructor(
+    slug: ProblemSlug,
+    detail: string,
+    options: { errors?: readonly Fault[]; retryAfter?: number; cause?: unknown } = {}
+  ) {
     super(detail, { cause: options.cause })
     this.name = 'ProblemError'
     this.slug = slug

@@ -1,8 +1,8 @@
 #!/usr/bin/env node
 import { readFileSync } from 'node:fs'
 import { parseArgs } from 'node:util'
-import { signDevToken } from './auth/jwt.ts'
 import { createApp } from './app.ts'
+import { signDevToken } from './auth/jwt.ts'
 import { type Config, ConfigError, loadConfig, SETTINGS } from './config.ts'
 import { Name, TopicGrant } from './core/names.ts'
 import { StoreOpenError } from './stores/open-store.ts'
@@ -39,15 +39,22 @@ function settings(flags: { port?: string | undefined; host?: string | undefined 
 
 function help(): string {
   const width = Math.max(...SETTINGS.map(({ name }) => name.length)) + 2
-  return HELP + SETTINGS.map((one) => `  ${one.name.padEnd(width)}${one.description}${one.default ? ` [${one.default}]` : ''}\n`).join('')
+  return (
+    HELP +
+    SETTINGS.map((one) => `  ${one.name.padEnd(width)}${one.description}${one.default ? ` [${one.default}]` : ''}\n`).join('')
+  )
 }
 
 async function token(config: Config, user: string | undefined, topics: string | undefined): Promise<void> {
   const [secret] = config.auth.jwtSecrets
-  if (!secret) fail(['token needs AUTH_JWT_SECRET; with AUTH_JWKS_URL or a session look-up, get a token from your identity provider'])
-  if (!Name.safeParse(user).success) fail([`token <user> [--topics a,b]: the user's name must be 1–128 characters of A–Z a–z 0–9 _ . : @ / -`])
+  if (!secret)
+    fail(['token needs AUTH_JWT_SECRET; with AUTH_JWKS_URL or a session look-up, get a token from your identity provider'])
+  if (!Name.safeParse(user).success)
+    fail([`token <user> [--topics a,b]: the user's name must be 1–128 characters of A–Z a–z 0–9 _ . : @ / -`])
   const list = topics ? topics.split(',') : []
-  for (const topic of list) if (!TopicGrant.safeParse(topic).success) fail([`--topics: ${JSON.stringify(topic)} is not a topic name, nor a prefix that ends in *`])
+  for (const topic of list)
+    if (!TopicGrant.safeParse(topic).success)
+      fail([`--topics: ${JSON.stringify(topic)} is not a topic name, nor a prefix that ends in *`])
   process.stdout.write(`${await signDevToken(user!, list, secret, 3600)}\n`)
 }
 
@@ -115,7 +122,8 @@ async function serve(config: Config): Promise<void> {
   } catch (error) {
     const { code } = error as NodeJS.ErrnoException
     await app.close()
-    if (code === 'EADDRINUSE') fail([`port ${config.port} on ${config.host} is taken; end what listens there, or choose another with --port`])
+    if (code === 'EADDRINUSE')
+      fail([`port ${config.port} on ${config.host} is taken; end what listens there, or choose another with --port`])
     if (code === 'EACCES') fail([`port ${config.port} needs privileges; choose one above 1023 with --port`])
     if (code === 'EADDRNOTAVAIL' || code === 'ENOTFOUND') fail([`HOST ${config.host} is not an address of this machine`])
     throw error

@@ -56,7 +56,9 @@ export interface Opening {
   /** False for a poll that comes with a cursor: it gets events only. */
   readonly announce: boolean
   /** For a sink that takes one write: the most frames it may hold. Such a connection has no heartbeat. */
-  readonly once?: { readonly limit: number; /** False: it ends when the log has been read. */ readonly waits: boolean } | undefined
+  readonly once?:
+    | { readonly limit: number /** False: it ends when the log has been read. */; readonly waits: boolean }
+    | undefined
   /** Monotonic milliseconds (`performance.now()`) at which it ends, and why. */
   readonly closeAt: number
   readonly closeReason: CloseReason
@@ -210,7 +212,11 @@ export class Connection {
         this.#unread++
         this.#unseen++
       } else this.recount()
-      frames.push(outgoing.personal ? outgoing.personalFrame(this.codec, { unread: this.#unread, unseen: this.#unseen }) : outgoing.frame(this.codec))
+      frames.push(
+        outgoing.personal
+          ? outgoing.personalFrame(this.codec, { unread: this.#unread, unseen: this.#unseen })
+          : outgoing.frame(this.codec)
+      )
       this.#seq = outgoing.event.seq
     }
     if (frames.length) this.#send(this.codec.join(frames), frames.length)
@@ -329,7 +335,9 @@ export class Connection {
     this.#setCounts(page.counts)
     const first = this.#seq < 0
     this.#seq = page.head
-    const list = page.items.map(({ entry, channel, marks }) => encodeItem(entry, channel, formatCursor(store.epoch, entry.seq), marks))
+    const list = page.items.map(({ entry, channel, marks }) =>
+      encodeItem(entry, channel, formatCursor(store.epoch, entry.seq), marks)
+    )
     const data = this.#readyData(false, `[${list.join(',')}]`, reset)
     const retryMs = first ? drawRetryMs(OPENING_RETRY_MS) : null
     const lead = [this.codec.frame(reset === null ? 'ready' : 'reset', data, this.cursor, retryMs)]

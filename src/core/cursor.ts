@@ -12,7 +12,11 @@ export const formatCursor = (epoch: string, seq: number): Cursor => `${epoch}-${
  * The place a cursor names in the log with this epoch and head, or why there is none. Never throws: cursors come from
  * outside and may be anything.
  */
-export function parseCursor(cursor: string, epoch: string, head: number): { readonly seq: number } | { readonly reset: ResetReason } {
+export function parseCursor(
+  cursor: string,
+  epoch: string,
+  head: number
+): { readonly seq: number } | { readonly reset: ResetReason } {
   const match = CURSOR.exec(cursor)
   if (!match) return { reset: 'cursor_unknown' }
   if (match[1] !== epoch) return { reset: 'store_changed' }

@@ -15,7 +15,9 @@ export interface Codec {
  */
 export const sseCodec: Codec = {
   frame: (event, data, id, retryMs) =>
-    Buffer.from(`${retryMs == null ? '' : `retry: ${retryMs}\n`}event: ${event}\ndata: ${data}\n${id === null ? '' : `id: ${id}\n`}\n`),
+    Buffer.from(
+      `${retryMs == null ? '' : `retry: ${retryMs}\n`}event: ${event}\ndata: ${data}\n${id === null ? '' : `id: ${id}\n`}\n`
+    ),
   join: (frames) => (frames.length === 1 ? frames[0]! : Buffer.concat(frames))
 }
 
@@ -24,5 +26,6 @@ const COMMA = Buffer.from(',')
 /** The elements of `events` in the answer to a poll. */
 export const pollCodec: Codec = {
   frame: (event, data, id) => Buffer.from(`{"event":"${event}",${id === null ? '' : `"id":"${id}",`}"data":${data}}`),
-  join: (frames) => (frames.length === 1 ? frames[0]! : Buffer.concat(frames.flatMap((frame, i) => (i ? [COMMA, frame] : [frame]))))
+  join: (frames) =>
+    frames.length === 1 ? frames[0]! : Buffer.concat(frames.flatMap((frame, i) => (i ? [COMMA, frame] : [frame])))
 }

@@ -92,7 +92,10 @@ const RULES: readonly Rule[] = [
   }
 ]
 
-const STATUS = { info: 'ok', warning: 'degraded', critical: 'critical' } as const satisfies Record<Recommendation['severity'], HealthStatus>
+const STATUS = { info: 'ok', warning: 'degraded', critical: 'critical' } as const satisfies Record<
+  Recommendation['severity'],
+  HealthStatus
+>
 
 /** The rules that fire, gravest first, and the status that follows from them. */
 export function assess(vitals: Vitals): { status: HealthStatus; recommendations: Recommendation[] } {

@@ -240,7 +240,8 @@ export class Hub implements ConnectionHost {
 
   heartbeatFrame(codec: Codec): Buffer {
     const known = this.#heartbeat
-    if (known && known.codec === codec && known.position === this.#position && known.epoch === this.store.epoch) return known.frame
+    if (known && known.codec === codec && known.position === this.#position && known.epoch === this.store.epoch)
+      return known.frame
     const frame = codec.frame('heartbeat', '{}', formatCursor(this.store.epoch, this.#position))
     this.#heartbeat = { codec, position: this.#position, epoch: this.store.epoch, frame }
     return frame

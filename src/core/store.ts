@@ -133,7 +133,11 @@ export interface Store {
   /** Events after a place, in the user's scope, at most `limit`. The place must be at most `head`. */
   read(user: string, scope: readonly Channel[], after: number, limit: number): Promise<LogPage | LogGap>
   /** Newest first, older than `before` where given. `all` and `unread` leave archived items out. */
-  inbox(user: string, scope: readonly Channel[], query: { status: InboxStatus; limit: number; before?: number | undefined }): Promise<InboxPage>
+  inbox(
+    user: string,
+    scope: readonly Channel[],
+    query: { status: InboxStatus; limit: number; before?: number | undefined }
+  ): Promise<InboxPage>
   counts(user: string, scope: readonly Channel[]): Promise<Counts>
 
   /** `hash` identifies a ticket without being one. Durable, and usable once on all nodes together. */

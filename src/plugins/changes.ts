@@ -43,9 +43,12 @@ export default fp<ChangesOptions>(
         const refusal = hub.refusal(subscriber.user, request.ip)
         if (refusal === 'limit') {
           stats.refused('limit')
-          throw new ProblemError('rate-limited', 'Too many connections are open; close one, or come back later.', { retryAfter: 5 })
+          throw new ProblemError('rate-limited', 'Too many connections are open; close one, or come back later.', {
+            retryAfter: 5
+          })
         }
-        if (refusal === 'unavailable') throw new ProblemError('unavailable', 'The store does not answer; try again.', { retryAfter: 5 })
+        if (refusal === 'unavailable')
+          throw new ProblemError('unavailable', 'The store does not answer; try again.', { retryAfter: 5 })
         const answer = await new Promise<PollAnswer>((resolve) => {
           const sink = new PollSink(request.ip, resolve)
           const connection = hub.open({
@@ -70,7 +73,8 @@ export default fp<ChangesOptions>(
             }
           }
         })
-        if (answer.cursor === null) throw new ProblemError('unavailable', 'The log could not be read; try again.', { retryAfter: 5 })
+        if (answer.cursor === null)
+          throw new ProblemError('unavailable', 'The log could not be read; try again.', { retryAfter: 5 })
         reply.header('cache-control', 'private, no-store').type('application/json; charset=utf-8')
         return reply.send(`{"events":[${answer.events}],"cursor":"${answer.cursor}","more":${answer.more}}`)
       }

@@ -33,7 +33,8 @@ const HTTP_EVENTS = ['data', 'end', 'close', 'drain', 'error', 'timeout', 'pause
 export function detachSocket(request: IncomingMessage, response: ServerResponse): Socket | null {
   const socket = request.socket as Parsed
   const detachable = response as Detachable
-  if (known === null || response.headersSent || !detachable.detachSocket || !socket.parser || socket._httpMessage !== response) return null
+  if (known === null || response.headersSent || !detachable.detachSocket || !socket.parser || socket._httpMessage !== response)
+    return null
   const { parser } = socket
   detachable.detachSocket(socket)
   for (const event of HTTP_EVENTS) socket.removeAllListeners(event)

@@ -35,13 +35,17 @@ export default fp<MonitorOptions>(
 
     const operatorOnly = async (request: FastifyRequest): Promise<void> => {
       if (options.match(request.headers.authorization) === undefined) {
-        throw new ProblemError('unauthenticated', 'Send an operator key: Authorization: Bearer <key>, or Basic with the key as password.')
+        throw new ProblemError(
+          'unauthenticated',
+          'Send an operator key: Authorization: Bearer <key>, or Basic with the key as password.'
+        )
       }
     }
     const route = { onRequest: operatorOnly }
     const doc = { tags: ['operations'], security: [{ operator: [] }] }
     app.addHook('onSend', async (request, reply) => {
-      if (reply.statusCode === 401 && request.routeOptions.url?.includes('/monitor')) reply.header('www-authenticate', 'Basic realm="Bellwire monitor", Bearer')
+      if (reply.statusCode === 401 && request.routeOptions.url?.includes('/monitor'))
+        reply.header('www-authenticate', 'Basic realm="Bellwire monitor", Bearer')
     })
 
     function stateOf(connection: Connection): string {
@@ -99,14 +103,22 @@ export default fp<MonitorOptions>(
           skipped: hub.heartbeats.skipped,
           lagMs: Math.round(hub.heartbeats.lagMs * 10) / 10
         },
-        publish: { accepted: stats.accepted, replayed: stats.replayedPublishes, rejected: stats.rejected, perSecond: stats.acceptedPerSecond },
+        publish: {
+          accepted: stats.accepted,
+          replayed: stats.replayedPublishes,
+          rejected: stats.rejected,
+          perSecond: stats.acceptedPerSecond
+        },
         deliveries: { frames: stats.frames, perSecond: stats.framesPerSecond, replayed: stats.replayed, resets: stats.resets },
         latencyMs: { publishToWrite: stats.publishToWrite.summary(), publishAck: stats.publishAck.summary() },
         errors: {
           total: stats.errorsTotal,
           perMinute: stats.errorsPerMinute,
           byCode: Object.fromEntries(
-            [...stats.errorCodes].map(([code, { count, lastAt, lastMessage }]) => [code, { count, lastAt: iso(lastAt), lastMessage }])
+            [...stats.errorCodes].map(([code, { count, lastAt, lastMessage }]) => [
+              code,
+              { count, lastAt: iso(lastAt), lastMessage }
+            ])
           ),
           recent: stats.recent.map((error) => ({ ...error, at: iso(error.at) }))
         },
@@ -213,22 +225,26 @@ export default fp<MonitorOptions>(
       }
     }, STATS_EVERY_MS)
     ticker.unref()
-    app.get('/monitor/stream', { ...route, exposeHeadRoute: false, schema: { ...doc, summary: 'The state, every second, as server-sent events' } }, async (_request, reply) => {
-      const headers = { ...reply.getHeaders() }
-      reply.hijack()
-      const { raw } = reply
-      raw.on('error', () => raw.destroy())
-      raw.once('close', () => watchers.delete(raw))
-      raw.writeHead(200, {
-        ...headers,
-        'content-type': 'text/event-stream; charset=utf-8',
-        'cache-control': 'no-store, no-transform',
-        'x-accel-buffering': 'no'
-      })
-      raw.write(`retry: 2000\nevent: stats\ndata: ${JSON.stringify(snapshot())}\n\n`)
-      if (!raw.destroyed) watchers.add(raw)
-      return reply
-    })
+    app.get(
+      '/monitor/stream',
+      { ...route, exposeHeadRoute: false, schema: { ...doc, summary: 'The state, every second, as server-sent events' } },
+      async (_request, reply) => {
+        const headers = Object.entries(reply.getHeaders())
+        reply.hijack()
+        const { raw } = reply
+        raw.on('error', () => raw.destroy())
+        raw.once('close', () => watchers.delete(raw))
+        for (const [name, value] of headers) if (value != null) raw.setHeader(name, value as string)
+        raw.writeHead(200, {
+          'content-type': 'text/event-stream; charset=utf-8',
+          'cache-control': 'no-store, no-transform',
+          'x-accel-buffering': 'no'
+        })
+        raw.write(`retry: 2000\nevent: stats\ndata: ${JSON.stringify(snapshot())}\n\n`)
+        if (!raw.destroyed) watchers.add(raw)
+        return reply
+      }
+    )
     app.addHook('preClose', async () => {
       clearInterval(ticker)
       for (const watcher of watchers) watcher.end()

@@ -1,4 +1,4 @@
-import { STATUS_CODES, type IncomingMessage, type OutgoingHttpHeaders, type ServerResponse } from 'node:http'
+import { type IncomingMessage, type ServerResponse, STATUS_CODES } from 'node:http'
 import type { Socket } from 'node:net'
 import { finished } from 'node:stream'
 import type { FastifyReply, FastifyRequest } from 'fastify'
@@ -15,15 +15,17 @@ const STREAM_HEADERS = {
   'x-accel-buffering': 'no'
 } as const
 
+type Headers = Record<string, string | number | string[] | undefined>
+
 /** Every header that other routes carry, and those of a stream. The body ends with the connection (RFC 9112, 6.3), so a frame needs no chunk around it. */
-function streamHeaders(reply: FastifyReply): OutgoingHttpHeaders {
-  const headers: OutgoingHttpHeaders = { ...reply.getHeaders(), ...STREAM_HEADERS, connection: 'close' }
+function streamHeaders(reply: FastifyReply): Headers {
+  const headers: Headers = { ...reply.getHeaders(), ...STREAM_HEADERS, connection: 'close' }
   delete headers['content-length']
   delete headers['transfer-encoding']
   return headers
 }
 
-function head(headers: OutgoingHttpHeaders): string {
+function head(headers: Headers): string {
   let text = `HTTP/1.1 200 ${STATUS_CODES[200]}\r\nDate: ${new Date().toUTCString()}\r\n`
   for (const [name, value] of Object.entries(headers)) {
     if (value === undefined) continue
@@ -58,11 +60,18 @@ export class SseSink implements Sink {
     return SseSink.#over(request.raw, reply.raw, headers, request.ip, `${socket.remoteAddress}|${socket.remotePort}`)
   }
 
-  static #over(request: IncomingMessage, response: ServerResponse, headers: OutgoingHttpHeaders, ip: string, peer: string): SseSink {
+  static #over(
+    request: IncomingMessage,
+    response: ServerResponse,
+    headers: Headers,
+    ip: string,
+    peer: string
+  ): SseSink {
     const socket = detachSocket(request, response)
     if (!socket) {
       response.useChunkedEncodingByDefault = false
-      response.writeHead(200, headers)
+      for (const [name, value] of Object.entries(headers)) if (value != null) response.setHeader(name, value as string)
+      response.writeHead(200)
       response.flushHeaders()
       return new SseSink(response, ip, peer)
     }

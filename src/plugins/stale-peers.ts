@@ -22,7 +22,9 @@ export default fp<{ hub: Hub }>(
     let sampledAt = performance.now()
 
     async function sample(): Promise<void> {
-      const tables = await Promise.all(['/proc/self/net/tcp', '/proc/self/net/tcp6'].map((file) => readFile(file, 'latin1').catch(() => '')))
+      const tables = await Promise.all(
+        ['/proc/self/net/tcp', '/proc/self/net/tcp6'].map((file) => readFile(file, 'latin1').catch(() => ''))
+      )
       const now = performance.now()
       // After a stall of our own nothing is known about the time between: begin anew.
       const known = now - sampledAt > 3 * everyMs + 1000 ? new Map<never, never>() : suspects
@@ -31,7 +33,12 @@ export default fp<{ hub: Hub }>(
       for (const { peer, unacknowledged } of tables.flatMap(retrying)) {
         const before = known.get(peer)
         // Fewer bytes than before: something was acknowledged meanwhile.
-        next.set(peer, before && unacknowledged >= before.unacknowledged ? { since: before.since, unacknowledged } : { since: now, unacknowledged })
+        next.set(
+          peer,
+          before && unacknowledged >= before.unacknowledged
+            ? { since: before.since, unacknowledged }
+            : { since: now, unacknowledged }
+        )
       }
       suspects = next
       for (const connection of hub.connections()) {
@@ -56,10 +63,15 @@ export default fp<{ hub: Hub }>(
 function retrying(table: string): { peer: string; unacknowledged: number }[] {
   const found: { peer: string; unacknowledged: number }[] = []
   // sl local remote st tx:rx tr:when retrnsmt uid probes …; established, and something unacknowledged
-  const line = /^ *\d+: [0-9A-F]+:[0-9A-F]{4} ([0-9A-F]+):([0-9A-F]{4}) 01 (?!00000000)([0-9A-F]{8}):[0-9A-F]{8} (\d\d):[0-9A-F]+ ([0-9A-F]{8}) +\d+ +(\d+)/gm
+  const line =
+    /^ *\d+: [0-9A-F]+:[0-9A-F]{4} ([0-9A-F]+):([0-9A-F]{4}) 01 (?!00000000)([0-9A-F]{8}):[0-9A-F]{8} (\d\d):[0-9A-F]+ ([0-9A-F]{8}) +\d+ +(\d+)/gm
   for (const [, address, port, queued, timer, retries, probes] of table.matchAll(line)) {
     const tries = timer === '04' ? Number(probes) : Number.parseInt(retries!, 16)
-    if (tries >= MIN_RETRIES) found.push({ peer: `${readableAddress(address!)}|${Number.parseInt(port!, 16)}`, unacknowledged: Number.parseInt(queued!, 16) })
+    if (tries >= MIN_RETRIES)
+      found.push({
+        peer: `${readableAddress(address!)}|${Number.parseInt(port!, 16)}`,
+        unacknowledged: Number.parseInt(queued!, 16)
+      })
   }
   return found
 }
@@ -68,9 +80,17 @@ function retrying(table: string): { peer: string; unacknowledged: number }[] {
 export function readableAddress(hex: string): string {
   const bytes = (hex.match(/.{8}/g) ?? []).flatMap((word) => (word.match(/../g) ?? []).reverse())
   if (bytes.length === 4) return bytes.map((byte) => Number.parseInt(byte, 16)).join('.')
-  const groups = Array.from({ length: 8 }, (_, i) => bytes.slice(2 * i, 2 * i + 2).join('').toLowerCase())
+  const groups = Array.from({ length: 8 }, (_, i) =>
+    bytes
+      .slice(2 * i, 2 * i + 2)
+      .join('')
+      .toLowerCase()
+  )
   if (groups.slice(0, 5).every((group) => group === '0000') && groups[5] === 'ffff') {
-    return `::ffff:${bytes.slice(12).map((byte) => Number.parseInt(byte, 16)).join('.')}`
+    return `::ffff:${bytes
+      .slice(12)
+      .map((byte) => Number.parseInt(byte, 16))
+      .join('.')}`
   }
   // RFC 5952 by the platform's own URL parser
   return new URL(`http://[${groups.join(':')}]`).hostname.slice(1, -1)

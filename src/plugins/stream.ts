@@ -70,7 +70,11 @@ export default fp<StreamOptions>(
     })
 
     /** 200, when to come back, why, and the end. */
-    function refuse(request: FastifyRequest, reply: FastifyReply, reason: GoodbyeReason & keyof typeof CLOSE_REASONS): FastifyReply {
+    function refuse(
+      request: FastifyRequest,
+      reply: FastifyReply,
+      reason: GoodbyeReason & keyof typeof CLOSE_REASONS
+    ): FastifyReply {
       stats.refused(reason)
       // Refused peers come back late, whatever the reason: nothing changes within a second.
       const retryMs = drawRetryMs(CLOSE_REASONS.limit.retryMs)

@@ -160,34 +160,45 @@ function born(start: number | undefined): Life {
 }
 
 /** Where the stream began: the cursor it came with, or that of its `ready`. */
-const firstOf = (from: number | undefined, text: string): number => from ?? Number(/event: ready\n.*\nid: e1-(\d+)/.exec(text)?.[1])
+const firstOf = (from: number | undefined, text: string): number =>
+  from ?? Number(/event: ready\n.*\nid: e1-(\d+)/.exec(text)?.[1])
 const idsOf = (text: string): string[] => [...text.matchAll(/"item":\{"id":"(n\d+)"/g)].map((match) => match[1]!)
 const start = fc.option(fc.nat({ max: 250 }), { nil: undefined })
 
-test('5,000 random lives: nothing is written after the end, closed once, events in order and exactly once', { timeout: 120_000 }, async (t) => {
+test('5,000 random lives: nothing is written after the end, closed once, events in order and exactly once', {
+  timeout: 120_000
+}, async (t) => {
   const ending = fc.constantFrom<CloseReason>('drain', 'gone', 'slow', 'revoked', 'stale', 'closed', 'expired')
   await fc.assert(
-    fc.asyncProperty(start, fc.array(fc.constantFrom(...LIVING), { maxLength: 40 }), ending, fc.array(fc.constantFrom(...LIVING), { maxLength: 8 }), async (from, life, end, afterlife) => {
-      const one = born(from)
-      for (const step of life) await one.step(step)
-      await one.step(end)
-      await one.step('closed')
-      const written = one.sink.text
-      for (const step of afterlife) await one.step(step)
-      if (one.sink.text !== written) throw new Error('written to after the end')
-      if (!one.sink.ended) throw new Error('the sink was never ended')
-      if (one.closed.length !== 1) throw new Error(`closed ${one.closed.length} times`)
-      const ids = idsOf(written)
-      const first = firstOf(from, written)
-      const expected = ids.map((_, i) => `n${first + i + 1}`)
-      if (ids.join() !== expected.join()) throw new Error(`expected ${expected}, got ${ids}`)
-    }),
+    fc.asyncProperty(
+      start,
+      fc.array(fc.constantFrom(...LIVING), { maxLength: 40 }),
+      ending,
+      fc.array(fc.constantFrom(...LIVING), { maxLength: 8 }),
+      async (from, life, end, afterlife) => {
+        const one = born(from)
+        for (const step of life) await one.step(step)
+        await one.step(end)
+        await one.step('closed')
+        const written = one.sink.text
+        for (const step of afterlife) await one.step(step)
+        if (one.sink.text !== written) throw new Error('written to after the end')
+        if (!one.sink.ended) throw new Error('the sink was never ended')
+        if (one.closed.length !== 1) throw new Error(`closed ${one.closed.length} times`)
+        const ids = idsOf(written)
+        const first = firstOf(from, written)
+        const expected = ids.map((_, i) => `n${first + i + 1}`)
+        if (ids.join() !== expected.join()) throw new Error(`expected ${expected}, got ${ids}`)
+      }
+    ),
     { numRuns: 5000 }
   )
   t.pass('all lives were lived')
 })
 
-test('whatever happens on the way, a life that settles has had every event, and its cursor is the head', { timeout: 60_000 }, async (t) => {
+test('whatever happens on the way, a life that settles has had every event, and its cursor is the head', {
+  timeout: 60_000
+}, async (t) => {
   await fc.assert(
     fc.asyncProperty(start, fc.array(fc.constantFrom(...LIVING), { maxLength: 60 }), async (from, life) => {
       const one = born(from)
@@ -197,7 +208,8 @@ test('whatever happens on the way, a life that settles has had every event, and 
       const first = firstOf(from, one.sink.text)
       const expected = Array.from({ length: one.log.head - first }, (_, i) => `n${first + i + 1}`)
       if (idsOf(one.sink.text).join() !== expected.join()) throw new Error(`expected ${expected}, got ${idsOf(one.sink.text)}`)
-      if (one.connection.cursor !== formatCursor(EPOCH, one.log.head)) throw new Error(`cursor ${one.connection.cursor}, head ${one.log.head}`)
+      if (one.connection.cursor !== formatCursor(EPOCH, one.log.head))
+        throw new Error(`cursor ${one.connection.cursor}, head ${one.log.head}`)
       const cursors = [...one.sink.text.matchAll(/^id: e1-(\d+)$/gm)].map((match) => Number(match[1]))
       if (cursors.some((cursor, i) => i > 0 && cursor < cursors[i - 1]!)) throw new Error(`a cursor went back: ${cursors}`)
     }),

@@ -66,7 +66,10 @@ export function serviceEnv(dataDir: string, env: Record<string, string> = {}): R
 /** Runs the built program and waits until it tells where it listens. */
 export async function startService(t: Teardown, options: ServiceOptions = {}): Promise<Service> {
   const dataDir = options.dataDir ?? tempDir(t)
-  const child = spawn(process.execPath, [MAIN, ...(options.args ?? [])], { env: serviceEnv(dataDir, options.env), stdio: ['ignore', 'pipe', 'pipe'] })
+  const child = spawn(process.execPath, [MAIN, ...(options.args ?? [])], {
+    env: serviceEnv(dataDir, options.env),
+    stdio: ['ignore', 'pipe', 'pipe']
+  })
   let output = ''
   const exited = once(child, 'exit')
   t.teardown(async () => {
@@ -99,7 +102,10 @@ export async function startService(t: Teardown, options: ServiceOptions = {}): P
 }
 
 /** Runs the built program to its end. */
-export async function runService(args: readonly string[], env: Record<string, string>): Promise<{ code: number | null; stdout: string; stderr: string }> {
+export async function runService(
+  args: readonly string[],
+  env: Record<string, string>
+): Promise<{ code: number | null; stdout: string; stderr: string }> {
   const child = spawn(process.execPath, [MAIN, ...args], { env, stdio: ['ignore', 'pipe', 'pipe'] })
   let stdout = ''
   let stderr = ''
@@ -130,7 +136,9 @@ export async function call(
       ...(options.body === undefined ? {} : { 'content-type': 'application/json' }),
       ...options.headers
     },
-    ...(options.body === undefined ? {} : { body: typeof options.body === 'string' ? options.body : JSON.stringify(options.body) })
+    ...(options.body === undefined
+      ? {}
+      : { body: typeof options.body === 'string' ? options.body : JSON.stringify(options.body) })
   })
   const text = await response.text()
   let body: Json
@@ -229,7 +237,8 @@ export async function openStream(
           waiting.delete(check)
           clearTimeout(timer)
           if (found) resolve(found)
-          else reject(new Error(`the stream ended without it; got ${JSON.stringify(frames.map(({ event }) => event).slice(-20))}`))
+          else
+            reject(new Error(`the stream ended without it; got ${JSON.stringify(frames.map(({ event }) => event).slice(-20))}`))
         }
         waiting.add(check)
         check()

@@ -11,14 +11,25 @@ test('a notification is durable, then in the stream, with counts', async (t) => 
   t.equal(stream.headers['content-length'], undefined)
   t.ok(stream.headers['x-request-id'])
   const ready = await stream.until((f) => f.event === 'ready')
-  t.match(ready.data, { user: 'u1', topics: ['news'], resumed: false, items: [], counts: { unread: 0, unseen: 0 }, heartbeatMs: 15000 })
+  t.match(ready.data, {
+    user: 'u1',
+    topics: ['news'],
+    resumed: false,
+    items: [],
+    counts: { unread: 0, unseen: 0 },
+    heartbeatMs: 15000
+  })
   t.match(stream.text(), /^retry: [2-5]\d{3}\nevent: ready\n/)
 
   const one = await publish(service, { to: { user: 'u1' }, title: 'Hi' })
   t.equal(one.status, 201)
   t.equal(one.headers.get('location'), `/v1/notifications/${one.body.id}`)
   const created = await stream.until((f) => f.event === 'notification')
-  t.match(created.data, { op: 'created', item: { id: one.body.id, title: 'Hi', level: 'info', readAt: null, seen: false, times: 0 }, counts: { unread: 1, unseen: 1 } })
+  t.match(created.data, {
+    op: 'created',
+    item: { id: one.body.id, title: 'Hi', level: 'info', readAt: null, seen: false, times: 0 },
+    counts: { unread: 1, unseen: 1 }
+  })
   t.equal(created.id, created.data.item.cursor)
 
   await publish(service, { to: { topic: 'news' }, title: 'All' })
@@ -51,7 +62,10 @@ test('a resumed stream gets what it missed, once; a poll the same', async (t) =>
   t.match(resumed.data, { resumed: true, items: [] })
   t.equal(resumed.id, ready.id)
   await again.until((f) => f.data.item?.data?.n === 249)
-  t.same(again.frames.filter((f) => f.event === 'notification').map((f) => f.data.item.data.n), Array.from({ length: 250 }, (_, n) => n))
+  t.same(
+    again.frames.filter((f) => f.event === 'notification').map((f) => f.data.item.data.n),
+    Array.from({ length: 250 }, (_, n) => n)
+  )
   await again.until((f) => f.event === 'heartbeat' && f.data.counts?.unread === 250)
 
   let cursor = ready.id!
@@ -59,7 +73,12 @@ test('a resumed stream gets what it missed, once; a poll the same', async (t) =>
   for (let more = true; more; ) {
     const poll = await call('GET', `${service.url}/v1/changes?since=${cursor}&limit=70`, { key: token })
     t.equal(poll.headers.get('cache-control'), 'private, no-store')
-    polled.push(...poll.body.events.map((event: { id: string; data: { item: { data: { n: number } } } }) => ({ n: event.data.item.data.n, id: event.id })))
+    polled.push(
+      ...poll.body.events.map((event: { id: string; data: { item: { data: { n: number } } } }) => ({
+        n: event.data.item.data.n,
+        id: event.id
+      }))
+    )
     cursor = poll.body.cursor
     more = poll.body.more
   }
@@ -69,7 +88,9 @@ test('a resumed stream gets what it missed, once; a poll the same', async (t) =>
     'the same events and cursors by poll'
   )
   const waiting = call('GET', `${service.url}/v1/changes?since=${cursor}&wait=10`, { key: token })
-  await eventually(async () => (await call('GET', `${service.url}/monitor`, { key: MONITOR_KEY })).body.connections.byTransport.poll === 1)
+  await eventually(
+    async () => (await call('GET', `${service.url}/monitor`, { key: MONITOR_KEY })).body.connections.byTransport.poll === 1
+  )
   await publish(service, { to: { user: 'u1' }, data: { n: 250 } })
   t.match((await waiting).body, { events: [{ event: 'notification', data: { item: { data: { n: 250 } } } }], more: false })
   const empty = await call('GET', `${service.url}/v1/changes?since=${(await waiting).body.cursor}&wait=1`, { key: token })
@@ -101,7 +122,9 @@ test('cursors that cannot be resumed get a reset that says why', async (t) => {
   }
 })
 
-test('kill -9 in the middle of a burst loses nothing that was acknowledged and repeats nothing', { timeout: 90_000 }, async (t) => {
+test('kill -9 in the middle of a burst loses nothing that was acknowledged and repeats nothing', {
+  timeout: 90_000
+}, async (t) => {
   const dataDir = tempDir(t)
   const token = tokenOf('u1', ['news'])
   const acknowledged: string[] = []
@@ -115,7 +138,10 @@ test('kill -9 in the middle of a burst loses nothing that was acknowledged and r
     let stop = false
     const publisher = async (lane: number): Promise<void> => {
       for (let n = 0; !stop; n++) {
-        const answer = await publish(service, { to: lane % 2 ? { user: 'u1' } : { topic: 'news' }, data: { lane, n, round } }).catch(() => null)
+        const answer = await publish(service, {
+          to: lane % 2 ? { user: 'u1' } : { topic: 'news' },
+          data: { lane, n, round }
+        }).catch(() => null)
         if (answer?.status === 201) acknowledged.push(answer.body.id)
       }
     }
@@ -139,19 +165,29 @@ test('kill -9 in the middle of a burst loses nothing that was acknowledged and r
   seen.push(...stream.frames.filter((f) => f.event === 'notification').map((f) => f.data.item.id))
   const distinct = new Set(seen)
   t.equal(distinct.size, seen.length, 'nothing twice')
-  t.same(acknowledged.filter((id) => !distinct.has(id)), [], 'nothing lost')
+  t.same(
+    acknowledged.filter((id) => !distinct.has(id)),
+    [],
+    'nothing lost'
+  )
 })
 
 test('SIGTERM: not ready at once, every stream told when to come back, exit 0 in time', async (t) => {
   const service = await startService(t, { env: { DRAIN_MS: '1000' } })
-  const streams = await Promise.all(Array.from({ length: 10 }, (_, n) => openStream(t, `${service.url}/v1/stream`, { token: tokenOf(`u${n}`) })))
+  const streams = await Promise.all(
+    Array.from({ length: 10 }, (_, n) => openStream(t, `${service.url}/v1/stream`, { token: tokenOf(`u${n}`) }))
+  )
   for (const stream of streams) await stream.until((f) => f.event === 'ready')
   const waiting = call('GET', `${service.url}/v1/changes?wait=30&since=${streams[0]!.frames[0]!.id}`, { key: tokenOf('poller') })
   await eventually(async () => (await call('GET', `${service.url}/monitor`, { key: MONITOR_KEY })).body.connections.active === 11)
   const started = performance.now()
   const exit = service.kill('SIGTERM')
   await eventually(async () => (await call('GET', `${service.url}/readyz`)).status === 503)
-  t.equal((await publish(service, { to: { user: 'u0' } })).status, 201, 'ordinary requests are served until the streams are closed')
+  t.equal(
+    (await publish(service, { to: { user: 'u0' } })).status,
+    201,
+    'ordinary requests are served until the streams are closed'
+  )
   t.equal((await waiting).status, 200, 'a waiting poll is answered')
   const late = await openStream(t, `${service.url}/v1/stream`, { token: tokenOf('late') })
   t.equal(late.status, 200)
@@ -171,7 +207,10 @@ test('limits, revocation and expiry end streams as the contract says', async (t)
   const service = await startService(t, { env: { MAX_CONNECTIONS_PER_USER: '2' } })
   const now = Math.floor(Date.now() / 1000)
   const token = tokenOf('u1')
-  const two = [await openStream(t, `${service.url}/v1/stream`, { token }), await openStream(t, `${service.url}/v1/stream`, { token })]
+  const two = [
+    await openStream(t, `${service.url}/v1/stream`, { token }),
+    await openStream(t, `${service.url}/v1/stream`, { token })
+  ]
   for (const stream of two) await stream.until((f) => f.event === 'ready')
   const third = await openStream(t, `${service.url}/v1/stream`, { token })
   t.equal(third.status, 200)
@@ -214,7 +253,10 @@ test('a frozen reader is cut off as slow while its neighbour gets everything, in
     await call('POST', `${service.url}/v1/notifications/batch`, { key: PUBLISH_KEY, body: { notifications: batch } })
   }
   await lively.until((f) => f.data.item?.data?.n === n - 1)
-  t.same(lively.frames.filter((f) => f.event === 'notification').map((f) => f.data.item.data.n), Array.from({ length: n }, (_, i) => i))
+  t.same(
+    lively.frames.filter((f) => f.event === 'notification').map((f) => f.data.item.data.n),
+    Array.from({ length: n }, (_, i) => i)
+  )
   const monitor = await call('GET', `${service.url}/monitor`, { key: MONITOR_KEY })
   t.equal(monitor.body.connections.closed.slow, 1)
   t.equal(monitor.body.connections.active, 1)

@@ -1,0 +1,88 @@
+import { writeFileSync } from 'node:fs'
+import path from 'node:path'
+import { test } from 'tap'
+import { call, openStream, runService, serviceEnv, startService, tempDir } from './harness.ts'
+
+test('--help lists every setting, --version the version, --check-config checks', async (t) => {
+  const env = serviceEnv(tempDir(t))
+  const help = await runService(['--help'], env)
+  t.equal(help.code, 0)
+  for (const name of ['PUBLISH_KEYS', 'HEARTBEAT_MS', 'DATA_DIR', 'AUTH_JWKS_URL']) t.match(help.stdout, name)
+  t.match((await runService(['--version'], env)).stdout, /^\d+\.\d+\.\d+\n$/)
+  t.match(await runService(['--check-config'], env), { code: 0, stdout: /fine/ })
+  t.match(await runService(['--check-config'], { ...env, HEARTBEAT_MS: 'soon', STALL_MS: '5' }), { code: 1, stderr: /HEARTBEAT_MS.*\n.*STALL_MS/ })
+  t.match(await runService(['fly'], env), { code: 1, stderr: /no command "fly"/ })
+  t.match(await runService(['--fly'], env), { code: 1, stderr: /--help/ })
+})
+
+test('production refuses to start without keys, a line for each', async (t) => {
+  const { code, stderr } = await runService([], { PATH: process.env['PATH']!, NODE_ENV: 'production', DATA_DIR: tempDir(t), PORT: '0' })
+  t.equal(code, 1)
+  t.match(stderr, /PUBLISH_KEYS/)
+  t.match(stderr, /MONITOR_KEYS/)
+  t.match(stderr, /AUTH_/)
+})
+
+test('without any setting it starts for development: loud, on loopback, with commands that work when pasted', async (t) => {
+  const dataDir = tempDir(t)
+  const service = await startService(t, {
+    env: { NODE_ENV: '', HOST: '', PUBLISH_KEYS: '', MONITOR_KEYS: '', AUTH_JWT_SECRET: '' },
+    dataDir
+  })
+  const output = service.output()
+  t.match(service.url, /^http:\/\/127\.0\.0\.1:/)
+  t.match(output, /DEVELOPMENT KEYS ARE IN USE/)
+  const subscribe = /Bearer (\S+)' (\S+\/v1\/stream)/.exec(output)!
+  const stream = await openStream(t, subscribe[2]!, { token: subscribe[1]! })
+  await stream.until((f) => f.event === 'ready')
+  const publish = /curl -X POST (\S+) -H 'Authorization: (.+?)' -H '.+?' -d '(.+)'/.exec(output)!
+  const answer = await call('POST', publish[1]!, { body: publish[3]!, headers: { authorization: publish[2]! } })
+  t.equal(answer.status, 201)
+  t.match(await stream.until((f) => f.event === 'notification'), { data: { item: { title: 'Hello, Alice' } } })
+  t.equal((await call('GET', `${service.url}/monitor`, { key: 'dev-monitor-key' })).status, 200)
+  t.match((await call('GET', `${service.url}/demo`)).text, /<!doctype html>/i)
+  const token = await runService(['token', 'bob', '--topics', 'a,b'], { PATH: process.env['PATH']!, DATA_DIR: dataDir })
+  t.equal(token.code, 0)
+  const bob = await openStream(t, `${service.url}/v1/stream`, { token: token.stdout.trim() })
+  t.match((await bob.until((f) => f.event === 'ready')).data, { user: 'bob', topics: ['a', 'b'] })
+})
+
+test('a second process on the same data, and a file that is not ours, are refused with a line that says so', async (t) => {
+  const service = await startService(t)
+  const second = await runService([], serviceEnv(service.dataDir))
+  t.equal(second.code, 1)
+  t.match(second.stderr, /another process/i)
+  t.equal(second.stderr.trim().split('\n').length, 1)
+  const dataDir = tempDir(t)
+  writeFileSync(path.join(dataDir, 'bellwire.db'), 'this is not a database, it is a letter to my aunt '.repeat(100))
+  const foreign = await runService([], serviceEnv(dataDir))
+  t.equal(foreign.code, 1)
+  t.match(foreign.stderr, /bellwire\.db/)
+})
+
+test('a port that is taken is told, with what to do', async (t) => {
+  const service = await startService(t)
+  const { port } = new URL(service.url)
+  const second = await runService(['--port', port], serviceEnv(tempDir(t)))
+  t.match(second, { code: 1, stderr: /taken.*--port/ })
+})
+
+test('no secret reaches a log line', async (t) => {
+  const service = await startService(t, { env: { LOG_LEVEL: 'trace' } })
+  const { MONITOR_KEY, openStream, PUBLISH_KEY, publish, SECRET, tokenOf } = await import('./harness.ts')
+  const token = tokenOf('u1')
+  const { body } = await call('POST', `${service.url}/v1/tickets`, { key: PUBLISH_KEY, body: { user: 'u1' } })
+  const stream = await openStream(t, `${service.url}/v1/stream?ticket=${body.ticket}`)
+  await stream.until((f) => f.event === 'ready')
+  await publish(service, { to: { user: 'u1' }, title: 'strictly-private-content' })
+  await stream.until((f) => f.event === 'notification')
+  await call('GET', `${service.url}/v1/inbox`, { headers: { cookie: `session=${token}` } })
+  await call('GET', `${service.url}/v1/inbox`, { key: `${token}x` })
+  await call('GET', `${service.url}/monitor`, { key: MONITOR_KEY })
+  await call('GET', `${service.url}/nowhere?ticket=${body.ticket}`)
+  await call('POST', `${service.url}/v1/notifications`, { key: `${PUBLISH_KEY}-wrong`, body: '{"strictly-private-content"' })
+  stream.close()
+  await service.kill('SIGTERM')
+  for (const secret of [token, body.ticket, PUBLISH_KEY, MONITOR_KEY, SECRET, 'strictly-private-content']) t.notOk(service.output().includes(secret), 'not in the log')
+  t.match(service.output(), /listening/)
+})

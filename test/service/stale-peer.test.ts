@@ -1,0 +1,66 @@
+import { spawn, spawnSync } from 'node:child_process'
+import { once } from 'node:events'
+import { test } from 'tap'
+import { call, eventually, MONITOR_KEY, openStream, startService, tokenOf } from './harness.ts'
+
+const ip = (...args: string[]) => spawnSync('ip', args, { encoding: 'utf8' })
+const space = `bw${process.pid}`
+
+/** A host of its own, so that a peer can vanish without a FIN: two ends of a wire, one in a network namespace. */
+function makeHost(): boolean {
+  if (ip('netns', 'add', space).status !== 0) return false
+  const steps = [
+    ['link', 'add', `${space}a`, 'type', 'veth', 'peer', 'name', `${space}b`],
+    ['link', 'set', `${space}b`, 'netns', space],
+    ['addr', 'add', '10.213.77.1/30', 'dev', `${space}a`],
+    ['link', 'set', `${space}a`, 'up'],
+    ['-n', space, 'addr', 'add', '10.213.77.2/30', 'dev', `${space}b`],
+    ['-n', space, 'link', 'set', `${space}b`, 'up']
+  ]
+  return steps.every((step) => ip(...step).status === 0)
+}
+const removeHost = (): void => {
+  ip('link', 'del', `${space}a`)
+  ip('netns', 'del', space)
+}
+
+const able = process.platform === 'linux' && process.getuid?.() === 0 && makeHost()
+if (!able) removeHost()
+
+test('a peer that vanished without a FIN is found and closed, the others are left alone', {
+  timeout: 60_000,
+  skip: able ? false : 'needs root on Linux and iproute2, for a network namespace'
+}, async (t) => {
+  t.teardown(removeHost)
+  const service = await startService(t, { env: { HOST: '0.0.0.0', HEARTBEAT_MS: '1000' } })
+  const { port } = new URL(service.url)
+  const neighbour = await openStream(t, `http://127.0.0.1:${port}/v1/stream`, { token: tokenOf('neighbour') })
+  await neighbour.until((f) => f.event === 'ready')
+  const peer = spawn('ip', [
+    'netns',
+    'exec',
+    space,
+    'curl',
+    '-sN',
+    '-H',
+    `authorization: Bearer ${tokenOf('ghost')}`,
+    `http://10.213.77.1:${port}/v1/stream`
+  ])
+  t.teardown(() => peer.kill('SIGKILL'))
+  await once(peer.stdout, 'data')
+  const monitor = async () => (await call('GET', `http://127.0.0.1:${port}/monitor`, { key: MONITOR_KEY })).body.connections
+  t.equal((await monitor()).active, 2)
+  const cut = performance.now()
+  ip('-n', space, 'link', 'set', `${space}b`, 'down')
+  let sawStale = false
+  await eventually(async () => {
+    const connections = await monitor()
+    sawStale ||= connections.stale === 1
+    return connections.closed.stale === 1
+  }, 19_000)
+  t.ok(performance.now() - cut < 4 * 1000 + 15_000)
+  t.ok(sawStale, 'it was seen as stale first')
+  t.equal((await monitor()).active, 1)
+  const beats = neighbour.frames.length
+  await neighbour.until((f) => f.event === 'heartbeat', beats)
+})
