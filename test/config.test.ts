@@ -1,0 +1,277 @@
+import { chmodSync, readFileSync, writeFileSync } from 'node:fs'
+import path from 'node:path'
+import { type Test, test } from 'tap'
+import { type Config, ConfigError, loadConfig, SETTINGS } from '../src/config.ts'
+
+const PRODUCTION = {
+  NODE_ENV: 'production',
+  PUBLISH_KEYS: 'app:a-publish-key',
+  MONITOR_KEYS: 'ops:a-monitor-key',
+  AUTH_JWT_SECRET: 'a-secret-of-thirty-two-bytes-or-more'
+}
+
+function faultsOf(env: Record<string, string>, flags: Parameters<typeof loadConfig>[1] = {}): readonly string[] {
+  try {
+    loadConfig(env, flags)
+  } catch (error) {
+    if (error instanceof ConfigError) return error.lines
+    throw error
+  }
+  return []
+}
+
+const oneFault = (t: Test, env: Record<string, string>, expected: RegExp): void => {
+  const faults = faultsOf(env)
+  t.equal(faults.length, 1, `one fault: ${faults.join(' | ')}`)
+  t.match(faults[0] ?? '', expected)
+}
+
+test('without any setting it is ready for development, on this machine only', async (t) => {
+  const config = loadConfig({})
+  t.match(config, {
+    production: false,
+    host: '127.0.0.1',
+    port: 3000,
+    basePath: '',
+    store: 'sqlite',
+    dataDir: './data',
+    storeSync: 'full',
+    heartbeatMs: 15_000,
+    maxBufferedBytes: 1_048_576,
+    stallMs: 30_000,
+    maxConnectionsPerUser: 20,
+    maxConnectionsPerIp: 0,
+    maxConnectionAgeMs: 3_600_000,
+    drainMs: 5000,
+    rateLimit: 600,
+    publishRate: 0,
+    retentionDays: 30,
+    retentionPerChannel: 1000,
+    developmentCredentials: true
+  })
+  t.strictSame(config.auth.jwtSecrets, ['dev-secret-do-not-use-in-production-0000'])
+  t.equal(config.publishKeys[0]?.key, 'dev-publish-key')
+  t.equal(config.monitorKeys[0]?.key, 'dev-monitor-key')
+  t.ok(config.maxConnections > 0)
+})
+
+test('the settings are frozen to the bottom', async (t) => {
+  const config = loadConfig({ CORS_ORIGINS: 'https://a.example' })
+  t.throws(() => Object.assign(config, { port: 1 }))
+  t.throws(() => Object.assign(config.auth, { cookie: 'x' }))
+  t.throws(() => (config.corsOrigins as string[]).push('https://b.example'))
+})
+
+test('production listens everywhere, and needs keys and a way in: one line for each', async (t) => {
+  const config = loadConfig(PRODUCTION)
+  t.match(config, { production: true, host: '0.0.0.0', developmentCredentials: false })
+  const faults = faultsOf({ NODE_ENV: 'production' })
+  t.equal(faults.length, 3)
+  t.match(faults[0], /^PUBLISH_KEYS is required/)
+  t.match(faults[1], /^MONITOR_KEYS is required/)
+  t.match(faults[2], /way in for subscribers.*AUTH_JWT_SECRET, AUTH_JWKS_URL, COOKIE_SECRET, AUTH_SESSION_URL/)
+})
+
+test('production refuses what everybody knows', async (t) => {
+  oneFault(t, { ...PRODUCTION, PUBLISH_KEYS: 'a:dev-publish-key,b:other' }, /^PUBLISH_KEYS holds the development key/)
+  oneFault(t, { ...PRODUCTION, MONITOR_KEYS: 'dev-monitor-key' }, /^MONITOR_KEYS holds the development key/)
+  oneFault(
+    t,
+    { ...PRODUCTION, AUTH_JWT_SECRET: 'dev-secret-do-not-use-in-production-0000' },
+    /^AUTH_JWT_SECRET holds the development key/
+  )
+})
+
+test('the development secret is no way in where another is configured', async (t) => {
+  for (const way of [
+    { COOKIE_SECRET: 'c' },
+    { AUTH_SESSION_URL: 'http://127.0.0.1/me' },
+    { AUTH_JWKS_URL: 'http://127.0.0.1/keys' }
+  ]) {
+    t.strictSame(loadConfig(way).auth.jwtSecrets, [])
+  }
+})
+
+test('an empty value counts as unset', async (t) => {
+  t.equal(loadConfig({ PORT: '', HOST: ' ', PUBLISH_KEYS: '' }).port, 3000)
+  t.match(faultsOf({ ...PRODUCTION, MONITOR_KEYS: '' }), [/^MONITOR_KEYS is required/])
+})
+
+test('flags win over the environment and are named in their faults', async (t) => {
+  t.match(loadConfig({ PORT: '1', HOST: 'a' }, { port: '0', host: '::1' }), { port: 0, host: '::1' })
+  t.match(faultsOf({}, { port: 'x', host: 'http://a' }), [/^--host /, /^--port /])
+})
+
+test('numbers are whole, in digits, and within their bounds', async (t) => {
+  for (const value of ['1e3', '12abc', '0x10', '-1', '1.5', '+5', '٣', '007', '99', '1_000', 'NaN', '99999999999999999999']) {
+    oneFault(t, { STALL_MS: value }, /^STALL_MS must be a whole number of milliseconds from 100/)
+  }
+  t.equal(loadConfig({ HEARTBEAT_MS: '100' }).heartbeatMs, 100)
+  oneFault(t, { HEARTBEAT_MS: '300001' }, /^HEARTBEAT_MS /)
+  oneFault(t, { PORT: '65536' }, /^PORT /)
+  t.equal(loadConfig({ MAX_CONNECTIONS: '0' }).maxConnections, 0)
+  t.equal(loadConfig({ MAX_BUFFERED_BYTES: '0' }).maxBufferedBytes, Number.MAX_SAFE_INTEGER)
+  oneFault(t, { RATE_LIMIT: '-1' }, /^RATE_LIMIT .*0 switches it off/)
+})
+
+test('words, paths, addresses and origins are exact', async (t) => {
+  t.equal(loadConfig({ BASE_PATH: '/notify/' }).basePath, '/notify')
+  t.equal(loadConfig({ BASE_PATH: '/' }).basePath, '')
+  for (const value of ['notify', '//x', '/a b', '/../x', '/a?b']) oneFault(t, { BASE_PATH: value }, /^BASE_PATH /)
+  t.equal(loadConfig({ PUBLIC_URL: 'https://n.example/' }).publicUrl, 'https://n.example')
+  for (const value of ['n.example', 'ftp://n.example', 'https://u:p@n.example', 'https://n.example/?a'])
+    oneFault(t, { PUBLIC_URL: value }, /^PUBLIC_URL /)
+  t.strictSame(loadConfig({ CORS_ORIGINS: 'https://a.example, http://localhost:5173' }).corsOrigins, [
+    'https://a.example',
+    'http://localhost:5173'
+  ])
+  for (const value of [
+    '*',
+    'https://a.example/',
+    'a.example',
+    'null',
+    'https://A.example',
+    'https://a.example:443',
+    'https://*.a.example/x'
+  ]) {
+    oneFault(t, { CORS_ORIGINS: value }, /^CORS_ORIGINS must/)
+  }
+  oneFault(t, { STORE: 'redis', REDIS_URL: 'redis://h:6379' }, /^STORE=redis comes with a later version/)
+  oneFault(t, { STORE: 'mongo' }, /^STORE must be one of sqlite, memory, redis/)
+  oneFault(t, { NODE_ENV: 'prod' }, /^NODE_ENV must be one of production/)
+  oneFault(t, { REDIS_URL: 'localhost:6379' }, /^REDIS_URL must be redis:/)
+  for (const value of ['redis://h:1', 'rediss://u:p@h:1/2', 'redis://h:1,h:2', 'redis+sentinel://h:1,h:2/master']) {
+    t.equal(loadConfig({ REDIS_URL: value }).redisUrl, value)
+  }
+})
+
+test('a number of hops trusts as many proxies and no more', async (t) => {
+  const trust = loadConfig({ TRUST_PROXY: '2' }).trustProxy as (address: string, hop: number) => boolean
+  t.strictSame([trust('a', 0), trust('a', 1), trust('a', 2)], [true, true, false])
+  t.equal(loadConfig({ TRUST_PROXY: 'true' }).trustProxy, true)
+  t.equal(loadConfig({ TRUST_PROXY: '0' }).trustProxy, false)
+  t.strictSame(loadConfig({ TRUST_PROXY: '10.0.0.0/8, loopback' }).trustProxy, ['10.0.0.0/8', 'loopback'])
+  for (const value of ['yes', '10.0.0.0/33', 'proxy.example', '1.2.3']) oneFault(t, { TRUST_PROXY: value }, /^TRUST_PROXY /)
+})
+
+test('keys have names, and two keys of one name may be in use at once', async (t) => {
+  t.strictSame(loadConfig({ PUBLISH_KEYS: 'app:old:with:colons, app:new,other:x' }).publishKeys, [
+    { name: 'app', key: 'old:with:colons' },
+    { name: 'app', key: 'new' },
+    { name: 'other', key: 'x' }
+  ])
+  t.strictSame(loadConfig({ MONITOR_KEYS: 'one,ops:two' }).monitorKeys, [
+    { name: 'operator-1', key: 'one' },
+    { name: 'ops', key: 'two' }
+  ])
+  for (const value of ['nameless', ':key', 'name:', 'a b:c', 'a:b c', ','])
+    oneFault(t, { PUBLISH_KEYS: value }, /^PUBLISH_KEYS must be name:key/)
+  oneFault(t, { PUBLISH_KEYS: 'a:same,b:same' }, /^PUBLISH_KEYS contains the same key twice/)
+})
+
+test('secrets rotate: the current one first, then the one before it', async (t) => {
+  const [now, before] = ['n'.repeat(32), 'b,'.repeat(16)]
+  const { auth } = loadConfig({
+    AUTH_JWT_SECRET: now,
+    AUTH_JWT_SECRET_PREVIOUS: before,
+    COOKIE_SECRET: 'a,b',
+    COOKIE_SECRET_PREVIOUS: 'c'
+  })
+  t.strictSame(auth.jwtSecrets, [now, before])
+  t.strictSame(auth.cookieSecrets, ['a,b', 'c'])
+  oneFault(t, { AUTH_JWT_SECRET_PREVIOUS: before }, /^AUTH_JWT_SECRET_PREVIOUS is set without AUTH_JWT_SECRET/)
+  oneFault(t, { COOKIE_SECRET_PREVIOUS: 'c' }, /^COOKIE_SECRET_PREVIOUS is set without COOKIE_SECRET/)
+  oneFault(t, { AUTH_JWT_SECRET: 'é'.repeat(15) }, /^AUTH_JWT_SECRET must be at least 32 bytes/)
+  t.doesNotThrow(() => loadConfig({ AUTH_JWT_SECRET: 'é'.repeat(16) }))
+})
+
+test('every secret may come from a file', async (t) => {
+  const dir = t.testdir({ secret: `${'s'.repeat(40)}\n`, keys: 'app:key-from-file\r\n', empty: '\n' })
+  const config = loadConfig({ AUTH_JWT_SECRET_FILE: path.join(dir, 'secret'), PUBLISH_KEYS_FILE: path.join(dir, 'keys') })
+  t.strictSame(config.auth.jwtSecrets, ['s'.repeat(40)])
+  t.strictSame(config.publishKeys, [{ name: 'app', key: 'key-from-file' }])
+  t.doesNotThrow(() => loadConfig({ ...PRODUCTION, PUBLISH_KEYS: '', PUBLISH_KEYS_FILE: path.join(dir, 'keys') }))
+  oneFault(t, { ...PRODUCTION, PUBLISH_KEYS_FILE: path.join(dir, 'keys') }, /^PUBLISH_KEYS and PUBLISH_KEYS_FILE are both set/)
+  oneFault(
+    t,
+    { COOKIE_SECRET_FILE: path.join(dir, 'nowhere') },
+    /^COOKIE_SECRET_FILE names a file that cannot be read \(ENOENT\)/
+  )
+  oneFault(t, { COOKIE_SECRET_FILE: dir }, /^COOKIE_SECRET_FILE names a file that cannot be read \(EISDIR\)/)
+  oneFault(t, { COOKIE_SECRET_FILE: path.join(dir, 'empty') }, /^COOKIE_SECRET_FILE names an empty file/)
+  if (process.getuid?.() !== 0) {
+    const locked = path.join(dir, 'locked')
+    writeFileSync(locked, 'x')
+    chmodSync(locked, 0)
+    oneFault(t, { COOKIE_SECRET_FILE: locked }, /EACCES/)
+  }
+})
+
+test('contradictions are refused', async (t) => {
+  oneFault(
+    t,
+    { AUTH_JWT_SECRET: 's'.repeat(32), AUTH_JWKS_URL: 'https://i.example/keys' },
+    /^AUTH_JWT_SECRET and AUTH_JWKS_URL are both set/
+  )
+  oneFault(t, { COOKIE_SECRET: 'c', AUTH_JWT_ISSUER: 'i' }, /^AUTH_JWT_ISSUER is set, but no JWT is accepted/)
+  oneFault(t, { ALERT_WEBHOOK_SECRET: 's' }, /^ALERT_WEBHOOK_SECRET is set without ALERT_WEBHOOK_URL/)
+})
+
+test('a name that was misspelt is told, with the name that was meant; other names are nobody’s business', async (t) => {
+  oneFault(t, { HEARTBEAT_M: '1000' }, /^HEARTBEAT_M is not a setting: did you mean HEARTBEAT_MS\?/)
+  oneFault(t, { MAX_CONNECTION: '1' }, /did you mean MAX_CONNECTIONS\?/)
+  oneFault(t, { HEARTBAET_MS: '1000' }, /did you mean HEARTBEAT_MS\?/)
+  oneFault(t, { COOKIE_SECRETS: 'hush-hush' }, /did you mean COOKIE_SECRET\?/)
+  t.strictSame(
+    faultsOf({
+      HOME: '/root',
+      HOSTNAME: 'x',
+      PATH: '/bin',
+      USER: 'u',
+      LANG: 'C',
+      REDIS_PORT: 'tcp://1',
+      NODE_OPTIONS: '--x',
+      PUBLIC_IP: '1'
+    }),
+    []
+  )
+})
+
+test('no secret reaches the text of an error', async (t) => {
+  const hush = 'hush hush \u00e9'
+  const env = Object.fromEntries(SETTINGS.map(({ name }) => [name, hush]))
+  const dir = t.testdir({ f: `${hush}\n` })
+  const files = Object.fromEntries(
+    SETTINGS.filter(({ secret }) => secret).map(({ name }) => [`${name}_FILE`, path.join(dir, 'f')])
+  )
+  for (const faults of [
+    faultsOf(env),
+    faultsOf(files),
+    faultsOf({ ...env, ...files }),
+    faultsOf({ ...env, NODE_ENV: 'production', COOKIE_SECRETS: hush })
+  ]) {
+    t.ok(faults.length > 3)
+    for (const line of faults) t.notMatch(line, /hush/)
+  }
+})
+
+test('.env.example lists every setting with its default, in force nowhere', async (t) => {
+  const lines = readFileSync(path.resolve('.env.example'), 'utf8').split('\n')
+  for (const { name, default: fallback, description, secret } of SETTINGS) {
+    t.ok(lines.includes(`# ${name}=${fallback}`), `${name}=${fallback}`)
+    t.ok(description.length > 10)
+    if (secret) t.ok(lines.some((line) => line.includes(`${name}_FILE`)))
+  }
+  const named = lines.flatMap((line) => /^#? ?([A-Z_]+)=/.exec(line)?.[1] ?? [])
+  t.strictSame(named.toSorted(), SETTINGS.map(({ name }) => name).toSorted())
+  t.strictSame(
+    lines.filter((line) => line !== '' && !line.startsWith('#')),
+    []
+  )
+})
+
+test('the defaults of the table are what an empty environment gives', async (t) => {
+  const bare = loadConfig({})
+  const full = loadConfig(Object.fromEntries(SETTINGS.filter((one) => one.default !== '').map((one) => [one.name, one.default])))
+  t.strictSame(full, bare satisfies Config)
+})
