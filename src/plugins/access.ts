@@ -1,0 +1,177 @@
+import rateLimit from '@fastify/rate-limit'
+import type { FastifyContextConfig, FastifyInstance, FastifyRequest } from 'fastify'
+import { LRUCache } from 'lru-cache'
+import type { Subscriber } from '../core/subscriber.ts'
+import { ProblemError } from '../errors.ts'
+
+declare module 'fastify' {
+  interface FastifyRequest {
+    /** Name of the publish key, behind {@link producerOnly}. */
+    producer?: string
+    /** Who reads, behind {@link subscriberOnly}. */
+    subscriber?: Subscriber
+    /** Which way in `subscriber` came by. */
+    via?: string
+  }
+}
+
+/** What a request brings to prove who reads. */
+export interface Credentials {
+  readonly ticket?: string | undefined
+  readonly authorization?: string | undefined
+  readonly cookie?: string | undefined
+  /** Look at the ticket without using it up. */
+  readonly keepTicket?: boolean | undefined
+}
+
+/** Finds the subscriber, or throws a {@link ProblemError} `unauthenticated` or `unavailable`. */
+export interface SubscriberIdentity {
+  authenticate(credentials: Credentials): Promise<{ readonly subscriber: Subscriber; readonly via: string }>
+}
+
+/** Finds the name of the key that an Authorization header holds. */
+export interface ProducerKeys {
+  match(authorization: string | undefined): string | undefined
+}
+
+/** The credentials of a request. A ticket given twice counts once. */
+export function credentialsOf(request: FastifyRequest): Credentials {
+  const { ticket } = request.query as { ticket?: string | string[] }
+  return {
+    ticket: Array.isArray(ticket) ? ticket[0] : ticket,
+    authorization: request.headers.authorization,
+    cookie: request.headers.cookie
+  }
+}
+
+type OnRequest = (request: FastifyRequest, reply: unknown, done: (error?: Error) => void) => void
+
+/** `onRequest` hook: a publish key, checked before the body is read. */
+export function producerOnly(keyring: ProducerKeys): OnRequest {
+  return (request, _reply, done) => {
+    const producer = keyring.match(request.headers.authorization)
+    if (producer === undefined)
+      return done(new ProblemError('unauthenticated', 'Send a publish key: Authorization: Bearer <key>.'))
+    request.producer = producer
+    done()
+  }
+}
+
+/** `onRequest` hook: a subscriber's credential, checked before the body is read. */
+export function subscriberOnly(identity: SubscriberIdentity): (request: FastifyRequest) => Promise<void> {
+  return async (request) => {
+    const { subscriber, via } = await identity.authenticate(credentialsOf(request))
+    request.subscriber = subscriber
+    request.via = via
+  }
+}
+
+/** Whose pages may act in a reader's name. */
+export interface OriginOptions {
+  readonly corsOrigins: readonly string[]
+  readonly publicUrl?: string | undefined
+}
+
+/** The origin of an address, or undefined for what is none (also `null`, which sandboxed pages send). */
+function originOf(address: string): string | undefined {
+  if (!URL.canParse(address)) return undefined
+  const { origin } = new URL(address)
+  return origin === 'null' ? undefined : origin
+}
+
+/** Whether a page of this origin is ours or was let in: the service's own as the client saw it, PUBLIC_URL's, CORS_ORIGINS. */
+export function isOwnOrigin(request: FastifyRequest, origin: string, { corsOrigins, publicUrl }: OriginOptions): boolean {
+  const given = originOf(origin)
+  if (given === undefined) return false
+  if (given === originOf(`${request.protocol}://${request.host}`)) return true
+  if (publicUrl !== undefined && given === originOf(publicUrl)) return true
+  return corsOrigins.some((allowed) => originOf(allowed) === given)
+}
+
+/** Whether a browser sent the credential by itself, so that any page could have caused the request. */
+export const isAmbient = (request: FastifyRequest): boolean =>
+  request.headers.cookie !== undefined && request.via !== 'ticket' && request.via !== 'bearer'
+
+/** `onRequest` hook behind {@link subscriberOnly}: a change asked for with a cookie must be JSON, and from a page of ours. */
+export function ownPagesOnly(options: OriginOptions): OnRequest {
+  return (request, _reply, done) => {
+    if (!isAmbient(request)) return done()
+    const type = request.headers['content-type']?.split(';', 1)[0]?.trim().toLowerCase()
+    if (type !== 'application/json') {
+      return done(new ProblemError('unsupported-media-type', 'With a cookie, send Content-Type: application/json.'))
+    }
+    const { origin } = request.headers
+    if (origin !== undefined && !isOwnOrigin(request, origin, options)) {
+      return done(
+        new ProblemError('forbidden', 'This origin may not act with a cookie; add it to CORS_ORIGINS, or send a bearer token.')
+      )
+    }
+    done()
+  }
+}
+
+/** Callers whose counts are kept at a time, per kind of limit; the longest unseen is forgotten. */
+const MAX_COUNTED_CALLERS = 100_000
+
+interface Window {
+  count: number
+  endsAt: number
+}
+type Counted = (error: Error | null, result?: { current: number; ttl: number }) => void
+
+/** Counts for @fastify/rate-limit: its own store counts each route apart, this one all routes of a group together. */
+class GroupedCounts {
+  readonly #groups = new Map<string, LRUCache<string, Window>>()
+  #windows: LRUCache<string, Window> = new LRUCache({ max: MAX_COUNTED_CALLERS })
+
+  incr(caller: string, counted: Counted, windowMs: number): void {
+    const now = performance.now()
+    let window = this.#windows.get(caller)
+    if (!window || window.endsAt <= now) {
+      window = { count: 0, endsAt: now + windowMs }
+      this.#windows.set(caller, window)
+    }
+    window.count++
+    counted(null, { current: window.count, ttl: window.endsAt - now })
+  }
+
+  child({ groupId = '' }: { groupId?: string }): GroupedCounts {
+    let windows = this.#groups.get(groupId)
+    if (!windows) {
+      windows = new LRUCache({ max: MAX_COUNTED_CALLERS })
+      this.#groups.set(groupId, windows)
+    }
+    const child = new GroupedCounts()
+    child.#windows = windows
+    return child
+  }
+}
+
+/** Makes {@link limitedRoute} work for the routes that are registered later. */
+export async function enableRateLimits(app: FastifyInstance): Promise<void> {
+  if (app.hasDecorator('rateLimit')) return
+  await app.register(rateLimit, { global: false, store: GroupedCounts as never })
+}
+
+/** Route config: at most `max` requests in `windowMs` of each caller, over all routes of the group. 0 = no limit. */
+export function limitedRoute(
+  groupId: string,
+  max: number,
+  windowMs: number,
+  callerOf: (request: FastifyRequest) => string
+): FastifyContextConfig {
+  if (max === 0) return {}
+  return {
+    rateLimit: {
+      max,
+      timeWindow: windowMs,
+      groupId,
+      hook: 'onRequest',
+      keyGenerator: callerOf,
+      errorResponseBuilder: (_request, { ttl }) =>
+        new ProblemError('rate-limited', `At most ${max} requests in ${windowMs / 1000} s; slow down.`, {
+          retryAfter: Math.max(1, Math.ceil(ttl / 1000))
+        })
+    }
+  }
+}

@@ -1,0 +1,176 @@
+import { isUtf8 } from 'node:buffer'
+import { type ServerResponse, STATUS_CODES } from 'node:http'
+import type { Socket } from 'node:net'
+import type { FastifyError, FastifyReply, FastifyRequest } from 'fastify'
+import fp from 'fastify-plugin'
+import { hasZodFastifySchemaValidationErrors } from 'fastify-type-provider-zod'
+import { StoreError } from '../core/store.ts'
+import { type Fault, PROBLEMS, ProblemError, type ProblemSlug, problemDocument } from '../errors.ts'
+import { faultsOf, summaryOf } from './schemas/faults.ts'
+
+interface ErrorOptions {
+  /** Hears of every error that is ours; `message` is for operators. */
+  readonly onError?: ((code: string, message: string) => void) | undefined
+}
+
+const PROBLEM_JSON = 'application/problem+json; charset=utf-8'
+/** When to come back after trouble behind us that gave no time of its own, seconds. */
+const RETRY_AFTER = 5
+
+/** Statuses that Fastify and its plugins raise by themselves. */
+const SLUG_OF_STATUS: Readonly<Record<number, ProblemSlug>> = {
+  401: 'unauthenticated',
+  403: 'forbidden',
+  404: 'not-found',
+  405: 'method-not-allowed',
+  413: 'payload-too-large',
+  415: 'unsupported-media-type',
+  422: 'validation',
+  429: 'rate-limited',
+  503: 'unavailable'
+}
+const DETAIL_OF: Partial<Record<ProblemSlug, string>> = {
+  malformed: 'The request cannot be read; send valid JSON in UTF-8.',
+  'payload-too-large': 'The body is too large.',
+  'unsupported-media-type': 'Send Content-Type: application/json.',
+  'rate-limited': 'Too many requests; slow down.',
+  unavailable: 'Temporarily unavailable; try again.'
+}
+
+/** Any error as one of ours. What went wrong inside stays behind in `cause`. */
+function asProblem(error: unknown): ProblemError {
+  if (error instanceof ProblemError) return error
+  if (error instanceof StoreError) {
+    return error.kind === 'full'
+      ? new ProblemError('store-full', 'The store is full: nothing was accepted. Make room, then try again.', { cause: error })
+      : new ProblemError('unavailable', 'The store does not answer; try again.', { retryAfter: RETRY_AFTER, cause: error })
+  }
+  if (hasZodFastifySchemaValidationErrors(error)) return asValidationProblem(error as unknown as FastifyError)
+  const { statusCode, code, message } = error as Partial<FastifyError>
+  if (statusCode === undefined || statusCode < 400)
+    return new ProblemError('internal', 'Something went wrong here; it was logged.', { cause: error })
+  const slug = SLUG_OF_STATUS[statusCode] ?? (statusCode < 500 ? 'malformed' : 'internal')
+  if (slug === 'internal') return new ProblemError(slug, 'Something went wrong here; it was logged.', { cause: error })
+  const detail = code?.startsWith('FST_ERR_CTP_') && slug === 'malformed' ? `${message}.`.replace(/\.\.$/, '.') : DETAIL_OF[slug]
+  return new ProblemError(slug, detail ?? PROBLEMS[slug].title, {
+    cause: error,
+    ...(slug === 'unavailable' || slug === 'rate-limited' ? { retryAfter: RETRY_AFTER } : {})
+  })
+}
+
+function asValidationProblem(error: FastifyError): ProblemError {
+  const inBody = error.validationContext === undefined || error.validationContext === 'body'
+  const faults = faultsOf(
+    error.validation!.map((issue) => ({
+      path: issue.instancePath === '/' ? [] : issue.instancePath.split('/').slice(1),
+      code: issue.keyword,
+      message: issue.message ?? 'breaks a rule',
+      keys: issue.params['keys'] as string[] | undefined
+    }))
+  )
+  // A query parameter or a part of the path is known by its name.
+  const errors: Fault[] = inBody ? faults : faults.map(({ pointer, detail }) => ({ pointer: pointer.slice(1), detail }))
+  return new ProblemError('validation', summaryOf(errors), { errors, cause: error })
+}
+
+function sendProblem(request: FastifyRequest, reply: FastifyReply, problem: ProblemError): FastifyReply {
+  if (problem.retryAfter !== undefined) reply.header('retry-after', String(problem.retryAfter))
+  if (problem.slug === 'unauthenticated' && !reply.hasHeader('www-authenticate')) reply.header('www-authenticate', 'Bearer')
+  return reply
+    .code(problem.statusCode)
+    .header('cache-control', 'no-store')
+    .type(PROBLEM_JSON)
+    .send(JSON.stringify(problemDocument(problem.slug, problem.message, request.id, problem.errors)))
+}
+
+/** Every error answer is a problem document (RFC 9457); bodies are JSON in UTF-8 and nothing else. Registered before all routes. */
+export default fp<ErrorOptions>(
+  async (app, { onError }) => {
+    const routes: { readonly pattern: RegExp; readonly methods: readonly string[] }[] = []
+    app.addHook('onRoute', ({ url, method }) => {
+      if (url.replace(/^\//, '') === '*') return
+      const source = url
+        .replace(/[.+?^${}()|[\]\\]/g, '\\$&')
+        .replace(/:\w+/g, '[^/]+')
+        .replace(/\*/g, '.*')
+      routes.push({ pattern: new RegExp(`^${source}$`), methods: [method].flat() })
+    })
+
+    /** What the path could be asked with, were the method another. */
+    function methodsOf(path: string): string[] {
+      return [...new Set(routes.filter(({ pattern }) => pattern.test(path)).flatMap(({ methods }) => methods))].sort()
+    }
+
+    app.setErrorHandler((error, request, reply) => {
+      let problem = asProblem(error)
+      // No body at all is not a broken rule of it.
+      if (problem.slug === 'validation' && request.body === undefined && problem.errors[0]?.pointer === '') {
+        problem = new ProblemError('malformed', 'The body is empty; send JSON.')
+      }
+      if (problem.statusCode >= 500) {
+        const inner = problem.cause ?? problem
+        const message = inner instanceof Error ? inner.message : String(inner)
+        onError?.(problem.slug, message.slice(0, 200))
+        if (problem.slug === 'internal') request.log.error({ err: inner }, 'request failed')
+        else request.log.warn({ err: inner }, problem.message)
+      }
+      return sendProblem(request, reply, problem)
+    })
+
+    app.setNotFoundHandler((request, reply) => {
+      const methods = methodsOf(request.url.split('?', 1)[0]!)
+      if (methods.length === 0)
+        return sendProblem(request, reply, new ProblemError('not-found', 'There is nothing at this address.'))
+      reply.header('allow', methods.join(', '))
+      return sendProblem(request, reply, new ProblemError('method-not-allowed', `Ask with ${methods.join(' or ')}.`))
+    })
+
+    const parseJson = app.getDefaultJsonParser('error', 'error')
+    app.removeAllContentTypeParsers()
+    app.addContentTypeParser('application/json', { parseAs: 'buffer' }, (request, body: Buffer, done) => {
+      const text = decodeJson(request, body, done)
+      if (text !== undefined) parseJson(request, text, done)
+    })
+  },
+  { name: 'errors' }
+)
+
+/** The text of a JSON body, or undefined where `done` has been told that there is none to parse. */
+export function decodeJson(
+  request: FastifyRequest,
+  body: Buffer,
+  done: (error: Error | null, body?: unknown) => void
+): string | undefined {
+  if (body.length === 0 && request.method === 'DELETE') done(null, undefined)
+  else if (body.length === 0) done(new ProblemError('malformed', 'The body is empty; send JSON.'))
+  else if (!isUtf8(body)) done(new ProblemError('malformed', 'The body is not valid UTF-8.'))
+  else return body.toString()
+  return undefined
+}
+
+/** Server option `frameworkErrors`: paths that the router cannot read. */
+export function frameworkErrors(_error: FastifyError, request: FastifyRequest, reply: FastifyReply): void {
+  sendProblem(request, reply, new ProblemError('malformed', 'The address cannot be read; check its percent-encoding and length.'))
+}
+
+const CLIENT_ERRORS: Readonly<Record<string, { status: number; detail: string }>> = {
+  ERR_HTTP_REQUEST_TIMEOUT: { status: 408, detail: 'The request took too long to arrive.' },
+  HPE_HEADER_OVERFLOW: { status: 431, detail: 'The head of the request is too large.' }
+}
+
+/** Server option `clientErrorHandler`: what Node could not even read as a request. */
+export function clientErrorHandler(error: NodeJS.ErrnoException, socket: Socket): void {
+  // An answer under way must not have another written into it.
+  const { _httpMessage: current } = socket as Socket & { _httpMessage?: ServerResponse | null }
+  if (error.code === 'ECONNRESET' || !socket.writable || current?.headersSent) {
+    socket.destroy()
+    return
+  }
+  const { status, detail } = CLIENT_ERRORS[error.code ?? ''] ?? {
+    status: 400,
+    detail: 'This is not an HTTP request that can be read.'
+  }
+  const body = JSON.stringify({ ...problemDocument('malformed', detail), status })
+  const head = `HTTP/1.1 ${status} ${STATUS_CODES[status]}\r\nConnection: close\r\nContent-Type: ${PROBLEM_JSON}\r\nContent-Length: ${Buffer.byteLength(body)}\r\n\r\n`
+  socket.end(head + body, () => socket.destroy())
+}

@@ -1,0 +1,177 @@
+import { createHash } from 'node:crypto'
+import type { FastifyContextConfig, FastifyReply, FastifyRequest } from 'fastify'
+import fp from 'fastify-plugin'
+import type { ZodTypeProvider } from 'fastify-type-provider-zod'
+import { type Channel, EVERYONE, scopeOf, topicOf, userChannel } from '../core/channel.ts'
+import { formatCursor, parseCursor } from '../core/cursor.ts'
+import type { MarkOp } from '../core/event.ts'
+import { encodeItem } from '../core/item.ts'
+import { Id } from '../core/names.ts'
+import { encodeCounts } from '../core/outgoing.ts'
+import type { MarkTarget, Store } from '../core/store.ts'
+import { allowsTopic, type Subscriber } from '../core/subscriber.ts'
+import { ProblemError } from '../errors.ts'
+import {
+  enableRateLimits,
+  limitedRoute,
+  type OriginOptions,
+  ownPagesOnly,
+  type SubscriberIdentity,
+  subscriberOnly
+} from './access.ts'
+import { answers } from './schemas/answers.ts'
+import { CountsAnswer, IdsOnly, IdsOrUpTo, InboxAnswer, InboxQuery, MarkAnswer, ReaderQuery, UpToOnly } from './schemas/inbox.ts'
+import { selectTopics } from './schemas/topics.ts'
+
+interface InboxOptions extends OriginOptions {
+  readonly store: Store
+  readonly identity: SubscriberIdentity
+  /** See {@link subscriberRateLimit}. */
+  readonly rateLimit: FastifyContextConfig
+}
+
+/** Route config: at most `perMinute` requests of each subscriber, over all routes that have it. 0 = no limit. */
+export const subscriberRateLimit = (perMinute: number): FastifyContextConfig =>
+  limitedRoute('subscriber', perMinute, 60_000, (request) => request.subscriber?.user ?? '')
+
+const JSON_TYPE = 'application/json; charset=utf-8'
+const documented = { tags: ['inbox'], security: [{ ticket: [] }, { bearer: [] }, { cookie: [] }] }
+
+/** Ways to mark: path, what it does, and what it may be asked with. */
+const MARKS = [
+  { path: 'read', op: 'read', body: IdsOrUpTo, summary: 'Mark as read' },
+  { path: 'unread', op: 'unread', body: IdsOnly, summary: 'Mark as unread' },
+  { path: 'archive', op: 'archived', body: IdsOrUpTo, summary: 'Archive' },
+  { path: 'seen', op: 'seen', body: UpToOnly, summary: 'Mark as seen, up to a cursor' }
+] as const satisfies readonly { path: string; op: MarkOp; body: unknown; summary: string }[]
+
+/** What a subscriber reads and marks outside the stream; the user is the credential's, never the request's. */
+export default fp<InboxOptions>(
+  async (instance, { store, identity, rateLimit, ...origins }) => {
+    const app = instance.withTypeProvider<ZodTypeProvider>()
+    await enableRateLimits(instance)
+    const reading = { onRequest: subscriberOnly(identity), config: rateLimit }
+    const marking = { onRequest: [subscriberOnly(identity), ownPagesOnly(origins)], config: rateLimit }
+
+    app.get(
+      '/v1/inbox',
+      {
+        ...reading,
+        schema: {
+          ...documented,
+          summary: 'The inbox, newest first',
+          querystring: InboxQuery,
+          response: answers({ 200: InboxAnswer })
+        }
+      },
+      async (request, reply) => {
+        const { status, limit, before, topics } = request.query
+        const subscriber = request.subscriber!
+        const page = await store.inbox(subscriber.user, scopeOf(subscriber.user, selectTopics(subscriber, topics)), {
+          status,
+          limit,
+          before: before === undefined ? undefined : placeOf(before, 'before')
+        })
+        const { epoch } = store
+        const items = page.items.map(({ entry, channel, marks }) =>
+          encodeItem(entry, channel, formatCursor(epoch, entry.seq), marks)
+        )
+        const last = page.items.at(-1)
+        const next = page.more && last ? `"${formatCursor(epoch, last.entry.seq)}"` : 'null'
+        return sendFresh(
+          request,
+          reply,
+          `{"items":[${items.join(',')}],"counts":${encodeCounts(page.counts)},"cursor":"${formatCursor(epoch, page.head)}","next":${next}}`
+        )
+      }
+    )
+
+    app.get(
+      '/v1/inbox/counts',
+      {
+        ...reading,
+        schema: {
+          ...documented,
+          summary: 'How many are unread and unseen',
+          querystring: ReaderQuery,
+          response: answers({ 200: CountsAnswer })
+        }
+      },
+      async (request, reply) => {
+        const subscriber = request.subscriber!
+        const counts = await store.counts(
+          subscriber.user,
+          scopeOf(subscriber.user, selectTopics(subscriber, request.query.topics))
+        )
+        return sendFresh(request, reply, encodeCounts(counts))
+      }
+    )
+
+    for (const { path, op, body, summary } of MARKS) {
+      app.post(
+        `/v1/inbox/${path}`,
+        {
+          ...marking,
+          schema: {
+            ...documented,
+            summary,
+            description: 'Idempotent. Ids that are not the caller’s count as not there.',
+            querystring: ReaderQuery,
+            body,
+            response: answers({ 200: MarkAnswer })
+          }
+        },
+        async (request, reply) => {
+          const subscriber = request.subscriber!
+          const scope = scopeOf(subscriber.user, selectTopics(subscriber, request.query.topics))
+          const { affected, seq } = await store.mark(subscriber.user, op, targetOf(request.body, subscriber, scope))
+          const counts = await store.counts(subscriber.user, scope)
+          return reply
+            .header('cache-control', 'no-store')
+            .header('content-type', JSON_TYPE)
+            .send(`{"affected":${affected},"counts":${encodeCounts(counts)},"cursor":"${formatCursor(store.epoch, seq)}"}`)
+        }
+      )
+    }
+
+    /** The place a cursor of ours names; here, unlike on the stream, there is nothing to reset. */
+    function placeOf(cursor: string, pointer: string): number {
+      const place = parseCursor(cursor, store.epoch, store.head)
+      if ('seq' in place) return place.seq
+      const detail = 'must be a cursor that this service gave out and still knows'
+      throw new ProblemError('validation', `${pointer} ${detail}.`, { errors: [{ pointer, detail }] })
+    }
+
+    function targetOf(
+      body: { ids?: readonly string[] | undefined; upTo?: string | undefined },
+      subscriber: Subscriber,
+      scope: readonly Channel[]
+    ): MarkTarget {
+      if (body.upTo !== undefined) return { upTo: placeOf(body.upTo, '/upTo'), scope }
+      const ids = [...new Set(body.ids)].filter((id) => Id.safeParse(id).success)
+      return { ids, allows: (channel) => mayRead(subscriber, channel) }
+    }
+  },
+  { name: 'inbox', dependencies: ['errors'] }
+)
+
+/** Whether a credential covers a channel, also where no request has asked for it. */
+function mayRead(subscriber: Subscriber, channel: Channel): boolean {
+  if (channel === EVERYONE || channel === userChannel(subscriber.user)) return true
+  const topic = topicOf(channel)
+  return topic !== undefined && allowsTopic(subscriber, topic)
+}
+
+/** Sends a body with its validator, or 304 where the caller has just that (RFC 9110, 13.1.2: weak comparison). */
+function sendFresh(request: FastifyRequest, reply: FastifyReply, body: string): FastifyReply {
+  const tag = `W/"${createHash('sha256').update(body).digest('base64url').slice(0, 27)}"`
+  reply.header('etag', tag).header('cache-control', 'private, no-cache').header('vary', 'Authorization, Cookie, Origin')
+  const known = request.headers['if-none-match']
+  if (
+    known !== undefined &&
+    (known.trim() === '*' || known.split(',').some((one) => one.trim().replace(/^W\//, '') === tag.slice(2)))
+  ) {
+    return reply.code(304).send()
+  }
+  return reply.header('content-type', JSON_TYPE).send(body)
+}

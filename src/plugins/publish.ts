@@ -1,0 +1,320 @@
+import type { FastifyRequest } from 'fastify'
+import fp from 'fastify-plugin'
+import type { ZodTypeProvider } from 'fastify-type-provider-zod'
+import { z } from 'zod'
+import { MAX_NOTIFICATION_BYTES } from '../core/limits.ts'
+import { Name } from '../core/names.ts'
+import type { Idempotency, Publication } from '../core/notification.ts'
+import { createNotificationId } from '../core/notification-id.ts'
+import type { PublishOutcome, Store } from '../core/store.ts'
+import { type Fault, ProblemError, type ProblemSlug, problemDocument } from '../errors.ts'
+import { enableRateLimits, limitedRoute, type ProducerKeys, producerOnly } from './access.ts'
+import { decodeJson } from './errors.ts'
+import { answers } from './schemas/answers.ts'
+import { faultsOf, summaryOf } from './schemas/faults.ts'
+import {
+  BatchInput,
+  BatchItem,
+  BatchResults,
+  Created,
+  encodeContent,
+  expiryOf,
+  fingerprintOf,
+  IDEMPOTENCY_KEY,
+  NotificationInput,
+  recipientsOf,
+  StoredNotificationAnswer,
+  TicketAnswer,
+  TicketInput
+} from './schemas/notification.ts'
+
+interface PublishOptions {
+  readonly store: Store
+  readonly keyring: ProducerKeys
+  /** Requests that publish, a second and key; 0 = no limit. A batch is one. */
+  readonly publishRate: number
+  /** What `Location` begins with. */
+  readonly basePath?: string | undefined
+  /** `expiresAt` in milliseconds since 1970. */
+  readonly issueTicket: (
+    user: string,
+    topics: readonly string[]
+  ) => Promise<{ readonly ticket: string; readonly expiresAt: number }>
+  /** Refuses a user's credentials up to now and ends the streams; how many there were. */
+  readonly revoke: (user: string) => Promise<number>
+  readonly stats?:
+    | {
+        accepted(count: number): void
+        replayed(count: number): void
+        rejected(count: number): void
+        /** Milliseconds from a publication that was read to one that is durable. */
+        ack(ms: number): void
+      }
+    | undefined
+}
+
+const JSON_TYPE = 'application/json; charset=utf-8'
+/** A full batch of the largest notifications, and room for what stands between them. */
+const MAX_BATCH_BYTES = 17 * 1024 * 1024
+/** Names that would reach a prototype when copied. `JSON.stringify` escapes quotes in texts, so this finds names of fields only. */
+const PROTO_FIELD = /"__proto__":/
+
+const iso = (instant: number): string => new Date(instant).toISOString()
+const EXPIRED: Fault = { pointer: '/expiresAt', detail: 'must lie in the future' }
+const KEY_REUSED = 'The idempotency key was used for another notification within 24 h; use a new one.'
+const documented = { tags: ['publish'], security: [{ producer: [] }] }
+
+/** What backend services call: publish, recall, tickets, and the end of a user's access or data. */
+export default fp<PublishOptions>(
+  async (instance, { store, keyring, publishRate, basePath = '', issueTicket, revoke, stats }) => {
+    const app = instance.withTypeProvider<ZodTypeProvider>()
+    await enableRateLimits(instance)
+    const onRequest = producerOnly(keyring)
+    const config = limitedRoute('publish', publishRate, 1000, (request) => request.producer ?? '')
+
+    app.post(
+      '/v1/notifications',
+      {
+        onRequest,
+        config,
+        bodyLimit: MAX_NOTIFICATION_BYTES,
+        onError: (_request, _reply, _error, done) => {
+          stats?.rejected(1)
+          done()
+        },
+        schema: {
+          ...documented,
+          summary: 'Publish a notification',
+          description:
+            '201 means durable. With an `Idempotency-Key` header (1–255 visible ASCII characters) a repetition within 24 h is answered alike, with `Idempotent-Replayed: true`, and delivered once.',
+          body: NotificationInput,
+          response: answers({ 201: Created })
+        }
+      },
+      async (request, reply) => {
+        const startedAt = performance.now()
+        const key = idempotencyKeyOf(request)
+        const publication = publicationOf(request.body, request.producer!, key)
+        const outcome = (await store.publish([publication]))[0]!
+        stats?.ack(performance.now() - startedAt)
+        switch (outcome.kind) {
+          case 'key-reused':
+            throw new ProblemError('idempotency-key-reused', KEY_REUSED)
+          case 'expired':
+            throw new ProblemError('validation', summaryOf([EXPIRED]), { errors: [EXPIRED] })
+          case 'replayed':
+            stats?.replayed(1)
+            reply.header('idempotent-replayed', 'true')
+            break
+          case 'accepted':
+            stats?.accepted(1)
+        }
+        reply.code(201).header('location', `${basePath}/v1/notifications/${outcome.id}`).header('content-type', JSON_TYPE)
+        return reply.send(`{"id":"${outcome.id}","createdAt":"${iso(outcome.createdAt)}"}`)
+      }
+    )
+
+    await instance.register(async (context) => {
+      // One item with a poisonous name must not spoil the others: here it is found item by item.
+      context.removeContentTypeParser('application/json')
+      context.addContentTypeParser('application/json', { parseAs: 'buffer' }, (request, body: Buffer, done) => {
+        const text = decodeJson(request, body, done)
+        if (text === undefined) return
+        try {
+          done(null, JSON.parse(text))
+        } catch (cause) {
+          done(new ProblemError('malformed', 'The body is not valid JSON.', { cause }))
+        }
+      })
+      context.withTypeProvider<ZodTypeProvider>().post(
+        '/v1/notifications/batch',
+        {
+          onRequest,
+          config,
+          bodyLimit: MAX_BATCH_BYTES,
+          schema: {
+            ...documented,
+            summary: 'Publish up to 1000 notifications',
+            description:
+              'Answers item by item, in order; one bad item never spoils the others. An `Idempotency-Key` header covers the items that have no `idempotencyKey`. Pointers of an item’s problem start at the body of the request.',
+            body: BatchInput,
+            response: answers({ 200: BatchResults })
+          }
+        },
+        async (request, reply) => {
+          const startedAt = performance.now()
+          const batchKey = idempotencyKeyOf(request)
+          const results: string[] = []
+          const publications: Publication[] = []
+          const places: number[] = []
+          request.body.notifications.forEach((item, place) => {
+            const checked = checkItem(item, `/notifications/${place}`)
+            if ('faults' in checked) {
+              results[place] = refusal('validation', summaryOf(checked.faults), checked.faults)
+              return
+            }
+            const { idempotencyKey, ...input } = checked.item
+            const key = idempotencyKey ?? (batchKey === undefined ? undefined : `${batchKey}\0${place}`)
+            publications.push(publicationOf(input, request.producer!, key))
+            places.push(place)
+          })
+          const outcomes = publications.length > 0 ? await store.publish(publications) : []
+          outcomes.forEach((outcome, i) => {
+            results[places[i]!] = resultOf(outcome, `/notifications/${places[i]}`)
+          })
+          if (outcomes.length > 0) stats?.ack(performance.now() - startedAt)
+          const accepted = outcomes.filter(({ kind }) => kind === 'accepted').length
+          const replayed = outcomes.filter(({ kind }) => kind === 'replayed').length
+          if (accepted > 0) stats?.accepted(accepted)
+          if (replayed > 0) stats?.replayed(replayed)
+          if (results.length > accepted + replayed) stats?.rejected(results.length - accepted - replayed)
+          return reply.header('content-type', JSON_TYPE).send(`{"results":[${results.join(',')}]}`)
+        }
+      )
+    })
+
+    const byId = { onRequest, schema: { ...documented, params: z.object({ id: z.string() }) } }
+    app.get(
+      '/v1/notifications/:id',
+      {
+        ...byId,
+        schema: { ...byId.schema, summary: 'Look a notification up', response: answers({ 200: StoredNotificationAnswer }) }
+      },
+      async (request, reply) => {
+        const found = await store.notification(request.params.id)
+        if (!found) throw noNotification()
+        const expiresAt = found.expiresAt === undefined ? '' : `,"expiresAt":"${iso(found.expiresAt)}"`
+        return reply
+          .header('cache-control', 'no-store')
+          .header('content-type', JSON_TYPE)
+          .send(
+            `{"id":"${found.id}","to":${JSON.stringify(found.to)},${found.content},"createdAt":"${iso(found.createdAt)}"${expiresAt}}`
+          )
+      }
+    )
+    app.delete(
+      '/v1/notifications/:id',
+      {
+        ...byId,
+        schema: {
+          ...byId.schema,
+          summary: 'Recall a notification from every inbox',
+          response: answers({ 204: z.null().describe('Recalled') })
+        }
+      },
+      async (request, reply) => {
+        if (!(await store.recall(request.params.id))) throw noNotification()
+        return reply.code(204).send()
+      }
+    )
+
+    app.post(
+      '/v1/tickets',
+      {
+        onRequest,
+        schema: {
+          ...documented,
+          summary: 'Issue a single-use ticket for a subscriber, valid for 30 s',
+          body: TicketInput,
+          response: answers({ 201: TicketAnswer })
+        }
+      },
+      async (request, reply) => {
+        const { ticket, expiresAt } = await issueTicket(request.body.user, request.body.topics)
+        reply.code(201).header('cache-control', 'no-store').header('content-type', JSON_TYPE)
+        return reply.send(JSON.stringify({ ticket, expiresAt: iso(expiresAt) }))
+      }
+    )
+
+    const byUser = { onRequest, schema: { ...documented, params: z.object({ user: Name }) } }
+    app.delete(
+      '/v1/users/:user/connections',
+      {
+        ...byUser,
+        schema: {
+          ...byUser.schema,
+          summary: 'End a user’s streams and refuse the credentials up to now',
+          response: answers({ 200: z.object({ closed: z.int() }) })
+        }
+      },
+      async (request, reply) =>
+        reply.header('content-type', JSON_TYPE).send(JSON.stringify({ closed: await revoke(request.params.user) }))
+    )
+    app.delete(
+      '/v1/users/:user',
+      {
+        ...byUser,
+        schema: {
+          ...byUser.schema,
+          summary: 'Erase a user’s inbox and state',
+          response: answers({ 204: z.null().describe('Erased') })
+        }
+      },
+      async (request, reply) => {
+        await store.erase(request.params.user)
+        return reply.code(204).send()
+      }
+    )
+  },
+  { name: 'publish', dependencies: ['errors'] }
+)
+
+const noNotification = (): ProblemError =>
+  new ProblemError('not-found', 'No notification has this id; it never existed, expired, was recalled, or was replaced.')
+
+function idempotencyKeyOf(request: FastifyRequest): string | undefined {
+  const key = request.headers['idempotency-key']
+  if (key === undefined) return undefined
+  if (typeof key === 'string' && IDEMPOTENCY_KEY.test(key)) return key
+  const fault = { pointer: 'Idempotency-Key', detail: 'must be 1–255 visible ASCII characters' }
+  throw new ProblemError('validation', summaryOf([fault]), { errors: [fault] })
+}
+
+function publicationOf(input: NotificationInput, producer: string, key: string | undefined): Publication {
+  const createdAt = Date.now()
+  const idempotency: Idempotency | undefined = key === undefined ? undefined : { key, fingerprint: fingerprintOf(input) }
+  return {
+    id: createNotificationId(createdAt),
+    to: recipientsOf(input.to),
+    content: encodeContent(input),
+    key: input.key,
+    createdAt,
+    expiresAt: expiryOf(input, createdAt),
+    ephemeral: input.ephemeral === true,
+    idempotency,
+    producer
+  }
+}
+
+function checkItem(
+  item: unknown,
+  pointer: string
+): { readonly item: z.output<typeof BatchItem> } | { readonly faults: readonly Fault[] } {
+  const parsed = BatchItem.safeParse(item)
+  if (!parsed.success) return { faults: faultsOf(parsed.error.issues, pointer) }
+  // Only now: what passed is not nested so deep that encoding it would overflow the stack.
+  const text = JSON.stringify(item)
+  if (PROTO_FIELD.test(text)) return { faults: [{ pointer, detail: 'must not have a field named __proto__' }] }
+  if (Buffer.byteLength(text) > MAX_NOTIFICATION_BYTES) {
+    return { faults: [{ pointer, detail: `must be at most ${MAX_NOTIFICATION_BYTES} bytes as JSON` }] }
+  }
+  return { item: parsed.data }
+}
+
+function refusal(slug: ProblemSlug, detail: string, faults?: readonly Fault[]): string {
+  return JSON.stringify({ status: 422, problem: problemDocument(slug, detail, undefined, faults) })
+}
+
+function resultOf(outcome: PublishOutcome, pointer: string): string {
+  switch (outcome.kind) {
+    case 'accepted':
+    case 'replayed':
+      return `{"status":201,"id":"${outcome.id}","createdAt":"${iso(outcome.createdAt)}"}`
+    case 'key-reused':
+      return refusal('idempotency-key-reused', KEY_REUSED)
+    case 'expired': {
+      const fault = { ...EXPIRED, pointer: `${pointer}${EXPIRED.pointer}` }
+      return refusal('validation', summaryOf([fault]), [fault])
+    }
+  }
+}

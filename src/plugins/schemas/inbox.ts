@@ -1,0 +1,63 @@
+import { z } from 'zod'
+import { MAX_MARK_IDS } from '../../core/limits.ts'
+
+const reader = {
+  topics: z.string().optional().describe('Comma-separated names; default: all exact names of the credential'),
+  ticket: z.string().optional().describe('Single-use ticket from POST /v1/tickets')
+}
+
+/** Query of counts and marks. */
+export const ReaderQuery = z.object(reader)
+
+const LIMIT = 'must be a whole number from 1 to 100'
+export const InboxQuery = z.object({
+  ...reader,
+  status: z.enum(['all', 'unread', 'archived'], 'must be all, unread or archived').default('all'),
+  limit: z
+    .string()
+    .regex(/^(?:[1-9]\d?|100)$/, LIMIT)
+    .default('25')
+    .transform(Number)
+    .describe('Items in one page'),
+  before: z.string().optional().describe('`next` of the page before')
+})
+
+const ids = z
+  // Ids that cannot exist count as not there, so they are not checked any closer.
+  .array(z.string().max(200, 'must be an id as answered by this service'))
+  .max(MAX_MARK_IDS, `must hold at most ${MAX_MARK_IDS} ids`)
+const upTo = z.string().max(200, 'must be a cursor as answered by this service').describe('Cursor: everything up to it')
+
+export const IdsOnly = z.strictObject({ ids })
+export const UpToOnly = z.strictObject({ upTo })
+export const IdsOrUpTo = z
+  .strictObject({ ids: ids.optional(), upTo: upTo.optional() })
+  .refine((body) => (body.ids === undefined) !== (body.upTo === undefined), 'must have exactly one of ids and upTo')
+  .meta({ minProperties: 1, maxProperties: 1 })
+
+export const CountsAnswer = z.object({ unread: z.int(), unseen: z.int() })
+const Item = z.object({
+  id: z.string(),
+  cursor: z.string(),
+  type: z.string(),
+  title: z.string().optional(),
+  body: z.string().optional(),
+  url: z.string().optional(),
+  level: z.enum(['info', 'success', 'warning', 'error']),
+  data: z.record(z.string(), z.unknown()).optional(),
+  key: z.string().optional(),
+  topic: z.string().optional(),
+  createdAt: z.iso.datetime(),
+  expiresAt: z.iso.datetime().optional(),
+  readAt: z.iso.datetime().nullable(),
+  seen: z.boolean(),
+  times: z.int(),
+  replaces: z.string().optional()
+})
+export const InboxAnswer = z.object({
+  items: z.array(Item),
+  counts: CountsAnswer,
+  cursor: z.string(),
+  next: z.string().nullable()
+})
+export const MarkAnswer = z.object({ affected: z.int(), counts: CountsAnswer, cursor: z.string() })

@@ -1,0 +1,201 @@
+/// <reference lib="es2024.string" />
+import { createHash } from 'node:crypto'
+import { z } from 'zod'
+import { MAX_BATCH_ITEMS, MAX_DATA_DEPTH, MAX_INSTANT, MAX_RECIPIENTS } from '../../core/limits.ts'
+import { Name, TopicGrant } from '../../core/names.ts'
+import type { Recipients } from '../../core/notification.ts'
+import { pointerToken } from './faults.ts'
+
+// biome-ignore lint/suspicious/noControlCharactersInRegex: they are what is refused
+const CONTROL = /[\u0000-\u001f\u007f-\u009f]/
+const HTTP_URL = /^https?:\/\//i
+/** Another host hides behind `//` and, for browsers, behind `/\`. */
+const LOCAL_PATH = /^\/(?![/\\])/
+export const IDEMPOTENCY_KEY = /^[\x21-\x7e]{1,255}$/
+
+const WELL_FORMED = 'must not hold half of a surrogate pair'
+const text = (max: number) =>
+  z
+    .string()
+    .max(max, `must be at most ${max} characters (UTF-16 code units)`)
+    .refine((value) => value.isWellFormed(), WELL_FORMED)
+
+function isSafeUrl(url: string): boolean {
+  if (CONTROL.test(url)) return false
+  return HTTP_URL.test(url) ? URL.canParse(url) : LOCAL_PATH.test(url)
+}
+
+/** Where a value breaks what every encoder and reader can bear, and how; undefined where it does not. */
+function flawOf(
+  value: unknown,
+  depth: number,
+  path: readonly string[]
+): { path: readonly string[]; message: string } | undefined {
+  switch (typeof value) {
+    case 'string':
+      return value.isWellFormed() ? undefined : { path, message: WELL_FORMED }
+    case 'number':
+      return Number.isFinite(value) ? undefined : { path, message: 'must be a number that a double can hold' }
+    case 'object':
+      break
+    default:
+      return undefined
+  }
+  if (value === null) return undefined
+  if (depth > MAX_DATA_DEPTH) return { path: [], message: `must be nested at most ${MAX_DATA_DEPTH} deep` }
+  for (const [key, inner] of Object.entries(value)) {
+    if (!key.isWellFormed()) return { path, message: `${WELL_FORMED} in the name of a field` }
+    const flaw = flawOf(inner, depth + 1, [...path, pointerToken(key)])
+    if (flaw) return flaw
+  }
+  return undefined
+}
+
+const Data = z.record(z.string(), z.unknown(), 'must be an object').superRefine((data, context) => {
+  const flaw = flawOf(data, 1, [])
+  if (flaw) context.addIssue({ code: 'custom', message: flaw.message, path: [...flaw.path] })
+})
+
+const To = z
+  .strictObject({
+    user: Name.optional(),
+    users: z
+      .array(Name)
+      .min(1, 'must name at least one user')
+      .max(MAX_RECIPIENTS, `must name at most ${MAX_RECIPIENTS} users; use a topic for more`)
+      .optional(),
+    topic: Name.optional(),
+    everyone: z.literal(true, 'must be true').optional()
+  })
+  .refine((to) => Object.keys(to).length === 1, 'must have exactly one of user, users, topic, everyone')
+  .meta({ description: 'Exactly one of the four', minProperties: 1, maxProperties: 1 })
+
+const members = {
+  to: To,
+  type: z
+    .string()
+    .regex(/^[A-Za-z0-9_.:-]{1,64}$/, 'must be 1–64 characters of A–Z a–z 0–9 _ . : -')
+    .describe('What kind of thing happened'),
+  title: text(200).optional(),
+  body: text(4000).optional(),
+  url: z
+    .string()
+    .refine(
+      isSafeUrl,
+      'must be an http(s) address, or a path that begins with / followed by neither / nor \\; without control characters'
+    )
+    .refine((value) => value.isWellFormed(), WELL_FORMED)
+    .optional(),
+  level: z.enum(['info', 'success', 'warning', 'error'], 'must be info, success, warning or error').default('info'),
+  data: Data.optional().describe(`Any JSON object, nested at most ${MAX_DATA_DEPTH} deep`),
+  key: z
+    .string()
+    .regex(/^[ -~]{1,128}$/, 'must be 1–128 printable ASCII characters')
+    .optional()
+    .describe('Collapse key: replaces the earlier notification with it in the same channel'),
+  expiresAt: z.iso
+    .datetime({ offset: true, error: 'must be an ISO 8601 instant with offset, like 2030-01-01T00:00:00Z' })
+    .optional(),
+  ttl: z
+    .number()
+    .min(1, 'must be at least 1')
+    .refine(Number.isInteger, 'must be a whole number of seconds')
+    .meta({ type: 'integer', description: 'Seconds until it expires; instead of expiresAt' })
+    .optional(),
+  ephemeral: z.boolean().optional().describe('For who is connected now only: not stored, not counted')
+}
+
+const oneExpiry = (value: { ttl?: number | undefined; expiresAt?: string | undefined }): boolean =>
+  value.ttl === undefined || value.expiresAt === undefined
+const ONE_EXPIRY = { message: 'must not stand beside ttl; send one of the two', path: ['expiresAt'] }
+
+/** What a producer sends. */
+export const NotificationInput = z.strictObject(members).refine(oneExpiry, ONE_EXPIRY)
+export type NotificationInput = z.output<typeof NotificationInput>
+
+/** One of a batch. */
+export const BatchItem = z
+  .strictObject({
+    ...members,
+    idempotencyKey: z.string().regex(IDEMPOTENCY_KEY, 'must be 1–255 visible ASCII characters').optional()
+  })
+  .refine(oneExpiry, ONE_EXPIRY)
+
+/** The items are looked at one by one, so that a bad one does not spoil the others. */
+export const BatchInput = z.strictObject({
+  notifications: z
+    .array(z.unknown())
+    .min(1, 'must hold at least one notification')
+    .max(MAX_BATCH_ITEMS, `must hold at most ${MAX_BATCH_ITEMS} notifications`)
+    .describe('Each as the body of POST /v1/notifications, with an optional idempotencyKey of its own')
+})
+
+export const Created = z.object({ id: z.string(), createdAt: z.iso.datetime() })
+export const BatchResults = z.object({
+  results: z.array(
+    z.union([
+      z.object({ status: z.literal(201), id: z.string(), createdAt: z.iso.datetime() }),
+      z.object({ status: z.literal(422), problem: z.record(z.string(), z.unknown()) })
+    ])
+  )
+})
+export const StoredNotificationAnswer = z.object({
+  id: z.string(),
+  to: z.record(z.string(), z.unknown()),
+  type: z.string(),
+  title: z.string().optional(),
+  body: z.string().optional(),
+  url: z.string().optional(),
+  level: z.enum(['info', 'success', 'warning', 'error']),
+  data: z.record(z.string(), z.unknown()).optional(),
+  key: z.string().optional(),
+  createdAt: z.iso.datetime(),
+  expiresAt: z.iso.datetime().optional()
+})
+
+export const TicketInput = z.strictObject({
+  user: Name,
+  topics: z.array(TopicGrant).max(1000, 'must name at most 1000 topics').default([])
+})
+export const TicketAnswer = z.object({ ticket: z.string(), expiresAt: z.iso.datetime() })
+
+/** Whom it is for, each user once. */
+export function recipientsOf(to: NotificationInput['to']): Recipients {
+  if (to.user !== undefined) return { user: to.user }
+  if (to.users !== undefined) return { users: [...new Set(to.users)] }
+  if (to.topic !== undefined) return { topic: to.topic }
+  return { everyone: true }
+}
+
+/** The content as JSON members without the braces; `type` and `level` hold nothing that JSON escapes. */
+export function encodeContent(input: NotificationInput): string {
+  let content = `"type":"${input.type}"`
+  if (input.title !== undefined) content += `,"title":${JSON.stringify(input.title)}`
+  if (input.body !== undefined) content += `,"body":${JSON.stringify(input.body)}`
+  if (input.url !== undefined) content += `,"url":${JSON.stringify(input.url)}`
+  content += `,"level":"${input.level}"`
+  if (input.data !== undefined) content += `,"data":${JSON.stringify(input.data)}`
+  if (input.key !== undefined) content += `,"key":${JSON.stringify(input.key)}`
+  return content
+}
+
+/** When it expires, if ever. */
+export function expiryOf(input: NotificationInput, now: number): number | undefined {
+  if (input.expiresAt !== undefined) return Math.min(Date.parse(input.expiresAt), MAX_INSTANT)
+  if (input.ttl !== undefined) return Math.min(now + input.ttl * 1000, MAX_INSTANT)
+  return undefined
+}
+
+/** JSON with sorted names, so that the same thing said in another order is the same. */
+function canonical(value: unknown): string {
+  if (typeof value !== 'object' || value === null) return JSON.stringify(value)
+  if (Array.isArray(value)) return `[${value.map(canonical).join(',')}]`
+  const entries = Object.entries(value).filter(([, inner]) => inner !== undefined)
+  entries.sort(([a], [b]) => (a < b ? -1 : 1))
+  return `{${entries.map(([key, inner]) => `${JSON.stringify(key)}:${canonical(inner)}`).join(',')}}`
+}
+
+/** What was asked, as a hash; a relative `ttl` counts as it was written. */
+export function fingerprintOf(input: NotificationInput): string {
+  return createHash('sha256').update(canonical(input)).digest('base64url')
+}
