@@ -359,6 +359,10 @@ $('form').addEventListener('submit', async (event) => {
   }
 })
 
+// A page that slept, changed networks or comes out of the back-forward cache may hold a stream that is dead and does not know it.
+addEventListener('online', () => source && open())
+addEventListener('pageshow', (event) => event.persisted && start())
+
 load()
 render()
 start()
