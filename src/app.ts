@@ -3,7 +3,7 @@ import { hostname } from 'node:os'
 import cookie from '@fastify/cookie'
 import cors from '@fastify/cors'
 import helmet from '@fastify/helmet'
-import Fastify, { type FastifyInstance } from 'fastify'
+import Fastify, { type FastifyInstance, LogController } from 'fastify'
 import { serializerCompiler, validatorCompiler } from 'fastify-type-provider-zod'
 import { createIdentity } from './auth/identity.ts'
 import { signDevToken } from './auth/jwt.ts'
@@ -16,7 +16,7 @@ import { Stats } from './core/stats.ts'
 import changes from './plugins/changes.ts'
 import demo from './plugins/demo.ts'
 import documentation from './plugins/documentation.ts'
-import errors, { clientErrorHandler } from './plugins/errors.ts'
+import errors, { clientErrorHandler, frameworkErrors } from './plugins/errors.ts'
 import healthProbes from './plugins/health-probes.ts'
 import inbox, { subscriberRateLimit } from './plugins/inbox.ts'
 import monitor from './plugins/monitor.ts'
@@ -55,7 +55,7 @@ export async function createApp(config: Config, version: string): Promise<Fastif
       }
     },
     // A line for each request costs more than the request; errors have lines of their own.
-    disableRequestLogging: true,
+    logController: new LogController({ disableRequestLogging: true }),
     trustProxy: config.trustProxy,
     requestIdHeader: false,
     genReqId: (request) => {
@@ -67,7 +67,9 @@ export async function createApp(config: Config, version: string): Promise<Fastif
     requestTimeout: 30_000,
     http: { headersTimeout: 20_000 },
     forceCloseConnections: 'idle',
+    return503OnClosing: false,
     clientErrorHandler,
+    frameworkErrors,
     routerOptions: { maxParamLength: 256 }
   })
   app.setValidatorCompiler(validatorCompiler)

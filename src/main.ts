@@ -99,13 +99,16 @@ async function serve(config: Config): Promise<void> {
       process.exit(0)
     }, config.drainMs + GRACE_MS)
     deadline.unref()
-    app.close().then(
-      () => process.exit(0),
-      (error: unknown) => {
-        app.log.error({ err: error }, 'the shutdown failed')
-        process.exit(1)
-      }
-    )
+    app
+      .drain()
+      .then(() => app.close())
+      .then(
+        () => process.exit(0),
+        (error: unknown) => {
+          app.log.error({ err: error }, 'the shutdown failed')
+          process.exit(1)
+        }
+      )
   }
   process.on('SIGTERM', stop)
   process.on('SIGINT', stop)

@@ -182,14 +182,14 @@ export class Hub implements ConnectionHost {
   async drain(drainMs: number): Promise<void> {
     this.#draining = true
     const steps = Math.max(1, Math.min(50, Math.floor(drainMs / 20)))
-    for (let left = steps; left > 0 && this.#connections.size > 0; left--) {
-      const share = Math.ceil(this.#connections.size / left)
-      let n = 0
+    const total = this.#connections.size
+    for (let step = 1; step <= steps && this.#connections.size > 0; step++) {
+      const remain = Math.floor(total * (1 - step / steps))
       for (const connection of this.#connections.values()) {
-        if (n++ >= share) break
+        if (this.#connections.size <= remain) break
         connection.close('drain')
       }
-      if (this.#connections.size > 0) await new Promise((resolve) => setTimeout(resolve, drainMs / steps))
+      await new Promise((resolve) => setTimeout(resolve, drainMs / steps))
     }
     for (const connection of this.#connections.values()) connection.close('drain')
   }

@@ -1,6 +1,13 @@
 import fp from 'fastify-plugin'
 import type { Hub } from '../core/hub.ts'
 
+declare module 'fastify' {
+  interface FastifyInstance {
+    /** Ends all streams, spread over the time set; ordinary requests are served meanwhile. Call it before `close`. */
+    drain(): Promise<void>
+  }
+}
+
 interface ShutdownOptions {
   readonly hub: Hub
   readonly drainMs: number
@@ -13,8 +20,14 @@ interface ShutdownOptions {
 export default fp<ShutdownOptions>(
   async (app, { hub, drainMs }) => {
     let sweep: NodeJS.Timeout | undefined
+    let drained: Promise<void> | undefined
+    const drain = (): Promise<void> => {
+      drained ??= hub.drain(drainMs)
+      return drained
+    }
+    app.decorate('drain', drain)
     app.addHook('preClose', async () => {
-      await hub.drain(drainMs)
+      await drain()
       sweep = setInterval(() => app.server.closeIdleConnections(), 50)
     })
     app.addHook('onClose', async () => {

@@ -10,13 +10,21 @@ test('--help lists every setting, --version the version, --check-config checks',
   for (const name of ['PUBLISH_KEYS', 'HEARTBEAT_MS', 'DATA_DIR', 'AUTH_JWKS_URL']) t.match(help.stdout, name)
   t.match((await runService(['--version'], env)).stdout, /^\d+\.\d+\.\d+\n$/)
   t.match(await runService(['--check-config'], env), { code: 0, stdout: /fine/ })
-  t.match(await runService(['--check-config'], { ...env, HEARTBEAT_MS: 'soon', STALL_MS: '5' }), { code: 1, stderr: /HEARTBEAT_MS.*\n.*STALL_MS/ })
+  t.match(await runService(['--check-config'], { ...env, HEARTBEAT_MS: 'soon', STALL_MS: '5' }), {
+    code: 1,
+    stderr: /HEARTBEAT_MS.*\n.*STALL_MS/
+  })
   t.match(await runService(['fly'], env), { code: 1, stderr: /no command "fly"/ })
   t.match(await runService(['--fly'], env), { code: 1, stderr: /--help/ })
 })
 
 test('production refuses to start without keys, a line for each', async (t) => {
-  const { code, stderr } = await runService([], { PATH: process.env['PATH']!, NODE_ENV: 'production', DATA_DIR: tempDir(t), PORT: '0' })
+  const { code, stderr } = await runService([], {
+    PATH: process.env['PATH']!,
+    NODE_ENV: 'production',
+    DATA_DIR: tempDir(t),
+    PORT: '0'
+  })
   t.equal(code, 1)
   t.match(stderr, /PUBLISH_KEYS/)
   t.match(stderr, /MONITOR_KEYS/)
@@ -83,6 +91,7 @@ test('no secret reaches a log line', async (t) => {
   await call('POST', `${service.url}/v1/notifications`, { key: `${PUBLISH_KEY}-wrong`, body: '{"strictly-private-content"' })
   stream.close()
   await service.kill('SIGTERM')
-  for (const secret of [token, body.ticket, PUBLISH_KEY, MONITOR_KEY, SECRET, 'strictly-private-content']) t.notOk(service.output().includes(secret), 'not in the log')
+  for (const secret of [token, body.ticket, PUBLISH_KEY, MONITOR_KEY, SECRET, 'strictly-private-content'])
+    t.notOk(service.output().includes(secret), 'not in the log')
   t.match(service.output(), /listening/)
 })

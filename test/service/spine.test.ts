@@ -56,17 +56,17 @@ test('a resumed stream gets what it missed, once; a poll the same', async (t) =>
   const ready = await stream.until((f) => f.event === 'ready')
   stream.close()
   await stream.ended
-  for (let n = 0; n < 250; n++) await publish(service, { to: n % 2 ? { user: 'u1' } : { topic: 'news' }, data: { n } })
+  for (let n = 0; n < 251; n++) await publish(service, { to: n % 2 ? { user: 'u1' } : { topic: 'news' }, data: { n } })
   const again = await openStream(t, `${service.url}/v1/stream?since=${ready.id}`, { token })
   const resumed = await again.until((f) => f.event === 'ready')
   t.match(resumed.data, { resumed: true, items: [] })
   t.equal(resumed.id, ready.id)
-  await again.until((f) => f.data.item?.data?.n === 249)
+  await again.until((f) => f.data.item?.data?.n === 250)
   t.same(
     again.frames.filter((f) => f.event === 'notification').map((f) => f.data.item.data.n),
-    Array.from({ length: 250 }, (_, n) => n)
+    Array.from({ length: 251 }, (_, n) => n)
   )
-  await again.until((f) => f.event === 'heartbeat' && f.data.counts?.unread === 250)
+  await again.until((f) => f.event === 'heartbeat' && f.data.counts?.unread === 251)
 
   let cursor = ready.id!
   const polled: { n: number; id: string }[] = []
@@ -91,8 +91,8 @@ test('a resumed stream gets what it missed, once; a poll the same', async (t) =>
   await eventually(
     async () => (await call('GET', `${service.url}/monitor`, { key: MONITOR_KEY })).body.connections.byTransport.poll === 1
   )
-  await publish(service, { to: { user: 'u1' }, data: { n: 250 } })
-  t.match((await waiting).body, { events: [{ event: 'notification', data: { item: { data: { n: 250 } } } }], more: false })
+  await publish(service, { to: { user: 'u1' }, data: { n: 251 } })
+  t.match((await waiting).body, { events: [{ event: 'notification', data: { item: { data: { n: 251 } } } }], more: false })
   const empty = await call('GET', `${service.url}/v1/changes?since=${(await waiting).body.cursor}&wait=1`, { key: token })
   t.same(empty.body.events, [])
 })
