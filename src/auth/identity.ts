@@ -1,7 +1,7 @@
-import { fastifyCookie } from '@fastify/cookie'
 import type { Store } from '../core/store.ts'
 import type { Subscriber } from '../core/subscriber.ts'
 import { ProblemError } from '../errors.ts'
+import { readCookie } from './cookie-header.ts'
 import { createJwtVerifier, looksLikeJwt } from './jwt.ts'
 import { bearerOf } from './publish-key.ts'
 import { unauthenticated } from './refusal.ts'
@@ -66,7 +66,7 @@ export function createIdentity(options: IdentityOptions): Identity {
   }
 
   const inCookie = (header: string | undefined): Found | undefined => {
-    const value = header === undefined || !(jwt || signed) ? undefined : fastifyCookie.parse(header)[options.cookie]
+    const value = header === undefined || !(jwt || signed) ? undefined : readCookie(header, options.cookie)
     if (!value) return undefined
     const asJwt = jwt && looksLikeJwt(value) ? () => jwt(value) : undefined
     const asSigned = signed && looksSigned(value) ? () => signed(value) : undefined

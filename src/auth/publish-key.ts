@@ -12,13 +12,18 @@ export interface Keyring {
 
 const sha256 = (text: string): Buffer => createHash('sha256').update(text).digest()
 
-/** The token of an Authorization header of the scheme Bearer; undefined for other schemes. */
-export function bearerOf(authorization: string | undefined): string | undefined {
-  return authorization === undefined ? undefined : /^bearer +([^ ]*) *$/i.exec(authorization)?.[1]
+/** What follows the scheme; undefined for other schemes. Without a pattern: those for spaces on both sides take quadratic time. */
+function afterScheme(authorization: string, scheme: string): string | undefined {
+  const head = authorization.slice(0, scheme.length + 1).toLowerCase()
+  return head === `${scheme} ` ? authorization.slice(head.length).trim() : undefined
 }
 
+/** The token of an Authorization header of the scheme Bearer; undefined for other schemes. */
+export const bearerOf = (authorization: string | undefined): string | undefined =>
+  authorization === undefined ? undefined : afterScheme(authorization, 'bearer')
+
 function basicPassword(authorization: string): string | undefined {
-  const encoded = /^basic +([A-Za-z0-9+/_-]*={0,2}) *$/i.exec(authorization)?.[1]
+  const encoded = afterScheme(authorization, 'basic')
   if (encoded === undefined) return undefined
   const decoded = Buffer.from(encoded, 'base64').toString('utf8')
   const colon = decoded.indexOf(':')

@@ -1,0 +1,123 @@
+import { test } from 'tap'
+import { createIdentity } from '../../src/auth/identity.ts'
+import { issueTicket } from '../../src/auth/ticket.ts'
+import { StoreError } from '../../src/core/store.ts'
+import { ProblemError } from '../../src/errors.ts'
+import { bearer, FakeStore, identityWith, jwt, nowSeconds, SECRET, serve, signedCookie } from './parties.ts'
+
+const KEY = 'cookie-secret'
+const session = (value: string) => ({ cookie: `a=1; session=${value}; b=2` })
+
+test('a ticket admits once, and can be looked at before', async (t) => {
+  const { store, identity, ask } = identityWith()
+  const issuedAt = Date.now()
+  const { ticket, expiresAt } = await issueTicket(store, 'u', ['a', 'b*'])
+  t.match(ticket, /^[A-Za-z0-9_-]{43}$/)
+  t.ok(expiresAt >= issuedAt + 30_000 && expiresAt <= Date.now() + 30_000)
+  t.notOk([...store.tickets.keys()].join().includes(ticket), 'the store never sees it')
+  t.equal(await ask({ ticket, keepTicket: true }), 'u by ticket')
+  t.strictSame((await identity.authenticate({ ticket })).subscriber, { user: 'u', topics: ['a', 'b*'] })
+  t.equal(await ask({ ticket }), 'unauthenticated')
+  for (const junk of ['', 'x', 'x'.repeat(5000), '\n', `${ticket}=`]) t.equal(await ask({ ticket: junk }), 'unauthenticated')
+})
+
+test('a store that cannot be asked about a ticket is no refusal', async (t) => {
+  const { ask } = identityWith({
+    store: { takeTicket: () => Promise.reject(new StoreError('unavailable', 'away')), revokedAt: async () => 0 }
+  })
+  t.equal(await ask({ ticket: 'x'.repeat(43) }), 'unavailable')
+})
+
+test('the first credential that is present decides, for yes and for no', async (t) => {
+  const application = await serve(t, (_request, response) => response.end('{"user":"app-user"}'))
+  const { store, ask } = identityWith({ jwtSecrets: [SECRET], cookieSecrets: [KEY], sessionUrl: application.url })
+  const { ticket } = await issueTicket(store, 'ticket-user', [])
+  const good = { ...bearer(jwt({ sub: 'bearer-user' })), ...session(jwt({ sub: 'cookie-user' })) }
+  t.equal(await ask({ ...good, ticket }), 'ticket-user by ticket')
+  t.equal(await ask({ ...good, ticket }), 'unauthenticated', 'a used ticket is not made good by what follows')
+  t.equal(await ask(good), 'bearer-user by bearer')
+  t.equal(await ask({ ...good, ...bearer(jwt({ sub: 'x', exp: 1 })) }), 'unauthenticated')
+  t.equal(await ask(session(jwt({ sub: 'cookie-user' }))), 'cookie-user by cookie')
+  t.equal(await ask(session(jwt({ sub: 'cookie-user', exp: 1 }))), 'unauthenticated')
+  t.equal(await ask(session(signedCookie('signed-user', KEY))), 'signed-user by cookie')
+  t.equal(await ask(session(signedCookie('signed-user', 'x'))), 'unauthenticated')
+  t.equal(await ask(session('opaque')), 'app-user by session', 'the session id of the application has the shape of neither')
+  t.equal(await ask({ cookie: 'other=1' }), 'app-user by session')
+  t.equal(await ask({ authorization: 'Basic YTpi' }), 'app-user by session')
+  t.equal(await ask(bearer('opaque')), 'app-user by session')
+  t.equal(await ask({ cookie: '', authorization: '' }), 'unauthenticated')
+})
+
+test('a way in that is not configured does not count as present', async (t) => {
+  const application = await serve(t, (_request, response) => response.end('{"user":"app-user"}'))
+  const token = jwt({ sub: 'u' })
+  t.equal(await identityWith({ sessionUrl: application.url }).ask(bearer(token)), 'app-user by session')
+  const signedOnly = identityWith({ cookieSecrets: [KEY] })
+  t.equal(await signedOnly.ask({ ...bearer(token), ...session(signedCookie('u', KEY)) }), 'u by cookie')
+  t.equal(await signedOnly.ask(bearer(token)), 'unauthenticated')
+  t.equal(await signedOnly.ask(session(token)), 'unauthenticated')
+  const jwtOnly = identityWith({ jwtSecrets: [SECRET] })
+  t.equal(await jwtOnly.ask(session(signedCookie('u', KEY))), 'unauthenticated')
+  t.equal(await jwtOnly.ask(session('opaque')), 'unauthenticated')
+  t.equal(await jwtOnly.ask({ authorization: 'Basic YTpi', ...session(token) }), 'u by cookie')
+  t.equal(await jwtOnly.ask({ authorization: `bEARER   ${token}` }), 'u by bearer')
+})
+
+test('signed cookies are those of @fastify/cookie, by any of the secrets, and hold a user name', async (t) => {
+  const { ask } = identityWith({ cookieSecrets: ['new', 'old'], cookie: 'sid' })
+  const sid = (value: string) => ({ cookie: `sid=${value}` })
+  t.equal(await ask(sid(signedCookie('u@example.com', 'new'))), 'u@example.com by cookie')
+  t.equal(await ask(sid(signedCookie('u', 'old'))), 'u by cookie')
+  t.equal(await ask(sid(signedCookie('u', 'older'))), 'unauthenticated')
+  t.equal(await ask(sid(signedCookie('a b', 'new'))), 'unauthenticated')
+  t.equal(await ask(sid(signedCookie('', 'new'))), 'unauthenticated')
+  t.equal(await ask(sid('%E0%A4%A')), 'unauthenticated')
+  t.equal(await ask({ cookie: `session=${signedCookie('u', 'new')}` }), 'unauthenticated', 'under its own name only')
+})
+
+test('a signed user name with dots is not taken for a token', async (t) => {
+  const { ask } = identityWith({ jwtSecrets: [SECRET], cookieSecrets: [KEY] })
+  for (let i = 0; i < 40; i++) t.equal(await ask(session(signedCookie(`first.${i}`, KEY))), `first.${i} by cookie`)
+})
+
+test('who sends nothing is told the ways in that there are', async (t) => {
+  const detail = async (options: Parameters<typeof identityWith>[0]) =>
+    identityWith(options)
+      .identity.authenticate({})
+      .catch((error: ProblemError) => error.message)
+  t.match(await detail({ jwtSecrets: [SECRET], cookie: 'sid' }), /ticket.*Bearer <JWT>.*cookie sid/)
+  t.notMatch(await detail({ jwtSecrets: [SECRET] }), /signed|application/)
+  t.match(await detail({ cookieSecrets: [KEY] }), /ticket.*signed cookie session/)
+  t.match(await detail({ sessionUrl: 'http://127.0.0.1:1/' }), /session of the application/)
+})
+
+test('no refusal and no line in the log holds the credential', async (t) => {
+  const lines: string[] = []
+  const identity = createIdentity({
+    jwtSecrets: [SECRET],
+    cookie: 'session',
+    cookieSecrets: [KEY],
+    sessionUrl: 'http://127.0.0.1:1/',
+    store: new FakeStore(),
+    log: { warn: (fields, message) => lines.push(`${message} ${JSON.stringify(fields)} ${(fields as { err: Error }).err.stack}`) }
+  })
+  const token = jwt({ sub: 'hush', exp: nowSeconds() - 1 })
+  const credentials = [
+    { ticket: 'hush'.repeat(11).slice(1) },
+    bearer(token),
+    bearer(jwt({ sub: 'hush hush' })),
+    bearer(jwt({ sub: 'u', topics: ['hush hush'] })),
+    session(token),
+    session(signedCookie('hush', 'x')),
+    session('hush'),
+    bearer('hush')
+  ]
+  for (const one of credentials) {
+    const error = await identity.authenticate(one).catch((error: unknown) => error)
+    t.type(error, ProblemError)
+    const { message, stack, cause, slug } = error as ProblemError
+    if (slug === 'unauthenticated') t.equal(cause, undefined)
+    lines.push(message, `${stack}`)
+  }
+  for (const line of lines) t.notMatch(line, /hush|eyJ/)
+})

@@ -1,0 +1,185 @@
+import { createHmac, generateKeyPairSync, type KeyObject, sign } from 'node:crypto'
+import { test } from 'tap'
+import { signDevToken } from '../../src/auth/jwt.ts'
+import { StoreError } from '../../src/core/store.ts'
+import { allowsTopic } from '../../src/core/subscriber.ts'
+import { bearer, identityWith, jwt, nowSeconds, SECRET, serve } from './parties.ts'
+
+const OTHER = 'another-secret-for-tests-of-32-bytes-or-more'
+const b64 = (value: unknown): string => Buffer.from(JSON.stringify(value)).toString('base64url')
+
+function rsa(kid: string) {
+  const { publicKey, privateKey } = generateKeyPairSync('rsa', { modulusLength: 2048 })
+  const token = (claims: Record<string, unknown>, header: Record<string, unknown> = { kid }): string => {
+    const head = `${b64({ alg: 'RS256', ...header })}.${b64({ exp: nowSeconds() + 60, ...claims })}`
+    return `${head}.${sign('sha256', Buffer.from(head), privateKey).toString('base64url')}`
+  }
+  return {
+    jwk: { ...publicKey.export({ format: 'jwk' }), kid, alg: 'RS256', use: 'sig' },
+    token,
+    publicKey: publicKey as KeyObject
+  }
+}
+
+test('a token names the user, the topics and its end', async (t) => {
+  const { identity } = identityWith({ jwtSecrets: [SECRET] })
+  const exp = nowSeconds() + 60
+  const { subscriber, via } = await identity.authenticate(bearer(jwt({ sub: 'u:1', topics: ['news', 'project:*'], exp })))
+  t.strictSame(subscriber, { user: 'u:1', topics: ['news', 'project:*'], expiresAt: exp * 1000 })
+  t.equal(via, 'bearer')
+  t.ok(allowsTopic(subscriber, 'project:7'))
+  t.notOk(allowsTopic(subscriber, 'projects'))
+  const bare = await identity.authenticate(bearer(jwt({ sub: 'u1', exp: undefined })))
+  t.strictSame(bare.subscriber, { user: 'u1', topics: [] })
+})
+
+test('the token for trying out is one that is accepted', async (t) => {
+  const { ask } = identityWith({ jwtSecrets: [SECRET], jwtIssuer: 'i', jwtAudience: 'a' })
+  t.equal(await ask(bearer(await signDevToken('alice', ['a*'], SECRET, 60, { issuer: 'i', audience: 'a' }))), 'alice by bearer')
+  t.equal(await ask(bearer(await signDevToken('alice', [], SECRET, 60))), 'unauthenticated')
+})
+
+test('what is not a user or a topic is refused', async (t) => {
+  const { ask } = identityWith({ jwtSecrets: [SECRET] })
+  for (const claims of [{}, { sub: '' }, { sub: 7 }, { sub: 'a b' }, { sub: 'x'.repeat(129) }, { sub: 'a\n' }, { sub: 'a*' }]) {
+    t.equal(await ask(bearer(jwt(claims))), 'unauthenticated', JSON.stringify(claims))
+  }
+  for (const topics of ['news', [7], ['a b'], ['*a'], ['a**'], [''], { 0: 'a' }]) {
+    t.equal(await ask(bearer(jwt({ sub: 'u', topics }))), 'unauthenticated', JSON.stringify(topics))
+  }
+  t.equal(await ask(bearer(jwt({ sub: 'u', topics: ['*'] }))), 'u by bearer')
+})
+
+test('no algorithm, another algorithm and another key are refused, with any signature of any length', async (t) => {
+  const { ask } = identityWith({ jwtSecrets: [SECRET] })
+  const payload = b64({ sub: 'u', exp: nowSeconds() + 60 })
+  for (const alg of ['none', 'None', 'NONE', 'HS384', 'HS512', 'RS256', 'ES256', '', 7]) {
+    const head = `${b64({ alg })}.${payload}`
+    for (const signature of ['', createHmac('sha256', SECRET).update(head).digest('base64url'), 'AA', 'A'.repeat(2000)]) {
+      t.equal(await ask(bearer(`${head}.${signature}`)), 'unauthenticated', `${alg}`)
+    }
+  }
+  t.equal(await ask(bearer(createHmac('sha512', SECRET).update('x').digest('hex'))), 'unauthenticated')
+  t.equal(await ask(bearer(jwt({ sub: 'u' }, 'k'))), 'unauthenticated')
+  t.equal(await ask(bearer(jwt({ sub: 'u' }, OTHER))), 'unauthenticated')
+  t.equal(await ask(bearer(jwt({ sub: 'u' }, SECRET, { crit: ['x'], x: 1 }))), 'unauthenticated')
+  for (const junk of ['', '.', '..', 'a.b.c', '\u00ff', 'x'.repeat(10_000)]) t.equal(await ask(bearer(junk)), 'unauthenticated')
+})
+
+test('exp counts to the millisecond, nbf forgives five seconds', async (t) => {
+  const { ask } = identityWith({ jwtSecrets: [SECRET] })
+  const now = nowSeconds()
+  t.equal(await ask(bearer(jwt({ sub: 'u', exp: now - 1 }))), 'unauthenticated')
+  t.equal(await ask(bearer(jwt({ sub: 'u', exp: now }))), 'unauthenticated')
+  t.equal(await ask(bearer(jwt({ sub: 'u', nbf: now + 3 }))), 'u by bearer')
+  t.equal(await ask(bearer(jwt({ sub: 'u', nbf: now + 30 }))), 'unauthenticated')
+  t.equal(await ask(bearer(jwt({ sub: 'u', exp: 'tomorrow' }))), 'unauthenticated')
+})
+
+test('a token that is remembered ends on time all the same', async (t) => {
+  const { ask } = identityWith({ jwtSecrets: [SECRET] })
+  const exp = Date.now() / 1000 + 0.4
+  const token = bearer(jwt({ sub: 'u', exp }))
+  t.equal(await ask(token), 'u by bearer')
+  while (Date.now() <= exp * 1000) await new Promise((resolve) => setTimeout(resolve, 20))
+  t.equal(await ask(token), 'unauthenticated')
+})
+
+test('issuer and audience count where they are set', async (t) => {
+  const { ask } = identityWith({ jwtSecrets: [SECRET], jwtIssuer: 'https://i.example', jwtAudience: 'bellwire' })
+  const good = { sub: 'u', iss: 'https://i.example', aud: ['other', 'bellwire'] }
+  t.equal(await ask(bearer(jwt(good))), 'u by bearer')
+  t.equal(await ask(bearer(jwt({ ...good, iss: 'https://j.example' }))), 'unauthenticated')
+  t.equal(await ask(bearer(jwt({ ...good, iss: undefined }))), 'unauthenticated')
+  t.equal(await ask(bearer(jwt({ ...good, aud: 'other' }))), 'unauthenticated')
+  t.equal(await ask(bearer(jwt({ ...good, aud: undefined }))), 'unauthenticated')
+})
+
+test('two secrets are good at once while one replaces the other', async (t) => {
+  const { ask } = identityWith({ jwtSecrets: [OTHER, SECRET] })
+  t.equal(await ask(bearer(jwt({ sub: 'old' }, SECRET))), 'old by bearer')
+  t.equal(await ask(bearer(jwt({ sub: 'new' }, OTHER))), 'new by bearer')
+  t.equal(await ask(bearer(jwt({ sub: 'old', exp: 1 }, SECRET))), 'unauthenticated')
+})
+
+test('a revocation refuses tokens of its second and before, remembered or not', async (t) => {
+  const { ask, store } = identityWith({ jwtSecrets: [SECRET] })
+  const second = nowSeconds() - 10
+  const [before, same, fraction, after, without] = [second - 1, second, second + 0.9, second + 1, undefined].map((iat) =>
+    bearer(jwt({ sub: 'u', iat }))
+  )
+  for (const token of [before, same, fraction, after, without]) t.equal(await ask(token!), 'u by bearer')
+  store.revoked.set('u', second * 1000 + 1)
+  for (const token of [before, same, fraction, without]) t.equal(await ask(token!), 'unauthenticated')
+  t.equal(await ask(after!), 'u by bearer')
+  t.equal(await ask(bearer(jwt({ sub: 'v', iat: second }))), 'v by bearer', 'nobody else is concerned')
+})
+
+test('a store that cannot tell about revocations is no refusal', async (t) => {
+  const { ask } = identityWith({
+    jwtSecrets: [SECRET],
+    store: { takeTicket: async () => null, revokedAt: () => Promise.reject(new StoreError('unavailable', 'away')) }
+  })
+  t.equal(await ask(bearer(jwt({ sub: 'u' }))), 'unavailable')
+})
+
+test('a key set: rotation, unknown keys, and an issuer that is down', async (t) => {
+  const [first, second, foreign] = [rsa('k1'), rsa('k2'), rsa('k3')]
+  let keys = [first.jwk]
+  let fetches = 0
+  const issuer = await serve(t, (_request, response) => {
+    fetches++
+    response.setHeader('content-type', 'application/json').end(JSON.stringify({ keys }))
+  })
+  const { ask } = identityWith({ jwksUrl: issuer.url })
+  const answers = await Promise.all(Array.from({ length: 10 }, (_, i) => ask(bearer(first.token({ sub: `u${i}` })))))
+  t.strictSame(
+    answers,
+    Array.from({ length: 10 }, (_, i) => `u${i} by bearer`)
+  )
+  t.equal(fetches, 1, 'the key set is fetched once')
+  t.equal(await ask(bearer(foreign.token({ sub: 'u' }))), 'unauthenticated')
+  t.equal(await ask(bearer(foreign.token({ sub: 'u' }, { kid: 'k1' }))), 'unauthenticated', 'another key under a known name')
+  await new Promise((resolve) => setTimeout(resolve, 1_050))
+  keys = [first.jwk, second.jwk]
+  t.equal(await ask(bearer(second.token({ sub: 'u' }))), 'u by bearer', 'a new key is found')
+  t.equal(await ask(bearer(first.token({ sub: 'v' }))), 'v by bearer', 'beside the old one')
+  t.equal(await ask(bearer(second.token({ sub: 'w' }, {}))), 'w by bearer', 'without a key id each is tried')
+  t.equal(await ask(bearer(foreign.token({ sub: 'w' }, {}))), 'unauthenticated')
+  await issuer.close()
+  t.equal(await ask(bearer(first.token({ sub: 'x' }))), 'x by bearer', 'known keys do without the issuer')
+})
+
+test('an issuer that is down or talks nonsense is trouble, not a refusal', async (t) => {
+  const key = rsa('k1')
+  const down = await serve(t, () => {})
+  await down.close()
+  const { ask } = identityWith({ jwksUrl: down.url })
+  t.equal(await ask(bearer(key.token({ sub: 'u' }))), 'unavailable')
+  t.equal(await ask(bearer('not-a-jwt')), 'unauthenticated', 'what is no token needs no key')
+  await serve(t, (_request, response) => response.end(JSON.stringify({ keys: [key.jwk] })), down.port)
+  t.equal(await ask(bearer(key.token({ sub: 'u' }))), 'u by bearer', 'it is asked again when it is back')
+  const answers: [number, string][] = [
+    [500, '{}'],
+    [200, 'nonsense'],
+    [200, '{"keys":7}'],
+    [302, '']
+  ]
+  for (const [status, body] of answers) {
+    const bad = await serve(t, (_request, response) => response.writeHead(status, { location: '/' }).end(body))
+    t.equal(await identityWith({ jwksUrl: bad.url }).ask(bearer(key.token({ sub: 'u' }))), 'unavailable', `${status} ${body}`)
+  }
+})
+
+test('the public key of a key set is no HS256 secret', async (t) => {
+  const key = rsa('k1')
+  const secretLike = { kty: 'oct', k: Buffer.from(SECRET).toString('base64url'), kid: 'shared', alg: 'HS256' }
+  const issuer = await serve(t, (_request, response) => response.end(JSON.stringify({ keys: [key.jwk, secretLike] })))
+  const { ask } = identityWith({ jwksUrl: issuer.url })
+  const pem = key.publicKey.export({ type: 'spki', format: 'pem' }) as string
+  const der = key.publicKey.export({ type: 'spki', format: 'der' }) as Buffer
+  for (const forged of [pem, pem.trim(), der])
+    t.equal(await ask(bearer(jwt({ sub: 'u' }, forged, { kid: 'k1' }))), 'unauthenticated')
+  t.equal(await ask(bearer(jwt({ sub: 'u' }, SECRET, { kid: 'shared' }))), 'unauthenticated', 'not even a secret in the set')
+  t.equal(await ask(bearer(key.token({ sub: 'u' }))), 'u by bearer')
+})

@@ -1,0 +1,79 @@
+import { createHmac } from 'node:crypto'
+import { once } from 'node:events'
+import http from 'node:http'
+import type { AddressInfo } from 'node:net'
+import { type Credentials, createIdentity, type IdentityOptions } from '../../src/auth/identity.ts'
+import { ProblemError } from '../../src/errors.ts'
+
+type Teardown = { teardown(fn: () => unknown): void }
+
+export const SECRET = 'a-secret-for-tests-of-32-bytes-or-more'
+
+/** A real server on a port of its own; `close` takes it down early. */
+export async function serve(t: Teardown, listener: http.RequestListener, port = 0) {
+  const server = http.createServer(listener)
+  server.listen(port, '127.0.0.1')
+  await once(server, 'listening')
+  const close = async (): Promise<void> => {
+    if (!server.listening) return
+    server.closeAllConnections()
+    server.close()
+    await once(server, 'close')
+  }
+  t.teardown(close)
+  const { port: bound } = server.address() as AddressInfo
+  return { url: `http://127.0.0.1:${bound}/`, port: bound, close }
+}
+
+/** What the store knows, for tests of verifiers. */
+export class FakeStore {
+  readonly tickets = new Map<string, { user: string; topics: readonly string[] }>()
+  readonly revoked = new Map<string, number>()
+  async putTicket(hash: string, holder: { user: string; topics: readonly string[] }): Promise<void> {
+    this.tickets.set(hash, holder)
+  }
+  async takeTicket(hash: string, options: { keep?: boolean } = {}) {
+    const holder = this.tickets.get(hash) ?? null
+    if (!options.keep) this.tickets.delete(hash)
+    return holder
+  }
+  async revokedAt(user: string): Promise<number> {
+    return this.revoked.get(user) ?? 0
+  }
+}
+
+export function identityWith(options: Partial<IdentityOptions> = {}) {
+  const store = new FakeStore()
+  const identity = createIdentity({ jwtSecrets: [], cookie: 'session', cookieSecrets: [], store, ...options })
+  return { store, identity, ask: (credentials: Credentials) => outcome(identity.authenticate(credentials)) }
+}
+
+/** The user and the way in, or the slug of the refusal. */
+export async function outcome(answer: ReturnType<ReturnType<typeof createIdentity>['authenticate']>): Promise<string> {
+  try {
+    const { subscriber, via } = await answer
+    return `${subscriber.user} by ${via}`
+  } catch (error) {
+    if (error instanceof ProblemError) return error.slug
+    throw error
+  }
+}
+
+const b64 = (value: unknown): string => Buffer.from(JSON.stringify(value)).toString('base64url')
+export const nowSeconds = (): number => Math.floor(Date.now() / 1000)
+
+/** A JWT made without the library under test; the key is any bytes. */
+export function jwt(
+  claims: Record<string, unknown>,
+  key: string | Buffer = SECRET,
+  header: Record<string, unknown> = {}
+): string {
+  const head = `${b64({ alg: 'HS256', typ: 'JWT', ...header })}.${b64({ exp: nowSeconds() + 60, ...claims })}`
+  return `${head}.${createHmac('sha256', key).update(head).digest('base64url')}`
+}
+
+/** What @fastify/cookie writes for a signed value, as it stands in the header. */
+export const signedCookie = (value: string, secret: string): string =>
+  encodeURIComponent(`${value}.${createHmac('sha256', secret).update(value).digest('base64').replace(/=/g, '')}`)
+
+export const bearer = (token: string): Credentials => ({ authorization: `Bearer ${token}` })
