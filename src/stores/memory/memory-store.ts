@@ -1,5 +1,5 @@
 import { randomBytes } from 'node:crypto'
-import { type Channel, channelsOf, userChannel } from '../../core/channel.ts'
+import { type Channel, channelsOf, isPersonal, userChannel } from '../../core/channel.ts'
 import type { FollowedEvent, LoggedEvent, MarkOp } from '../../core/event.ts'
 import { IDEMPOTENCY_MS, MAX_TIMER_MS } from '../../core/limits.ts'
 import { type Counts, type Marks, type Publication, UNTOUCHED } from '../../core/notification.ts'
@@ -198,7 +198,7 @@ export class MemoryStore implements Store {
   #named(user: string, { ids, allows }: Extract<MarkTarget, { ids: readonly string[] }>, now: number): Place[] {
     return [...new Set(ids)].flatMap((id) => {
       const places = this.#log.note(id, now)?.places ?? new Map<Channel, number>()
-      const found = [...places].find(([channel]) => channel === userChannel(user) || allows(channel))
+      const found = [...places].find(([channel]) => channel === userChannel(user) || (!isPersonal(channel) && allows(channel)))
       const place = found && this.#log.channel(found[0]).entries.get(found[1])
       return place ? [place] : []
     })

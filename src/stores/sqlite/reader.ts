@@ -1,4 +1,4 @@
-import { type Channel, channelsOf, userChannel } from '../../core/channel.ts'
+import { type Channel, channelsOf, isPersonal, userChannel } from '../../core/channel.ts'
 import type { LoggedEvent, StateOp } from '../../core/event.ts'
 import type { Counts, Entry, Marks } from '../../core/notification.ts'
 import { UNTOUCHED } from '../../core/notification.ts'
@@ -110,7 +110,7 @@ export class Reader {
       const row = this.#s.note.get(id, now)
       if (!row) return []
       const channels = channelsOf(decodeRecipients(row['recipients'] as string))
-      const k = channels.findIndex((channel) => channel === own || allows(channel))
+      const k = channels.findIndex((channel) => channel === own || (!isPersonal(channel) && allows(channel)))
       return k < 0 ? [] : [{ channel: channels[k]!, seq: Number(row['seq']) + k, id }]
     })
   }

@@ -1,0 +1,16 @@
+import { writeSync } from 'node:fs'
+import { openStore } from '../../src/stores/open-store.ts'
+import { publication, storeOptions } from './store-fixtures.ts'
+
+/** A process of its own that publishes until it is killed, and tells each id that was acknowledged. */
+const store = await openStore(storeOptions(process.argv[2]!))
+writeSync(1, `epoch ${store.epoch}\n`)
+await Promise.all(
+  Array.from({ length: 8 }, async () => {
+    for (;;) {
+      const item = publication({ user: 'ann' })
+      await store.publish([item])
+      writeSync(1, `acked ${item.id}\n`)
+    }
+  })
+)

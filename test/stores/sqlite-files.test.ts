@@ -1,0 +1,173 @@
+import { execFileSync, spawn } from 'node:child_process'
+import { once } from 'node:events'
+import { appendFileSync, copyFileSync, mkdirSync, rmSync, statSync, truncateSync, writeFileSync } from 'node:fs'
+import { join } from 'node:path'
+import { fileURLToPath } from 'node:url'
+import t from 'tap'
+import { scopeOf } from '../../src/core/channel.ts'
+import type { Store } from '../../src/core/store.ts'
+import { openStore, StoreOpenError } from '../../src/stores/open-store.ts'
+import { openDatabase } from '../../src/stores/sqlite/driver.ts'
+import { publication, storeOptions, tempDir } from './store-fixtures.ts'
+
+const scope = scopeOf('ann', [])
+const put = (store: Store, n = 1) => store.publish(Array.from({ length: n }, () => publication({ user: 'ann' })))
+const unread = async (store: Store): Promise<number> => (await store.counts('ann', scope)).unread
+
+t.test('a second open is refused, and free again after close', async (t) => {
+  const options = storeOptions(tempDir(t))
+  const store = await openStore(options)
+  await t.rejects(openStore(options), { name: 'StoreOpenError', message: /bellwire\.lock: another process/ })
+  await store.close()
+  await (await openStore(options)).close()
+})
+
+t.test('files that are not ours, not whole, or newer are refused', async (t) => {
+  const refused = async (name: string, make: (path: string) => void, message: RegExp): Promise<void> => {
+    const dataDir = tempDir(t)
+    const path = join(dataDir, 'bellwire.db')
+    make(path)
+    const error = await openStore(storeOptions(dataDir)).then(
+      () => t.fail(`${name} was opened`),
+      (error: unknown) => error
+    )
+    t.ok(error instanceof StoreOpenError, name)
+    t.match((error as Error).message, message)
+    t.ok((error as Error).message.includes(path) && !(error as Error).message.includes('\n'), 'one line that names the file')
+  }
+  await refused(
+    'text',
+    (path) => writeFileSync(path, 'not a database, but longer than its header would be. '.repeat(20)),
+    /not a Bellwire database/
+  )
+  const edit = (path: string, sql: string): void => {
+    const db = openDatabase(path)
+    db.exec(sql)
+    db.close()
+  }
+  await refused('another program’s', (path) => edit(path, 'CREATE TABLE a (b)'), /not a Bellwire database/)
+  const made = tempDir(t)
+  const store = await openStore(storeOptions(made))
+  for (let i = 0; i < 20; i += 1) await put(store, 20)
+  await store.close()
+  const ours = join(made, 'bellwire.db')
+  await refused(
+    'newer',
+    (path) => {
+      copyFileSync(ours, path)
+      edit(path, "UPDATE meta SET v = 99 WHERE k = 'schema'")
+    },
+    /newer version/
+  )
+  await refused(
+    'damaged',
+    (path) => {
+      copyFileSync(ours, path)
+      truncateSync(path, Math.floor(statSync(path).size / 2 / 4096) * 4096)
+    },
+    /damaged/
+  )
+  writeFileSync(join(made, 'file'), '')
+  await t.rejects(openStore(storeOptions(join(made, 'file'))), { name: 'StoreOpenError' })
+})
+
+t.test('kill -9 loses nothing acknowledged and starts no new life', async (t) => {
+  const dataDir = tempDir(t)
+  const acked = new Set<string>()
+  const epochs = new Set<string>()
+  for (let round = 1; round <= 3; round += 1) {
+    const script = fileURLToPath(new URL('./publish-until-killed.ts', import.meta.url))
+    const child = spawn(process.execPath, ['--import', 'tsx', script, dataDir], { stdio: ['ignore', 'pipe', 'inherit'] })
+    let text = ''
+    const enough = round * 150
+    child.stdout.on('data', (bytes: Buffer) => {
+      text += bytes
+      if (text.length > enough * 20) child.kill('SIGKILL')
+    })
+    await once(child, 'close')
+    for (const line of text.split('\n').slice(0, -1)) {
+      if (line.startsWith('acked ')) acked.add(line.slice(6))
+      else epochs.add(line.slice(6))
+    }
+  }
+  const store = await openStore(storeOptions(dataDir))
+  t.teardown(() => store.close())
+  epochs.add(store.epoch)
+  t.equal(epochs.size, 1, 'one life')
+  for (const id of acked) if (!(await store.notification(id))) t.fail(`${id} was lost`)
+  t.ok(acked.size > 100, `${acked.size} acknowledged`)
+  const { head } = store
+  await put(store)
+  t.equal(store.head, head + 1)
+})
+
+t.test('a torn WAL opens, and an old copy or a missing proof is a new life', async (t) => {
+  const dataDir = tempDir(t)
+  const path = join(dataDir, 'bellwire.db')
+  const options = storeOptions(dataDir)
+  let store = await openStore(options)
+  await put(store, 5)
+  const old = join(dataDir, 'copy')
+  const wal = join(dataDir, 'wal')
+  copyFileSync(`${path}-wal`, wal)
+  await store.close()
+  const { epoch } = store
+  copyFileSync(path, old)
+
+  const reopen = async (): Promise<Store> => {
+    store = await openStore(options)
+    await store.close()
+    return store
+  }
+  writeFileSync(`${path}-wal`, '')
+  appendFileSync(`${path}-wal`, 'garbage'.repeat(1000))
+  t.equal((await reopen()).epoch, epoch, 'garbage in the WAL is ignored')
+
+  store = await openStore(options)
+  t.equal(await unread(store), 5)
+  await put(store, 3)
+  await store.close()
+  copyFileSync(old, path)
+  t.not((await reopen()).epoch, epoch, 'an old copy in its place')
+  store = await openStore(options)
+  t.equal(await unread(store), 5, 'whose data is kept')
+  await store.close()
+  const second = store.epoch
+  rmSync(join(dataDir, 'bellwire.life'))
+  t.not((await reopen()).epoch, second, 'no proof')
+})
+
+t.test('a full disk refuses, and takes again when there is room', async (t) => {
+  const dataDir = tempDir(t)
+  try {
+    mkdirSync(dataDir, { recursive: true })
+    execFileSync('mount', ['-t', 'tmpfs', '-o', 'size=3m', 'tmpfs', dataDir], { stdio: 'ignore' })
+  } catch {
+    return t.skip('mounting a small file system needs root')
+  }
+  t.teardown(() => execFileSync('umount', ['-l', dataDir]))
+  const store = await openStore(storeOptions(dataDir))
+  t.teardown(() => store.close())
+  await put(store)
+  const ballast = join(dataDir, 'ballast')
+  try {
+    for (;;) appendFileSync(ballast, Buffer.alloc(64 * 1024))
+  } catch {
+    // Full, as wanted.
+  }
+  let acked = 1
+  const error = await (async () => {
+    for (;;) {
+      await put(store, 50)
+      acked += 50
+    }
+  })().catch((error: unknown) => error)
+  t.match(error, { name: 'StoreError', kind: 'full' })
+  t.notOk(store.status().healthy)
+  t.equal(await unread(store), Math.min(acked, 1000), 'it still reads')
+  rmSync(ballast)
+  await put(store)
+  t.ok(store.status().healthy)
+  t.equal(await unread(store), acked + 1)
+  t.equal(store.head, acked + 1, 'no place was lost or used twice')
+})

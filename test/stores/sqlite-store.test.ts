@@ -1,0 +1,29 @@
+import { mkdtempSync } from 'node:fs'
+import { join } from 'node:path'
+import t from 'tap'
+import { openStore } from '../../src/stores/open-store.ts'
+import { storeContract } from './store-contract.ts'
+import { storeOptions, tempDir } from './store-fixtures.ts'
+import { storeProperty } from './store-property.ts'
+
+storeContract(t, (options) => openStore(storeOptions(tempDir(t), options)))
+
+t.test('agrees with a plain model, also across restarts', async (t) => {
+  const parent = tempDir(t)
+  await storeProperty(
+    t,
+    async () => {
+      const options = storeOptions(mkdtempSync(join(parent, 'run-')))
+      let store = await openStore(options)
+      const reopen = async () => {
+        const { epoch, head } = store
+        await store.close()
+        store = await openStore(options)
+        if (store.epoch !== epoch || store.head !== head) throw new Error('a restart is no new life')
+        return store
+      }
+      return { store, reopen, end: () => store.close() }
+    },
+    6
+  )
+})

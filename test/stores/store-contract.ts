@@ -1,0 +1,358 @@
+import type { Test } from 'tap'
+import { type Channel, scopeOf } from '../../src/core/channel.ts'
+import type { LoggedEvent } from '../../src/core/event.ts'
+import type { LogPage, Store } from '../../src/core/store.ts'
+import type { StoreOptions } from '../../src/stores/open-store.ts'
+import { clockPast, Followed, publication } from './store-fixtures.ts'
+
+type Open = (options: Partial<StoreOptions>) => Promise<Store>
+
+const ann = { user: 'ann' }
+const scope = scopeOf('ann', ['news'])
+const every = () => true
+const none = () => false
+
+/** Checks every promise of the port; `open` gives an empty store that the caller closes when the test ends. */
+export function storeContract(t: Test, open: Open): void {
+  const check = (
+    name: string,
+    body: (t: Test, store: Store, followed: Followed) => Promise<void>,
+    options: Partial<StoreOptions> = {}
+  ): void => {
+    t.test(name, async (t) => {
+      const store = await open(options)
+      t.teardown(() => store.close())
+      await body(t, store, new Followed(store))
+    })
+  }
+  const page = async (store: Store, after: number, limit = 100): Promise<LogPage> => {
+    const found = await store.read('ann', scope, after, limit)
+    if ('gap' in found) throw new Error('a gap')
+    return found
+  }
+  const idsOf = async (store: Store, status: 'all' | 'unread' | 'archived' = 'all'): Promise<string[]> =>
+    (await store.inbox('ann', scope, { status, limit: 100 })).items.map(({ entry }) => entry.id)
+
+  check('an empty log', async (t, store) => {
+    t.equal(store.head, 0)
+    t.match(store.epoch, /^[a-z0-9]{8,10}$/)
+    t.same(await page(store, 0), { events: [], upTo: 0, more: false, counts: { unread: 0, unseen: 0 } })
+    t.same(await store.inbox('ann', scope, { status: 'all', limit: 10 }), {
+      items: [],
+      counts: { unread: 0, unseen: 0 },
+      head: 0,
+      more: false
+    })
+    t.equal(await store.notification('nothing'), null)
+    t.equal(await store.recall('nothing'), false)
+    t.ok(store.status().healthy)
+  })
+
+  check('publishing to each kind of recipient', async (t, store, followed) => {
+    const items = [ann, { users: ['bob', 'ann', 'bob'] }, { topic: 'news' }, { topic: 'other' }, { everyone: true as const }].map(
+      (to) => publication(to)
+    )
+    const outcomes = await store.publish(items)
+    t.same(
+      outcomes,
+      items.map(({ id, createdAt }) => ({ kind: 'accepted', id, createdAt }))
+    )
+    const logged = followed.events as LoggedEvent[]
+    t.same(
+      logged.map(({ channel }) => channel),
+      ['user:ann', 'user:bob', 'user:ann', 'topic:news', 'topic:other', 'everyone']
+    )
+    t.same(
+      logged.map(({ seq }) => seq),
+      [1, 2, 3, 4, 5, 6]
+    )
+    t.equal(store.head, 6)
+    const { events, upTo, more, counts } = await page(store, 0)
+    t.same(
+      events.map(({ seq }) => seq),
+      [1, 3, 4, 6]
+    )
+    t.match(events[0], {
+      kind: 'notification',
+      op: 'created',
+      channel: 'user:ann',
+      entry: { id: items[0]!.id, content: items[0]!.content, times: 0 }
+    })
+    t.same([upTo, more, counts], [6, false, { unread: 4, unseen: 4 }])
+    t.match(await store.notification(items[1]!.id), {
+      id: items[1]!.id,
+      to: { users: ['bob', 'ann', 'bob'] },
+      content: items[1]!.content
+    })
+    t.same((await store.notification(items[4]!.id))?.to, { everyone: true })
+    t.same((await store.notification(items[3]!.id))?.to, { topic: 'other' })
+  })
+
+  check('pages of the log and of the inbox meet without a hole', async (t, store) => {
+    const items = Array.from({ length: 25 }, (_, i) => publication(i % 3 ? ann : i % 2 ? { topic: 'news' } : { everyone: true }))
+    await store.publish(items)
+    const replayed: string[] = []
+    for (let after = 0, more = true; more; ) {
+      const slice = await page(store, after, 4)
+      for (const event of slice.events) if (event.kind === 'notification') replayed.push(event.entry.id)
+      after = slice.upTo
+      more = slice.more
+    }
+    t.same(
+      replayed,
+      items.map(({ id }) => id)
+    )
+    const listed: string[] = []
+    for (let before: number | undefined, more = true; more; ) {
+      const slice = await store.inbox('ann', scope, { status: 'all', limit: 4, before })
+      listed.push(...slice.items.map(({ entry }) => entry.id))
+      before = slice.items.at(-1)?.entry.seq
+      more = slice.more
+    }
+    t.same(listed, items.map(({ id }) => id).reverse())
+  })
+
+  check('idempotency, one after the other, in one batch, and at once', async (t, store, followed) => {
+    const idempotency = { key: 'k', fingerprint: 'f' }
+    const first = publication(ann, { idempotency })
+    await store.publish([first])
+    t.match(await store.publish([publication(ann, { idempotency })]), [
+      { kind: 'replayed', id: first.id, createdAt: first.createdAt }
+    ])
+    t.match(await store.publish([publication(ann, { idempotency: { key: 'k', fingerprint: 'g' } })]), [{ kind: 'key-reused' }])
+    const twin = () => publication(ann, { idempotency: { key: 'twin', fingerprint: 'f' } })
+    t.match(await store.publish([twin(), twin(), publication(ann)]), [
+      { kind: 'accepted' },
+      { kind: 'replayed' },
+      { kind: 'accepted' }
+    ])
+    const race = () => store.publish([publication(ann, { idempotency: { key: 'race', fingerprint: 'f' } })])
+    const kinds = (await Promise.all([race(), race(), race()])).map(([outcome]) => outcome?.kind)
+    t.same(kinds, ['accepted', 'replayed', 'replayed'])
+    t.equal(followed.events.length, 4)
+    await store.recall(first.id)
+    t.match(
+      await store.publish([publication(ann, { idempotency })]),
+      [{ kind: 'replayed', id: first.id }],
+      'also after it was recalled'
+    )
+  })
+
+  check('expired before it came', async (t, store, followed) => {
+    const past = Date.now() - 1
+    const idempotency = { key: 'late', fingerprint: 'f' }
+    t.match(await store.publish([publication(ann, { expiresAt: past, idempotency }), publication(ann)]), [
+      { kind: 'expired' },
+      { kind: 'accepted' }
+    ])
+    t.match(await store.publish([publication(ann, { idempotency })]), [{ kind: 'accepted' }], 'its key was not used up')
+    t.equal(followed.events.length, 2)
+  })
+
+  check('ephemeral is followed, and remembered for its key only', async (t, store, followed) => {
+    const idempotency = { key: 'e', fingerprint: 'f' }
+    const item = publication({ users: ['ann', 'bob'] }, { ephemeral: true, idempotency })
+    t.match(await store.publish([item]), [{ kind: 'accepted' }])
+    t.match(await store.publish([publication(ann, { ephemeral: true, idempotency })]), [{ kind: 'replayed', id: item.id }])
+    t.match(followed.events, [
+      { kind: 'ephemeral', channel: 'user:ann', entry: { id: item.id, times: 0 } },
+      { kind: 'ephemeral', channel: 'user:bob' }
+    ])
+    t.equal(store.head, 0)
+    t.equal(await store.notification(item.id), null)
+    t.same(await idsOf(store), [])
+  })
+
+  check('collapse', async (t, store, followed) => {
+    const [a, b, c] = [
+      publication(ann, { key: 'k' }),
+      publication({ users: ['ann', 'bob'] }, { key: 'k' }),
+      publication(ann, { key: 'k' })
+    ]
+    await store.publish([a])
+    await store.mark('ann', 'read', { ids: [a.id], allows: none })
+    await store.publish([b])
+    t.match(followed.events.slice(2), [
+      { op: 'updated', channel: 'user:ann', entry: { times: 1, replaces: a.id } },
+      { op: 'created', channel: 'user:bob', entry: { times: 0 } }
+    ])
+    t.equal(await store.notification(a.id), null)
+    t.same(await store.counts('ann', scope), { unread: 1, unseen: 1 }, 'unread again')
+    await store.publish([c, publication({ topic: 'news' }, { key: 'k' })])
+    t.match(followed.events[4], { op: 'updated', entry: { times: 2, replaces: b.id } })
+    t.match(followed.events[5], { op: 'created', channel: 'topic:news' })
+    t.ok(await store.notification(b.id), 'it still lies with bob')
+    t.equal((await idsOf(store)).length, 2)
+    t.match((await page(store, 0)).events, [
+      { op: 'read' },
+      { op: 'updated', entry: { id: c.id, times: 2, replaces: b.id } },
+      { op: 'created' }
+    ])
+  })
+
+  check('an expired one does not collapse', async (t, store, followed) => {
+    const expiresAt = Date.now() + 40
+    await store.publish([publication(ann, { key: 'k', expiresAt })])
+    await clockPast(expiresAt)
+    await store.publish([publication(ann, { key: 'k' })])
+    const created = followed.events.filter((event) => event.kind === 'notification')
+    t.match(created[1], { op: 'created', entry: { times: 0 } })
+  })
+
+  check('expiry is exact for readers and told to followers', async (t, store, followed) => {
+    const expiresAt = Date.now() + 60
+    const item = publication({ topic: 'news' }, { expiresAt })
+    await store.publish([item, publication(ann)])
+    t.match(await store.notification(item.id), { expiresAt })
+    t.equal((await store.counts('ann', scope)).unread, 2)
+    await clockPast(expiresAt)
+    t.equal((await store.counts('ann', scope)).unread, 1)
+    t.equal((await idsOf(store)).length, 1)
+    t.equal((await page(store, 0)).events.length, 1)
+    t.equal(await store.notification(item.id), null)
+    t.equal(await store.recall(item.id), false)
+    await followed.until((event) => event.kind === 'dropped' && event.channel === 'topic:news')
+  })
+
+  check('recall', async (t, store, followed) => {
+    const item = publication({ users: ['ann', 'bob'] })
+    await store.publish([item])
+    t.equal(await store.recall(item.id), true)
+    t.equal(await store.recall(item.id), false)
+    t.same(followed.events.slice(2), [
+      { kind: 'state', op: 'removed', channel: 'user:ann', seq: 3, ids: [item.id], upTo: null },
+      { kind: 'state', op: 'removed', channel: 'user:bob', seq: 4, ids: [item.id], upTo: null }
+    ])
+    t.same((await page(store, 0)).events, [followed.events[2]])
+    t.same(await store.counts('ann', scope), { unread: 0, unseen: 0 })
+  })
+
+  check('marks by ids', async (t, store, followed) => {
+    const items = [
+      publication(ann),
+      publication({ topic: 'news' }),
+      publication({ user: 'bob' }),
+      publication({ everyone: true })
+    ]
+    await store.publish(items)
+    const ids = items.map(({ id }) => id)
+    t.same(
+      await store.mark('ann', 'read', {
+        ids: [...ids, 'nothing', ids[0]!],
+        allows: (channel: Channel) => channel === 'topic:news'
+      }),
+      { affected: 2, seq: 5 }
+    )
+    t.same(followed.events[4], { kind: 'state', op: 'read', channel: 'user:ann', seq: 5, ids: [ids[0], ids[1]], upTo: null })
+    t.same(await store.mark('ann', 'read', { ids, allows: none }), { affected: 0, seq: 5 }, 'nothing twice')
+    t.same(await store.counts('ann', scope), { unread: 1, unseen: 1 })
+    t.same(await store.counts('bob', scopeOf('bob', ['news'])), { unread: 3, unseen: 3 }, 'nobody else has read it')
+    t.equal((await store.mark('ann', 'unread', { ids: [ids[0]!], allows: none })).affected, 1)
+    t.same(await store.counts('ann', scope), { unread: 2, unseen: 1 }, 'unread stays seen')
+    t.equal((await store.mark('ann', 'archived', { ids, allows: every })).affected, 3, 'not what is bob’s')
+  })
+
+  check('archived is in neither count and stays so', async (t, store) => {
+    const [a, b] = [publication(ann), publication(ann)]
+    await store.publish([a, b])
+    await store.mark('ann', 'archived', { ids: [a.id], allows: none })
+    t.same(await store.counts('ann', scope), { unread: 1, unseen: 1 })
+    t.same([await idsOf(store), await idsOf(store, 'unread'), await idsOf(store, 'archived')], [[b.id], [b.id], [a.id]])
+    t.equal((await store.mark('ann', 'unread', { ids: [a.id], allows: none })).affected, 0)
+    const { items } = await store.inbox('ann', scope, { status: 'archived', limit: 5 })
+    t.same(items[0]?.marks, { readAt: null, seen: true, archived: true })
+  })
+
+  check('marks up to a place', async (t, store, followed) => {
+    await store.publish([
+      publication(ann),
+      publication({ topic: 'news' }),
+      publication({ topic: 'other' }),
+      publication({ everyone: true })
+    ])
+    t.same(await store.mark('ann', 'seen', { upTo: 4, scope }), { affected: 3, seq: 5 })
+    t.same(followed.events[4], { kind: 'state', op: 'seen', channel: 'user:ann', seq: 5, ids: null, upTo: 4 })
+    t.same(await store.counts('ann', scope), { unread: 3, unseen: 0 })
+    t.same(await store.mark('ann', 'seen', { upTo: 5, scope }), { affected: 0, seq: 5 })
+    t.equal((await store.mark('ann', 'read', { upTo: 2, scope })).affected, 2)
+    t.same(await store.counts('ann', scope), { unread: 1, unseen: 0 })
+    const { items } = await store.inbox('ann', scope, { status: 'all', limit: 5 })
+    t.same(
+      items.map(({ marks }) => marks.readAt !== null),
+      [false, true, true]
+    )
+    t.match((await page(store, 0)).events[1], { marks: { seen: true, archived: false } }, 'a replay has the marks of now')
+  })
+
+  check('erase', async (t, store, followed) => {
+    const shared = publication({ topic: 'news' })
+    const both = publication({ users: ['ann', 'bob'] })
+    await store.publish([publication(ann), shared, both])
+    await store.putTicket('h', { user: 'ann', topics: [] }, Date.now() + 10_000)
+    await store.mark('ann', 'read', { upTo: 4, scope })
+    const { head } = store
+    await store.erase('ann')
+    t.same(followed.events.at(-1), { kind: 'state', op: 'removed', channel: 'user:ann', seq: head + 1, ids: null, upTo: head })
+    t.same(await idsOf(store), [shared.id])
+    t.same(await store.counts('ann', scope), { unread: 1, unseen: 1 }, 'what is shared is unread again')
+    t.equal((await store.counts('bob', scopeOf('bob', []))).unread, 1)
+    t.equal(await store.takeTicket('h'), null)
+    t.match((await page(store, head)).events, [{ op: 'removed', ids: null, upTo: head }])
+  })
+
+  check('tickets and revocation', async (t, store, followed) => {
+    const holder = { user: 'ann', topics: ['news', 'a*'] }
+    await store.putTicket('h', holder, Date.now() + 10_000)
+    t.same(await store.takeTicket('h', { keep: true }), holder)
+    t.same((await Promise.all([store.takeTicket('h'), store.takeTicket('h')])).filter(Boolean), [holder], 'once')
+    await store.putTicket('late', holder, Date.now())
+    t.equal(await store.takeTicket('late'), null)
+    await store.putTicket('mine', holder, Date.now() + 10_000)
+    await store.putTicket('other', { user: 'bob', topics: [] }, Date.now() + 10_000)
+    t.equal(await store.revokedAt('ann'), 0)
+    const before = Date.now()
+    await store.revoke('ann')
+    const at = await store.revokedAt('ann')
+    t.ok(at >= before && at <= Date.now())
+    t.equal(await store.takeTicket('mine'), null)
+    t.ok(await store.takeTicket('other'))
+    t.same(followed.events, [{ kind: 'revoked', user: 'ann' }])
+  })
+
+  check(
+    'retention keeps at least what is set and at most twice that',
+    async (t, store, followed) => {
+      const newest: string[] = []
+      for (let i = 0; i < 40; i += 1) {
+        const items = [publication({ topic: 'news' }), publication({ topic: 'news' })]
+        newest.push(...items.map(({ id }) => id))
+        await store.publish(items)
+        await store.mark('ann', 'read', { upTo: store.head, scope })
+      }
+      await followed.until((event) => event.kind === 'dropped' && event.channel === 'topic:news')
+      const kept = await idsOf(store)
+      t.ok(kept.length >= 10 && kept.length <= 20, `${kept.length} kept`)
+      t.same(kept, newest.reverse().slice(0, kept.length))
+      t.same(await store.read('ann', scope, 0, 10), { gap: true })
+      t.notOk('gap' in (await store.read('ann', scope, store.head, 10)))
+      t.notOk('gap' in (await store.read('bob', scopeOf('bob', []), 0, 10)), 'a channel that lost nothing has no gap')
+    },
+    { retentionPerChannel: 10 }
+  )
+
+  check('many at once keep one order', async (t, store, followed) => {
+    const outcomes = await Promise.all(Array.from({ length: 200 }, (_, i) => store.publish([publication({ user: `u${i % 7}` })])))
+    t.equal(outcomes.flat().filter(({ kind }) => kind === 'accepted').length, 200)
+    t.same(
+      (followed.events as LoggedEvent[]).map(({ seq }) => seq),
+      Array.from({ length: 200 }, (_, i) => i + 1)
+    )
+  })
+
+  check('after close nothing is taken', async (t, store) => {
+    await store.close()
+    await t.rejects(store.publish([publication(ann)]), { name: 'StoreError', kind: 'unavailable' })
+    await t.rejects(store.counts('ann', scope), { name: 'StoreError', kind: 'unavailable' })
+    await t.resolves(store.close(), 'twice is once')
+  })
+}

@@ -1,0 +1,71 @@
+import { mkdtempSync, rmSync } from 'node:fs'
+import { tmpdir } from 'node:os'
+import { join } from 'node:path'
+import type { Test } from 'tap'
+import type { FollowedEvent } from '../../src/core/event.ts'
+import type { Publication, Recipients } from '../../src/core/notification.ts'
+import type { Store } from '../../src/core/store.ts'
+import type { StoreOptions } from '../../src/stores/open-store.ts'
+
+let drawn = 0
+
+/** A publication with an id of its own; `over` wins. */
+export function publication(to: Recipients, over: Partial<Publication> = {}): Publication {
+  drawn += 1
+  const id = `n${process.pid}x${drawn}`
+  return {
+    id,
+    to,
+    content: `"type":"t","level":"info","title":"${id}"`,
+    createdAt: Date.now(),
+    ephemeral: false,
+    producer: 'test',
+    ...over
+  }
+}
+
+/** Options for a store in `dataDir`. */
+export const storeOptions = (dataDir: string, over: Partial<StoreOptions> = {}): StoreOptions => ({
+  store: 'sqlite',
+  dataDir,
+  sync: 'full',
+  retentionDays: 30,
+  retentionPerChannel: 1000,
+  ...over
+})
+
+/** A directory of this test's own, gone with it. */
+export function tempDir(t: Test): string {
+  const dir = mkdtempSync(join(tmpdir(), 'store-'))
+  t.teardown(() => rmSync(dir, { recursive: true, force: true }))
+  return dir
+}
+
+/** Everything a store lets follow, and a way to wait for something in it. */
+export class Followed {
+  readonly events: FollowedEvent[] = []
+  #wake: () => void = () => {}
+
+  constructor(store: Store) {
+    store.follow((events) => {
+      this.events.push(...events)
+      this.#wake()
+    })
+  }
+
+  /** Resolves with the first event that answers yes, also one from before. */
+  async until(wanted: (event: FollowedEvent) => boolean): Promise<FollowedEvent> {
+    for (;;) {
+      const found = this.events.find(wanted)
+      if (found) return found
+      await new Promise<void>((resolve) => {
+        this.#wake = resolve
+      })
+    }
+  }
+}
+
+/** Resolves when the clock has passed the instant; expiry is a fact of the clock. */
+export async function clockPast(instant: number): Promise<void> {
+  while (Date.now() <= instant) await new Promise((resolve) => setTimeout(resolve, instant + 1 - Date.now()))
+}

@@ -1,0 +1,115 @@
+import fc from 'fast-check'
+import type { Test } from 'tap'
+import { scopeOf } from '../../src/core/channel.ts'
+import type { Recipients } from '../../src/core/notification.ts'
+import type { Store } from '../../src/core/store.ts'
+import { publication } from './store-fixtures.ts'
+import { StoreModel } from './store-model.ts'
+
+const user = fc.constantFrom('u1', 'u2', 'u3')
+const to: fc.Arbitrary<Recipients> = fc.oneof(
+  user.map((name) => ({ user: name })),
+  fc.array(user, { minLength: 1, maxLength: 4 }).map((users) => ({ users })),
+  fc.constantFrom('t1', 't2').map((topic) => ({ topic })),
+  fc.constant({ everyone: true as const })
+)
+const op = fc.constantFrom('read', 'unread', 'seen', 'archived')
+const step = fc.oneof(
+  {
+    weight: 10,
+    arbitrary: fc.record({ do: fc.constant('publish'), to, key: fc.option(fc.constantFrom('a', 'b'), { nil: undefined }) })
+  },
+  { weight: 1, arbitrary: fc.record({ do: fc.constant('recall'), nth: fc.nat() }) },
+  { weight: 6, arbitrary: fc.record({ do: fc.constant('ids'), user, op, nths: fc.array(fc.nat(), { maxLength: 4 }) }) },
+  { weight: 4, arbitrary: fc.record({ do: fc.constant('upTo'), user, op, nth: fc.nat() }) },
+  { weight: 1, arbitrary: fc.record({ do: fc.constant('erase'), user }) },
+  { weight: 1, arbitrary: fc.record({ do: fc.constant('reopen') }) }
+)
+type Step = typeof step extends fc.Arbitrary<infer T> ? T : never
+
+/** Does the same to a store and to the model, at random, and compares what each user sees after every step. */
+export async function storeProperty(
+  t: Test,
+  open: () => Promise<{ store: Store; reopen: () => Promise<Store>; end: () => Promise<void> }>,
+  numRuns: number
+): Promise<void> {
+  await fc.assert(
+    fc.asyncProperty(fc.array(step, { maxLength: 40, size: 'max' }), async (steps) => {
+      const opened = await open()
+      let { store } = opened
+      const model = new StoreModel()
+      const ids: string[] = []
+      const erased = new Map<string, number>()
+      try {
+        for (const next of steps) {
+          if (next.do === 'reopen') store = await opened.reopen()
+          else await apply(next as Step, store, model, ids, erased)
+          for (const name of ['u1', 'u2', 'u3']) await compare(name, store, model, erased.get(name) ?? 0)
+        }
+      } finally {
+        await opened.end()
+      }
+    }),
+    { numRuns }
+  )
+  t.pass('the store and the model agree')
+}
+
+async function apply(next: Step, store: Store, model: StoreModel, ids: string[], erased: Map<string, number>): Promise<void> {
+  const pick = (nth: number): string => ids[nth % Math.max(ids.length, 1)] ?? 'nothing'
+  if ('to' in next) {
+    const item = publication(next.to, { key: next.key })
+    ids.push(item.id)
+    model.publish(item)
+    await store.publish([item])
+  } else if ('nths' in next) {
+    const named = next.nths.map(pick)
+    const affected = model.mark(next.user, next.op, ({ id }) => named.includes(id), scopeOf(next.user, ['t1', 't2']))
+    equal((await store.mark(next.user, next.op, { ids: named, allows: () => true })).affected, affected)
+  } else if ('op' in next) {
+    const scope = scopeOf(next.user, ['t1'])
+    const upTo = next.nth % (model.head + 1)
+    const affected = model.mark(next.user, next.op, ({ seq }) => seq <= upTo, scope)
+    equal((await store.mark(next.user, next.op, { upTo, scope })).affected, affected)
+  } else if ('user' in next) {
+    erased.set(next.user, model.head)
+    model.erase(next.user)
+    await store.erase(next.user)
+  } else if ('nth' in next) {
+    const id = pick(next.nth)
+    equal(await store.recall(id), model.recall(id))
+  }
+  equal(store.head, model.head)
+}
+
+async function compare(user: string, store: Store, model: StoreModel, after: number): Promise<void> {
+  const scope = scopeOf(user, ['t1', 't2'])
+  const list = async (status: 'all' | 'unread' | 'archived') =>
+    (await store.inbox(user, scope, { status, limit: 1000 })).items.map(({ entry }) => entry.id)
+  const log: { seq: number; what: string }[] = []
+  for (let at = after, more = true; more; ) {
+    const page = await store.read(user, scope, at, 3)
+    if ('gap' in page) throw new Error('a gap')
+    log.push(
+      ...page.events.map((event) => ({
+        seq: event.seq,
+        what: event.kind === 'state' ? event.op : `${event.entry.id} ${event.entry.times}`
+      }))
+    )
+    at = page.upTo
+    more = page.more
+  }
+  const found = {
+    counts: await store.counts(user, scope),
+    all: await list('all'),
+    unread: await list('unread'),
+    archived: await list('archived'),
+    log
+  }
+  equal(found, model.view(user, scope, after))
+}
+
+function equal(found: unknown, wanted: unknown): void {
+  const [a, b] = [JSON.stringify(found), JSON.stringify(wanted)]
+  if (a !== b) throw new Error(`found ${a}, wanted ${b}`)
+}
