@@ -103,6 +103,7 @@ export default fp<DocumentationOptions>(
     })
     await app.register(swaggerUi, {
       routePrefix: '/documentation',
+      indexPrefix: basePath,
       staticCSP: true,
       // On plain HTTP the page would ask for its own parts over TLS.
       transformStaticCSP: (policy) => policy.replace(/\s*upgrade-insecure-requests;?/, '')
