@@ -17,13 +17,11 @@ const SOURCE = import.meta.url.endsWith('.ts')
 const ENTRY = new URL(SOURCE ? './writer.ts' : './writer.js', import.meta.url)
 
 function startWorker(workerData: WriterData): Worker {
-  // Under tsx a worker does not know how to read TypeScript until told; in the built program there is nothing to tell.
-  if (SOURCE && process.execArgv.some((argument) => argument.includes('tsx'))) {
+  // From source, TypeScript has to be taught to the thread first; without the loaders of a test runner, which start in seconds.
+  if (SOURCE) {
     const tsx = JSON.stringify(import.meta.resolve('tsx/esm/api'))
-    return new Worker(`import(${tsx}).then((tsx) => { tsx.register(); return import(${JSON.stringify(ENTRY.href)}) })`, {
-      eval: true,
-      workerData
-    })
+    const source = `import(${tsx}).then((tsx) => { tsx.register(); return import(${JSON.stringify(ENTRY.href)}) })`
+    return new Worker(source, { eval: true, execArgv: [], workerData })
   }
   return new Worker(ENTRY, { workerData })
 }
