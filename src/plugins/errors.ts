@@ -46,7 +46,7 @@ function asProblem(error: unknown): ProblemError {
       : new ProblemError('unavailable', 'The store does not answer; try again.', { retryAfter: RETRY_AFTER, cause: error })
   }
   if (hasZodFastifySchemaValidationErrors(error)) return asValidationProblem(error as unknown as FastifyError)
-  const { statusCode, code, message } = error as Partial<FastifyError>
+  const { statusCode, code, message } = (error ?? {}) as Partial<FastifyError>
   if (statusCode === undefined || statusCode < 400)
     return new ProblemError('internal', 'Something went wrong here; it was logged.', { cause: error })
   const slug = SLUG_OF_STATUS[statusCode] ?? (statusCode < 500 ? 'malformed' : 'internal')

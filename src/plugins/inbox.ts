@@ -51,7 +51,6 @@ export default fp<InboxOptions>(
     const app = instance.withTypeProvider<ZodTypeProvider>()
     await enableRateLimits(instance)
     const reading = { onRequest: subscriberOnly(identity), config: rateLimit }
-    const marking = { onRequest: [subscriberOnly(identity), ownPagesOnly(origins)], config: rateLimit }
 
     app.get(
       '/v1/inbox',
@@ -111,7 +110,8 @@ export default fp<InboxOptions>(
       app.post(
         `/v1/inbox/${path}`,
         {
-          ...marking,
+          onRequest: [reading.onRequest, ownPagesOnly(origins)],
+          config: rateLimit,
           schema: {
             ...documented,
             summary,

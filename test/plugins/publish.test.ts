@@ -103,7 +103,7 @@ t.test('what breaks a rule is 422 with a pointer to it', async (t) => {
   t.equal(served.counted.accepted, 0)
 })
 
-t.test('half of a surrogate pair is refused wherever it stands', async (t) => {
+t.test('half of a surrogate pair, and a number too large, are refused wherever they stand', async (t) => {
   const served = await servePlugins(t)
   for (const [member, pointer] of [
     ['"title":"\\ud800"', '/title'],
@@ -111,7 +111,8 @@ t.test('half of a surrogate pair is refused wherever it stands', async (t) => {
     ['"url":"/\\ud800"', '/url'],
     ['"data":{"a":["\\ud800"]}', '/data/a/0'],
     ['"data":{"a":{"x\\ud800":1}}', '/data/a'],
-    ['"data":{"a/b":"\\udfff"}', '/data/a~1b']
+    ['"data":{"a/b":"\\udfff"}', '/data/a~1b'],
+    ['"data":{"a":[0,{"b":1e999}]}', '/data/a/1/b']
   ]) {
     const { status, pointers } = await problemOf(
       await produce(served, '/v1/notifications', `{"to":{"user":"a"},"type":"x",${member}}`)

@@ -19,40 +19,38 @@ const text = (max: number) =>
     .string()
     .max(max, `must be at most ${max} characters (UTF-16 code units)`)
     .refine((value) => value.isWellFormed(), WELL_FORMED)
+    .describe(`At most ${max} UTF-16 code units`)
 
 function isSafeUrl(url: string): boolean {
   if (CONTROL.test(url)) return false
   return HTTP_URL.test(url) ? URL.canParse(url) : LOCAL_PATH.test(url)
 }
 
+interface Flaw {
+  readonly path: readonly string[]
+  readonly message: string
+}
+const TOO_DEEP: Flaw = { path: [], message: `must be nested at most ${MAX_DATA_DEPTH} deep` }
+
 /** Where a value breaks what every encoder and reader can bear, and how; undefined where it does not. */
-function flawOf(
-  value: unknown,
-  depth: number,
-  path: readonly string[]
-): { path: readonly string[]; message: string } | undefined {
-  switch (typeof value) {
-    case 'string':
-      return value.isWellFormed() ? undefined : { path, message: WELL_FORMED }
-    case 'number':
-      return Number.isFinite(value) ? undefined : { path, message: 'must be a number that a double can hold' }
-    case 'object':
-      break
-    default:
-      return undefined
+function flawOf(value: unknown, depth: number): Flaw | undefined {
+  if (typeof value === 'string') return value.isWellFormed() ? undefined : { path: [], message: WELL_FORMED }
+  if (typeof value === 'number') {
+    return Number.isFinite(value) ? undefined : { path: [], message: 'must be a number that a double can hold' }
   }
-  if (value === null) return undefined
-  if (depth > MAX_DATA_DEPTH) return { path: [], message: `must be nested at most ${MAX_DATA_DEPTH} deep` }
-  for (const [key, inner] of Object.entries(value)) {
-    if (!key.isWellFormed()) return { path, message: `${WELL_FORMED} in the name of a field` }
-    const flaw = flawOf(inner, depth + 1, [...path, pointerToken(key)])
-    if (flaw) return flaw
+  if (typeof value !== 'object' || value === null) return undefined
+  if (depth > MAX_DATA_DEPTH) return TOO_DEEP
+  for (const key of Object.keys(value)) {
+    if (!key.isWellFormed()) return { path: [], message: `${WELL_FORMED} in the name of a field` }
+    const flaw = flawOf((value as Record<string, unknown>)[key], depth + 1)
+    if (flaw === TOO_DEEP) return flaw
+    if (flaw) return { path: [pointerToken(key), ...flaw.path], message: flaw.message }
   }
   return undefined
 }
 
 const Data = z.record(z.string(), z.unknown(), 'must be an object').superRefine((data, context) => {
-  const flaw = flawOf(data, 1, [])
+  const flaw = flawOf(data, 1)
   if (flaw) context.addIssue({ code: 'custom', message: flaw.message, path: [...flaw.path] })
 })
 
