@@ -26,7 +26,8 @@ const BATCH = 50
 const PAD = 'x'.repeat(90)
 
 /** The server on one CPU, everything else on another. */
-const pinning = availableParallelism() > 1 && canPin()
+const CPUS = availableParallelism()
+const pinning = CPUS > 1 && canPin()
 const SERVER_CPU = pinning ? 0 : null
 
 const ROWS = {
@@ -217,7 +218,7 @@ function report(): void {
     lines.push(`| ${title} | ${text(ours, unit)} | ${text(theirs, unit)} | ${ratio} | ${aim === null ? '' : `≤ ${aim}`} |`)
   }
   console.log(
-    `${lines.join('\n')}\n\nNode ${process.version}, ${availableParallelism()} CPUs, ${ROUNDS} rounds in turns, ${pinning ? 'server and clients on a CPU each' : 'not pinned'}. Bellwire: authorized, fsynced, resumable; naive: none of these.`
+    `${lines.join('\n')}\n\nNode ${process.version}, ${CPUS} CPUs, ${ROUNDS} rounds in turns, ${pinning ? 'server and clients on a CPU each' : 'not pinned'}. Bellwire: authorized, fsynced, resumable; naive: none of these.`
   )
   if (faults.length === 0) console.log('Every frame that was expected arrived.')
   for (const fault of faults) console.log(`FAULT: ${fault}`)

@@ -10,7 +10,7 @@ interface Published {
 }
 
 const heartbeatMs = Number(process.env['HEARTBEAT_MS'] ?? 15_000)
-const app = Fastify({ logger: false, disableRequestLogging: true })
+const app = Fastify({ logger: false })
 const channels = new Map<string, Set<FastifyReply>>()
 let id = 0
 
