@@ -99,7 +99,7 @@ export async function createApp(config: Config, version: string): Promise<Fastif
 
   const producers = createKeyring(config.publishKeys)
   const operators = createKeyring(config.monitorKeys)
-  const identity = createIdentity({ ...config.auth, store })
+  const identity = createIdentity({ ...config.auth, store, log: app.log })
   const rateLimit = subscriberRateLimit(config.rateLimit)
 
   await app.register(errors, { onError: (code: string, message: string) => stats.error(code, message) })
@@ -131,11 +131,11 @@ export async function createApp(config: Config, version: string): Promise<Fastif
   })
   await app.register(shutdown, { hub, drainMs: config.drainMs })
   await app.register(stalePeers, { hub })
-  await app.register(healthProbes, { hub, store, basePath: config.basePath })
 
   await app.register(
     async (routes) => {
-      await routes.register(documentation, { version, basePath: config.basePath })
+      await routes.register(documentation, { version, basePath: config.basePath, cookieName: config.auth.cookie })
+      await routes.register(healthProbes, { hub, store })
       await routes.register(publish, {
         store,
         keyring: producers,
@@ -189,7 +189,8 @@ export async function createApp(config: Config, version: string): Promise<Fastif
         const [key] = config.publishKeys
         if (secret && key) {
           await routes.register(demo, {
-            token: (user: string, topics: string[]) => signDevToken(user, topics, secret, 3600),
+            token: (user: string, topics: string[]) =>
+              signDevToken(user, topics, secret, 3600, { issuer: config.auth.jwtIssuer, audience: config.auth.jwtAudience }),
             publishKey: key.key,
             cookieName: config.auth.cookie
           })
@@ -198,6 +199,7 @@ export async function createApp(config: Config, version: string): Promise<Fastif
     },
     { prefix: config.basePath }
   )
+  if (config.basePath !== '') await app.register(healthProbes, { hub, store, hidden: true })
 
   // The last to go: nothing may ask it any more.
   app.addHook('onClose', async () => {

@@ -45,6 +45,8 @@ function help(): string {
   )
 }
 
+const claims = (config: Config) => ({ issuer: config.auth.jwtIssuer, audience: config.auth.jwtAudience })
+
 async function token(config: Config, user: string | undefined, topics: string | undefined): Promise<void> {
   const [secret] = config.auth.jwtSecrets
   if (!secret)
@@ -55,7 +57,7 @@ async function token(config: Config, user: string | undefined, topics: string | 
   for (const topic of list)
     if (!TopicGrant.safeParse(topic).success)
       fail([`--topics: ${JSON.stringify(topic)} is not a topic name, nor a prefix that ends in *`])
-  process.stdout.write(`${await signDevToken(user!, list, secret, 3600)}\n`)
+  process.stdout.write(`${await signDevToken(user!, list, secret, 3600, claims(config))}\n`)
 }
 
 /** What a newcomer pastes. */
@@ -63,7 +65,7 @@ async function greeting(config: Config, address: string): Promise<string> {
   const base = `${address}${config.basePath}`
   const [secret] = config.auth.jwtSecrets
   const [producer] = config.publishKeys
-  const jwt = secret ? await signDevToken('alice', ['news'], secret, 86_400) : '<a subscriber credential>'
+  const jwt = secret ? await signDevToken('alice', ['news'], secret, 86_400, claims(config)) : '<a subscriber credential>'
   return `
   Bellwire ${version} listens on ${base}
 ${config.developmentCredentials ? '\n  DEVELOPMENT KEYS ARE IN USE. Anyone who reaches this port may publish and read; production refuses to start with them.\n' : ''}

@@ -60,13 +60,7 @@ export class SseSink implements Sink {
     return SseSink.#over(request.raw, reply.raw, headers, request.ip, `${socket.remoteAddress}|${socket.remotePort}`)
   }
 
-  static #over(
-    request: IncomingMessage,
-    response: ServerResponse,
-    headers: Headers,
-    ip: string,
-    peer: string
-  ): SseSink {
+  static #over(request: IncomingMessage, response: ServerResponse, headers: Headers, ip: string, peer: string): SseSink {
     const socket = detachSocket(request, response)
     if (!socket) {
       response.useChunkedEncodingByDefault = false
