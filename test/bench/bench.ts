@@ -140,7 +140,7 @@ class Session {
 
     // Warm: the code is compiled, the heap has its size.
     await this.#load.open(port, requests(100))
-    await this.publish({ inFlight: 16, requests: 2000, body: toTopic })
+    await this.publish({ inFlight: 16, requests: 200, body: toTopic })
     await this.publish({ inFlight: 16, requests: 2000, body: toUser })
     await this.#load.ask({ close: true })
     await sleep(500)
