@@ -70,6 +70,17 @@ test('every command of the README runs as it stands', async (t) => {
   t.pass('what was published is what the first terminal shows')
 })
 
+test('the README names every endpoint of the OpenAPI document', async (t) => {
+  const service = await startService(t, { env: DEVELOPMENT })
+  const { paths } = (await (await fetch(`${service.url}/documentation/json`)).json()) as {
+    paths: Record<string, Record<string, unknown>>
+  }
+  for (const [name, methods] of Object.entries(paths)) {
+    for (const method of Object.keys(methods))
+      t.ok(README.includes(`\`${method.toUpperCase()} ${name}`), `${method.toUpperCase()} ${name}`)
+  }
+})
+
 test('the README names the commands of the first minute', async (t) => {
   t.match(README, 'npm ci && npm start')
   t.match(README, 'npm ci && npm test')
