@@ -1,53 +1,61 @@
 import { test } from 'tap'
 import { call, eventually, MONITOR_KEY, openStream, PUBLISH_KEY, publish, startService, tempDir, tokenOf } from './harness.ts'
 
-test('a notification is durable, then in the stream, with counts', async (t) => {
-  const service = await startService(t)
-  const stream = await openStream(t, `${service.url}/v1/stream`, { token: tokenOf('u1', ['news']) })
-  t.equal(stream.status, 200)
-  t.equal(stream.headers['content-type'], 'text/event-stream; charset=utf-8')
-  t.equal(stream.headers['cache-control'], 'no-store, no-transform')
-  t.equal(stream.headers['x-accel-buffering'], 'no')
-  t.equal(stream.headers['content-length'], undefined)
-  t.ok(stream.headers['x-request-id'])
-  const ready = await stream.until((f) => f.event === 'ready')
-  t.match(ready.data, {
-    user: 'u1',
-    topics: ['news'],
-    resumed: false,
-    items: [],
-    counts: { unread: 0, unseen: 0 },
-    heartbeatMs: 15000
+/** Kills in one run; `npm run soak` asks for more. */
+const ROUNDS = Number(process.env['SOAK_ROUNDS'] ?? 5)
+
+// Both ways out: a bare socket, and the response object where the socket cannot be had.
+for (const detach of ['on', 'off'])
+  test(`a notification is durable, then in the stream, with counts (socket detached: ${detach})`, async (t) => {
+    const service = await startService(t, { env: { BELLWIRE_DETACH: detach } })
+    const stream = await openStream(t, `${service.url}/v1/stream`, { token: tokenOf('u1', ['news']) })
+    t.equal(stream.status, 200)
+    t.equal(stream.headers['content-type'], 'text/event-stream; charset=utf-8')
+    t.equal(stream.headers['cache-control'], 'no-store, no-transform')
+    t.equal(stream.headers['x-accel-buffering'], 'no')
+    t.equal(stream.headers['content-length'], undefined)
+    t.ok(stream.headers['x-request-id'])
+    const ready = await stream.until((f) => f.event === 'ready')
+    t.match(ready.data, {
+      user: 'u1',
+      topics: ['news'],
+      resumed: false,
+      items: [],
+      counts: { unread: 0, unseen: 0 },
+      heartbeatMs: 15000
+    })
+    t.match(stream.text(), /^retry: [2-5]\d{3}\nevent: ready\n/)
+
+    const one = await publish(service, { to: { user: 'u1' }, title: 'Hi' })
+    t.equal(one.status, 201)
+    t.equal(one.headers.get('location'), `/v1/notifications/${one.body.id}`)
+    const created = await stream.until((f) => f.event === 'notification')
+    t.match(created.data, {
+      op: 'created',
+      item: { id: one.body.id, title: 'Hi', level: 'info', readAt: null, seen: false, times: 0 },
+      counts: { unread: 1, unseen: 1 }
+    })
+    t.equal(created.id, created.data.item.cursor)
+
+    await publish(service, { to: { topic: 'news' }, title: 'All' })
+    const shared = await stream.until((f) => f.data.item?.title === 'All')
+    t.equal(shared.data.counts, undefined)
+    t.equal(shared.data.item.topic, 'news')
+
+    const read = await call('POST', `${service.url}/v1/inbox/read`, {
+      key: tokenOf('u1', ['news']),
+      body: { ids: [one.body.id] }
+    })
+    t.match(read.body, { affected: 1, counts: { unread: 1, unseen: 1 } })
+    const state = await stream.until((f) => f.event === 'state')
+    t.match(state.data, { op: 'read', ids: [one.body.id], upTo: null, counts: { unread: 1, unseen: 1 } })
+
+    await publish(service, { to: { user: 'u1' }, title: 'gone soon', ephemeral: true })
+    const ephemeral = await stream.until((f) => f.data.item?.title === 'gone soon')
+    t.equal(ephemeral.id, state.id, 'an ephemeral notification repeats the cursor before it')
+    t.equal(ephemeral.data.item.cursor, null)
+    t.notMatch(stream.text(), /^:/m, 'no comment lines')
   })
-  t.match(stream.text(), /^retry: [2-5]\d{3}\nevent: ready\n/)
-
-  const one = await publish(service, { to: { user: 'u1' }, title: 'Hi' })
-  t.equal(one.status, 201)
-  t.equal(one.headers.get('location'), `/v1/notifications/${one.body.id}`)
-  const created = await stream.until((f) => f.event === 'notification')
-  t.match(created.data, {
-    op: 'created',
-    item: { id: one.body.id, title: 'Hi', level: 'info', readAt: null, seen: false, times: 0 },
-    counts: { unread: 1, unseen: 1 }
-  })
-  t.equal(created.id, created.data.item.cursor)
-
-  await publish(service, { to: { topic: 'news' }, title: 'All' })
-  const shared = await stream.until((f) => f.data.item?.title === 'All')
-  t.equal(shared.data.counts, undefined)
-  t.equal(shared.data.item.topic, 'news')
-
-  const read = await call('POST', `${service.url}/v1/inbox/read`, { key: tokenOf('u1', ['news']), body: { ids: [one.body.id] } })
-  t.match(read.body, { affected: 1, counts: { unread: 1, unseen: 1 } })
-  const state = await stream.until((f) => f.event === 'state')
-  t.match(state.data, { op: 'read', ids: [one.body.id], upTo: null, counts: { unread: 1, unseen: 1 } })
-
-  await publish(service, { to: { user: 'u1' }, title: 'gone soon', ephemeral: true })
-  const ephemeral = await stream.until((f) => f.data.item?.title === 'gone soon')
-  t.equal(ephemeral.id, state.id, 'an ephemeral notification repeats the cursor before it')
-  t.equal(ephemeral.data.item.cursor, null)
-  t.notMatch(stream.text(), /^:/m, 'no comment lines')
-})
 
 test('a resumed stream gets what it missed, once; a poll the same', async (t) => {
   const service = await startService(t)
@@ -130,7 +138,7 @@ test('kill -9 in the middle of a burst loses nothing that was acknowledged and r
   const acknowledged: string[] = []
   const seen: string[] = []
   let cursor: string | undefined
-  for (let round = 0; round < 5; round++) {
+  for (let round = 0; round < ROUNDS; round++) {
     const service = await startService(t, { dataDir })
     const stream = await openStream(t, `${service.url}/v1/stream${cursor ? `?since=${cursor}` : ''}`, { token })
     const ready = await stream.until((f) => f.event === 'ready' || f.event === 'reset')
@@ -239,25 +247,28 @@ test('limits, revocation and expiry end streams as the contract says', async (t)
   t.match(monitor.body.connections, { active: 0, opened: 3, closed: { revoked: 2, expired: 1 }, refused: { limit: 1 } })
 })
 
-test('a frozen reader is cut off as slow while its neighbour gets everything, in order', { timeout: 60_000 }, async (t) => {
-  const service = await startService(t, { env: { STALL_MS: '2000', MAX_BUFFERED_BYTES: '100000' } })
-  const frozen = await openStream(t, `${service.url}/v1/stream`, { token: tokenOf('frozen', ['big']) })
-  const lively = await openStream(t, `${service.url}/v1/stream`, { token: tokenOf('lively', ['big']) })
-  await Promise.all([frozen, lively].map((stream) => stream.until((f) => f.event === 'ready')))
-  frozen.pause()
-  const body = 'x'.repeat(4000)
-  const data = { pad: 'y'.repeat(10_000) }
-  let n = 0
-  while ((await call('GET', `${service.url}/monitor`, { key: MONITOR_KEY })).body.connections.closed.slow !== 1 && n < 3000) {
-    const batch = Array.from({ length: 50 }, () => ({ to: { topic: 'big' }, type: 'test', body, data: { ...data, n: n++ } }))
-    await call('POST', `${service.url}/v1/notifications/batch`, { key: PUBLISH_KEY, body: { notifications: batch } })
-  }
-  await lively.until((f) => f.data.item?.data?.n === n - 1)
-  t.same(
-    lively.frames.filter((f) => f.event === 'notification').map((f) => f.data.item.data.n),
-    Array.from({ length: n }, (_, i) => i)
-  )
-  const monitor = await call('GET', `${service.url}/monitor`, { key: MONITOR_KEY })
-  t.equal(monitor.body.connections.closed.slow, 1)
-  t.equal(monitor.body.connections.active, 1)
-})
+for (const detach of ['on', 'off'])
+  test(`a frozen reader is cut off as slow while its neighbour gets everything, in order (socket detached: ${detach})`, {
+    timeout: 60_000
+  }, async (t) => {
+    const service = await startService(t, { env: { BELLWIRE_DETACH: detach, STALL_MS: '2000', MAX_BUFFERED_BYTES: '100000' } })
+    const frozen = await openStream(t, `${service.url}/v1/stream`, { token: tokenOf('frozen', ['big']) })
+    const lively = await openStream(t, `${service.url}/v1/stream`, { token: tokenOf('lively', ['big']) })
+    await Promise.all([frozen, lively].map((stream) => stream.until((f) => f.event === 'ready')))
+    frozen.pause()
+    const body = 'x'.repeat(4000)
+    const data = { pad: 'y'.repeat(10_000) }
+    let n = 0
+    while ((await call('GET', `${service.url}/monitor`, { key: MONITOR_KEY })).body.connections.closed.slow !== 1 && n < 3000) {
+      const batch = Array.from({ length: 50 }, () => ({ to: { topic: 'big' }, type: 'test', body, data: { ...data, n: n++ } }))
+      await call('POST', `${service.url}/v1/notifications/batch`, { key: PUBLISH_KEY, body: { notifications: batch } })
+    }
+    await lively.until((f) => f.data.item?.data?.n === n - 1)
+    t.same(
+      lively.frames.filter((f) => f.event === 'notification').map((f) => f.data.item.data.n),
+      Array.from({ length: n }, (_, i) => i)
+    )
+    const monitor = await call('GET', `${service.url}/monitor`, { key: MONITOR_KEY })
+    t.equal(monitor.body.connections.closed.slow, 1)
+    t.equal(monitor.body.connections.active, 1)
+  })
