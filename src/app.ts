@@ -70,7 +70,7 @@ export async function createApp(config: Config, version: string): Promise<Fastif
     return503OnClosing: false,
     clientErrorHandler,
     frameworkErrors,
-    routerOptions: { maxParamLength: 256 }
+    routerOptions: { maxParamLength: 8192 }
   })
   app.setValidatorCompiler(validatorCompiler)
   app.setSerializerCompiler(serializerCompiler)
@@ -119,6 +119,8 @@ export async function createApp(config: Config, version: string): Promise<Fastif
   await app.register(cors, {
     origin: config.corsOrigins.length > 0 ? [...config.corsOrigins] : false,
     credentials: true,
+    // An OPTIONS that is no preflight is answered by the service, not by a line of text.
+    strictPreflight: false,
     methods: ['GET', 'HEAD', 'POST', 'DELETE'],
     allowedHeaders: ['Authorization', 'Content-Type', 'Last-Event-ID', 'Idempotency-Key', 'X-Request-Id'],
     exposedHeaders: ['Location', 'Retry-After', 'X-Request-Id', 'Idempotent-Replayed', 'ETag'],

@@ -76,8 +76,9 @@ export default fp<StreamOptions>(
       reason: GoodbyeReason & keyof typeof CLOSE_REASONS
     ): FastifyReply {
       stats.refused(reason)
-      // Refused peers come back late, whatever the reason: nothing changes within a second.
-      const retryMs = drawRetryMs(CLOSE_REASONS.limit.retryMs)
+      // A refused peer comes back late, even from a drain: nothing changes within a second.
+      const [, latest] = CLOSE_REASONS[reason].retryMs ?? CLOSE_REASONS.limit.retryMs
+      const retryMs = drawRetryMs([CLOSE_REASONS.limit.retryMs[0], latest])
       const sink = SseSink.open(request, reply)
       sink.end(sseCodec.frame('goodbye', `{"reason":"${reason}","retryMs":${retryMs}}`, null, retryMs))
       return reply

@@ -17,9 +17,9 @@ const WELL_FORMED = 'must not hold half of a surrogate pair'
 const text = (max: number) =>
   z
     .string()
-    .max(max, `must be at most ${max} characters (UTF-16 code units)`)
+    .max(max, `must be at most ${max} characters`)
     .refine((value) => value.isWellFormed(), WELL_FORMED)
-    .describe(`At most ${max} UTF-16 code units`)
+    .describe(`At most ${max} characters (Unicode code points)`)
 
 function isSafeUrl(url: string): boolean {
   if (CONTROL.test(url)) return false
