@@ -69,7 +69,13 @@ export interface Opening {
  * `closed` is terminal and holds no sink: a write after the end does not compile.
  */
 type State =
-  | { readonly phase: 'replaying'; readonly sink: Sink; held: Outgoing[] | 'overflow'; wake: (() => void) | null }
+  | {
+      readonly phase: 'replaying'
+      readonly sink: Sink
+      held: Outgoing[] | 'overflow'
+      wake: (() => void) | null
+      queue: readonly Buffer[]
+    }
   | { readonly phase: 'live'; readonly sink: Sink }
   | { readonly phase: 'blocked'; readonly sink: Sink; readonly queue: Buffer[]; queuedBytes: number }
   | { readonly phase: 'closed'; readonly reason: CloseReason }
@@ -123,7 +129,7 @@ export class Connection {
     this.closeReason = opening.closeReason
     this.#announce = opening.announce
     this.#once = opening.once
-    this.#state = { phase: 'replaying', sink: opening.sink, held: [], wake: null }
+    this.#state = { phase: 'replaying', sink: opening.sink, held: [], wake: null, queue: [] }
   }
 
   /** False for what is answered once: the heartbeat wheel leaves it alone. */
@@ -275,7 +281,8 @@ export class Connection {
     if (CLOSE_REASONS[reason].goodbye) {
       const retryMs = retryMsFor(reason)
       const goodbye = this.codec.frame('goodbye', `{"reason":"${reason}","retryMs":${retryMs}}`, cursor, retryMs)
-      state.sink.end(state.phase === 'blocked' ? this.codec.join([...state.queue, goodbye]) : goodbye)
+      // What the cursor covers goes out before the frame that tells it, or the peer would never ask for it again.
+      state.sink.end(state.phase === 'live' ? goodbye : this.codec.join([...state.queue, goodbye]))
     } else state.sink.destroy()
     if (state.phase === 'replaying') state.wake?.()
     this.#host.closed(this, reason)
@@ -359,9 +366,9 @@ export class Connection {
   #readOn(events: readonly Outgoing[]): void {
     const state = this.#state
     if (state.phase === 'closed' || state.phase === 'replaying') return
-    const queued = state.phase === 'blocked' ? state.queue : []
-    this.#enter({ phase: 'replaying', sink: state.sink, held: [...events], wake: null })
-    this.#catchUp({ items: 0, queued, beat: events.length === 0 }).catch((error: unknown) => this.#fail(error))
+    const queue = state.phase === 'blocked' ? state.queue : []
+    this.#enter({ phase: 'replaying', sink: state.sink, held: [...events], wake: null, queue })
+    this.#catchUp({ items: 0, beat: events.length === 0 }).catch((error: unknown) => this.#fail(error))
   }
 
   /**
@@ -372,11 +379,10 @@ export class Connection {
     items: number
     lead?: Buffer[]
     page?: Awaited<ReturnType<Store['read']>>
-    queued?: Buffer[]
     beat?: boolean
   }): Promise<void> {
     const { store } = this.#host
-    if (from.queued?.length) await this.#sendQueued(from.queued)
+    await this.#sendQueue()
     let lead = from.lead ?? []
     let page = from.page
     // Whether the peer's counts will be off when the last page is written, unless a heartbeat behind it tells them.
@@ -417,14 +423,17 @@ export class Connection {
     if (this.#once?.waits === false) this.close('closed')
   }
 
-  async #sendQueued(queue: readonly Buffer[]): Promise<void> {
+  /** Writes what was queued while the reader was behind, once it takes bytes again. */
+  async #sendQueue(): Promise<void> {
     const state = this.#state
-    if (state.phase !== 'replaying') return
+    if (state.phase !== 'replaying' || state.queue.length === 0) return
     await new Promise<void>((resolve) => {
       state.wake = resolve
     })
     state.wake = null
     if (this.#state.phase !== 'replaying') return
+    const { queue } = state
+    state.queue = []
     if (!state.sink.write(this.codec.join(queue))) {
       this.stallAt = performance.now() + this.#host.stallMs
       await this.#sendAndWait([])

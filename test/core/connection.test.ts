@@ -189,6 +189,8 @@ test('5,000 random lives: nothing is written after the end, closed once, events 
         const first = firstOf(from, written)
         const expected = ids.map((_, i) => `n${first + i + 1}`)
         if (ids.join() !== expected.join()) throw new Error(`expected ${expected}, got ${ids}`)
+        const told = Number([...written.matchAll(/^id: e1-(\d+)$/gm)].at(-1)?.[1] ?? 0)
+        if (told > first + ids.length) throw new Error(`told ${told}, but delivered only up to ${first + ids.length}`)
       }
     ),
     { numRuns: 5000 }
@@ -228,4 +230,21 @@ test('a reader that never takes anything is cut off at its budget', async (t) =>
   }
   t.same(one.closed, ['slow'])
   t.equal(one.connection.bufferedBytes, 0)
+})
+
+test('a goodbye never tells a cursor beyond what was written, not even to a reader that is behind and reading on', async (t) => {
+  const one = born(undefined)
+  await one.step('answer')
+  await one.step('block')
+  const behind = ['append-shared', 'follow', 'append-shared', 'follow'] as const
+  for (const step of behind) await one.step(step)
+  t.equal(one.connection.phase, 'blocked', 'the second event waits in the queue')
+  for (const step of ['recount', 'append-personal', 'follow'] as const) await one.step(step)
+  t.equal(one.connection.phase, 'replaying')
+  await one.step('drain')
+  const other = born(undefined)
+  for (const step of ['answer', 'block', ...behind, 'recount', 'append-personal', 'follow'] as const) await other.step(step)
+  other.connection.close('drain')
+  t.same(idsOf(other.sink.text), ['n4', 'n5'])
+  t.match(other.sink.text, /event: goodbye\n.*\nid: e1-5\n\n$/)
 })
