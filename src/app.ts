@@ -1,8 +1,6 @@
 import { randomBytes } from 'node:crypto'
 import { hostname } from 'node:os'
-import cookie from '@fastify/cookie'
 import cors from '@fastify/cors'
-import helmet from '@fastify/helmet'
 import Fastify, { type FastifyInstance, LogController } from 'fastify'
 import { serializerCompiler, validatorCompiler } from 'fastify-type-provider-zod'
 import { createIdentity } from './auth/identity.ts'
@@ -21,6 +19,7 @@ import healthProbes from './plugins/health-probes.ts'
 import inbox, { subscriberRateLimit } from './plugins/inbox.ts'
 import monitor from './plugins/monitor.ts'
 import publish from './plugins/publish.ts'
+import responseHeaders from './plugins/response-headers.ts'
 import shutdown from './plugins/shutdown.ts'
 import stalePeers from './plugins/stale-peers.ts'
 import stream from './plugins/stream.ts'
@@ -103,19 +102,7 @@ export async function createApp(config: Config, version: string): Promise<Fastif
   const rateLimit = subscriberRateLimit(config.rateLimit)
 
   await app.register(errors, { onError: (code: string, message: string) => stats.error(code, message) })
-  await app.register(helmet, {
-    // An API answers JSON; pages set a policy of their own.
-    contentSecurityPolicy: { useDefaults: false, directives: { 'default-src': ["'none'"], 'frame-ancestors': ["'none'"] } },
-    crossOriginResourcePolicy: { policy: 'cross-origin' },
-    crossOriginEmbedderPolicy: false,
-    crossOriginOpenerPolicy: false,
-    originAgentCluster: false,
-    dnsPrefetchControl: false,
-    ieNoOpen: false,
-    permittedCrossDomainPolicies: false,
-    xssFilter: false,
-    strictTransportSecurity: false
-  })
+  await app.register(responseHeaders)
   await app.register(cors, {
     origin: config.corsOrigins.length > 0 ? [...config.corsOrigins] : false,
     credentials: true,
@@ -125,11 +112,6 @@ export async function createApp(config: Config, version: string): Promise<Fastif
     allowedHeaders: ['Authorization', 'Content-Type', 'Last-Event-ID', 'Idempotency-Key', 'X-Request-Id'],
     exposedHeaders: ['Location', 'Retry-After', 'X-Request-Id', 'Idempotent-Replayed', 'ETag'],
     maxAge: 600
-  })
-  await app.register(cookie)
-  app.addHook('onRequest', (request, reply, done) => {
-    reply.header('x-request-id', request.id)
-    done()
   })
   await app.register(shutdown, { hub, drainMs: config.drainMs })
   await app.register(stalePeers, { hub })

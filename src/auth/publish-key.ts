@@ -1,4 +1,4 @@
-import { createHash, timingSafeEqual } from 'node:crypto'
+import { hash, timingSafeEqual } from 'node:crypto'
 
 interface NamedKey {
   readonly name: string
@@ -10,7 +10,7 @@ export interface Keyring {
   match(authorization: string | undefined): string | undefined
 }
 
-const sha256 = (text: string): Buffer => createHash('sha256').update(text).digest()
+const sha256 = (text: string): Buffer => hash('sha256', text, 'buffer')
 
 /** What follows the scheme; undefined for other schemes. Without a pattern: those for spaces on both sides take quadratic time. */
 function afterScheme(authorization: string, scheme: string): string | undefined {

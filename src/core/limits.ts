@@ -33,3 +33,6 @@ export const HISTORY_POINTS = 360
 export const MAX_TIMER_MS = 2_147_483_647
 /** Listeners for streams to open: files, sockets and store handles the process needs beside its streams. */
 export const RESERVED_FILES = 200
+
+/** How long a commit waits for as many commands as lately came together. Less than a disk's own flush, and not felt beside a network. */
+export const COMPANY_MS = 3

@@ -1,5 +1,5 @@
 import { Worker } from 'node:worker_threads'
-import { MAX_PENDING_COMMANDS } from '../../core/limits.ts'
+import { COMPANY_MS, MAX_PENDING_COMMANDS } from '../../core/limits.ts'
 import { StoreError } from '../../core/store.ts'
 import { RESULT, type WriterReport } from './commands.ts'
 import type { WriterData } from './writer.ts'
@@ -28,7 +28,8 @@ function startWorker(workerData: WriterData): Worker {
 
 /**
  * The writer's end on the main thread. Commands that come while a commit runs go together into the next one; their number
- * is bounded.
+ * is bounded. A commit costs much the same for one as for fifty, so it also waits for company, briefly, where there was some
+ * lately: whoever publishes one after the other, or now and then, waits for nobody.
  */
 export class WriterThread {
   readonly ready: Promise<void>
@@ -38,7 +39,10 @@ export class WriterThread {
   readonly #onReport: (report: WriterReport, settle: () => void) => void
   #waiting: Command[] = []
   #inFlight: Command[] = []
-  #scheduled = false
+  /** How many may be expected to go together. */
+  #company = 1
+  #soon: NodeJS.Immediate | undefined
+  #late: NodeJS.Timeout | undefined
   #closing: (() => void) | null = null
   readonly #ended: Promise<void>
 
@@ -81,6 +85,7 @@ export class WriterThread {
     if (!this.gone) {
       await new Promise<void>((resolve) => {
         this.#closing = resolve
+        this.#schedule()
         this.#finish()
       })
       if (!this.gone) this.#worker.postMessage('close')
@@ -89,15 +94,19 @@ export class WriterThread {
   }
 
   #schedule(): void {
-    if (this.#scheduled || this.#inFlight.length > 0) return
-    this.#scheduled = true
+    if (this.#inFlight.length > 0 || this.#waiting.length === 0) return
     // After the sockets that are readable now have been read: what they ask for shares one commit.
-    setImmediate(this.#flush)
+    if (this.#waiting.length >= this.#company || this.#closing) this.#soon ??= setImmediate(this.#flush)
+    else this.#late ??= setTimeout(this.#flush, COMPANY_MS)
   }
 
   #flush = (): void => {
-    this.#scheduled = false
+    clearImmediate(this.#soon)
+    clearTimeout(this.#late)
+    this.#soon = this.#late = undefined
     if (this.gone || this.#inFlight.length > 0 || this.#waiting.length === 0) return
+    // Falls by half where company stays away, and rises at once.
+    this.#company = Math.max(this.#waiting.length, this.#company >> 1)
     this.#inFlight = this.#waiting
     this.#waiting = []
     const request: unknown[] = []
@@ -115,8 +124,7 @@ export class WriterThread {
       if (result === RESULT.done) at = command.done(results, at)
       else command.failed(failure(result as number, String(results[at++])))
     }
-    // At once: what waited meanwhile has already waited for a whole commit.
-    this.#flush()
+    this.#schedule()
     this.#finish()
   }
 
