@@ -7,7 +7,8 @@ import type { Stats } from '../core/stats.ts'
 import { ProblemError } from '../errors.ts'
 import { type SubscriberIdentity, subscriberOnly } from './access.ts'
 import { type PollAnswer, PollSink } from './poll-sink.ts'
-import { ChangesQuery, cursorOf } from './schemas/stream.ts'
+import { answers } from './schemas/answers.ts'
+import { ChangesAnswer, ChangesQuery, cursorOf } from './schemas/stream.ts'
 import { selectTopics } from './schemas/topics.ts'
 
 interface ChangesOptions {
@@ -32,7 +33,8 @@ export default fp<ChangesOptions>(
           summary: 'Poll for notifications',
           description: 'Answers as soon as there is one event, or empty when `wait` is over. Without a cursor: one `ready`.',
           security: [{ ticket: [] }, { bearer: [] }, { cookie: [] }],
-          querystring: ChangesQuery
+          querystring: ChangesQuery,
+          response: answers({ 200: ChangesAnswer })
         }
       },
       async (request, reply) => {

@@ -63,7 +63,11 @@ export default fp<StreamOptions>(
       return reply
     })
 
-    app.head('/v1/stream', { schema: { ...schema, summary: 'Check a credential for the stream' } }, async (request, reply) => {
+    const headOnly = {
+      schema: { ...schema, summary: 'Check a credential for the stream' },
+      config: { swagger: { exposeHeadRoute: true } }
+    }
+    app.head('/v1/stream', headOnly, async (request, reply) => {
       const { subscriber } = await identity.authenticate({ ...credentialsOf(request), keepTicket: true })
       selectTopics(subscriber, request.query.topics)
       return sendHeadOnly(reply)

@@ -13,6 +13,8 @@ export interface StoreOptions {
   readonly retentionDays: number
   /** What one channel keeps at least, and at most twice that; 0: everything. */
   readonly retentionPerChannel: number
+  /** Hears how long each commit took, in milliseconds, where there is such a thing. */
+  readonly onCommit?: ((ms: number) => void) | undefined
 }
 
 /** Opens the store that was asked for; the only switch on its kind. Rejects with {@link StoreOpenError}. */

@@ -17,6 +17,9 @@ export const ITEM = { accepted: 0, collapsed: 1, ephemeral: 2, replayed: 3, reus
 /** First value of a command's result; the failures are followed by a message. */
 export const RESULT = { done: 0, full: 1, unavailable: 2, broken: 3 } as const
 
+/** What the writer is at, in memory that both threads see: a transaction, none, or none ever again because the process ends. */
+export const TURN = { idle: 0, busy: 1, over: 2 } as const
+
 /** To the writer: commands to run in one transaction, or the end. */
 export type WriterRequest = readonly unknown[] | 'close'
 
@@ -26,6 +29,7 @@ export interface WriterReport {
   readonly results: readonly unknown[]
   readonly head: number
   readonly floor: number
+  /** Milliseconds of the commit; 0 where nothing was committed. */
   readonly commitMs: number
   /** Channels whose entries expired or were pruned, before the commands ran. */
   readonly dropped: readonly string[] | null

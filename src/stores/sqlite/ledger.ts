@@ -20,8 +20,9 @@ export class Ledger {
   readonly over = new Set<string>()
   /** Channels that lost entries in this transaction without an event. */
   readonly dropped = new Set<string>()
+  /** Entries, and state events, that a channel may have before it is pruned. */
+  readonly most: number
   readonly #statements: ReturnType<typeof prepare>
-  readonly #most: number
   #savedHead: number
   #savedFloor: number
   readonly #entries = new Map<string, number>()
@@ -32,7 +33,7 @@ export class Ledger {
     this.head = this.#savedHead = this.#meta('head')
     this.floor = this.#savedFloor = this.#meta('floor')
     this.nextExpiry = this.firstExpiry()
-    this.#most = keep === 0 ? Number.POSITIVE_INFINITY : Math.floor(keep * 1.5)
+    this.most = keep === 0 ? Number.POSITIVE_INFINITY : Math.floor(keep * 1.5)
     this.#statements = prepare(db)
   }
 
@@ -94,7 +95,7 @@ export class Ledger {
   }
 
   #grown(sizes: Map<string, number>, channel: string, by: number): void {
-    if (this.#most === Number.POSITIVE_INFINITY) return
+    if (this.most === Number.POSITIVE_INFINITY) return
     const known = sizes.get(channel)
     let size: number
     if (known !== undefined) size = known + by
@@ -104,7 +105,7 @@ export class Ledger {
       size = Number(count.get(channel)?.['n'])
     }
     sizes.set(channel, size)
-    if (size > this.#most) this.over.add(channel)
+    if (size > this.most) this.over.add(channel)
   }
 
   #meta(key: string): number {

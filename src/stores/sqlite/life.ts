@@ -12,6 +12,8 @@ interface LifeFile {
   readonly inode: number
   /** False while the process runs. */
   readonly clean: boolean
+  /** How it syncs, which is what its last commits were worth. */
+  readonly sync: 'full' | 'normal'
   readonly boot: string
 }
 
@@ -19,7 +21,6 @@ interface LifeFile {
 export interface Testimony {
   readonly life: string | null
   readonly head: number
-  readonly sync: 'full' | 'normal'
 }
 
 /** A short random word for an epoch or a life. */
@@ -42,26 +43,29 @@ export class Life {
   readonly token = drawWord()
   readonly #path: string
   readonly #database: string
+  readonly #sync: 'full' | 'normal'
   readonly #boot = bootId()
 
-  constructor(path: string, database: string) {
+  constructor(path: string, database: string, sync: 'full' | 'normal') {
     this.#path = path
     this.#database = database
+    this.#sync = sync
   }
 
   /** Whether the database holds all that the last process acknowledged, as far as the file can tell. */
-  unbroken({ life, head, sync }: Testimony): boolean {
+  unbroken({ life, head }: Testimony): boolean {
     const last = this.#read()
     if (!last || life === null) return false
     if (life !== last.life && life !== last.previous) return false
     if (head < last.head || statSync(this.#database).ino !== last.inode) return false
     // Without an fsync at each commit the last ones may be gone if the machine went down too.
-    return sync === 'full' || last.clean || last.boot === this.#boot
+    return last.sync === 'full' || last.clean || last.boot === this.#boot
   }
 
   /** Replaces the file. Throws as the file system does. */
   write(head: number, { previous = null, clean = false }: { previous?: string | null; clean?: boolean } = {}): void {
-    const file: LifeFile = { life: this.token, previous, head, inode: statSync(this.#database).ino, clean, boot: this.#boot }
+    const inode = statSync(this.#database).ino
+    const file: LifeFile = { life: this.token, previous, head, inode, clean, sync: this.#sync, boot: this.#boot }
     writeFileSync(`${this.#path}.tmp`, JSON.stringify(file))
     renameSync(`${this.#path}.tmp`, this.#path)
   }

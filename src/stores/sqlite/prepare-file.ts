@@ -73,8 +73,8 @@ function settleEpoch(
   const floor = Number(read.get('floor')?.['v'])
   const lastLife = (read.get('life')?.['v'] as string | undefined) ?? null
   const lastEpoch = read.get('epoch')?.['v'] as string | undefined
-  const life = new Life(join(dataDir, 'bellwire.life'), path)
-  const keeps = lastEpoch !== undefined && life.unbroken({ life: lastLife, head, sync })
+  const life = new Life(join(dataDir, 'bellwire.life'), path, sync)
+  const keeps = lastEpoch !== undefined && life.unbroken({ life: lastLife, head })
   const epoch = keeps ? lastEpoch : drawWord()
   // The file first, naming both tokens, and once more when the new one is in the database: an end at any point between is survived.
   // Where the life is broken the file must not vouch for the old token: an end before the commit has to be found again.

@@ -3,6 +3,8 @@ import type { Statement } from './driver.ts'
 import type { Ledger } from './ledger.ts'
 
 const DAY_MS = 24 * 60 * 60 * 1000
+/** Index rows that one slice counts: about a millisecond. */
+const COUNTED_ROWS = 5000
 
 /** Removes what expired, what is too old, and what is too much, in slices that leave room for publishing between them. */
 export class Retention {
@@ -12,6 +14,8 @@ export class Retention {
   /** Jobs of the hourly round that have more to do. */
   readonly #round = new Set<() => boolean>()
   #markAt: [user: string, channel: string, seq: number] = ['', '', 0]
+  #entriesAt = ''
+  #statesAt = ''
   readonly #s: ReturnType<typeof statements>
 
   constructor(ledger: Ledger, options: { readonly days: number; readonly perChannel: number }) {
@@ -24,7 +28,17 @@ export class Retention {
   /** Starts a round over everything. */
   startRound(): void {
     this.#markAt = ['', '', 0]
-    for (const job of [this.#age, this.#ageStates, this.#forgetKeys, this.#forgetTickets, this.#sweepMarks]) this.#round.add(job)
+    this.#entriesAt = this.#statesAt = ''
+    const jobs = [
+      this.#age,
+      this.#ageStates,
+      this.#countEntries,
+      this.#countStates,
+      this.#forgetKeys,
+      this.#forgetTickets,
+      this.#sweepMarks
+    ]
+    for (const job of jobs) this.#round.add(job)
   }
 
   /** True while {@link slice} has something to do. */
@@ -101,6 +115,35 @@ export class Retention {
     return n < RETENTION_SLICE
   }
 
+  /** Channels that nobody writes to any more are too full where the setting was lowered, or the process ended before it pruned. */
+  #countEntries = (): boolean => {
+    const at = this.#count(this.#s.nextEntries, this.#entriesAt)
+    this.#entriesAt = at ?? ''
+    return at === null
+  }
+
+  #countStates = (): boolean => {
+    const at = this.#count(this.#s.nextStates, this.#statesAt)
+    this.#statesAt = at ?? ''
+    return at === null
+  }
+
+  /** Looks at the channels after one, some rows at a time; the last it came to, or null where there are no more. */
+  #count(next: Statement, after: string): string | null {
+    const { most, over } = this.#ledger
+    if (most === Number.POSITIVE_INFINITY) return null
+    let at = after
+    for (let rows = 0; rows < COUNTED_ROWS; ) {
+      const row = next.get(at, most + 1)
+      if (!row) return null
+      at = row['channel'] as string
+      const size = Number(row['n'])
+      if (size > most) over.add(at)
+      rows += size
+    }
+    return at
+  }
+
   #forgetKeys = (): boolean => Number(this.#s.forgetKeys.run(RETENTION_SLICE, this.#ledger.now).changes) < RETENTION_SLICE
 
   #forgetTickets = (): boolean => Number(this.#s.forgetTickets.run(this.#ledger.now, RETENTION_SLICE).changes) < RETENTION_SLICE
@@ -140,6 +183,8 @@ function statements({ db }: Ledger) {
     deleteState: prepare('DELETE FROM state WHERE seq = ?'),
     oldest: prepare('SELECT seq, recipients, at FROM note ORDER BY seq LIMIT ?'),
     oldestStates: prepare('SELECT seq, at FROM state ORDER BY seq LIMIT ?'),
+    nextEntries: prepare(nextChannel('entry')),
+    nextStates: prepare(nextChannel('state')),
     forgetKeys: prepare('DELETE FROM idem WHERE n IN (SELECT n FROM idem ORDER BY n LIMIT ?) AND exp <= ?'),
     forgetTickets: prepare('DELETE FROM ticket WHERE hash IN (SELECT hash FROM ticket WHERE exp <= ? LIMIT ?)'),
     marks: prepare(
@@ -149,3 +194,8 @@ function statements({ db }: Ledger) {
     deleteMark: prepare('DELETE FROM mark WHERE user = ? AND channel = ? AND seq = ?')
   }
 }
+
+/** The channel after one, by index, and its rows as far as the limit. */
+const nextChannel = (table: 'entry' | 'state'): string =>
+  `SELECT c.channel, (SELECT count(*) FROM (SELECT 1 FROM ${table} WHERE channel = c.channel LIMIT ?2)) AS n
+   FROM (SELECT channel FROM ${table} WHERE channel > ?1 ORDER BY channel LIMIT 1) c`

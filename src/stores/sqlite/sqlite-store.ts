@@ -39,6 +39,7 @@ export class SqliteStore implements Store {
   /** Events of the report that is being taken apart. */
   #events: FollowedEvent[] = []
   #commitMs: number | undefined
+  readonly #onCommit: StoreOptions['onCommit']
   #trouble: string | null = null
   #lifeAt = 0
   #closed: Promise<void> | undefined
@@ -48,6 +49,7 @@ export class SqliteStore implements Store {
     this.epoch = file.epoch
     this.head = file.head
     this.#floor = file.floor
+    this.#onCommit = options.onCommit
     const { sync, retentionDays, retentionPerChannel } = options
     this.#writer = new WriterThread({ path: file.path, sync, retentionDays, retentionPerChannel }, this.#take)
     this.#reader = new Reader(file.path)
@@ -212,7 +214,10 @@ export class SqliteStore implements Store {
   /** Takes one report: answers first, then one batch of events, in one turn. */
   #take = (report: WriterReport, settle: () => void): void => {
     this.#floor = report.floor
-    this.#commitMs = report.commitMs
+    if (report.commitMs > 0) {
+      this.#commitMs = report.commitMs
+      this.#onCommit?.(report.commitMs)
+    }
     this.#trouble = report.trouble
     const events: FollowedEvent[] = report.dropped
       ? report.dropped.map((channel) => ({ kind: 'dropped', channel: channel as Channel }))

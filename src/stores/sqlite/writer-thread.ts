@@ -1,7 +1,7 @@
 import { Worker } from 'node:worker_threads'
 import { COMPANY_MS, MAX_PENDING_COMMANDS } from '../../core/limits.ts'
 import { StoreError } from '../../core/store.ts'
-import { RESULT, type WriterReport } from './commands.ts'
+import { RESULT, TURN, type WriterReport } from './commands.ts'
 import type { WriterData } from './writer.ts'
 
 /** One command on its way. */
@@ -12,6 +12,9 @@ export interface Command {
   readonly done: (results: readonly unknown[], at: number) => number
   readonly failed: (error: Error) => void
 }
+
+/** How long an exit waits for the transaction that runs. */
+const PARK_MS = 2000
 
 const SOURCE = import.meta.url.endsWith('.ts')
 const ENTRY = new URL(SOURCE ? './writer.ts' : './writer.js', import.meta.url)
@@ -36,6 +39,7 @@ export class WriterThread {
   /** Why the writer is gone, once it is. */
   gone: Error | null = null
   readonly #worker: Worker
+  readonly #turn: Int32Array
   readonly #onReport: (report: WriterReport, settle: () => void) => void
   #waiting: Command[] = []
   #inFlight: Command[] = []
@@ -47,9 +51,11 @@ export class WriterThread {
   readonly #ended: Promise<void>
 
   /** `onReport` is told of each report, and calls `settle` when the answers in it are to be given. */
-  constructor(data: WriterData, onReport: (report: WriterReport, settle: () => void) => void) {
+  constructor(data: Omit<WriterData, 'turn'>, onReport: (report: WriterReport, settle: () => void) => void) {
     this.#onReport = onReport
-    const worker = startWorker(data)
+    const turn = new Int32Array(new SharedArrayBuffer(4))
+    this.#turn = turn
+    const worker = startWorker({ ...data, turn })
     this.#worker = worker
     this.ready = new Promise((resolve, reject) => {
       worker.once('message', () => resolve())
@@ -58,10 +64,12 @@ export class WriterThread {
     })
     this.#ended = new Promise((resolve) => {
       worker.once('exit', (code) => {
-        this.#lost(new Error(`the writer ended with code ${code}`))
+        process.off('exit', this.#park)
+        if (code !== 0 || !this.#closing) this.#lost(new Error(`the writer ended with code ${code}`))
         resolve()
       })
     })
+    process.on('exit', this.#park)
     worker.on('message', (report: WriterReport) => this.#onReport(report, () => this.#settle(report)))
     worker.on('error', (error) => this.#lost(error instanceof Error ? error : new Error(String(error))))
   }
@@ -126,6 +134,13 @@ export class WriterThread {
     }
     this.#schedule()
     this.#finish()
+  }
+
+  /** An exit at once must not tear the thread out of a running transaction: the native code would abort the process. */
+  #park = (): void => {
+    while (Atomics.compareExchange(this.#turn, 0, TURN.idle, TURN.over) === TURN.busy) {
+      if (Atomics.wait(this.#turn, 0, TURN.busy, PARK_MS) === 'timed-out') return
+    }
   }
 
   #finish(): void {

@@ -4,7 +4,7 @@ import { performance } from 'node:perf_hooks'
 import { parentPort, workerData } from 'node:worker_threads'
 import type { MarkOp } from '../../core/event.ts'
 import { MAX_TIMER_MS } from '../../core/limits.ts'
-import { ARGUMENTS, COMMAND, ITEM_VALUES, RESULT, type WriterReport, type WriterRequest } from './commands.ts'
+import { ARGUMENTS, COMMAND, ITEM_VALUES, RESULT, TURN, type WriterReport, type WriterRequest } from './commands.ts'
 import { extendedCode, openDatabase, SQLITE, sqliteCode } from './driver.ts'
 import { Ledger } from './ledger.ts'
 import { Marker } from './marker.ts'
@@ -19,6 +19,8 @@ export interface WriterData {
   readonly sync: 'full' | 'normal'
   readonly retentionDays: number
   readonly retentionPerChannel: number
+  /** One of {@link TURN}. */
+  readonly turn: Int32Array
 }
 
 const HOUR_MS = 60 * 60 * 1000
@@ -46,6 +48,16 @@ let trouble: string | null = null
 
 /** One transaction, or nothing of it. */
 function transact(work: () => void): void {
+  if (Atomics.compareExchange(options.turn, 0, TURN.idle, TURN.busy) === TURN.over) throw new Error('the process ends')
+  try {
+    commitAll(work)
+  } finally {
+    Atomics.store(options.turn, 0, TURN.idle)
+    Atomics.notify(options.turn, 0)
+  }
+}
+
+function commitAll(work: () => void): void {
   ledger.now = Date.now()
   begin.run()
   try {
@@ -81,6 +93,7 @@ function report(answers: boolean, results: readonly unknown[]): void {
     dropped,
     trouble
   } satisfies WriterReport)
+  commitMs = 0
 }
 
 /** Where the command after the one at `at` begins. */

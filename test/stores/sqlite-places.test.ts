@@ -1,0 +1,82 @@
+import { spawn } from 'node:child_process'
+import { once } from 'node:events'
+import { fileURLToPath } from 'node:url'
+import t from 'tap'
+import { openStore } from '../../src/stores/open-store.ts'
+import { countOf, DAY_MS, edit, settled } from './sqlite-fixtures.ts'
+import { publication, storeOptions, tempDir } from './store-fixtures.ts'
+
+const ann = { user: 'ann' }
+
+t.test('the place of an event that is gone is not used again after a restart', async (t) => {
+  const options = storeOptions(tempDir(t))
+  const { dataDir } = options
+  const empty = (): boolean => countOf(dataDir, 'entry') + countOf(dataDir, 'state') === 0
+  let last = 0
+  let epoch: string | undefined
+  const ways: Record<string, string> = {
+    age: `UPDATE note SET at = at - ${31 * DAY_MS}; UPDATE state SET at = at - ${31 * DAY_MS}`,
+    expiry: 'UPDATE note SET exp = 1; UPDATE entry SET exp = 1',
+    hand: 'DELETE FROM entry; DELETE FROM note; DELETE FROM state'
+  }
+  for (const [way, sql] of Object.entries(ways)) {
+    const store = await openStore(options)
+    epoch ??= store.epoch
+    await store.publish([publication(ann), publication(ann, { key: 'k' })])
+    t.equal(store.head, last + 2, `before ${way}`)
+    last = store.head
+    await store.close()
+    edit(dataDir, sql)
+    const after = await openStore(options)
+    t.equal(await settled(empty, Boolean), true, `nothing is left by ${way}`)
+    t.same([after.head, after.epoch], [last, epoch])
+    await after.close()
+  }
+  const store = await openStore(options)
+  t.teardown(() => store.close())
+  const [a, b] = [publication(ann), publication(ann)]
+  await store.publish([a, b])
+  await store.recall(b.id)
+  await store.recall(a.id)
+  t.equal(store.head, last + 4, 'a removal has a place of its own')
+  t.same(await store.read('ann', ['user:ann'], last + 4, 10), {
+    events: [],
+    upTo: last + 4,
+    more: false,
+    counts: { unread: 0, unseen: 0 }
+  })
+})
+
+t.test('kill -9 amid publishing, collapsing and removing never uses a place twice', async (t) => {
+  const dataDir = tempDir(t)
+  const script = fileURLToPath(new URL('./churn-until-killed.ts', import.meta.url))
+  const epochs = new Set<string>()
+  let last = 0
+  for (let round = 1; round <= 3; round += 1) {
+    const child = spawn(process.execPath, ['--import', 'tsx', script, dataDir], { stdio: ['ignore', 'pipe', 'inherit'] })
+    let text = ''
+    child.stdout.on('data', (bytes: Buffer) => {
+      text += bytes
+      if (text.length > 2000) child.kill('SIGKILL')
+    })
+    await once(child, 'close')
+    const lines = text.split('\n').slice(0, -1)
+    epochs.add(lines.shift()!)
+    const places = lines.map((line) => Number(line.slice('place '.length)))
+    t.ok(places.length > 100, `${places.length} places`)
+    t.ok(places[0]! > last, `${places[0]} comes after ${last}`)
+    t.same(
+      places,
+      places.map((_, i) => places[0]! + i),
+      'one after the other'
+    )
+    last = places.at(-1)!
+  }
+  t.equal(epochs.size, 1, 'one life')
+  const store = await openStore(storeOptions(dataDir))
+  t.teardown(() => store.close())
+  t.ok(store.head >= last)
+  const { head } = store
+  await store.publish([publication(ann)])
+  t.equal(store.head, head + 1)
+})

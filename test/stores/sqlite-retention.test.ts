@@ -1,0 +1,215 @@
+import t, { type Test } from 'tap'
+import { scopeOf } from '../../src/core/channel.ts'
+import type { Publication } from '../../src/core/notification.ts'
+import type { Store } from '../../src/core/store.ts'
+import { openStore, type StoreOptions } from '../../src/stores/open-store.ts'
+import { countOf, DAY_MS, edit, rows, settled } from './sqlite-fixtures.ts'
+import { publication, storeOptions, tempDir } from './store-fixtures.ts'
+
+const ann = { user: 'ann' }
+const news = { topic: 'news' }
+const scope = scopeOf('ann', ['news'])
+const none = () => false
+/** More than two slices of retention. */
+const MANY = 1200
+const many = (n: number, make: (i: number) => Publication): Publication[] => Array.from({ length: n }, (_, i) => make(i))
+const toNews = () => publication(news)
+
+/** Does something to a store that keeps everything, and closes it. */
+async function filled(dataDir: string, work: (store: Store) => Promise<unknown>): Promise<void> {
+  const store = await openStore(storeOptions(dataDir, { retentionDays: 0, retentionPerChannel: 0 }))
+  await work(store)
+  await store.close()
+}
+
+async function opened(t: Test, dataDir: string, options: Partial<StoreOptions> = {}): Promise<Store> {
+  const store = await openStore(storeOptions(dataDir, options))
+  t.teardown(() => store.close())
+  return store
+}
+
+const idsOf = async (store: Store): Promise<string[]> =>
+  (await store.inbox('ann', scope, { status: 'all', limit: 100 })).items.map(({ entry }) => entry.id)
+
+t.test('what is older than RETENTION_DAYS goes, and what is younger stays', async (t) => {
+  const dataDir = tempDir(t)
+  const old = many(MANY, toNews)
+  const young = [publication(ann), toNews(), publication({ everyone: true })]
+  await filled(dataDir, async (store) => {
+    await store.publish(old)
+    await store.mark('ann', 'seen', { upTo: MANY, scope })
+    await store.publish(young)
+    await store.mark('ann', 'read', { ids: [young[0]!.id], allows: none })
+  })
+  const lastOld = MANY + 1
+  edit(dataDir, `UPDATE note SET at = at - ${31 * DAY_MS} WHERE seq <= ${lastOld}`)
+  edit(dataDir, `UPDATE state SET at = at - ${31 * DAY_MS} WHERE seq <= ${lastOld}`)
+  edit(dataDir, `UPDATE note SET at = at - ${29 * DAY_MS} WHERE seq > ${lastOld}`)
+
+  const store = await opened(t, dataDir, { retentionPerChannel: 0 })
+  const left = (): unknown => ['note', 'entry', 'state'].map((table) => countOf(dataDir, table)).join()
+  t.equal(await settled(left, (found) => found === '3,3,1'), '3,3,1', 'notifications, entries and events that are left')
+  t.equal(
+    await settled(
+      () => store.status().oldest,
+      (found) => found === lastOld
+    ),
+    lastOld
+  )
+  for (const after of [0, lastOld - 1]) t.same(await store.read('ann', scope, after, 10), { gap: true }, `after ${after}`)
+  t.match(await store.read('ann', scope, lastOld, 10), {
+    events: [...young.map(({ id }) => ({ entry: { id } })), { op: 'read', ids: [young[0]!.id] }],
+    upTo: lastOld + 4,
+    more: false
+  })
+  t.same(await idsOf(store), young.map(({ id }) => id).reverse())
+  t.same(await store.counts('ann', scope), { unread: 2, unseen: 2 })
+  t.equal(await store.notification(old.at(-1)!.id), null)
+  t.match(await store.notification(young[0]!.id), { id: young[0]!.id })
+})
+
+t.test('with RETENTION_DAYS=0 nothing is too old', async (t) => {
+  const dataDir = tempDir(t)
+  await filled(dataDir, (store) => store.publish(many(3, toNews)))
+  edit(dataDir, `UPDATE note SET at = at - ${5000 * DAY_MS}; INSERT INTO mark VALUES ('ann', 'topic:gone', 1, 1, NULL)`)
+  const store = await opened(t, dataDir, { retentionDays: 0 })
+  // The sweep of marks comes after age in a round.
+  t.equal(
+    await settled(
+      () => countOf(dataDir, 'mark'),
+      (found) => found === 0
+    ),
+    0
+  )
+  t.equal((await idsOf(store)).length, 3)
+  t.equal(store.status().oldest, 0)
+})
+
+t.test('a burst into one channel is brought to the newest ones, of the others nothing is taken', async (t) => {
+  const dataDir = tempDir(t)
+  const store = await opened(t, dataDir, { retentionPerChannel: 10 })
+  const own = many(10, () => publication(ann))
+  const burst = many(3 * MANY, toNews)
+  await store.publish(own)
+  for (let at = 0; at < burst.length; at += 600) await store.publish(burst.slice(at, at + 600))
+  for (let i = 0; i < 40; i += 1) await store.mark('ann', i % 2 ? 'unread' : 'read', { ids: [own[0]!.id], allows: none })
+  const inTable = (table: string, channel: string) => () => countOf(dataDir, `${table} WHERE channel = '${channel}'`)
+  const entries = await settled(inTable('entry', 'topic:news'), (found) => found <= 20)
+  t.ok(entries >= 10 && entries <= 20, `${entries} entries kept`)
+  const states = await settled(inTable('state', 'user:ann'), (found) => found <= 20)
+  t.ok(states >= 10 && states <= 20, `${states} events kept`)
+  t.equal(countOf(dataDir, 'note'), entries + own.length, 'the content of the others is gone, too')
+  const newest = burst.slice(-entries).map(({ id }) => id)
+  t.same(await idsOf(store), [...own.map(({ id }) => id), ...newest].reverse())
+  const firstKept = own.length + burst.length - entries + 1
+  const reader = scopeOf('bob', ['news'])
+  t.same(await store.read('bob', reader, firstKept - 2, 100), { gap: true })
+  t.match(await store.read('bob', reader, firstKept - 1, 100), { events: newest.map((id) => ({ entry: { id } })) })
+})
+
+t.test('a channel that is not written to any more is brought to what is set', async (t) => {
+  const dataDir = tempDir(t)
+  const items = many(50, toNews)
+  await filled(dataDir, async (store) => {
+    await store.publish(items)
+    for (let i = 0; i < 50; i += 1) await store.mark('ann', i % 2 ? 'unread' : 'read', { upTo: 50, scope })
+  })
+  const store = await opened(t, dataDir, { retentionPerChannel: 10 })
+  const most = (): number => Math.max(countOf(dataDir, 'entry'), countOf(dataDir, 'state'))
+  const found = await settled(most, (found) => found <= 20)
+  t.ok(found <= 20, `${found} kept, 20 allowed`)
+  t.ok(countOf(dataDir, 'entry') >= 10 && countOf(dataDir, 'state') >= 10, 'and no fewer than 10')
+  const kept = await idsOf(store)
+  t.same(
+    kept,
+    items
+      .slice(-kept.length)
+      .map(({ id }) => id)
+      .reverse(),
+    'the newest'
+  )
+})
+
+t.test('marks on what is gone are swept, the others stay', async (t) => {
+  const dataDir = tempDir(t)
+  const items = [toNews(), toNews(), toNews(), publication(news, { key: 'k' })]
+  await filled(dataDir, async (store) => {
+    await store.publish(items)
+    await store.mark('ann', 'read', { upTo: 4, scope })
+    await store.mark('bob', 'archived', { upTo: 4, scope: scopeOf('bob', ['news']) })
+    await store.recall(items[1]!.id)
+    await store.publish([publication(news, { key: 'k' })])
+  })
+  edit(
+    dataDir,
+    `INSERT INTO mark WITH RECURSIVE n (i) AS (SELECT 1 UNION ALL SELECT i + 1 FROM n WHERE i < ${MANY})
+     SELECT 'ann', 'topic:gone', i, 3, 0 FROM n`
+  )
+  const store = await opened(t, dataDir)
+  t.equal(
+    await settled(
+      () => countOf(dataDir, 'mark'),
+      (found) => found === 4
+    ),
+    4
+  )
+  t.same(
+    rows(dataDir, 'SELECT user, seq FROM mark ORDER BY user, seq').map((row) => ({ ...row })),
+    ['ann', 'bob'].flatMap((user) => [1, 3].map((seq) => ({ user, seq })))
+  )
+  t.same(await store.counts('ann', scope), { unread: 1, unseen: 1 })
+  const archived = await store.inbox('bob', scopeOf('bob', ['news']), { status: 'archived', limit: 10 })
+  t.same(
+    archived.items.map(({ entry }) => entry.id),
+    [items[2]!.id, items[0]!.id]
+  )
+})
+
+t.test('idempotency keys are forgotten after 24 hours, and expired tickets', async (t) => {
+  const dataDir = tempDir(t)
+  const keyed = (key: string) => publication(ann, { idempotency: { key, fingerprint: 'f' } })
+  const young = keyed('young')
+  await filled(dataDir, async (store) => {
+    await store.publish([...many(MANY, (i) => keyed(`old${i}`)), young])
+    await store.putTicket('used up', { user: 'ann', topics: [] }, Date.now() + 30_000)
+    await store.putTicket('good', { user: 'ann', topics: [] }, Date.now() + 30_000)
+  })
+  edit(dataDir, `UPDATE idem SET exp = exp - ${DAY_MS} + (key = 'young') * 60000`)
+  edit(dataDir, "UPDATE ticket SET exp = 0 WHERE hash = 'used up'")
+  const store = await opened(t, dataDir, { retentionPerChannel: 0 })
+  t.equal(
+    await settled(
+      () => countOf(dataDir, 'idem'),
+      (found) => found === 1
+    ),
+    1
+  )
+  t.equal(
+    await settled(
+      () => countOf(dataDir, 'ticket'),
+      (found) => found === 1
+    ),
+    1
+  )
+  const [again, old] = await store.publish([keyed('young'), keyed('old7')])
+  t.match(again, { kind: 'replayed', id: young.id }, 'a minute before')
+  t.match(old, { kind: 'accepted' })
+  t.ok(await store.takeTicket('good'))
+})
+
+t.test('what expired while the store was closed goes, with its marks, and leaves no gap', async (t) => {
+  const dataDir = tempDir(t)
+  const stays = [toNews(), publication(ann, { expiresAt: Date.now() + DAY_MS })]
+  await filled(dataDir, async (store) => {
+    const expiresAt = Date.now() + DAY_MS / 2
+    await store.publish([stays[0]!, ...many(MANY, (i) => publication(i % 2 ? news : ann, { expiresAt })), stays[1]!])
+    await store.mark('ann', 'seen', { upTo: 600, scope })
+  })
+  for (const table of ['note', 'entry']) edit(dataDir, `UPDATE ${table} SET exp = 1 WHERE exp < ${Date.now() + 0.75 * DAY_MS}`)
+  const store = await opened(t, dataDir, { retentionPerChannel: 0 })
+  const left = (): unknown => ['note', 'entry', 'mark'].map((table) => countOf(dataDir, table)).join()
+  t.equal(await settled(left, (found) => found === '2,2,1'), '2,2,1', 'notifications, entries and marks that are left')
+  t.same(await idsOf(store), stays.map(({ id }) => id).reverse())
+  t.same(await store.counts('ann', scope), { unread: 2, unseen: 1 })
+  t.match(await store.read('ann', scope, 0, 10), { events: [{ seq: 1 }, { seq: MANY + 2 }, { op: 'seen' }] })
+})

@@ -1,0 +1,109 @@
+import { spawn } from 'node:child_process'
+import { once } from 'node:events'
+import { fileURLToPath } from 'node:url'
+import type { Worker } from 'node:worker_threads'
+import t, { type Test } from 'tap'
+import { scopeOf } from '../../src/core/channel.ts'
+import { MAX_PENDING_COMMANDS } from '../../src/core/limits.ts'
+import type { Store } from '../../src/core/store.ts'
+import { openStore, StoreOpenError } from '../../src/stores/open-store.ts'
+import { publication, storeOptions, tempDir } from './store-fixtures.ts'
+
+const scope = scopeOf('ann', [])
+const refused = { name: 'StoreError', kind: 'unavailable' }
+const put = (store: Store) => store.publish([publication({ user: 'ann' })])
+const puts = (store: Store, n: number) => Array.from({ length: n }, () => put(store))
+
+/** A store, and the thread that writes for it, of which Node tells. */
+async function openWithWorker(dataDir: string): Promise<{ store: Store; worker: Worker }> {
+  const started = once(process, 'worker') as Promise<[Worker]>
+  const store = await openStore(storeOptions(dataDir))
+  const [worker] = await started
+  return { store, worker }
+}
+
+/** It takes nothing more and says so, still reads, closes, and opens again with the five that it acknowledged and nothing else. */
+async function afterwards(t: Test, dataDir: string, store: Store): Promise<void> {
+  const { healthy, reason } = store.status()
+  t.notOk(healthy)
+  t.ok(reason)
+  await t.rejects(put(store), refused, 'nothing more is taken')
+  await t.rejects(store.revoke('ann'), refused)
+  t.same(await store.counts('ann', scope), { unread: 5, unseen: 5 }, 'it still reads')
+  await store.close()
+  const again = await openStore(storeOptions(dataDir))
+  t.teardown(() => again.close())
+  t.equal(again.epoch, store.epoch)
+  t.same(await again.counts('ann', scope), { unread: 5, unseen: 5 })
+  await put(again)
+  t.equal(again.head, 6)
+  t.ok(again.status().healthy)
+}
+
+// It is idle when it is ended from outside: amid a call into SQLite the driver would take the whole process with it.
+t.test('a writer that is ended refuses what is pending', async (t) => {
+  const dataDir = tempDir(t)
+  const { store, worker } = await openWithWorker(dataDir)
+  await Promise.all(puts(store, 5))
+  const ended = worker.terminate()
+  const outcomes = await Promise.allSettled(puts(store, 20))
+  for (const outcome of outcomes) t.match(outcome, { status: 'rejected', reason: refused })
+  await ended
+  await afterwards(t, dataDir, store)
+})
+
+t.test('a writer that throws refuses what is pending', async (t) => {
+  const dataDir = tempDir(t)
+  const { store, worker } = await openWithWorker(dataDir)
+  await Promise.all(puts(store, 5))
+  worker.postMessage(null)
+  const outcomes = await Promise.allSettled(puts(store, 3))
+  for (const outcome of outcomes) t.match(outcome, { status: 'rejected', reason: refused })
+  t.match(store.status().reason, /null/, 'with the reason')
+  await afterwards(t, dataDir, store)
+})
+
+t.test('a store that is closing when its writer ends is closed, and nobody waits', async (t) => {
+  const dataDir = tempDir(t)
+  const { store, worker } = await openWithWorker(dataDir)
+  worker.postMessage(null)
+  const pending = Promise.allSettled(puts(store, 3))
+  await store.close()
+  for (const outcome of await pending) t.match(outcome, { status: 'rejected', reason: refused })
+  await (await openStore(storeOptions(dataDir))).close()
+})
+
+t.test('a writer that does not start is told, and the directory is free again', async (t) => {
+  const dataDir = tempDir(t)
+  process.once('worker', (worker: Worker) => void worker.terminate())
+  const error = await openStore(storeOptions(dataDir)).catch((error: unknown) => error)
+  t.ok(error instanceof StoreOpenError)
+  t.match(error, { message: /bellwire\.db: the writer could not start/ })
+  const store = await openStore(storeOptions(dataDir))
+  await put(store)
+  t.equal(store.head, 1)
+  await store.close()
+})
+
+t.test('more than MAX_PENDING_COMMANDS are refused, and taken again once there is room', async (t) => {
+  const store = await openStore(storeOptions(tempDir(t)))
+  t.teardown(() => store.close())
+  const pending = Array.from({ length: MAX_PENDING_COMMANDS - 1 }, () => store.takeTicket('nothing'))
+  const last = put(store)
+  for (const over of [() => put(store), () => store.recall('nothing'), () => store.takeTicket('nothing')]) {
+    await t.rejects(over as () => Promise<unknown>, refused)
+  }
+  t.equal(new Set(await Promise.all(pending)).size, 1, 'those before are answered')
+  t.match(await last, [{ kind: 'accepted' }])
+  t.match(await put(store), [{ kind: 'accepted' }])
+  t.equal(store.head, 2, 'what was refused is not in the log')
+  t.ok(store.status().healthy)
+})
+
+t.test('an exit at once, in the middle of a commit, has the status asked for', async (t) => {
+  const script = fileURLToPath(new URL('./exit-while-publishing.ts', import.meta.url))
+  for (let round = 0; round < 4; round++) {
+    const child = spawn(process.execPath, ['--import', 'tsx', script, tempDir(t)], { stdio: ['ignore', 'inherit', 'inherit'] })
+    t.strictSame(await once(child, 'exit'), [3, null])
+  }
+})
