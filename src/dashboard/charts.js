@@ -1,0 +1,126 @@
+import { element, setText } from './dom.js'
+import { time } from './format.js'
+import uPlot from './uPlot.esm.js'
+
+const HOUR_S = 3600
+/** A young process would have its first minute squeezed into the last hair of an hour. */
+const SHORTEST_S = 300
+const HEIGHT = 96
+
+const pointers = uPlot.sync('bellwire')
+const charts = new Set()
+const color = (name) => getComputedStyle(document.documentElement).getPropertyValue(name).trim()
+
+/** Coarse ticks: these charts are a glance, the figures stand in the text. */
+const axes = (format) => [
+  {
+    stroke: () => color('--faint'),
+    font: '11px system-ui, sans-serif',
+    size: 22,
+    gap: 4,
+    space: 64,
+    grid: { show: false },
+    ticks: { show: false },
+    values: (_chart, instants) =>
+      instants.map((at) => new Date(at * 1000).toLocaleTimeString('en-GB', { hour: '2-digit', minute: '2-digit' }))
+  },
+  {
+    stroke: () => color('--faint'),
+    font: '11px system-ui, sans-serif',
+    size: 44,
+    gap: 4,
+    space: 30,
+    grid: { stroke: () => color('--line'), width: 1 },
+    ticks: { show: false },
+    values: (_chart, values) => values.map((value) => format(value))
+  }
+]
+
+/** The stretch of time to show, given what is known: an hour, or less in the first one. */
+function hourOf(instants) {
+  const now = Date.now() / 1000
+  const known = now - (instants[0] ?? now)
+  return [now - Math.min(HOUR_S, Math.max(SHORTEST_S, known)), now]
+}
+
+/**
+ * A line chart of the last hour under a figure. `series` is `[{ label, color, dash? }]`, `format` writes a value,
+ * `axisFormat` one on the axis, `least` is the smallest top of the scale: a flat zero lies on the ground, not in mid-air.
+ */
+export function createChart({ title, series, format, axisFormat, least }) {
+  const box = element('div', { class: 'chart', role: 'img' })
+  const reading = element('p', { class: 'reading faint' })
+  let spoken = ''
+
+  const chart = new uPlot(
+    {
+      width: 240,
+      height: HEIGHT,
+      padding: [6, 6, 0, 0],
+      legend: { show: false },
+      cursor: { y: false, drag: { x: false, y: false }, sync: { key: pointers.key }, points: { size: 7 } },
+      scales: {
+        x: { time: true, range: ({ data }) => hourOf(data[0]) },
+        y: { range: (_chart, _low, high) => [0, Math.max(least, (high ?? 0) * 1.1)] }
+      },
+      axes: axes(axisFormat),
+      series: [
+        {},
+        ...series.map((line) => ({
+          label: line.label,
+          stroke: () => color(line.color),
+          width: 1.75,
+          spanGaps: false,
+          points: { show: false },
+          ...(line.dash ? { dash: line.dash } : { fill: () => `${color(line.color)}22` })
+        }))
+      ]
+    },
+    [[], ...series.map(() => [])],
+    box
+  )
+  chart.hooks.setCursor = [read]
+  const told = (index) =>
+    series
+      .map((line, n) => {
+        const value = chart.data[n + 1][index]
+        return `${series.length > 1 ? `${line.label} ` : ''}${value == null ? 'unknown' : format(value)}`
+      })
+      .join(', ')
+
+  /** Where the pointer stands, else the range of the hour. */
+  function read() {
+    const index = chart.cursor.idx
+    const instants = chart.data[0]
+    setText(reading, index != null && instants[index] !== undefined ? `${time(instants[index] * 1000)} · ${told(index)}` : spoken)
+  }
+
+  const fit = () => {
+    if (box.clientWidth > 0) chart.setSize({ width: box.clientWidth, height: HEIGHT })
+  }
+  new ResizeObserver(fit).observe(box)
+  charts.add(chart)
+
+  return {
+    elements: [box, reading],
+    /** `data` is `[seconds[], values[], …]`, oldest first, null where nothing is known. */
+    show(data) {
+      chart.setData(data)
+      const known = data[1].filter((value) => value != null)
+      const last = data[0].length - 1
+      spoken = known.length === 0 ? 'No history yet.' : `${format(Math.min(...known))} to ${format(Math.max(...known))}`
+      if (series.length > 1) {
+        const peaks = data.slice(1).map((values) => Math.max(...values.filter((value) => value != null)))
+        spoken =
+          known.length === 0 ? spoken : `highest ${series.map((line, n) => `${line.label} ${format(peaks[n])}`).join(', ')}`
+      }
+      box.setAttribute('aria-label', `${title}, chart: ${spoken}${last < 0 ? '' : `, now ${told(last)}`}`)
+      read()
+    }
+  }
+}
+
+// Canvas does not follow the style sheet by itself.
+matchMedia('(prefers-color-scheme: dark)').addEventListener('change', () => {
+  for (const chart of charts) chart.redraw(false, true)
+})

@@ -1,0 +1,364 @@
+import { createChart } from './charts.js'
+import { byId, element, keyed, setText } from './dom.js'
+import { bytes, count, duration, milliseconds, NONE, percent, plural, rate, time } from './format.js'
+
+/** Points of history that make a minute. */
+const POINTS_A_MINUTE = 6
+const SECONDS_A_POINT = 10
+
+const levelOf = (name) => (points) => points.map((point) => point[name] ?? null)
+const perSecond = (name) => (points) => points.map((point) => (point[name] ?? 0) / SECONDS_A_POINT)
+const lastMinute = (name) => (points) =>
+  points.map((_, n) =>
+    points.slice(Math.max(0, n - POINTS_A_MINUTE + 1), n + 1).reduce((sum, point) => sum + (point[name] ?? 0), 0)
+  )
+
+const single = (title, format, now, past, note, more = {}) => ({
+  title,
+  format,
+  axisFormat: more.axisFormat ?? count,
+  least: more.least ?? 4,
+  lines: [{ label: title, color: more.color ?? '--line-1', now, past }],
+  note
+})
+
+/** Figure, its hour, and the words beneath: one row a tile. */
+const TILES = [
+  single(
+    'Streams open',
+    count,
+    (body) => body.connections.active,
+    levelOf('active'),
+    ({ connections: { peak, byTransport, bufferedBytes } }) =>
+      [
+        `peak ${count(peak)}`,
+        ...Object.entries(byTransport ?? {})
+          .filter(([, n]) => n > 0)
+          .map(([transport, n]) => `${count(n)} ${TRANSPORTS[transport] ?? transport}`),
+        ...(bufferedBytes > 0 ? [`${bytes(bufferedBytes)} buffered`] : [])
+      ].join(' · ')
+  ),
+  single(
+    'Users',
+    count,
+    (body) => body.connections.users,
+    levelOf('users'),
+    ({ connections: { active, users } }) => (users > 0 ? `${rate(active / users)} streams each` : 'nobody is connected')
+  ),
+  single(
+    'Stale',
+    count,
+    (body) => body.connections.stale,
+    levelOf('stale'),
+    () => 'peers silent for 3 heartbeats',
+    { color: '--line-3' }
+  ),
+  single(
+    'Slow',
+    count,
+    (body) => body.connections.slow,
+    levelOf('slow'),
+    () => 'readers behind with their data',
+    { color: '--line-3' }
+  ),
+  single(
+    'Publishes per second',
+    rate,
+    (body) => body.publish.perSecond,
+    perSecond('published'),
+    ({ publish: { accepted, rejected, replayed } }) =>
+      [
+        `${count(accepted)} accepted`,
+        ...(rejected > 0 ? [`${count(rejected)} rejected`] : []),
+        ...(replayed > 0 ? [`${count(replayed)} repeated`] : [])
+      ].join(' · '),
+    { axisFormat: rate, least: 1 }
+  ),
+  single(
+    'Frames per second',
+    rate,
+    (body) => body.deliveries.perSecond,
+    perSecond('frames'),
+    ({ deliveries: { frames, resets } }) =>
+      [`${count(frames)} written`, ...(resets > 0 ? [plural(resets, 'reset')] : [])].join(' · '),
+    { axisFormat: rate, least: 1 }
+  ),
+  {
+    title: 'Publish to write',
+    format: milliseconds,
+    axisFormat: (ms) => (ms >= 1000 ? `${rate(ms / 1000)} s` : `${rate(ms)} ms`),
+    least: 2,
+    lines: [
+      { label: 'p50', color: '--line-1', now: (body) => body.latencyMs.publishToWrite.p50, past: levelOf('p50') },
+      { label: 'p99', color: '--line-2', dash: [5, 3], now: (body) => body.latencyMs.publishToWrite.p99, past: levelOf('p99') }
+    ],
+    note: ({ latencyMs: { publishToWrite } }) => `slowest ${milliseconds(publishToWrite.max)}`
+  },
+  single(
+    'Errors per minute',
+    count,
+    (body) => body.errors.perMinute,
+    lastMinute('errors'),
+    ({ errors: { total } }) => `${count(total)} since the start`,
+    { color: '--line-4' }
+  )
+]
+
+const LAG = single('Heartbeat lag', milliseconds, (body) => body.heartbeats.lagMs, levelOf('heartbeatLagMs'), undefined, {
+  axisFormat: (ms) => `${rate(ms)} ms`,
+  least: 10
+})
+
+const TRANSPORTS = { sse: 'SSE', websocket: 'WebSocket', poll: 'polls' }
+
+/** What an end means, in words; a reason that is not here is shown by its name alone. */
+const REASONS = {
+  gone: 'the client left',
+  closed: 'closed by an operator',
+  drain: 'the process was stopping',
+  expired: 'the credential ran out',
+  revoked: 'the user was revoked',
+  rotate: 'reached its greatest age',
+  slow: 'did not read fast enough',
+  stale: 'the peer vanished',
+  limit: 'over a connection limit',
+  unavailable: 'the store or the look-up failed'
+}
+
+/** Everything on the page that follows from one body of `/monitor`, but the table of connections. */
+export function createOverview() {
+  const tiles = TILES.map(createTile)
+  byId('tiles').append(...tiles.map(({ node }) => node))
+  const lag = createChart({ ...LAG, series: LAG.lines })
+  byId('lag-chart').append(...lag.elements)
+
+  return (body) => {
+    const now = Date.now()
+    // The newest point is now, so that the charts move with the figures.
+    const points = body.history.filter(({ at }) => Date.parse(at) > now - 3_600_000)
+    const seconds = [...points.map(({ at }) => Date.parse(at) / 1000), now / 1000]
+    const dataOf = (lines) => [seconds, ...lines.map((line) => [...line.past(points), line.now(body) ?? null])]
+    for (const tile of tiles) tile.show(body, dataOf)
+    lag.show(dataOf(LAG.lines))
+    const spanMs = Math.min(3_600_000, now - Date.parse(points[0]?.at ?? now))
+    setText(byId('span'), spanMs >= 3_590_000 ? 'charts: the last hour' : `charts: ${duration(spanMs)} so far`)
+    showAdvice(body)
+    showErrors(body.errors)
+    showClosings(body.connections)
+    showFacts(body)
+    showNodes(body)
+  }
+}
+
+function createTile(tile) {
+  const figures = tile.lines.map(() => element('span', { class: 'figure' }))
+  const note = element('p', { class: 'note faint' })
+  const chart = createChart({ ...tile, series: tile.lines })
+  const heading = element('h3', {}, tile.title)
+  const values = element('p', { class: 'figures' })
+  for (const [n, line] of tile.lines.entries()) {
+    if (tile.lines.length > 1) values.append(element('span', { class: `key ${line.dash ? 'dashed' : 'solid'}` }, line.label))
+    values.append(figures[n])
+  }
+  const node = element('article', { class: 'card tile' }, heading, values, note, ...chart.elements)
+  return {
+    node,
+    show(body, dataOf) {
+      for (const [n, line] of tile.lines.entries()) setText(figures[n], tile.format(line.now(body)))
+      setText(note, tile.note(body))
+      chart.show(dataOf(tile.lines))
+    }
+  }
+}
+
+const SEVERITIES = { critical: 'Critical', warning: 'Warning', info: 'For your information' }
+
+function showAdvice({ recommendations }) {
+  keyed(
+    byId('advice'),
+    recommendations,
+    ({ code }) => code,
+    () =>
+      element(
+        'li',
+        { class: 'card' },
+        element('p', { class: 'meta' }, element('strong'), element('span', { class: 'faint' })),
+        element('p', { class: 'message' }),
+        element('p', { class: 'action' })
+      ),
+    (node, { code, severity, message, action, since }) => {
+      node.dataset.severity = severity
+      const [label, detail] = node.firstElementChild.children
+      setText(label, SEVERITIES[severity] ?? severity)
+      setText(detail, since ? `${code} · since ${time(since)}` : code)
+      setText(node.children[1], message)
+      setText(node.children[2], action)
+    }
+  )
+  const empty = byId('advice-empty')
+  empty.hidden = recommendations.length > 0
+  setText(empty, 'Nothing. Every check passes.')
+}
+
+/** A cell with an instant: the clock, and how long ago in its title. */
+const timeCell = () => element('td', { class: 'nowrap' }, element('time'))
+function setTime(cell, instant) {
+  const node = cell.firstElementChild
+  setText(node, instant ? time(instant) : NONE)
+  if (instant) {
+    node.dateTime = instant
+    node.title = `${duration(Date.now() - Date.parse(instant))} ago`
+  }
+}
+
+function showErrors({ total, byCode, recent }) {
+  // The latest on top: what goes on now is what one came for.
+  const rows = Object.entries(byCode).sort(([, a], [, b]) => Date.parse(b.lastAt) - Date.parse(a.lastAt))
+  keyed(
+    byId('errors'),
+    rows,
+    ([code]) => code,
+    ([code]) =>
+      element(
+        'tr',
+        {},
+        element('th', { scope: 'row' }, element('code', {}, code)),
+        element('td', { class: 'number' }),
+        timeCell(),
+        timeCell(),
+        element('td', { class: 'words' })
+      ),
+    (row, [, { count: n, firstAt, lastAt, lastMessage }]) => {
+      const [, times, first, last, message] = row.children
+      setText(times, count(n))
+      setTime(first, firstAt)
+      setTime(last, lastAt)
+      setText(message, lastMessage)
+    }
+  )
+  byId('errors-box').hidden = rows.length === 0
+  byId('errors-empty').hidden = rows.length > 0
+  byId('recent-box').hidden = recent.length === 0
+  setText(byId('errors-total'), rows.length > 0 ? `${count(total)} in all` : '')
+  if (!byId('recent-box').open) return
+  const seen = new Map()
+  const latest = [...recent].reverse().map((error) => {
+    // Several may share an instant; the count among their like tells them apart.
+    const key = `${error.at} ${error.code} ${error.message} ${error.connection ?? ''}`
+    seen.set(key, (seen.get(key) ?? 0) + 1)
+    return { ...error, key: `${key} ${seen.get(key)}` }
+  })
+  keyed(
+    byId('recent'),
+    latest,
+    ({ key }) => key,
+    ({ at, code, message, connection }) =>
+      element(
+        'li',
+        {},
+        element('time', { datetime: at }, time(at)),
+        ' ',
+        element('code', {}, code),
+        ` ${message}`,
+        ...(connection ? [element('span', { class: 'faint' }, ` (connection ${connection})`)] : [])
+      ),
+    () => {}
+  )
+}
+
+function showReasons(list, reasons) {
+  const rows = Object.entries(reasons ?? {}).sort(([, a], [, b]) => b - a)
+  const most = rows[0]?.[1] ?? 0
+  keyed(
+    list,
+    rows,
+    ([reason]) => reason,
+    ([reason]) =>
+      element(
+        'li',
+        {},
+        element('span', { class: 'reason' }, element('code', {}, reason), ` ${REASONS[reason] ?? ''}`),
+        element('span', { class: 'number' }),
+        element('meter', { min: '0', 'aria-hidden': 'true' })
+      ),
+    (row, [, n]) => {
+      const [, figure, meter] = row.children
+      setText(figure, count(n))
+      meter.max = most
+      meter.value = n
+    }
+  )
+  return rows.reduce((sum, [, n]) => sum + n, 0)
+}
+
+function showClosings({ closed, refused, opened }) {
+  const total = showReasons(byId('closings'), closed)
+  byId('closings-empty').hidden = total > 0
+  setText(byId('closings-total'), opened > 0 ? `${count(total)} of ${count(opened)} opened` : '')
+  byId('refusals-box').hidden = showReasons(byId('refusals'), refused) === 0
+}
+
+const facts = (list, rows) =>
+  keyed(
+    list,
+    rows.filter(([, text]) => text !== undefined),
+    ([name]) => name,
+    ([name]) => element('div', {}, element('dt', {}, name), element('dd')),
+    (row, [, text]) => setText(row.lastElementChild, text)
+  )
+
+/** Commit times, told as one number or as the figures of a histogram. */
+function commitTime({ store, latencyMs }) {
+  const told = latencyMs.commit ?? store.commitMs
+  if (told === undefined) return undefined
+  return typeof told === 'number' ? milliseconds(told) : `p50 ${milliseconds(told.p50)}, p99 ${milliseconds(told.p99)}`
+}
+
+function showFacts(body) {
+  const { heartbeats, store, process, latencyMs, limits } = body
+  facts(byId('heartbeats'), [
+    ['Every', duration(heartbeats.intervalMs)],
+    ['Sent', count(heartbeats.sent)],
+    ['Left out', `${count(heartbeats.skipped)} (a frame was written instead)`],
+    ['Lag', milliseconds(heartbeats.lagMs)]
+  ])
+  facts(byId('store'), [
+    ['Kind', store.kind],
+    ['State', store.healthy ? 'works' : 'does not work'],
+    ['Size', store.bytes === undefined ? undefined : bytes(store.bytes)],
+    ['Commit', commitTime(body)],
+    ['Acknowledgement', `p50 ${milliseconds(latencyMs.publishAck.p50)}, p99 ${milliseconds(latencyMs.publishAck.p99)}`],
+    ['Head', store.head],
+    ['Oldest kept', store.oldest],
+    ['Epoch', store.epoch]
+  ])
+  facts(byId('process'), [
+    ['Node', body.node],
+    ['Memory', `${bytes(process.rssBytes)}, heap ${bytes(process.heapBytes)}`],
+    ['CPU', percent(process.cpu)],
+    ['Event loop lag', milliseconds(process.eventLoopLagMs)],
+    ['Open files', process.openFiles === undefined ? undefined : count(process.openFiles)],
+    ['Streams at most', limits.maxConnections > 0 ? count(limits.maxConnections) : 'no limit'],
+    ['Streams per user', limits.maxConnectionsPerUser > 0 ? count(limits.maxConnectionsPerUser) : 'no limit'],
+    ['Buffer per stream', limits.maxBufferedBytes > 0 ? bytes(limits.maxBufferedBytes) : 'no limit']
+  ])
+}
+
+function showNodes({ nodes }) {
+  // One node is what the rest of the page is about.
+  byId('nodes-box').hidden = nodes.length < 2
+  if (nodes.length < 2) return
+  keyed(
+    byId('nodes'),
+    nodes,
+    ({ node }) => node,
+    ({ node }) =>
+      element('tr', {}, element('th', { scope: 'row' }, node), element('td'), element('td', { class: 'number' }), timeCell()),
+    (row, { status, connections, lastSeenAt }) => {
+      const [, state, streams, seen] = row.children
+      setText(state, status)
+      setText(streams, count(connections))
+      setTime(seen, lastSeenAt)
+    }
+  )
+}
