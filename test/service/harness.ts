@@ -3,6 +3,7 @@ import { createHmac } from 'node:crypto'
 import { once } from 'node:events'
 import { mkdtempSync, rmSync } from 'node:fs'
 import http from 'node:http'
+import { connect, type Socket } from 'node:net'
 import { tmpdir } from 'node:os'
 import path from 'node:path'
 import { createParser } from 'eventsource-parser'
@@ -45,6 +46,8 @@ export interface ServiceOptions {
   readonly env?: Record<string, string>
   readonly dataDir?: string
   readonly args?: readonly string[]
+  /** A program and its arguments that runs the service, such as `prlimit`. */
+  readonly under?: readonly string[]
 }
 
 /** Environment of a test service: nothing of ours, production rules. */
@@ -66,7 +69,8 @@ export function serviceEnv(dataDir: string, env: Record<string, string> = {}): R
 /** Runs the built program and waits until it tells where it listens. */
 export async function startService(t: Teardown, options: ServiceOptions = {}): Promise<Service> {
   const dataDir = options.dataDir ?? tempDir(t)
-  const child = spawn(process.execPath, [MAIN, ...(options.args ?? [])], {
+  const command = [...(options.under ?? []), process.execPath, MAIN, ...(options.args ?? [])]
+  const child = spawn(command[0]!, command.slice(1), {
     env: serviceEnv(dataDir, options.env),
     stdio: ['ignore', 'pipe', 'pipe']
   })
@@ -246,6 +250,48 @@ export async function openStream(
     }
   }
 }
+
+export interface RawPeer {
+  readonly socket: Socket
+  /** What came so far. */
+  readonly text: () => string
+  /** Waits until what came fits. */
+  until(pattern: RegExp): Promise<string>
+  readonly closed: Promise<void>
+}
+
+/** A peer that speaks for itself: the bytes given, over a connection of its own. */
+export async function rawPeer(t: Teardown, service: { url: string }, bytes: string): Promise<RawPeer> {
+  const { port, hostname } = new URL(service.url)
+  const socket = connect({ port: Number(port), host: hostname, allowHalfOpen: true })
+  t.teardown(() => socket.destroy())
+  let text = ''
+  socket.setEncoding('utf8').on('data', (chunk) => {
+    text += chunk
+  })
+  socket.on('error', () => {})
+  const closed = new Promise<void>((resolve) => socket.once('close', () => resolve()))
+  await once(socket, 'connect')
+  socket.write(bytes)
+  return {
+    socket,
+    text: () => text,
+    closed,
+    async until(pattern) {
+      await eventually(() => pattern.test(text) || socket.destroyed)
+      if (!pattern.test(text)) throw new Error(`the connection closed without ${pattern}; got ${text.slice(-500)}`)
+      return text
+    }
+  }
+}
+
+/** The head of a request as bytes. */
+export const requestHead = (path: string, token?: string, more: readonly string[] = [], method = 'GET'): string =>
+  [`${method} ${path} HTTP/1.1`, 'host: x', ...(token ? [`authorization: Bearer ${token}`] : []), ...more, '', ''].join('\r\n')
+
+/** The `connections` of `/monitor`. */
+export const connectionsOf = async (service: { url: string }): Promise<Json> =>
+  (await call('GET', `${service.url}/monitor`, { key: MONITOR_KEY })).body.connections
 
 /** Waits until a question is answered with true; for facts that can only be asked for. */
 export async function eventually(holds: () => Promise<boolean> | boolean, ms = 10_000): Promise<void> {

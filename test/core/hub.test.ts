@@ -1,0 +1,151 @@
+import { test } from 'tap'
+import { scopeOf } from '../../src/core/channel.ts'
+import { sseCodec } from '../../src/core/frame.ts'
+import { Hub, type HubSettings } from '../../src/core/hub.ts'
+import type { Recipients } from '../../src/core/notification.ts'
+import type { Sink } from '../../src/core/sink.ts'
+import { Stats } from '../../src/core/stats.ts'
+import { MemoryStore } from '../../src/stores/memory/memory-store.ts'
+
+type Teardown = { teardown(fn: () => unknown): void }
+
+/** A wire that keeps the very buffers it is given. */
+class Wire implements Sink {
+  readonly transport = 'sse'
+  readonly peer = null
+  readonly bufferedBytes = 0
+  readonly remoteAddress: string
+  readonly written: Buffer[] = []
+  over = false
+  constructor(remoteAddress = '127.0.0.1') {
+    this.remoteAddress = remoteAddress
+  }
+  write(bytes: Buffer): boolean {
+    this.written.push(bytes)
+    return true
+  }
+  end(last: Buffer | null): void {
+    if (last) this.written.push(last)
+    this.over = true
+  }
+  destroy(): void {
+    this.over = true
+  }
+  get text(): string {
+    return Buffer.concat(this.written).toString()
+  }
+}
+
+function hubWith(t: Teardown, over: Partial<HubSettings> = {}) {
+  const store = new MemoryStore({ retentionDays: 30, retentionPerChannel: 1000 })
+  const settings = {
+    heartbeatMs: 15_000,
+    maxBufferedBytes: 1_000_000,
+    stallMs: 30_000,
+    maxConnections: 0,
+    maxConnectionsPerUser: 0,
+    maxConnectionsPerIp: 0,
+    maxConnectionAgeMs: 3_600_000,
+    ...over
+  }
+  const failures: unknown[] = []
+  const log = { opened: () => {}, closed: () => {}, failed: (_connection: unknown, error: unknown) => failures.push(error) }
+  // Not started: it counts, and asks nobody.
+  const hub = new Hub(store, 'node', settings, new Stats((() => 0) as never), log)
+  t.teardown(async () => {
+    hub.stop()
+    await store.close()
+  })
+  const open = (user: string, topics: string[], sink = new Wire()) => {
+    const connection = hub.open({ subscriber: { user, topics }, sink, codec: sseCodec })
+    return { connection, sink }
+  }
+  let drawn = 0
+  const publish = (to: Recipients, ephemeral = false) =>
+    store.publish([
+      { id: `n${++drawn}`, to, content: '"type":"t","level":"info"', createdAt: Date.now(), ephemeral, producer: 'test' }
+    ])
+  const settled = () => new Promise((resolve) => setImmediate(resolve))
+  return { hub, store, open, publish, settled, failures }
+}
+
+test('an event is encoded once, and its readers share the bytes', async (t) => {
+  const { open, publish, settled } = hubWith(t)
+  const readers = Array.from({ length: 100 }, (_, n) => open(`u${n}`, ['news']).sink)
+  await settled()
+  await publish({ topic: 'news' })
+  await publish({ everyone: true })
+  const [first] = readers
+  t.equal(first!.written.length, 3)
+  for (const sink of readers)
+    for (const place of [1, 2]) if (sink.written[place] !== first!.written[place]) t.fail('bytes of its own')
+  t.match(first!.written[1]!.toString(), /"id":"n1"/)
+  t.match(first!.written[2]!.toString(), /"id":"n2"/)
+})
+
+test('tabs of one user are connections of their own: one that goes takes no other with it', async (t) => {
+  const { hub, open, publish, settled } = hubWith(t)
+  const tabs = Array.from({ length: 3 }, () => open('u', ['news']))
+  await settled()
+  tabs[0]!.connection.close('gone')
+  tabs[0]!.connection.close('gone')
+  t.strictSame([hub.size, hub.users, hub.countUser('u')], [2, 1, 2])
+  for (const to of [{ user: 'u' }, { topic: 'news' }]) await publish(to)
+  for (const { sink } of tabs.slice(1)) t.strictSame(sink.text.match(/"id":"n\d"/g), ['"id":"n1"', '"id":"n2"'])
+  t.notMatch(tabs[0]!.sink.text, /"id":"n/)
+  tabs[2]!.connection.close('closed')
+  tabs[1]!.connection.close('closed')
+  t.strictSame([hub.size, hub.users, hub.countUser('u')], [0, 0, 0])
+})
+
+test('all streams of a user have one order, whoever publishes', async (t) => {
+  const { store, open, publish, settled } = hubWith(t)
+  const to: Recipients[] = [{ user: 'u' }, { topic: 'news' }, { everyone: true }]
+  const tabs = Array.from({ length: 5 }, () => open('u', ['news']).sink)
+  await settled()
+  await Promise.all(Array.from({ length: 60 }, (_, n) => publish(to[n % 3]!)))
+  const late = open('u', ['news'])
+  const page = await store.read('u', scopeOf('u', ['news']), 0, 1000)
+  const log = 'gap' in page ? [] : page.events.map((event) => `id: ${store.epoch}-${event.seq}`)
+  t.equal(log.length, 60)
+  for (const sink of tabs) {
+    const cursors = sink.text.match(/^id: .*$/gm)!.slice(1)
+    t.strictSame(cursors, log)
+  }
+  late.connection.close('gone')
+})
+
+test('a customer with IPv6 is one address, wherever in its network it calls from', async (t) => {
+  const { hub, open } = hubWith(t, { maxConnectionsPerIp: 2 })
+  const networks: [string[], string][] = [
+    [['2001:db8:1:2::1', '2001:db8:1:2:a:b:c:d', '2001:db8:1:2::ffff'], '2001:db8:1:3::1'],
+    [['203.0.113.7', '203.0.113.7', '203.0.113.7'], '203.0.113.8'],
+    [['::ffff:192.0.2.1', '::ffff:192.0.2.1', '::ffff:192.0.2.1'], '::ffff:192.0.2.2']
+  ]
+  for (const [[first, second, third], neighbour] of networks) {
+    open('u', [], new Wire(first))
+    open('u', [], new Wire(second))
+    t.equal(hub.refusal('u', third!), 'limit', `${third}`)
+    t.equal(hub.refusal('u', neighbour), null, neighbour)
+  }
+})
+
+test('an IPv6 network whose name is written short is one address too', async (t) => {
+  const { hub, open } = hubWith(t, { maxConnectionsPerIp: 2 })
+  for (const address of ['2001:db8::1', '2001:db8::a:b:c:d']) open('u', [], new Wire(address))
+  t.equal(hub.refusal('u', '2001:db8::ffff'), 'limit')
+  t.equal(hub.refusal('u', '2001:db8:0:1::1'), null)
+})
+
+test('a store that fails ends the stream that asked it, with a time to come back', async (t) => {
+  const { hub, store, open, settled, failures } = hubWith(t)
+  const { sink: neighbour } = open('v', [])
+  await settled()
+  store.inbox = () => Promise.reject(new Error('away'))
+  const { sink } = open('u', [])
+  await settled()
+  t.match(sink.text, /^retry: \d{4,5}\nevent: goodbye\ndata: \{"reason":"unavailable","retryMs":\d{4,5}\}\n\n$/)
+  t.ok(sink.over)
+  t.notOk(neighbour.over)
+  t.strictSame([hub.size, failures.length], [1, 1])
+})

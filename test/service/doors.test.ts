@@ -1,0 +1,169 @@
+import { once } from 'node:events'
+import http from 'node:http'
+import { gzipSync } from 'node:zlib'
+import t from 'tap'
+import {
+  call,
+  connectionsOf,
+  eventually,
+  openStream,
+  PUBLISH_KEY,
+  publish,
+  rawPeer,
+  requestHead,
+  startService,
+  tokenOf
+} from './harness.ts'
+
+/** An application that answers who a session belongs to when the test says so. */
+async function application() {
+  const asked: http.ServerResponse[] = []
+  const server = http.createServer((_request, response) => asked.push(response)).listen(0, '127.0.0.1')
+  await once(server, 'listening')
+  t.teardown(() => {
+    server.closeAllConnections()
+    server.close()
+  })
+  return { asked, url: `http://127.0.0.1:${(server.address() as { port: number }).port}/` }
+}
+
+async function asker(detach: string) {
+  const app = await application()
+  const env = { BELLWIRE_DETACH: detach, AUTH_JWT_SECRET: '', AUTH_SESSION_URL: app.url }
+  return { app, service: await startService(t, { env }) }
+}
+type Asker = Awaited<ReturnType<typeof asker>>
+const [asking, askingToo] = (await Promise.all(['on', 'off'].map(asker))) as [Asker, Asker]
+const open = await startService(t, { env: { NODE_ENV: 'development', LOG_LEVEL: 'trace' } })
+
+for (const detach of ['on', 'off'])
+  t.test(
+    `a peer that leaves while the application is asked who it is opens nothing (socket detached: ${detach})`,
+
+    async (t) => {
+      const { app, service } = detach === 'on' ? asking : askingToo
+      const peers = await Promise.all(
+        Array.from({ length: 30 }, (_, n) => rawPeer(t, service, requestHead('/v1/stream', undefined, [`cookie: sid=${n}`])))
+      )
+      await eventually(() => app.asked.length === peers.length)
+      for (const peer of peers.slice(1)) peer.socket.resetAndDestroy()
+      // The service has heard of them all when one that was sent later is answered.
+      await connectionsOf(service)
+      await connectionsOf(service)
+      for (const [n, response] of app.asked.entries()) response.end(`{"user":"u${n}"}`)
+      await peers[0]!.until(/event: ready/)
+      await eventually(async () => (await connectionsOf(service)).active === 1)
+      t.equal((await connectionsOf(service)).opened, 1, 'nobody who left')
+      t.notMatch(service.output(), /"level":[56]0/)
+    }
+  )
+
+t.test(
+  'an application that is in trouble is no refusal: a stream is told when to come back, others get 503',
+
+  async (t) => {
+    const { app, service } = asking
+    app.asked.length = 0
+    const headers = { cookie: 'sid=in-trouble' }
+    const answer = async (status: number): Promise<void> => {
+      await eventually(() => app.asked.length > 0)
+      app.asked.shift()!.writeHead(status).end()
+    }
+    const [stream] = await Promise.all([openStream(t, `${service.url}/v1/stream`, { headers }), answer(500)])
+    t.equal(stream.status, 200)
+    t.match(await stream.until(() => true), { event: 'goodbye', data: { reason: 'unavailable' } })
+    t.ok(stream.retries[0]! >= 5_000)
+    await stream.ended
+    const [inbox] = await Promise.all([call('GET', `${service.url}/v1/inbox`, { headers }), answer(500)])
+    t.equal(inbox.status, 503)
+    t.ok(inbox.headers.get('retry-after'))
+    const [refused] = await Promise.all([openStream(t, `${service.url}/v1/stream`, { headers }), answer(401)])
+    t.equal(refused.status, 401)
+  }
+)
+
+t.test(
+  'who comes back with less may read less, and a topic that is not allowed does not tell whether it is used',
+
+  async (t) => {
+    const service = open
+    const before = await openStream(t, `${service.url}/v1/stream`, { token: tokenOf('u1', ['news', 'secret']) })
+    const { id } = await before.until((f) => f.event === 'ready')
+    before.close()
+    for (const topic of ['news', 'secret', 'news']) await publish(service, { to: { topic }, title: topic })
+    const last = await publish(service, { to: { user: 'u1' }, title: 'mine' })
+    const token = tokenOf('u1', ['news'])
+    const after = await openStream(t, `${service.url}/v1/stream?since=${id}`, { token })
+    await after.until((f) => f.data.item?.id === last.body.id)
+    const titles = after.frames.filter((f) => f.event === 'notification').map((f) => f.data.item.title)
+    t.strictSame(titles, ['news', 'news', 'mine'])
+    const poll = await call('GET', `${service.url}/v1/changes?since=${id}`, { key: token })
+    t.notMatch(poll.text, /secret/)
+
+    const refusals = await Promise.all(
+      ['secret', 'unused'].flatMap((topic) =>
+        ['stream', 'changes', 'inbox'].map(async (route) => {
+          const { status, body } = await call('GET', `${service.url}/v1/${route}?topics=${topic}`, { key: token })
+          return JSON.stringify([status, { ...body, requestId: '' }]).replaceAll(topic, 'it')
+        })
+      )
+    )
+    t.equal(new Set(refusals).size, 1)
+    t.match(refusals[0], /^\[403,/)
+  }
+)
+
+t.test('a body that is compressed is not inflated', async (t) => {
+  const service = open
+  const bomb = gzipSync(Buffer.alloc(20_000_000, ' '), { level: 9 })
+  for (const body of [bomb, gzipSync('{"to":{"user":"u1"},"type":"t"}')]) {
+    const response = await fetch(`${service.url}/v1/notifications`, {
+      method: 'POST',
+      headers: { authorization: `Bearer ${PUBLISH_KEY}`, 'content-type': 'application/json', 'content-encoding': 'gzip' },
+      body
+    })
+    t.ok([400, 413, 415].includes(response.status), `${response.status}`)
+  }
+})
+
+t.test('the demo page runs nothing that is not its own, and shows what people wrote as text', async (t) => {
+  const service = open
+  const page = await call('GET', `${service.url}/demo`)
+  const policy = page.headers.get('content-security-policy') ?? ''
+  t.match(policy, /default-src 'none'; script-src 'self'/)
+  t.notMatch(policy, /unsafe|\*/)
+  t.notMatch(page.text, /<script(?![^>]*\bsrc=)|\son\w+=|javascript:/i)
+  const script = await call('GET', `${service.url}/demo/demo.js`)
+  t.match(script.text, /textContent/)
+  t.notMatch(script.text, /innerHTML|outerHTML|insertAdjacentHTML|document\.write|\beval\(|new Function/)
+})
+
+t.test(
+  'names that every object has are names like any other, and no line of the log is broken by what came in',
+
+  async (t) => {
+    const service = open
+    const begin = service.output().length
+    const names = ['__proto__', 'constructor', 'toString', 'hasOwnProperty']
+    for (const name of names) {
+      const token = tokenOf(name, names)
+      const stream = await openStream(t, `${service.url}/v1/stream`, { token })
+      t.match((await stream.until((f) => f.event === 'ready')).data, { user: name, counts: { unread: 0 } })
+      const mine = await publish(service, { to: { user: name }, title: 'mine', key: name })
+      t.match(await stream.until((f) => f.data.item?.id === mine.body.id), { data: { counts: { unread: 1 } } })
+      const shared = await publish(service, { to: { topic: name }, title: 'shared', ephemeral: true })
+      await stream.until((f) => f.data.item?.id === shared.body.id)
+      t.match(await call('DELETE', `${service.url}/v1/users/${name}/connections`, { key: PUBLISH_KEY }), {
+        status: 200,
+        body: { closed: 1 }
+      })
+      await stream.ended
+    }
+    await call('GET', `${service.url}/%0a%7b%22level%22:60%7d`, { headers: { 'x-request-id': 'a"b' } })
+    await call('POST', `${service.url}/v1/notifications`, { key: PUBLISH_KEY, body: '{"to":\n"\\n{\\"level\\":60}"' })
+    const peer = await rawPeer(t, service, `GET /\x0b{"level":60} HTTP/1.1\r\nhost: x\r\n\r\n`)
+    await peer.until(/^HTTP\/1\.1 400/)
+    await service.kill('SIGTERM')
+    for (const line of service.output().slice(begin).trim().split('\n')) t.ok(JSON.parse(line).level < 60)
+  }
+)

@@ -1,0 +1,115 @@
+import t from 'tap'
+import {
+  call,
+  connectionsOf,
+  eventually,
+  MONITOR_KEY,
+  openStream,
+  PUBLISH_KEY,
+  publish,
+  type Service,
+  startService,
+  tokenOf
+} from './harness.ts'
+
+const linux = process.platform === 'linux'
+const [narrow, counting] = (await Promise.all([
+  startService(t, {
+    under: linux ? ['prlimit', '--nofile=220:220'] : [],
+    env: { MAX_BUFFERED_BYTES: '50000', HEARTBEAT_MS: '200' }
+  }),
+  startService(t, { env: { MAX_CONNECTIONS_PER_IP: '2' } })
+])) as [Service, Service]
+
+const big = (count: number) =>
+  Array.from({ length: count }, (_, n) => ({ to: { topic: 'big' }, type: 't', data: { n, pad: 'y'.repeat(14_000) } }))
+const publishAll = (service: { url: string }, notifications: readonly unknown[]) =>
+  call('POST', `${service.url}/v1/notifications/batch`, { key: PUBLISH_KEY, body: { notifications } })
+
+t.test(
+  'streams stop short of the open-file limit: the rest of the service has files left',
+  {
+    skip: process.platform === 'linux' ? false : 'needs prlimit, which is for Linux'
+  },
+  async (t) => {
+    const service = narrow
+    const streams = await Promise.all(
+      Array.from({ length: 60 }, (_, n) => openStream(t, `${service.url}/v1/stream`, { token: tokenOf(`u${n}`) }))
+    )
+    t.ok(streams.every(({ status }) => status === 200))
+    const firsts = await Promise.all(streams.map((stream) => stream.until(() => true)))
+    t.equal(firsts.filter(({ event }) => event === 'ready').length, 20)
+    const refused = firsts.filter(({ event }) => event === 'goodbye')
+    t.ok(refused.length === 40 && refused.every(({ data }) => data.reason === 'limit'))
+    // Streams are counted, not sockets: whoever is no stream is served.
+    t.equal((await call('GET', `${service.url}/healthz`)).status, 200)
+    t.equal((await call('GET', `${service.url}/readyz`)).status, 200)
+    t.equal((await publish(service, { to: { everyone: true } })).status, 201)
+    t.match(await connectionsOf(service), { active: 20, refused: { limit: 40 } })
+  }
+)
+
+t.test('who claims other addresses is counted by its own', async (t) => {
+  const service = counting
+  const events: string[] = []
+  for (let n = 0; n < 3; n++) {
+    const stream = await openStream(t, `${service.url}/v1/stream`, {
+      token: tokenOf(`u${n}`),
+      headers: { 'x-forwarded-for': `203.0.113.${n}`, forwarded: `for=203.0.113.${n}`, 'x-real-ip': `203.0.113.${n}` }
+    })
+    events.push((await stream.until(() => true)).event)
+  }
+  t.strictSame(events, ['ready', 'ready', 'goodbye'])
+})
+
+t.test('a replay many times the budget goes at the pace of a slow reader, who is not cut off', async (t) => {
+  const service = narrow
+  await eventually(async () => (await connectionsOf(service)).active === 0)
+  const token = tokenOf('u1', ['big'])
+  const first = await openStream(t, `${service.url}/v1/stream`, { token })
+  const { id } = await first.until((f) => f.event === 'ready')
+  first.close()
+  for (let n = 0; n < 5; n++) await publishAll(service, big(100))
+  const slow = await openStream(t, `${service.url}/v1/stream?since=${id}`, { token })
+  const count = (): number => slow.frames.filter((f) => f.event === 'notification').length
+  let bursts = 0
+  let most = 0
+  while (count() < 500) {
+    const before = count()
+    slow.resume()
+    await eventually(() => count() > before)
+    slow.pause()
+    bursts++
+    most = Math.max(most, (await connectionsOf(service)).bufferedBytes)
+  }
+  slow.resume()
+  await slow.until((f) => f.event === 'heartbeat')
+  t.ok(bursts > 1, 'it stopped on the way')
+  t.ok(most < 3_000_000, `never more than a page or two for it: ${most}`)
+  t.match(await connectionsOf(service), { active: 1, closed: { slow: undefined } })
+})
+
+t.test(
+  'a stalled peer that is sent away is cut off, though it never takes the goodbye',
+  {
+    skip: process.platform === 'linux' ? false : 'needs the count of open files, which is for Linux'
+  },
+  async (t) => {
+    const service = counting
+    await eventually(async () => (await connectionsOf(service)).active === 0)
+    const openFiles = async (): Promise<number> =>
+      (await call('GET', `${service.url}/monitor`, { key: MONITOR_KEY })).body.process.openFiles
+    await openFiles()
+    const files = await openFiles()
+    const stalled = await openStream(t, `${service.url}/v1/stream`, { token: tokenOf('u1', ['big']) })
+    await stalled.until((f) => f.event === 'ready')
+    stalled.pause()
+    while ((await connectionsOf(service)).slow === 0) await publishAll(service, big(50))
+    const { body } = await call('GET', `${service.url}/monitor/connections`, { key: MONITOR_KEY })
+    const closed = await call('DELETE', `${service.url}/monitor/connections/${body.connections[0].id}`, { key: MONITOR_KEY })
+    t.equal(closed.status, 204)
+    t.match(await connectionsOf(service), { active: 0, closed: { closed: 1 } })
+    t.equal(await openFiles(), files + 1, 'it has time to take what is left')
+    await eventually(async () => (await openFiles()) === files)
+  }
+)

@@ -1,0 +1,84 @@
+import t from 'tap'
+import {
+  connectionsOf,
+  eventually,
+  openStream,
+  PUBLISH_KEY,
+  rawPeer,
+  requestHead,
+  type Service,
+  startService,
+  tokenOf
+} from './harness.ts'
+
+const [idle, ageing] = (await Promise.all([
+  startService(t, { env: { DRAIN_MS: '100' } }),
+  startService(t, { env: { DRAIN_MS: '1000', MAX_CONNECTION_AGE_MS: '3000', HEARTBEAT_MS: '200' } })
+])) as [Service, Service]
+
+t.test(
+  'a request in flight on a connection kept alive is answered, and then keeps nothing waiting',
+  { buffered: true },
+  async (t) => {
+    const service = idle
+    const body = JSON.stringify({ to: { user: 'u1' }, type: 'last' })
+    const peer = await rawPeer(
+      t,
+      service,
+      requestHead('/v1/notifications', PUBLISH_KEY, ['content-type: application/json', `content-length: ${body.length}`], 'POST')
+    )
+    peer.socket.write(body.slice(0, 10))
+    // Its head has been read when one that was sent later is answered.
+    await eventually(async () => (await connectionsOf(service)).active === 0)
+    const exit = service.kill('SIGTERM')
+    await eventually(() =>
+      fetch(`${service.url}/healthz`).then(
+        () => false,
+        () => true
+      )
+    )
+    t.equal(service.child.exitCode, null, 'it waits for the request')
+    const sent = performance.now()
+    peer.socket.write(body.slice(10))
+    await peer.until(/^HTTP\/1\.1 201 /)
+    t.equal(await exit, 0)
+    t.ok(performance.now() - sent < 2_000, 'not for the keep-alive')
+  }
+)
+
+t.test('streams that were opened together do not grow old together', async (t) => {
+  const service = ageing
+  const began = performance.now()
+  const streams = await Promise.all(
+    Array.from({ length: 30 }, (_, n) => openStream(t, `${service.url}/v1/stream`, { token: tokenOf(`u${n}`) }))
+  )
+  const opened = performance.now()
+  const ages = await Promise.all(
+    streams.map(async (stream) => {
+      const goodbye = await stream.until((f) => f.event === 'goodbye')
+      const ended = performance.now()
+      t.equal(goodbye.data.reason, 'rotate')
+      t.ok(goodbye.data.retryMs >= 1000 && goodbye.data.retryMs <= 3000)
+      return ended
+    })
+  )
+  t.ok(Math.min(...ages) - began >= 2_690, 'not before nine tenths')
+  t.ok(Math.max(...ages) - opened <= 4_300, 'not long after eleven tenths')
+  t.ok(Math.max(...ages) - Math.min(...ages) > 150, 'spread')
+})
+
+t.test('a drain sends streams away one after another, each back at a time of its own', async (t) => {
+  const service = ageing
+  const streams = await Promise.all(
+    Array.from({ length: 40 }, (_, n) => openStream(t, `${service.url}/v1/stream`, { token: tokenOf(`u${n}`) }))
+  )
+  for (const stream of streams) await stream.until((f) => f.event === 'ready')
+  const ends: number[] = []
+  const exit = service.kill('SIGTERM')
+  await Promise.all(streams.map((stream) => stream.ended.then(() => ends.push(performance.now()))))
+  t.equal(await exit, 0)
+  t.ok(ends.at(-1)! - ends[0]! > 500, 'over most of the time there is')
+  const inOneTenth = ends.map((end) => ends.filter((other) => other >= end && other < end + 100).length)
+  t.ok(Math.max(...inOneTenth) < 25, 'never most of them at once')
+  t.ok(new Set(streams.map(({ retries }) => retries.at(-1))).size > 30, 'no two waves')
+})

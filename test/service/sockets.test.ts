@@ -1,0 +1,174 @@
+import { once } from 'node:events'
+import http from 'node:http'
+import t from 'tap'
+import {
+  call,
+  connectionsOf,
+  eventually,
+  openStream,
+  publish,
+  rawPeer,
+  requestHead,
+  type Service,
+  startService,
+  tokenOf
+} from './harness.ts'
+
+const friend = 'https://friend.example'
+const [on, off] = await Promise.all(
+  ['on', 'off'].map((detach) => startService(t, { env: { BELLWIRE_DETACH: detach, CORS_ORIGINS: friend } }))
+)
+const services = { on: on!, off: off! }
+
+/** The service, once nothing of the test before is open any more. */
+async function quiet(service: Service): Promise<Service> {
+  await eventually(async () => (await connectionsOf(service)).active === 0)
+  return service
+}
+
+const token = tokenOf('u1')
+
+for (const detach of ['on', 'off'] as const) {
+  t.test(
+    `a peer that closes its side only, or leaves a waiting poll, is gone at once (socket detached: ${detach})`,
+    { buffered: true },
+    async (t) => {
+      const service = await quiet(services[detach])
+      const before = (await connectionsOf(service)).opened
+      const half = await rawPeer(t, service, requestHead('/v1/stream', token))
+      const [, cursor] = /\nid: (\S+)\n\n/.exec(await half.until(/event: ready\n.*\nid: .*\n\n/))!
+      const poll = await rawPeer(t, service, requestHead(`/v1/changes?since=${cursor}&wait=30`, token))
+      await eventually(async () => (await connectionsOf(service)).byTransport.poll === 1)
+      t.match(await connectionsOf(service), { active: 2, opened: before + 2 })
+      const ended = once(half.socket, 'end')
+      half.socket.end()
+      await ended
+      poll.socket.destroy()
+      await eventually(async () => (await connectionsOf(service)).active === 0)
+      t.match((await connectionsOf(service)).closed, { gone: 2 })
+    }
+  )
+
+  t.test(
+    `a stream carries every header that other routes carry, and is cached nowhere (socket detached: ${detach})`,
+    { buffered: true },
+    async (t) => {
+      const friend = 'https://friend.example'
+      const service = await startService(t, { env: { BELLWIRE_DETACH: detach, CORS_ORIGINS: friend } })
+      const headers = { origin: friend, 'x-request-id': 'mine-1' }
+      const inbox = await call('GET', `${service.url}/v1/inbox`, { key: token, headers })
+      const stream = await openStream(t, `${service.url}/v1/stream`, { token, headers })
+      await stream.until((f) => f.event === 'ready')
+      const ofTheBody = ['content-type', 'content-length', 'cache-control', 'etag', 'date', 'connection', 'keep-alive', 'vary']
+      for (const [name, value] of inbox.headers)
+        if (!ofTheBody.includes(name) && !name.startsWith('x-ratelimit'))
+          t.equal(stream.headers[name], value, `${name}: ${value}`)
+      t.match(stream.headers, {
+        'access-control-allow-origin': friend,
+        'access-control-allow-credentials': 'true',
+        'x-request-id': 'mine-1',
+        'x-content-type-options': 'nosniff',
+        vary: /Origin/i,
+        'cache-control': 'no-store, no-transform'
+      })
+      t.equal(stream.headers['content-length'], undefined)
+      t.equal(stream.headers['transfer-encoding'], undefined)
+      const stranger = await openStream(t, `${service.url}/v1/stream`, { token, headers: { origin: 'https://stranger.example' } })
+      t.equal(stranger.headers['access-control-allow-origin'], undefined, 'no origin is let in for asking')
+      t.match(stranger.headers['vary'], /Origin/i)
+
+      t.equal(inbox.headers.get('cache-control'), 'private, no-cache')
+      const poll = await call('GET', `${service.url}/v1/changes`, { key: token })
+      t.equal(poll.headers.get('cache-control'), 'private, no-store')
+      const preflight = await call('OPTIONS', `${service.url}/v1/stream`, {
+        headers: { origin: friend, 'access-control-request-method': 'GET', 'access-control-request-headers': 'last-event-id' }
+      })
+      t.equal(preflight.status, 204)
+      t.match(preflight.headers.get('access-control-allow-headers'), /Last-Event-ID/i)
+      t.notMatch(service.output(), /ERR_|reply\.sent|"level":[56]0/, 'no second answer was tried')
+    }
+  )
+}
+
+t.test('a burst of 2,000 pipelined streams opens none behind the first, and its end is heard', async (t) => {
+  const service = await quiet(services.on)
+  const before = (await connectionsOf(service)).opened
+  const peer = await rawPeer(t, service, requestHead('/v1/stream', token).repeat(2000))
+  peer.socket.end()
+  await peer.closed
+  await eventually(async () => (await connectionsOf(service)).active === 0)
+  const opened = (await connectionsOf(service)).opened - before
+  t.ok(opened <= 1, `${opened} opened`)
+})
+
+t.test('bytes behind the request of a stream neither end it nor are answered in it', async (t) => {
+  const service = await quiet(services.on)
+  const before = (await connectionsOf(service)).opened
+  const peer = await rawPeer(t, service, requestHead('/v1/stream', token))
+  await peer.until(/event: ready/)
+  for (const [n, bytes] of ['GET /v1/inbox HTTP/1.1\r\nhos', 'NONSENSE\r\n\r\n', '\0\xff\r\n'.repeat(10_000)].entries()) {
+    peer.socket.write(bytes, 'latin1')
+    await publish(service, { to: { user: 'u1' }, data: { n } })
+    await peer.until(new RegExp(`"n":${n}`))
+  }
+  t.equal(peer.text().match(/HTTP\/1\.1/g)?.length, 1)
+  t.match(await connectionsOf(service), { active: 1, opened: before + 1 })
+})
+
+t.test('HTTP/1.0 gets plain frames, and a poll whose end is told by its length', async (t) => {
+  const service = await quiet(services.on)
+  const old = (path: string): string => requestHead(path, token).replace('HTTP/1.1', 'HTTP/1.0')
+  const stream = await rawPeer(t, service, old('/v1/stream'))
+  await publish(service, { to: { user: 'u1' }, title: 'for the old' })
+  const text = await stream.until(/"for the old".*\nid: .*\n\n/)
+  t.notMatch(text, /transfer-encoding/i)
+  t.match(text, /\r\n\r\nretry: \d+\nevent: ready\ndata: .*\nid: \S+\n\nevent: notification\n/)
+  const poll = await rawPeer(t, service, old('/v1/changes'))
+  await poll.until(/"more":false}$/)
+  const [head, body] = poll.text().split('\r\n\r\n')
+  t.equal(Number(/content-length: (\d+)/i.exec(head!)?.[1]), Buffer.byteLength(body!))
+  t.match(JSON.parse(body!), { events: [{ event: 'ready' }], cursor: String, more: false })
+})
+
+t.test('HEAD of the stream is answered and is no connection', async (t) => {
+  const service = await quiet(services.on)
+  const before = (await connectionsOf(service)).opened
+  for (let n = 0; n < 5; n++) {
+    const { status, headers, text } = await call('HEAD', `${service.url}/v1/stream`, { key: token })
+    t.strictSame([status, headers.get('content-type'), text], [200, 'text/event-stream; charset=utf-8', ''])
+  }
+  t.equal((await call('HEAD', `${service.url}/v1/stream`)).status, 401)
+  t.match(await connectionsOf(service), { active: 0, opened: before })
+})
+
+t.test(
+  'polls that follow one another on one socket, and many streams, leave no listener behind',
+  { buffered: true },
+  async (t) => {
+    const service = await quiet(services.on)
+    const agent = new http.Agent({ keepAlive: true, maxSockets: 1 })
+    t.teardown(() => agent.destroy())
+    const poll = async (path: string): Promise<{ cursor: string; port: number }> => {
+      const request = http.get(`${service.url}${path}`, { agent, headers: { authorization: `Bearer ${token}` } })
+      const [response] = (await once(request, 'response')) as [http.IncomingMessage]
+      let text = ''
+      for await (const chunk of response) text += chunk
+      return { ...JSON.parse(text), port: request.socket!.localPort }
+    }
+    let { cursor, port } = await poll('/v1/changes')
+    for (let n = 0; n < 15; n++) {
+      const waiting = poll(`/v1/changes?since=${cursor}&wait=30`)
+      await eventually(async () => (await connectionsOf(service)).byTransport.poll === 1)
+      await publish(service, { to: { user: 'u1' }, data: { n } })
+      const answer = await waiting
+      t.not(answer.cursor, cursor)
+      t.equal(answer.port, port, 'the same socket')
+      ;({ cursor, port } = answer)
+    }
+    const streams = await Promise.all(
+      Array.from({ length: 50 }, (_, n) => openStream(t, `${service.url}/v1/stream`, { token: tokenOf(`s${n}`) }))
+    )
+    for (const stream of streams) await stream.until((f) => f.event === 'ready')
+    t.notMatch(service.output(), /MaxListenersExceeded/)
+  }
+)
