@@ -1,5 +1,5 @@
 import { randomBytes } from 'node:crypto'
-import { hostname } from 'node:os'
+import { hostname, totalmem } from 'node:os'
 import cors from '@fastify/cors'
 import Fastify, { type FastifyInstance, LogController } from 'fastify'
 import { serializerCompiler, validatorCompiler } from 'fastify-type-provider-zod'
@@ -7,22 +7,32 @@ import { createIdentity } from './auth/identity.ts'
 import { signDevToken } from './auth/jwt.ts'
 import { createKeyring } from './auth/publish-key.ts'
 import { issueTicket } from './auth/ticket.ts'
+import { openFileLimit } from './config/open-files.ts'
 import type { Config } from './config.ts'
-import { CLOSE_REASONS } from './core/close-reason.ts'
+import { takeCensus } from './core/census.ts'
+import { type Assessment, Health } from './core/health.ts'
 import { Hub } from './core/hub.ts'
+import { HISTORY_STEP_MS } from './core/limits.ts'
 import { Stats } from './core/stats.ts'
+import { type Circumstances, vitalsOf } from './core/vitals.ts'
+import alerts from './plugins/alerts.ts'
 import changes from './plugins/changes.ts'
+import dashboard from './plugins/dashboard.ts'
 import demo from './plugins/demo.ts'
 import documentation from './plugins/documentation.ts'
-import errors, { clientErrorHandler, frameworkErrors } from './plugins/errors.ts'
+import errors, { clientErrorHandler, type ErrorPlace, frameworkErrors } from './plugins/errors.ts'
 import healthProbes from './plugins/health-probes.ts'
+import { Host } from './plugins/host-figures.ts'
 import inbox, { subscriberRateLimit } from './plugins/inbox.ts'
+import { LogLines } from './plugins/log-lines.ts'
+import metrics from './plugins/metrics.ts'
 import monitor from './plugins/monitor.ts'
-import publish from './plugins/publish.ts'
+import publish, { type Accepted } from './plugins/publish.ts'
 import responseHeaders from './plugins/response-headers.ts'
 import shutdown from './plugins/shutdown.ts'
 import stalePeers from './plugins/stale-peers.ts'
 import stream from './plugins/stream.ts'
+import trace from './plugins/trace.ts'
 import { openStore } from './stores/open-store.ts'
 
 /** Longest request id taken over from a caller; anything else gets one of ours. */
@@ -31,12 +41,14 @@ const LOOPBACK = new Set(['127.0.0.1', '::1', 'localhost'])
 
 /** The parts, put together in order. The one place that knows all of them. */
 export async function createApp(config: Config, version: string): Promise<FastifyInstance> {
+  const stats: Stats = new Stats(() => takeCensus(hub))
   const store = await openStore({
     store: config.store,
     dataDir: config.dataDir,
     sync: config.storeSync,
     retentionDays: config.retentionDays,
-    retentionPerChannel: config.retentionPerChannel
+    retentionPerChannel: config.retentionPerChannel,
+    onCommit: (ms) => stats.commit.record(ms)
   })
   const node = `${
     hostname()
@@ -74,34 +86,49 @@ export async function createApp(config: Config, version: string): Promise<Fastif
   app.setValidatorCompiler(validatorCompiler)
   app.setSerializerCompiler(serializerCompiler)
 
-  const stats: Stats = new Stats(() => hub.size)
-  const hub: Hub = new Hub(store, node, config, stats, {
-    opened: (connection) =>
-      app.log.debug(
-        { connection: hub.nameOf(connection), user: connection.user, transport: connection.transport },
-        'connection opened'
-      ),
-    closed: (connection, reason) =>
-      app.log[CLOSE_REASONS[reason].level](
-        {
-          connection: hub.nameOf(connection),
-          user: connection.user,
-          reason,
-          ageMs: Math.round(performance.now() - connection.openedAt),
-          frames: connection.frames
-        },
-        'connection closed'
-      ),
-    failed: (connection, error) => app.log.error({ err: error, connection: hub.nameOf(connection) }, 'connection failed')
+  const lines = new LogLines(app.log, (connection) => hub.nameOf(connection))
+  const hub: Hub = new Hub(store, node, config, stats, lines)
+  const fault = (code: string, message: string, fields: object = {}): void => {
+    stats.error(code, message)
+    lines.error(code, { message, ...fields })
+  }
+
+  const host = new Host(config.store === 'sqlite' ? config.dataDir : undefined)
+  await host.look()
+  const health = new Health()
+  const circumstances: Circumstances = {
+    developmentCredentials: config.developmentCredentials,
+    publicAddress: !LOOPBACK.has(config.host),
+    maxConnections: config.maxConnections,
+    openFileLimit: openFileLimit(),
+    memoryBytes: Math.min(totalmem(), process.constrainedMemory() || Number.POSITIVE_INFINITY),
+    proxyTrusted: config.trustProxy !== false
+  }
+  const assess = (): Assessment => health.assess(vitalsOf(hub, store, stats, host, circumstances), performance.now())
+  let hostSeenAt = performance.now()
+  stats.start(() => {
+    const now = performance.now()
+    if (now - hostSeenAt >= HISTORY_STEP_MS) {
+      hostSeenAt = now
+      void host.look()
+    }
+    assess()
+    lines.flush()
   })
-  stats.start()
 
   const producers = createKeyring(config.publishKeys)
   const operators = createKeyring(config.monitorKeys)
-  const identity = createIdentity({ ...config.auth, store, log: app.log })
+  const identity = createIdentity({
+    ...config.auth,
+    store,
+    log: { warn: (fields, message) => fault('identity', message, fields) }
+  })
   const rateLimit = subscriberRateLimit(config.rateLimit)
 
-  await app.register(errors, { onError: (code: string, message: string) => stats.error(code, message) })
+  await app.register(errors, {
+    onError: fault,
+    onRefusal: (code: string, place: ErrorPlace) => lines.refused(code, { ...place })
+  })
   await app.register(responseHeaders)
   await app.register(cors, {
     origin: config.corsOrigins.length > 0 ? [...config.corsOrigins] : false,
@@ -114,7 +141,19 @@ export async function createApp(config: Config, version: string): Promise<Fastif
     maxAge: 600
   })
   await app.register(shutdown, { hub, drainMs: config.drainMs })
-  await app.register(stalePeers, { hub })
+  await app.register(stalePeers, {
+    hub,
+    onError: (err: unknown) => fault('socket-table', 'the socket table cannot be read', { err })
+  })
+  if (config.alertWebhookUrl !== undefined) {
+    await app.register(alerts, {
+      health,
+      node,
+      url: config.alertWebhookUrl,
+      secret: config.alertWebhookSecret,
+      onError: (message: string) => fault('alert', message)
+    })
+  }
 
   await app.register(
     async (routes) => {
@@ -126,14 +165,16 @@ export async function createApp(config: Config, version: string): Promise<Fastif
         publishRate: config.publishRate,
         basePath: config.basePath,
         issueTicket: (user: string, topics: readonly string[]) => issueTicket(store, user, topics),
+        onAccepted: (publication, durableAfterMs) => hub.traces.accepted(publication, durableAfterMs),
         revoke: async (user: string) => {
           const open = hub.countUser(user)
           await store.revoke(user)
           return open
         },
         stats: {
-          accepted: (n: number) => {
+          accepted: (n: number, about: Accepted) => {
             stats.accepted += n
+            lines.accepted(n, about)
           },
           replayed: (n: number) => {
             stats.replayedPublishes += n
@@ -165,8 +206,18 @@ export async function createApp(config: Config, version: string): Promise<Fastif
           retentionDays: config.retentionDays,
           retentionPerChannel: config.retentionPerChannel
         },
-        developmentCredentials: config.developmentCredentials,
-        publicAddress: !LOOPBACK.has(config.host)
+        assess,
+        host
+      })
+      await routes.register(trace, { hub, store, match: (authorization) => operators.match(authorization) })
+      await routes.register(dashboard)
+      await routes.register(metrics, {
+        hub,
+        store,
+        stats,
+        version,
+        match: (authorization) => operators.match(authorization),
+        maxConnections: config.maxConnections
       })
       if (!config.production) {
         const [secret] = config.auth.jwtSecrets
@@ -188,6 +239,7 @@ export async function createApp(config: Config, version: string): Promise<Fastif
   // The last to go: nothing may ask it any more.
   app.addHook('onClose', async () => {
     stats.stop()
+    lines.flush(true)
     await store.close()
   })
   return app

@@ -13,15 +13,15 @@ interface Row {
 
 /** One row a reason: what the client should do, and how loud we are about it. */
 export const CLOSE_REASONS = {
-  drain: { retryMs: [1_000, 10_000], goodbye: true, level: 'debug' },
-  expired: { retryMs: null, goodbye: true, level: 'debug' },
+  drain: { retryMs: [1_000, 10_000], goodbye: true, level: 'info' },
+  expired: { retryMs: null, goodbye: true, level: 'info' },
   revoked: { retryMs: null, goodbye: true, level: 'info' },
   slow: { retryMs: [1_000, 3_000], goodbye: false, level: 'warn' },
   limit: { retryMs: [5_000, 30_000], goodbye: true, level: 'warn' },
-  rotate: { retryMs: [1_000, 3_000], goodbye: true, level: 'debug' },
+  rotate: { retryMs: [1_000, 3_000], goodbye: true, level: 'info' },
   closed: { retryMs: [1_000, 3_000], goodbye: true, level: 'info' },
   unavailable: { retryMs: [5_000, 30_000], goodbye: true, level: 'warn' },
-  gone: { retryMs: [1_000, 3_000], goodbye: false, level: 'debug' },
+  gone: { retryMs: [1_000, 3_000], goodbye: false, level: 'info' },
   stale: { retryMs: [1_000, 3_000], goodbye: false, level: 'info' }
 } as const satisfies Record<CloseReason, Row>
 

@@ -156,6 +156,11 @@ export class Connection {
     return this.#state.phase === 'closed' ? null : this.#state.sink.peer
   }
 
+  /** The place in the log that everything written so far has moved the peer to; -1 before the first frame. */
+  get place(): number {
+    return this.#seq
+  }
+
   /** The cursor that everything written so far has moved the peer to, null before the first frame. */
   get cursor(): string | null {
     return this.#seq < 0 ? null : formatCursor(this.#host.store.epoch, this.#seq)

@@ -23,6 +23,7 @@ export class HeartbeatManager {
   skipped = 0
   /** How late the last tick was, milliseconds. */
   lagMs = 0
+  #worst = { since: 0, now: 0, before: 0 }
   readonly #slots: Set<Beating>[]
   readonly #tickMs: number
   readonly #afterTick: (now: number) => void
@@ -39,6 +40,11 @@ export class HeartbeatManager {
     this.#afterTick = afterTick
   }
 
+  /** The worst lateness of the last second or two: a single stall would be gone from `lagMs` a tick later. */
+  get worstLagMs(): number {
+    return Math.max(this.#worst.now, this.#worst.before)
+  }
+
   start(): void {
     if (this.#timer) return
     this.#dueAt = performance.now() + this.#tickMs
@@ -49,6 +55,16 @@ export class HeartbeatManager {
   stop(): void {
     clearTimeout(this.#timer)
     this.#timer = undefined
+  }
+
+  #keepWorst(now: number): void {
+    const worst = this.#worst
+    if (now - worst.since >= 1000) {
+      worst.before = worst.now
+      worst.now = 0
+      worst.since = now
+    }
+    if (this.lagMs > worst.now) worst.now = this.lagMs
   }
 
   /** Its first beat comes within the interval, in the emptiest of the last slots of the turn. */
@@ -72,6 +88,7 @@ export class HeartbeatManager {
   readonly #tick = (): void => {
     const now = performance.now()
     this.lagMs = Math.max(0, now - this.#dueAt)
+    this.#keepWorst(now)
     // After a stall catch up on what is due, but never more than one turn: nobody needs two heartbeats at once.
     const due = Math.min(this.#slots.length, 1 + Math.floor(this.lagMs / this.#tickMs))
     for (let i = 0; i < due; i++) {

@@ -10,6 +10,7 @@ import type { Sink } from './sink.ts'
 import type { Stats } from './stats.ts'
 import type { Store } from './store.ts'
 import { exactTopics, type Subscriber } from './subscriber.ts'
+import { type Reading, Traces } from './traces.ts'
 
 export interface HubSettings {
   readonly heartbeatMs: number
@@ -24,7 +25,7 @@ export interface HubSettings {
 
 /** Something the hub wants written down; `connection` is its public id. */
 export interface HubLog {
-  opened(connection: Connection): void
+  opened(connection: Connection, requestId: string | undefined): void
   closed(connection: Connection, reason: CloseReason): void
   failed(connection: Connection, error: unknown): void
 }
@@ -48,6 +49,8 @@ export interface OpenRequest {
   readonly items?: number | undefined
   readonly announce?: boolean | undefined
   readonly once?: Opening['once']
+  /** Of the request that opens it, for the log line; it is not kept. */
+  readonly requestId?: string | undefined
 }
 
 /** How often deadlines are looked at. */
@@ -57,6 +60,7 @@ const DEADLINES_MS = 250
 export class Hub implements ConnectionHost {
   readonly store: Store
   readonly heartbeats: HeartbeatManager
+  readonly traces = new Traces()
   readonly node: string
   readonly #settings: HubSettings
   readonly #stats: Stats
@@ -160,10 +164,16 @@ export class Hub implements ConnectionHost {
     else this.#byUser.set(connection.user, [connection])
     if (this.#settings.maxConnectionsPerIp > 0) this.#count(this.#byAddress, addressBlock(sink.remoteAddress), 1)
     if (connection.beats) this.heartbeats.add(connection)
-    this.#stats.opened(this.#connections.size)
-    this.#log.opened(connection)
+    this.#stats.opened(this.#connections.size, connection.transport)
+    this.#log.opened(connection, request.requestId)
     void connection.begin(opening.after, opening.items)
     return connection
+  }
+
+  /** What a user's connections have read here: those that ended and are still remembered, then the open ones. */
+  readingsOf(user: string): Reading[] {
+    const open = (this.#byUser.get(user) ?? []).map((connection) => this.#reading(connection, null, null))
+    return [...this.traces.departures(user), ...open]
   }
 
   /** How many connections a user has open. */
@@ -217,7 +227,8 @@ export class Hub implements ConnectionHost {
     if (tabs.length === 1) this.#byUser.delete(connection.user)
     else tabs.splice(tabs.indexOf(connection), 1)
     if (this.#settings.maxConnectionsPerIp > 0) this.#count(this.#byAddress, addressBlock(connection.remoteAddress), -1)
-    this.#stats.closed(reason)
+    this.traces.departed(this.#reading(connection, Date.now(), reason))
+    this.#stats.closed(reason, connection.transport, performance.now() - connection.openedAt)
     this.#log.closed(connection, reason)
   }
 
@@ -255,13 +266,17 @@ export class Hub implements ConnectionHost {
     const personal = new Map<string, Outgoing[]>()
     const recount = new Set<string>()
     const all: Outgoing[] = []
+    const now = Date.now()
     for (const event of events) {
       if (event.kind === 'revoked') this.closeUser(event.user, 'revoked')
       else if (event.kind === 'dropped') recount.add(event.channel)
       else {
         if (event.kind !== 'ephemeral') this.#position = event.seq
         const user = userOf(event.channel)
-        if (user !== undefined && !this.#byUser.has(user)) continue
+        if (user !== undefined && !this.#byUser.has(user)) {
+          this.traces.followed(event, 0, now)
+          continue
+        }
         const outgoing = new Outgoing(event, this.store.epoch)
         all.push(outgoing)
         if (user === undefined) shared.push(outgoing)
@@ -276,6 +291,7 @@ export class Hub implements ConnectionHost {
         if (mine.length === 0) continue
         const run = runOf(mine, group.codec)
         const connections = group.connections
+        for (const outgoing of mine) outgoing.connections += connections.length
         // From the end: one that is closed by its write is replaced by one that had its turn.
         for (let i = connections.length - 1; i >= 0; i--) {
           const connection = connections[i]
@@ -288,13 +304,21 @@ export class Hub implements ConnectionHost {
     }
     for (const [user, own] of personal) {
       for (const connection of [...(this.#byUser.get(user) ?? [])]) {
+        for (const outgoing of own) outgoing.connections++
         connection.deliver(mixed.has(connection) ? all.filter(({ event }) => readsEvent(connection, event.channel)) : own)
       }
     }
-    const now = Date.now()
-    for (const { event } of all) {
-      if (event.kind !== 'state') this.#stats.publishToWrite.record(Math.max(0, now - event.entry.createdAt))
+    const written = Date.now()
+    for (const { event, connections } of all) {
+      this.traces.followed(event, connections, written)
+      if (event.kind !== 'state') this.#stats.publishToWrite.record(Math.max(0, written - event.entry.createdAt))
     }
+  }
+
+  #reading(connection: Connection, closedAt: number | null, reason: CloseReason | null): Reading {
+    const { user, topics, place } = connection
+    const openedAt = Date.now() - (performance.now() - connection.openedAt)
+    return { connection: this.nameOf(connection), user, topics, openedAt, closedAt, reason, place }
   }
 
   #recount(channel: string): void {
@@ -370,8 +394,13 @@ function runOf(outgoing: readonly Outgoing[], codec: Codec): Run | null {
   return { outgoing, bytes, first: outgoing[0]!.seq!, last: outgoing.at(-1)!.seq!, created, recount }
 }
 
-/** An IPv6 customer has a /64: that is one address here. */
+/** An IPv6 customer has a /64: that is one address here, however it is written (RFC 4291, 2.2). */
 function addressBlock(address: string): string {
   if (!address.includes(':') || address.includes('.')) return address
-  return address.split(':').slice(0, 4).join(':')
+  const [before = '', after] = address.split('::')
+  const left = before === '' ? [] : before.split(':')
+  const right = after ? after.split(':') : []
+  const missing = after === undefined ? 0 : Math.max(0, 8 - left.length - right.length)
+  const groups = [...left, ...Array<string>(missing).fill('0'), ...right]
+  return groups.slice(0, 4).join(':')
 }

@@ -36,3 +36,45 @@ export const RESERVED_FILES = 200
 
 /** How long a commit waits for as many commands as lately came together. Less than a disk's own flush, and not felt beside a network. */
 export const COMPANY_MS = 3
+
+// Health. What fires at one figure clears at a lower one, and only after it has stayed there: a status that flaps is not read.
+
+/** How long a rule's figure must stay below its lower threshold before the rule clears. */
+export const CALM_MS = 30_000
+/** The same for the store: whoever waits for it wants to know. */
+export const STORE_CALM_MS = 10_000
+/** How long what comes and goes with load must last before it is told. */
+export const LASTING_MS = 10_000
+/** Shares are taken of at least so many connections: three slow readers of ten are no sign of anything. */
+export const MIN_POPULATION = 100
+/** Silence of producers shorter than this is no news, whatever their habits. */
+export const MIN_SILENCE_MS = 15 * 60_000
+/** Room a store should have left: a commit, its log and a vacuum of what a busy hour brings … */
+export const DISK_RESERVE_BYTES = 512 * 1024 * 1024
+/** … or this share of a small disk. */
+export const DISK_RESERVE_SHARE = 0.1
+/** Acknowledgements within a minute that a median needs to mean something. */
+export const MIN_ACKNOWLEDGEMENTS = 10
+
+/** Lifetimes of streams, in whole seconds, that are compared: shorter ones are page views, longer ones no proxy's time-out. */
+export const MIN_LIFETIME_S = 5
+export const MAX_LIFETIME_S = 900
+/** How long lifetimes are remembered, in two halves. */
+export const LIFETIMES_MS = 10 * 60_000
+/** Ends of equal lifetime within one second that count: a network that fails, or a page of tests, ends everything at once. */
+export const LIFETIMES_A_SECOND = 5
+
+/** An error code, or a producer, gets one line in the log within this time, and a count. */
+export const LINE_EVERY_MS = 60_000
+/** Kinds of lines that are told apart: codes of errors, producers. More of them would be a fault of ours. */
+export const MAX_LINE_KINDS = 1000
+
+/** An alert is delivered at most once within this time. */
+export const ALERT_EVERY_MS = 60_000
+/** How long the receiver of an alert may take. */
+export const ALERT_TIMEOUT_MS = 10_000
+/** Pause after the first alert that failed, doubled each time up to the second figure. */
+export const ALERT_RETRY_MS = [1_000, 60_000] as const
+/** Notifications, and ended connections, that a process can still tell about: a few megabytes each. */
+export const REMEMBERED_TRACES = 10_000
+export const REMEMBERED_DEPARTURES = 10_000

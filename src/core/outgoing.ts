@@ -25,6 +25,8 @@ function openData(event: Sendable, epoch: string): string {
 /** One event on its way out: its JSON is made once, its shared frame once per codec. */
 export class Outgoing {
   readonly event: Sendable
+  /** Live connections that it was handed to. */
+  connections = 0
   readonly #epoch: string
   readonly #open: string
   readonly #shared = new Map<Codec, Buffer>()

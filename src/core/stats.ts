@@ -1,9 +1,13 @@
 import { createHistogram, monitorEventLoopDelay, type RecordableHistogram } from 'node:perf_hooks'
+import type { Census } from './census.ts'
 import type { CloseReason } from './close-reason.ts'
+import { Lifetimes } from './lifetimes.ts'
 import { HISTORY_POINTS, HISTORY_STEP_MS, RECENT_ERRORS } from './limits.ts'
+import type { Sink } from './sink.ts'
 
 interface ErrorCode {
   count: number
+  readonly firstAt: number
   lastAt: number
   lastMessage: string
 }
@@ -15,39 +19,108 @@ export interface RecentError {
   readonly connection?: string
 }
 
-/** One point of the last hour; rates are totals of the ten seconds before it. */
+/** One point of the last hour: how it stood, and what happened in the ten seconds before it. Milliseconds from publish to write. */
 export interface HistoryPoint {
   readonly at: number
   readonly active: number
+  readonly users: number
+  readonly stale: number
+  readonly slow: number
   readonly published: number
   readonly frames: number
   readonly errors: number
+  readonly p50: number
+  readonly p99: number
+  readonly heartbeatLagMs: number
 }
 
-/** Microseconds recorded, milliseconds told; the last minute or two: two histograms take turns. */
-class Latency {
-  #now: RecordableHistogram = createHistogram()
-  #before: RecordableHistogram = createHistogram()
+/** How often something happened in the last minute. */
+export interface PerMinute {
+  readonly errors: number
+  readonly resets: number
+  /** Connections closed as `slow`. */
+  readonly slowCloses: number
+  /** Streams and sockets that came, let in or not; polls come and go by their nature. */
+  readonly arrivals: number
+}
+
+/** Six steps of ten seconds make the last minute, and one is being filled. */
+const GENERATIONS = 7
+/** Microseconds up to ten minutes, to a hundredth: nobody acts on less. */
+const RANGE = { lowest: 1, highest: 600_000_000, figures: 2 }
+const merged = createHistogram(RANGE)
+
+/** Microseconds recorded, milliseconds told; of the last minute. */
+export class Latency {
+  /** Hears of each duration too, in milliseconds; for histograms that others keep. */
+  observe: ((ms: number) => void) | undefined
+  readonly #past: RecordableHistogram[] = Array.from({ length: GENERATIONS - 1 }, () => createHistogram(RANGE))
+  #now: RecordableHistogram = createHistogram(RANGE)
 
   record(ms: number): void {
-    this.#now.record(Math.max(1, Math.round(ms * 1000)))
+    this.#now.record(Math.min(RANGE.highest, Math.max(1, Math.round(ms * 1000))))
+    this.observe?.(ms)
   }
 
+  /** Every ten seconds. */
   rotate(): void {
-    const old = this.#before
-    this.#before = this.#now
-    old.reset()
-    this.#now = old
+    const oldest = this.#past.shift()!
+    this.#past.push(this.#now)
+    oldest.reset()
+    this.#now = oldest
   }
 
-  summary(): { p50: number; p99: number; max: number } {
-    const both = createHistogram()
-    both.add(this.#before)
-    both.add(this.#now)
-    if (both.count === 0) return { p50: 0, p99: 0, max: 0 }
-    const ms = (us: number): number => Math.round(us) / 1000
-    return { p50: ms(both.percentile(50)), p99: ms(both.percentile(99)), max: ms(both.max) }
+  /** How many there were. */
+  get count(): number {
+    return this.#past.reduce((sum, one) => sum + one.count, this.#now.count)
   }
+
+  summary(): LatencySummary {
+    merged.reset()
+    for (const one of this.#past) merged.add(one)
+    merged.add(this.#now)
+    return summaryOf(merged)
+  }
+
+  /** Of the step that is being filled. */
+  latest(): LatencySummary {
+    return summaryOf(this.#now)
+  }
+}
+
+/** Milliseconds. */
+export interface LatencySummary {
+  readonly p50: number
+  readonly p99: number
+  readonly max: number
+}
+
+function summaryOf(histogram: RecordableHistogram): LatencySummary {
+  if (histogram.count === 0) return { p50: 0, p99: 0, max: 0 }
+  const ms = (us: number): number => Math.round(us) / 1000
+  return { p50: ms(histogram.percentile(50)), p99: ms(histogram.percentile(99)), max: ms(histogram.max) }
+}
+
+interface Sample {
+  readonly at: number
+  readonly frames: number
+  readonly accepted: number
+  readonly errors: number
+  readonly resets: number
+  readonly slowCloses: number
+  readonly arrivals: number
+}
+
+const LOOP_RESOLUTION_MS = 20
+const NOBODY: Census = {
+  active: 0,
+  users: 0,
+  byTransport: { sse: 0, websocket: 0, poll: 0 },
+  stale: 0,
+  slow: 0,
+  bufferedBytes: 0,
+  onlyAddress: null,
+  heartbeatLagMs: 0
 }
 
 /** Counters, rates and the hour's history: what `/monitor` tells. Durations are milliseconds. */
@@ -55,6 +128,8 @@ export class Stats {
   readonly startedAt = Date.now()
   readonly publishToWrite = new Latency()
   readonly publishAck = new Latency()
+  /** Commits of the store, where it has such a thing. */
+  readonly commit = new Latency()
   frames = 0
   replayed = 0
   resets = 0
@@ -66,15 +141,25 @@ export class Stats {
   errorsTotal = 0
   framesPerSecond = 0
   acceptedPerSecond = 0
-  errorsPerMinute = 0
+  perMinute: PerMinute = { errors: 0, resets: 0, slowCloses: 0, arrivals: 0 }
+  /** Mean lateness of the event loop in the last seconds. */
+  eventLoopLagMs = 0
+  /** How long nothing was accepted, and the longest such time before it; null before the first. */
+  silenceMs: number | null = null
+  longestSilenceMs = 0
+  /** The last walk over the connections, at most a second or so old. */
+  census: Census
+  readonly lifetimes = new Lifetimes()
   readonly closedBy = new Map<CloseReason, number>()
   readonly refusedBy = new Map<string, number>()
   readonly errorCodes = new Map<string, ErrorCode>()
   readonly recent: RecentError[] = []
   readonly history: HistoryPoint[] = []
-  readonly #active: () => number
-  readonly #loop = monitorEventLoopDelay({ resolution: 20 })
-  readonly #samples: { at: number; frames: number; accepted: number; errors: number }[] = []
+  readonly #takeCensus: () => Census
+  readonly #loop = monitorEventLoopDelay({ resolution: LOOP_RESOLUTION_MS })
+  readonly #samples: Sample[] = []
+  #arrivals = 0
+  #acceptedAt = 0
   #timer: NodeJS.Timeout | undefined
   #ticks = 0
   #historyBase = { accepted: 0, frames: 0, errors: 0 }
@@ -82,13 +167,19 @@ export class Stats {
   #cpuAt = performance.now()
   cpu = 0
 
-  constructor(active: () => number) {
-    this.#active = active
+  constructor(takeCensus: () => Census) {
+    this.#takeCensus = takeCensus
+    this.census = NOBODY
   }
 
-  start(): void {
+  /** `everySecond` runs once the figures are those of this second. */
+  start(everySecond: () => void = () => {}): void {
     this.#loop.enable()
-    this.#timer ??= setInterval(() => this.#second(), 1000).unref()
+    this.#samples.push(this.#sample(performance.now()))
+    this.#timer ??= setInterval(() => {
+      this.#second()
+      everySecond()
+    }, 1000).unref()
   }
 
   stop(): void {
@@ -97,22 +188,24 @@ export class Stats {
     this.#loop.disable()
   }
 
-  get eventLoopLagMs(): number {
-    const mean = this.#loop.mean
-    return Number.isFinite(mean) ? Math.max(0, Math.round(mean / 1e4) / 100 - 20) : 0
+  get errorsPerMinute(): number {
+    return this.perMinute.errors
   }
 
-  opened(active: number): void {
+  opened(active: number, transport: Sink['transport']): void {
     this.openedTotal++
+    if (transport !== 'poll') this.#arrivals++
     if (active > this.peak) this.peak = active
   }
 
-  closed(reason: CloseReason): void {
+  closed(reason: CloseReason, transport: Sink['transport'], ageMs: number): void {
     this.closedBy.set(reason, (this.closedBy.get(reason) ?? 0) + 1)
+    if (reason === 'gone' && transport !== 'poll') this.lifetimes.record(ageMs)
   }
 
   refused(reason: string): void {
     this.refusedBy.set(reason, (this.refusedBy.get(reason) ?? 0) + 1)
+    this.#arrivals++
   }
 
   /** Counts an error; `code` comes from a fixed set, `message` never holds a secret. */
@@ -124,43 +217,81 @@ export class Stats {
       known.count++
       known.lastAt = at
       known.lastMessage = message
-    } else this.errorCodes.set(code, { count: 1, lastAt: at, lastMessage: message })
+    } else this.errorCodes.set(code, { count: 1, firstAt: at, lastAt: at, lastMessage: message })
     this.recent.push({ at, code, message, ...(connection === undefined ? {} : { connection }) })
     if (this.recent.length > RECENT_ERRORS) this.recent.shift()
   }
 
   #second(): void {
     const now = performance.now()
-    this.#samples.push({ at: now, frames: this.frames, accepted: this.accepted, errors: this.errorsTotal })
+    const newest = this.#sample(now)
+    this.#noteSilence(now, newest.accepted > (this.#samples.at(-1)?.accepted ?? 0))
+    this.#samples.push(newest)
     if (this.#samples.length > 61) this.#samples.shift()
-    const newest = this.#samples.at(-1)!
     const tenAgo = this.#samples.at(-11) ?? this.#samples[0]!
     const oldest = this.#samples[0]!
     const seconds = Math.max(1, (newest.at - tenAgo.at) / 1000)
     this.framesPerSecond = Math.round(((newest.frames - tenAgo.frames) / seconds) * 10) / 10
     this.acceptedPerSecond = Math.round(((newest.accepted - tenAgo.accepted) / seconds) * 10) / 10
-    this.errorsPerMinute = newest.errors - oldest.errors
+    this.perMinute = {
+      errors: newest.errors - oldest.errors,
+      resets: newest.resets - oldest.resets,
+      slowCloses: newest.slowCloses - oldest.slowCloses,
+      arrivals: newest.arrivals - oldest.arrivals
+    }
+    this.census = this.#takeCensus()
+    this.lifetimes.tick(now)
+    const { mean } = this.#loop
+    this.eventLoopLagMs = Number.isFinite(mean) ? Math.max(0, Math.round(mean / 1e4) / 100 - LOOP_RESOLUTION_MS) : 0
     const used = process.cpuUsage(this.#cpuBase)
     this.cpu = Math.round(((used.user + used.system) / 1000 / Math.max(1, now - this.#cpuAt)) * 1000) / 1000
     this.#cpuBase = process.cpuUsage()
     this.#cpuAt = now
     this.#ticks++
-    if (this.#ticks % 60 === 0) {
-      this.publishToWrite.rotate()
-      this.publishAck.rotate()
-      this.#loop.reset()
+    if (this.#ticks % (HISTORY_STEP_MS / 1000) !== 0) return
+    this.#point()
+    this.publishToWrite.rotate()
+    this.publishAck.rotate()
+    this.commit.rotate()
+    this.#loop.reset()
+  }
+
+  #sample(at: number): Sample {
+    return {
+      at,
+      frames: this.frames,
+      accepted: this.accepted,
+      errors: this.errorsTotal,
+      resets: this.resets,
+      slowCloses: this.closedBy.get('slow') ?? 0,
+      arrivals: this.#arrivals
     }
-    if (this.#ticks % (HISTORY_STEP_MS / 1000) === 0) this.#point()
+  }
+
+  #noteSilence(now: number, accepted: boolean): void {
+    if (this.silenceMs !== null) this.silenceMs = now - this.#acceptedAt
+    if (!accepted) return
+    this.longestSilenceMs = Math.max(this.longestSilenceMs, this.silenceMs ?? 0)
+    this.silenceMs = 0
+    this.#acceptedAt = now
   }
 
   #point(): void {
     const base = this.#historyBase
+    const { active, users, stale, slow, heartbeatLagMs } = this.census
+    const { p50, p99 } = this.publishToWrite.latest()
     this.history.push({
       at: Date.now(),
-      active: this.#active(),
+      active,
+      users,
+      stale,
+      slow,
       published: this.accepted - base.accepted,
       frames: this.frames - base.frames,
-      errors: this.errorsTotal - base.errors
+      errors: this.errorsTotal - base.errors,
+      p50,
+      p99,
+      heartbeatLagMs: Math.round(heartbeatLagMs * 10) / 10
     })
     if (this.history.length > HISTORY_POINTS) this.history.shift()
     this.#historyBase = { accepted: this.accepted, frames: this.frames, errors: this.errorsTotal }

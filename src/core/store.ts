@@ -71,6 +71,21 @@ export interface StoredNotification {
   readonly content: string
   readonly createdAt: number
   readonly expiresAt?: number | undefined
+  /** Name of the publish key it came by. */
+  readonly producer: string
+}
+
+/** What readers did with a notification, in numbers. Archived and read imply seen. */
+export interface Readers {
+  readonly seen: number
+  readonly read: number
+  readonly archived: number
+}
+
+/** Where a notification lies, and what became of it there. */
+export interface NotificationTrace extends StoredNotification {
+  readonly places: readonly { readonly channel: Channel; readonly seq: number }[]
+  readonly readers: Readers
 }
 
 export interface StoreStatus {
@@ -119,6 +134,8 @@ export interface Store {
   publish(items: readonly Publication[]): Promise<readonly PublishOutcome[]>
   /** Null where it does not exist, expired, was recalled, or was collapsed or dropped in every channel. */
   notification(id: string): Promise<StoredNotification | null>
+  /** The same with its places and readers, for an operator. Null where `notification` would be. */
+  trace(id: string): Promise<NotificationTrace | null>
   /** Removes it from every channel, one `removed` event each. False where `notification` would be null. */
   recall(id: string): Promise<boolean>
 

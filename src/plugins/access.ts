@@ -1,5 +1,5 @@
 import rateLimit from '@fastify/rate-limit'
-import type { FastifyContextConfig, FastifyInstance, FastifyRequest } from 'fastify'
+import type { FastifyContextConfig, FastifyInstance, FastifyReply, FastifyRequest } from 'fastify'
 import { LRUCache } from 'lru-cache'
 import type { Subscriber } from '../core/subscriber.ts'
 import { ProblemError } from '../errors.ts'
@@ -44,7 +44,7 @@ export function credentialsOf(request: FastifyRequest): Credentials {
   }
 }
 
-type OnRequest = (request: FastifyRequest, reply: unknown, done: (error?: Error) => void) => void
+type OnRequest = (request: FastifyRequest, reply: FastifyReply, done: (error?: Error) => void) => void
 
 /** `onRequest` hook: a publish key, checked before the body is read. */
 export function producerOnly(keyring: ProducerKeys): OnRequest {
@@ -54,6 +54,17 @@ export function producerOnly(keyring: ProducerKeys): OnRequest {
       return done(new ProblemError('unauthenticated', 'Send a publish key: Authorization: Bearer <key>.'))
     request.producer = producer
     done()
+  }
+}
+
+/** `onRequest` hook: a key for operators. A browser is asked for it. */
+export function operatorOnly(match: ProducerKeys['match']): OnRequest {
+  return (request, reply, done) => {
+    if (match(request.headers.authorization) !== undefined) return done()
+    reply.header('www-authenticate', 'Basic realm="Bellwire monitor", Bearer')
+    done(
+      new ProblemError('unauthenticated', 'Send an operator key: Authorization: Bearer <key>, or Basic with the key as password.')
+    )
   }
 }
 

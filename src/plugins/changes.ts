@@ -60,6 +60,7 @@ export default fp<ChangesOptions>(
             codec: pollCodec,
             after,
             announce: after === undefined,
+            requestId: request.id,
             once: { limit: request.query.limit, waits: wait > 0 }
           })
           sink.connect(connection)

@@ -9,9 +9,19 @@ import { StoreError } from '../core/store.ts'
 import { type Fault, PROBLEMS, ProblemError, type ProblemSlug, problemDocument } from '../errors.ts'
 import { faultsOf, summaryOf } from './schemas/faults.ts'
 
+/** Where an error came up. */
+export interface ErrorPlace {
+  readonly requestId: string
+  /** Method and pattern of the route: no part of it was chosen by the caller. */
+  readonly route: string
+  readonly err?: unknown
+}
+
 interface ErrorOptions {
   /** Hears of every error that is ours; `message` is for operators. */
-  readonly onError?: ((code: string, message: string) => void) | undefined
+  readonly onError?: ((code: string, message: string, place: ErrorPlace) => void) | undefined
+  /** Hears of every request that was refused for a fault of the caller's. */
+  readonly onRefusal?: ((code: string, place: ErrorPlace) => void) | undefined
 }
 
 const PROBLEM_JSON = 'application/problem+json; charset=utf-8'
@@ -84,9 +94,14 @@ function sendProblem(request: FastifyRequest, reply: FastifyReply, problem: Prob
     .send(JSON.stringify(problemDocument(problem.slug, problem.message, request.id, problem.errors)))
 }
 
+const placeOf = (request: FastifyRequest): ErrorPlace => ({
+  requestId: request.id,
+  route: `${request.method} ${request.routeOptions.url ?? ''}`
+})
+
 /** Every error answer is a problem document (RFC 9457); bodies are JSON in UTF-8 and nothing else. Registered before all routes. */
 export default fp<ErrorOptions>(
-  async (app, { onError }) => {
+  async (app, { onError, onRefusal }) => {
     const routes: { readonly pattern: RegExp; readonly methods: readonly string[] }[] = []
     app.addHook('onRoute', ({ url, method }) => {
       if (url.replace(/^\//, '') === '*') return
@@ -111,10 +126,8 @@ export default fp<ErrorOptions>(
       if (problem.statusCode >= 500) {
         const inner = problem.cause ?? problem
         const message = inner instanceof Error ? inner.message : String(inner)
-        onError?.(problem.slug, message.slice(0, 200))
-        if (problem.slug === 'internal') request.log.error({ err: inner }, 'request failed')
-        else request.log.warn({ err: inner }, problem.message)
-      }
+        onError?.(problem.slug, message.slice(0, 200), { ...placeOf(request), err: inner })
+      } else onRefusal?.(problem.slug, placeOf(request))
       return sendProblem(request, reply, problem)
     })
 

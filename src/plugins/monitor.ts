@@ -1,15 +1,33 @@
-import { readdir } from 'node:fs/promises'
-import type { FastifyRequest } from 'fastify'
 import fp from 'fastify-plugin'
 import type { ZodTypeProvider } from 'fastify-type-provider-zod'
 import { z } from 'zod'
+import { takeCensus } from '../core/census.ts'
 import type { Connection } from '../core/connection.ts'
 import { formatCursor } from '../core/cursor.ts'
-import { assess, type HealthStatus } from '../core/health.ts'
+import type { Assessment, HealthStatus } from '../core/health.ts'
 import type { Hub } from '../core/hub.ts'
+import type { Sink } from '../core/sink.ts'
 import type { Stats } from '../core/stats.ts'
 import type { Store } from '../core/store.ts'
+import type { HostFigures } from '../core/vitals.ts'
 import { ProblemError } from '../errors.ts'
+import { operatorOnly } from './access.ts'
+import { prefersPage, sendPage } from './dashboard.ts'
+
+declare module 'fastify' {
+  interface FastifyInstance {
+    /** The state of this node, as `/monitor` tells it: what takes a look at every connection. */
+    nodeState(): {
+      readonly status: HealthStatus
+      readonly connections: {
+        readonly byTransport: Readonly<Record<Sink['transport'], number>>
+        readonly stale: number
+        readonly slow: number
+        readonly bufferedBytes: number
+      }
+    }
+  }
+}
 
 interface MonitorOptions {
   readonly hub: Hub
@@ -19,65 +37,60 @@ interface MonitorOptions {
   /** Name of the key that an Authorization header holds, or undefined. */
   readonly match: (authorization: string | undefined) => string | undefined
   readonly limits: Readonly<Record<string, number>>
-  readonly developmentCredentials: boolean
-  readonly publicAddress: boolean
+  /** The rules of health, held against the figures of now. */
+  readonly assess: () => Assessment
+  readonly host: HostFigures & { look(): Promise<void> }
 }
 
+type State = Exclude<Connection['phase'], 'closed'> | 'stale'
+
 const STATS_EVERY_MS = 1000
+const stateOf = (connection: Connection): State | 'closed' => (connection.stale ? 'stale' : connection.phase)
+const TROUBLE = { stale: 3, blocked: 2, replaying: 1, live: 0, closed: 0 } as const satisfies Record<State | 'closed', number>
+
+/** What `sort` goes by, largest first; of equals the oldest first, as the hub has them. */
+const SORTS = {
+  age: () => 0,
+  bufferedBytes: (connection) => connection.bufferedBytes,
+  state: (connection) => TROUBLE[stateOf(connection)]
+} as const satisfies Record<string, (connection: Connection) => number>
+
+/** The first of them, and how many there are. Nearly all have a rank of 0, so only the others are sorted. */
+function select(
+  connections: Iterable<Connection>,
+  user: string | undefined,
+  rankOf: (connection: Connection) => number,
+  limit: number
+): { first: Connection[]; total: number } {
+  const ranked: { readonly connection: Connection; readonly rank: number }[] = []
+  const others: Connection[] = []
+  let total = 0
+  for (const connection of connections) {
+    if (user !== undefined && connection.user !== user) continue
+    total++
+    const rank = rankOf(connection)
+    if (rank > 0) ranked.push({ connection, rank })
+    else if (others.length < limit) others.push(connection)
+  }
+  const first = ranked.sort((a, b) => b.rank - a.rank).map(({ connection }) => connection)
+  return { first: [...first, ...others].slice(0, limit), total }
+}
+
 const iso = (instant: number): string => new Date(instant).toISOString()
 
 /** Everything an operator may ask of one node. Reading changes nothing; no notification content. */
 export default fp<MonitorOptions>(
   async (instance, options) => {
-    const { hub, store, stats, version, limits } = options
+    const { hub, store, stats, version, limits, host } = options
     const app = instance.withTypeProvider<ZodTypeProvider>()
-    let openFiles: number | undefined
 
-    const operatorOnly = async (request: FastifyRequest): Promise<void> => {
-      if (options.match(request.headers.authorization) === undefined) {
-        throw new ProblemError(
-          'unauthenticated',
-          'Send an operator key: Authorization: Bearer <key>, or Basic with the key as password.'
-        )
-      }
-    }
-    const route = { onRequest: operatorOnly }
+    const route = { onRequest: operatorOnly(options.match) }
     const doc = { tags: ['operations'], security: [{ operator: [] }] }
-    app.addHook('onSend', async (request, reply) => {
-      if (reply.statusCode === 401 && request.routeOptions.url?.includes('/monitor'))
-        reply.header('www-authenticate', 'Basic realm="Bellwire monitor", Bearer')
-    })
-
-    function stateOf(connection: Connection): string {
-      return connection.stale ? 'stale' : connection.phase
-    }
 
     function snapshot() {
-      const byTransport = { sse: 0, websocket: 0, poll: 0 }
-      let stale = 0
-      let slow = 0
-      let bufferedBytes = 0
-      for (const connection of hub.connections()) {
-        byTransport[connection.transport]++
-        if (connection.stale) stale++
-        if (connection.phase === 'blocked') slow++
-        bufferedBytes += connection.bufferedBytes
-      }
+      const { byTransport, stale, slow, bufferedBytes } = takeCensus(hub)
       const status = store.status()
-      const health = assess({
-        storeHealthy: status.healthy,
-        storeReason: status.reason,
-        draining: hub.draining,
-        developmentCredentials: options.developmentCredentials,
-        publicAddress: options.publicAddress,
-        active: hub.size,
-        maxConnections: limits['maxConnections'] ?? 0,
-        stale,
-        slow,
-        errorsPerMinute: stats.errorsPerMinute,
-        eventLoopLagMs: stats.eventLoopLagMs,
-        heartbeatLagMs: hub.heartbeats.lagMs
-      })
+      const health = options.assess()
       const memory = process.memoryUsage()
       return {
         service: 'bellwire',
@@ -115,9 +128,9 @@ export default fp<MonitorOptions>(
           total: stats.errorsTotal,
           perMinute: stats.errorsPerMinute,
           byCode: Object.fromEntries(
-            [...stats.errorCodes].map(([code, { count, lastAt, lastMessage }]) => [
+            [...stats.errorCodes].map(([code, { count, firstAt, lastAt, lastMessage }]) => [
               code,
-              { count, lastAt: iso(lastAt), lastMessage }
+              { count, firstAt: iso(firstAt), lastAt: iso(lastAt), lastMessage }
             ])
           ),
           recent: stats.recent.map((error) => ({ ...error, at: iso(error.at) }))
@@ -128,32 +141,30 @@ export default fp<MonitorOptions>(
           epoch: store.epoch,
           head: formatCursor(store.epoch, store.head),
           oldest: formatCursor(store.epoch, status.oldest),
-          ...(status.bytes === undefined ? {} : { bytes: status.bytes })
+          ...(status.bytes === undefined ? {} : { bytes: status.bytes }),
+          ...(status.commitMs === undefined ? {} : { commitMs: Math.round(status.commitMs * 10) / 10 })
         },
         process: {
           rssBytes: memory.rss,
           heapBytes: memory.heapUsed,
           cpu: stats.cpu,
           eventLoopLagMs: stats.eventLoopLagMs,
-          ...(openFiles === undefined ? {} : { openFiles })
+          ...(host.openFiles === undefined ? {} : { openFiles: host.openFiles })
         },
         limits,
         nodes: [{ node: hub.node, status: health.status, connections: hub.size, lastSeenAt: iso(Date.now()) }],
-        recommendations: health.recommendations,
+        recommendations: health.recommendations.map((one) => ({ ...one, since: iso(one.since) })),
         history: stats.history.map((point) => ({ ...point, at: iso(point.at) }))
       }
     }
 
-    async function countFiles(): Promise<void> {
-      // Linux only; elsewhere the figure is left out.
-      openFiles = await readdir('/proc/self/fd').then(
-        (files) => files.length,
-        () => undefined
-      )
-    }
+    app.decorate('nodeState', snapshot)
 
-    app.get('/monitor', { ...route, schema: { ...doc, summary: 'State of this node' } }, async (_request, reply) => {
-      await countFiles()
+    app.get('/monitor', { ...route, schema: { ...doc, summary: 'State of this node' } }, async (request, reply) => {
+      const vary = reply.getHeader('vary')
+      reply.header('vary', vary === undefined ? 'Accept' : `${vary}, Accept`)
+      if (prefersPage(request.headers.accept)) return sendPage(reply)
+      await host.look()
       return reply.header('cache-control', 'no-store').send(snapshot())
     })
 
@@ -166,6 +177,10 @@ export default fp<MonitorOptions>(
           summary: 'Open connections',
           querystring: z.object({
             user: z.string().optional(),
+            sort: z
+              .enum(['age', 'bufferedBytes', 'state'])
+              .default('age')
+              .describe('What comes first: the oldest, what holds most bytes, or who is in trouble'),
             limit: z
               .string()
               .regex(/^[1-9]\d{0,5}$/, 'must be a whole number, 1 and up')
@@ -175,16 +190,12 @@ export default fp<MonitorOptions>(
         }
       },
       async (request, reply) => {
-        const { user, limit } = request.query
+        const { user, limit, sort } = request.query
         const now = performance.now()
-        const rows: unknown[] = []
-        let total = 0
-        for (const connection of hub.connections()) {
-          if (user !== undefined && connection.user !== user) continue
-          total++
-          if (rows.length >= limit) continue
+        const { first, total } = select(hub.connections(), user, SORTS[sort], limit)
+        const rows = first.map((connection) => {
           const ageMs = Math.round(now - connection.openedAt)
-          rows.push({
+          return {
             id: hub.nameOf(connection),
             user: connection.user,
             transport: connection.transport,
@@ -196,8 +207,8 @@ export default fp<MonitorOptions>(
             frames: connection.frames,
             remoteAddress: connection.remoteAddress,
             state: stateOf(connection)
-          })
-        }
+          }
+        })
         return reply.header('cache-control', 'no-store').send({ connections: rows, total })
       }
     )
@@ -217,7 +228,7 @@ export default fp<MonitorOptions>(
     const watchers = new Set<import('node:http').ServerResponse>()
     const ticker = setInterval(async () => {
       if (watchers.size === 0) return
-      await countFiles()
+      await host.look()
       const frame = `event: stats\ndata: ${JSON.stringify(snapshot())}\n\n`
       for (const watcher of watchers) {
         if (watcher.writableLength > 1024 * 1024) watcher.destroy()

@@ -28,6 +28,13 @@ import {
   TicketInput
 } from './schemas/notification.ts'
 
+/** A request whose notifications are durable; `id` where it is one. */
+export interface Accepted {
+  readonly producer: string
+  readonly requestId: string
+  readonly id?: string
+}
+
 interface PublishOptions {
   readonly store: Store
   readonly keyring: ProducerKeys
@@ -40,11 +47,14 @@ interface PublishOptions {
     user: string,
     topics: readonly string[]
   ) => Promise<{ readonly ticket: string; readonly expiresAt: number }>
+  /** Hears of each publication that was accepted and is durable; milliseconds from the request that was read to the commit. */
+  readonly onAccepted?: ((publication: Publication, durableAfterMs: number) => void) | undefined
   /** Refuses a user's credentials up to now and ends the streams; how many there were. */
   readonly revoke: (user: string) => Promise<number>
   readonly stats?:
     | {
-        accepted(count: number): void
+        /** `about` is for the log. */
+        accepted(count: number, about: Accepted): void
         replayed(count: number): void
         rejected(count: number): void
         /** Milliseconds from a publication that was read to one that is durable. */
@@ -66,7 +76,7 @@ const documented = { tags: ['publish'], security: [{ producer: [] }] }
 
 /** What backend services call: publish, recall, tickets, and the end of a user's access or data. */
 export default fp<PublishOptions>(
-  async (instance, { store, keyring, publishRate, basePath = '', issueTicket, revoke, stats }) => {
+  async (instance, { store, keyring, publishRate, basePath = '', issueTicket, revoke, onAccepted, stats }) => {
     const app = instance.withTypeProvider<ZodTypeProvider>()
     await enableRateLimits(instance)
     const onRequest = producerOnly(keyring)
@@ -96,7 +106,8 @@ export default fp<PublishOptions>(
         const key = idempotencyKeyOf(request)
         const publication = publicationOf(request.body, request.producer!, key)
         const outcome = (await store.publish([publication]))[0]!
-        stats?.ack(performance.now() - startedAt)
+        const durableAfterMs = performance.now() - startedAt
+        stats?.ack(durableAfterMs)
         switch (outcome.kind) {
           case 'key-reused':
             throw new ProblemError('idempotency-key-reused', KEY_REUSED)
@@ -107,7 +118,8 @@ export default fp<PublishOptions>(
             reply.header('idempotent-replayed', 'true')
             break
           case 'accepted':
-            stats?.accepted(1)
+            stats?.accepted(1, { producer: request.producer!, requestId: request.id, id: outcome.id })
+            onAccepted?.(publication, durableAfterMs)
         }
         reply.code(201).header('location', `${basePath}/v1/notifications/${outcome.id}`).header('content-type', JSON_TYPE)
         return reply.send(`{"id":"${outcome.id}","createdAt":"${iso(outcome.createdAt)}"}`)
@@ -159,13 +171,15 @@ export default fp<PublishOptions>(
             places.push(place)
           })
           const outcomes = publications.length > 0 ? await store.publish(publications) : []
+          const durableAfterMs = performance.now() - startedAt
           outcomes.forEach((outcome, i) => {
+            if (outcome.kind === 'accepted') onAccepted?.(publications[i]!, durableAfterMs)
             results[places[i]!] = resultOf(outcome, `/notifications/${places[i]}`)
           })
-          if (outcomes.length > 0) stats?.ack(performance.now() - startedAt)
+          if (outcomes.length > 0) stats?.ack(durableAfterMs)
           const accepted = outcomes.filter(({ kind }) => kind === 'accepted').length
           const replayed = outcomes.filter(({ kind }) => kind === 'replayed').length
-          if (accepted > 0) stats?.accepted(accepted)
+          if (accepted > 0) stats?.accepted(accepted, { producer: request.producer!, requestId: request.id })
           if (replayed > 0) stats?.replayed(replayed)
           if (results.length > accepted + replayed) stats?.rejected(results.length - accepted - replayed)
           return reply.header('content-type', JSON_TYPE).send(`{"results":[${results.join(',')}]}`)

@@ -13,8 +13,8 @@ const MAX_SAMPLE_MS = 5_000
  * of an hour), so the kernel is asked: `/proc/self/net/tcp` tells how many bytes of a socket nobody acknowledges. Elsewhere than on
  * Linux this does nothing, and the maximal age of a connection bounds the ghosts.
  */
-export default fp<{ hub: Hub }>(
-  async (app, { hub }) => {
+export default fp<{ hub: Hub; onError: (error: unknown) => void }>(
+  async (app, { hub, onError }) => {
     if (process.platform !== 'linux') return
     const everyMs = Math.min(hub.heartbeatMs, MAX_SAMPLE_MS)
     /** Peer → when it was first seen with the same bytes unacknowledged. */
@@ -51,7 +51,7 @@ export default fp<{ hub: Hub }>(
     }
 
     const timer = setInterval(() => {
-      sample().catch((error: unknown) => app.log.warn({ err: error }, 'the socket table cannot be read'))
+      sample().catch(onError)
     }, everyMs)
     timer.unref()
     app.addHook('preClose', async () => clearInterval(timer))

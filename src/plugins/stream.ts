@@ -59,7 +59,9 @@ export default fp<StreamOptions>(
       }
       const after = cursorOf(request, request.query)
       const sink = SseSink.open(request, reply)
-      sink.connect(hub.open({ subscriber, topics, sink, codec: sseCodec, after, items: request.query.items }))
+      sink.connect(
+        hub.open({ subscriber, topics, sink, codec: sseCodec, after, items: request.query.items, requestId: request.id })
+      )
       return reply
     })
 

@@ -88,6 +88,35 @@ export function storeContract(t: Test, open: Open): void {
     t.same((await store.notification(items[3]!.id))?.to, { topic: 'other' })
   })
 
+  check('a trace tells where a notification lies, by which key it came, and what its readers did', async (t, store) => {
+    const [both, shared, kept] = [
+      publication({ users: ['ann', 'bob'] }, { producer: 'billing' }),
+      publication({ topic: 'news' }),
+      publication(ann, { key: 'k' })
+    ]
+    await store.publish([both, shared, kept, publication(ann, { key: 'k' })])
+    await store.mark('ann', 'read', { ids: [both.id, shared.id], allows: every })
+    await store.mark('bob', 'archived', { ids: [shared.id], allows: every })
+    t.same(await store.trace(both.id), {
+      id: both.id,
+      to: { users: ['ann', 'bob'] },
+      content: both.content,
+      createdAt: both.createdAt,
+      producer: 'billing',
+      places: [
+        { channel: 'user:ann', seq: 1 },
+        { channel: 'user:bob', seq: 2 }
+      ],
+      readers: { seen: 1, read: 1, archived: 0 }
+    })
+    t.same((await store.trace(shared.id))?.readers, { seen: 2, read: 1, archived: 1 })
+    t.equal(await store.trace(kept.id), null, 'another took its place')
+    await store.erase('ann')
+    t.match(await store.trace(both.id), { places: [{ channel: 'user:bob', seq: 2 }], readers: { seen: 0, read: 0, archived: 0 } })
+    await store.recall(both.id)
+    t.equal(await store.trace(both.id), null)
+  })
+
   check('pages of the log and of the inbox meet without a hole', async (t, store) => {
     const items = Array.from({ length: 25 }, (_, i) => publication(i % 3 ? ann : i % 2 ? { topic: 'news' } : { everyone: true }))
     await store.publish(items)

@@ -10,6 +10,7 @@ import {
   type LogPage,
   type MarkOutcome,
   type MarkTarget,
+  type NotificationTrace,
   type PublishOutcome,
   type Store,
   type StoredNotification,
@@ -51,8 +52,25 @@ export class MemoryStore implements Store {
   async notification(id: string): Promise<StoredNotification | null> {
     const publication = this.#log.note(id, this.#now())?.publication
     if (!publication) return null
-    const { to, content, createdAt, expiresAt } = publication
-    return { id, to, content, createdAt, ...(expiresAt === undefined ? {} : { expiresAt }) }
+    const { to, content, createdAt, expiresAt, producer } = publication
+    return { id, to, content, createdAt, producer, ...(expiresAt === undefined ? {} : { expiresAt }) }
+  }
+
+  async trace(id: string): Promise<NotificationTrace | null> {
+    const stored = await this.notification(id)
+    const note = this.#log.note(id, this.#now())
+    if (!stored || !note) return null
+    const places = [...note.places].map(([channel, seq]) => ({ channel, seq }))
+    const readers = { seen: 0, read: 0, archived: 0 }
+    for (const marks of this.#log.marks.values()) {
+      for (const { seq } of places) {
+        const { seen, readAt, archived } = marks.get(seq) ?? UNTOUCHED
+        if (seen) readers.seen++
+        if (readAt !== null) readers.read++
+        if (archived) readers.archived++
+      }
+    }
+    return { ...stored, places, readers }
   }
 
   recall(id: string): Promise<boolean> {

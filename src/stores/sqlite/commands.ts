@@ -8,8 +8,8 @@ export const COMMAND = { publish: 0, recall: 1, mark: 2, erase: 3, putTicket: 4,
 
 /** How many values follow each command's number; a publication's items follow their count. */
 export const ARGUMENTS = [1, 1, 5, 1, 4, 1, 1] as const
-/** Values of one publication: id, recipients, content, key, createdAt, expiresAt, ephemeral, idempotency key, fingerprint. */
-export const ITEM_VALUES = 9
+/** Values of one publication: id, recipients, content, key, createdAt, expiresAt, ephemeral, idempotency key, fingerprint, producer. */
+export const ITEM_VALUES = 10
 
 /** First value of one publication's result. */
 export const ITEM = { accepted: 0, collapsed: 1, ephemeral: 2, replayed: 3, reused: 4, expired: 5 } as const

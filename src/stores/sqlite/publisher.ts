@@ -18,7 +18,7 @@ export class Publisher {
     this.#findKey = db.prepare('SELECT fingerprint, id, at FROM idem WHERE key = ? AND exp > ?')
     this.#putKey = db.prepare('INSERT OR REPLACE INTO idem (key, fingerprint, id, at, exp) VALUES (?, ?, ?, ?, ?)')
     this.#insertNote = db.prepare(
-      'INSERT INTO note (seq, id, recipients, content, at, exp, left_over) VALUES (?, ?, ?, ?, ?, ?, ?)'
+      'INSERT INTO note (seq, id, recipients, content, at, exp, left_over, producer) VALUES (?, ?, ?, ?, ?, ?, ?, ?)'
     )
     this.#insertEntry = db.prepare(
       'INSERT INTO entry (channel, seq, note, times, key, replaces, exp) VALUES (?, ?, ?, ?, ?, ?, ?)'
@@ -60,7 +60,9 @@ export class Publisher {
     const seq = ledger.head + 1
     const key = request[at + 3] as string | null
     const users = recipients.startsWith('users:') ? [...new Set(recipients.slice(6).split('\n'))] : null
-    this.#insertNote.run(seq, id, recipients, request[at + 2] as SqlValue, createdAt, expiresAt, users ? users.length : 1)
+    const content = request[at + 2] as SqlValue
+    const producer = request[at + 9] as SqlValue
+    this.#insertNote.run(seq, id, recipients, content, createdAt, expiresAt, users ? users.length : 1, producer)
     const start = results.length
     results.push(ITEM.accepted, seq)
     const collapses: unknown[] = []

@@ -2,7 +2,16 @@ import { type Channel, channelsOf, isPersonal, userChannel } from '../../core/ch
 import type { LoggedEvent, StateOp } from '../../core/event.ts'
 import type { Counts, Entry, Marks } from '../../core/notification.ts'
 import { UNTOUCHED } from '../../core/notification.ts'
-import type { InboxItem, InboxPage, InboxStatus, LogGap, LogPage, StoredNotification, TicketHolder } from '../../core/store.ts'
+import type {
+  InboxItem,
+  InboxPage,
+  InboxStatus,
+  LogGap,
+  LogPage,
+  NotificationTrace,
+  StoredNotification,
+  TicketHolder
+} from '../../core/store.ts'
 import { decodeRecipients } from './commands.ts'
 import { type Database, openDatabase, type Row, type Statement } from './driver.ts'
 import { ARCHIVED, READ, SEEN } from './schema.ts'
@@ -98,8 +107,28 @@ export class Reader {
       to: decodeRecipients(row['recipients'] as string),
       content: row['content'] as string,
       createdAt: Number(row['at']),
+      producer: row['producer'] as string,
       ...(row['exp'] === null ? {} : { expiresAt: Number(row['exp']) })
     }
+  }
+
+  trace(id: string): NotificationTrace | null {
+    return this.#atOneMoment(() => {
+      const stored = this.notification(id)
+      if (!stored) return null
+      const first = Number(this.#s.note.get(id, Date.now())?.['seq'])
+      const readers = { seen: 0, read: 0, archived: 0 }
+      const places = channelsOf(stored.to)
+        .map((channel, k) => ({ channel, seq: first + k }))
+        .filter(({ channel, seq }) => {
+          const row = this.#s.readers.get(channel, seq)!
+          readers.seen += Number(row['seen'])
+          readers.read += Number(row['read'])
+          readers.archived += Number(row['archived'])
+          return row['lies'] === 1
+        })
+      return { ...stored, places, readers }
+    })
   }
 
   /** Where the notifications lie that the user may mark, each once, in the order named. */
@@ -210,7 +239,12 @@ function statements(db: Database) {
       unread: inbox(`(m.flags IS NULL OR m.flags & ${ARCHIVED | READ} = 0)`),
       archived: inbox(`m.flags & ${ARCHIVED} <> 0`)
     },
-    note: db.prepare('SELECT seq, recipients, content, at, exp FROM note WHERE id = ? AND (exp IS NULL OR exp > ?)'),
+    readers: db.prepare(
+      `SELECT count(*) AS seen, count(*) FILTER (WHERE flags & ${READ}) AS read, count(*) FILTER (WHERE flags & ${ARCHIVED}) AS archived,
+         EXISTS (SELECT 1 FROM entry WHERE channel = ?1 AND seq = ?2) AS lies
+       FROM mark WHERE channel = ?1 AND seq = ?2`
+    ),
+    note: db.prepare('SELECT seq, recipients, content, at, exp, producer FROM note WHERE id = ? AND (exp IS NULL OR exp > ?)'),
     ticket: db.prepare('SELECT user, topics FROM ticket WHERE hash = ? AND exp > ?'),
     revocation: db.prepare('SELECT at FROM revocation WHERE user = ?')
   }

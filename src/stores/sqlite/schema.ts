@@ -33,7 +33,10 @@ const STEPS: readonly string[] = [
    CREATE INDEX ticket_user ON ticket (user);
    CREATE INDEX ticket_exp ON ticket (exp);
    CREATE TABLE revocation (user TEXT PRIMARY KEY, at INTEGER NOT NULL) STRICT, WITHOUT ROWID;
-   INSERT INTO meta VALUES ('head', 0), ('floor', 0);`
+   INSERT INTO meta VALUES ('head', 0), ('floor', 0);`,
+  // For traces: by which key, and who of a shared channel's readers did what.
+  `ALTER TABLE note ADD COLUMN producer TEXT NOT NULL DEFAULT '';
+   CREATE INDEX mark_place ON mark (channel, seq);`
 ]
 
 /** The version this program writes. */

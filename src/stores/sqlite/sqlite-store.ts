@@ -9,6 +9,7 @@ import {
   type LogPage,
   type MarkOutcome,
   type MarkTarget,
+  type NotificationTrace,
   type PublishOutcome,
   type Store,
   type StoredNotification,
@@ -75,9 +76,9 @@ export class SqliteStore implements Store {
 
   publish(items: readonly Publication[]): Promise<readonly PublishOutcome[]> {
     const request: unknown[] = [COMMAND.publish, items.length]
-    for (const { id, to, content, key, createdAt, expiresAt, ephemeral, idempotency } of items) {
+    for (const { id, to, content, key, createdAt, expiresAt, ephemeral, idempotency, producer } of items) {
       request.push(id, encodeRecipients(to), content, key ?? null, createdAt, expiresAt ?? null, ephemeral ? 1 : 0)
-      request.push(idempotency?.key ?? null, idempotency?.fingerprint ?? null)
+      request.push(idempotency?.key ?? null, idempotency?.fingerprint ?? null, producer)
     }
     return new Promise((resolve, failed) => {
       const done = (results: readonly unknown[], at: number): number => {
@@ -115,6 +116,10 @@ export class SqliteStore implements Store {
 
   async notification(id: string): Promise<StoredNotification | null> {
     return this.#read(() => this.#reader.notification(id))
+  }
+
+  async trace(id: string): Promise<NotificationTrace | null> {
+    return this.#read(() => this.#reader.trace(id))
   }
 
   recall(id: string): Promise<boolean> {

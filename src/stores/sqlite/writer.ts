@@ -171,7 +171,9 @@ function answer(request: readonly unknown[]): void {
     }
   }
   report(true, results)
-  arrange()
+  // Messages that follow each other fast are taken in one turn of the loop; an immediate would wait for the last of them.
+  if (soon) tidy()
+  else arrange()
 }
 
 function answerAlone(request: readonly unknown[], at: number, results: unknown[]): void {
@@ -191,6 +193,7 @@ let soon: NodeJS.Immediate | undefined
 
 /** Own work: what expired, and a slice of retention. */
 function tidy(): void {
+  clearImmediate(soon)
   soon = undefined
   let failed = false
   try {

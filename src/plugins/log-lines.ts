@@ -1,0 +1,97 @@
+import type { FastifyBaseLogger } from 'fastify'
+import { CLOSE_REASONS, type CloseReason } from '../core/close-reason.ts'
+import type { Connection } from '../core/connection.ts'
+import type { HubLog } from '../core/hub.ts'
+import { LINE_EVERY_MS } from '../core/limits.ts'
+import { type LineFields, MinuteLines } from './minute-lines.ts'
+import type { Accepted } from './publish.ts'
+
+/** Errors that are faults of this program rather than of what is around it. */
+const OURS = new Set(['internal', 'stream'])
+
+/**
+ * The lines of the log that tell what was delivered. Streams come and go seldom enough for a line each at `info`, which says why they
+ * went; polls and single publications do not, they have theirs at `debug`, and producers one a minute at `info`. No line holds
+ * what a notification says, a credential, a header or a query.
+ */
+export class LogLines implements HubLog {
+  readonly #log: FastifyBaseLogger
+  readonly #nameOf: (connection: Connection) => string
+  /** Whether each of them is written, at `debug`. */
+  readonly #verbose: boolean
+  readonly #errors: MinuteLines
+  readonly #refusals: MinuteLines
+  readonly #accepted: MinuteLines
+
+  constructor(log: FastifyBaseLogger, nameOf: (connection: Connection) => string, everyMs = LINE_EVERY_MS) {
+    this.#log = log
+    this.#nameOf = nameOf
+    this.#verbose = log.level === 'debug' || log.level === 'trace'
+    this.#errors = new MinuteLines(everyMs, (code, count, { message, ...fields }) =>
+      log[OURS.has(code) ? 'error' : 'warn']({ code, count, ...fields }, `error: ${message}`)
+    )
+    this.#refusals = new MinuteLines(everyMs, (code, count, fields) => log.info({ code, count, ...fields }, 'request refused'))
+    this.#accepted = new MinuteLines(everyMs, (_producer, count, fields) => log.info({ ...fields, count }, 'publish accepted'))
+  }
+
+  opened(connection: Connection, requestId: string | undefined): void {
+    this.#log[levelOf(connection, 'info')](
+      {
+        connection: this.#nameOf(connection),
+        requestId,
+        user: connection.user,
+        transport: connection.transport,
+        remoteAddress: connection.remoteAddress
+      },
+      'connection opened'
+    )
+  }
+
+  closed(connection: Connection, reason: CloseReason): void {
+    this.#log[levelOf(connection, CLOSE_REASONS[reason].level)](
+      {
+        connection: this.#nameOf(connection),
+        user: connection.user,
+        transport: connection.transport,
+        reason,
+        ageMs: Math.round(performance.now() - connection.openedAt),
+        frames: connection.frames
+      },
+      'connection closed'
+    )
+  }
+
+  failed(connection: Connection, error: unknown): void {
+    const message = error instanceof Error ? error.message : String(error)
+    this.error('stream', { message, connection: this.#nameOf(connection), err: error })
+  }
+
+  /** An error that is counted, one line a minute and code; each of them at `debug`. */
+  error(code: string, fields: LineFields & { readonly message: string }): void {
+    if (this.#verbose) {
+      const { message, ...rest } = fields
+      this.#log.debug({ code, ...rest }, `error: ${message}`)
+    }
+    this.#errors.add(code, 1, fields)
+  }
+
+  /** A request that was refused for a fault of its own. */
+  refused(code: string, fields: LineFields): void {
+    this.#refusals.add(code, 1, fields)
+  }
+
+  accepted(count: number, about: Accepted): void {
+    if (this.#verbose) this.#log.debug({ ...about, count }, 'publish accepted')
+    else this.#accepted.add(about.producer, count, { ...about })
+  }
+
+  /** Once a second: writes what is due; with `all` the rest too. */
+  flush(all = false): void {
+    const now = performance.now()
+    for (const lines of [this.#errors, this.#refusals, this.#accepted]) lines.flush(now, all)
+  }
+}
+
+/** A poll is a request among many. */
+const levelOf = ({ transport }: Connection, level: 'debug' | 'info' | 'warn'): 'debug' | 'info' | 'warn' =>
+  transport === 'poll' && level === 'info' ? 'debug' : level
