@@ -78,3 +78,10 @@ export const ALERT_RETRY_MS = [1_000, 60_000] as const
 /** Notifications, and ended connections, that a process can still tell about: a few megabytes each. */
 export const REMEMBERED_TRACES = 10_000
 export const REMEMBERED_DEPARTURES = 10_000
+
+/** A command to Redis takes no longer, connecting included: a publish that hangs is worse than one that is told to come again. */
+export const REDIS_COMMAND_TIMEOUT_MS = 2_000
+/** A connection on which commands wait and nothing comes for so long is given up: its peer vanished. Above a command's own time. */
+export const REDIS_SOCKET_TIMEOUT_MS = 5_000
+/** Longest pause before Redis is called again: streams must have caught up within five seconds of its return. */
+export const REDIS_RECONNECT_MS = 1_000

@@ -1,10 +1,11 @@
 import type { Store } from '../core/store.ts'
+import { StoreOpenError } from './store-open-error.ts'
 
 export { StoreOpenError } from './store-open-error.ts'
 
 /** What the stores of one process need to know; see the settings of the same names. */
 export interface StoreOptions {
-  readonly store: 'sqlite' | 'memory'
+  readonly store: 'sqlite' | 'memory' | 'redis'
   /** Directory of the embedded store's files; created if missing. */
   readonly dataDir: string
   /** `full`: a commit survives a power cut. `normal`: it survives the end of the process. */
@@ -28,5 +29,7 @@ export async function openStore(options: StoreOptions): Promise<Store> {
       const { SqliteStore } = await import('./sqlite/sqlite-store.ts')
       return SqliteStore.open(options)
     }
+    case 'redis':
+      throw new StoreOpenError('STORE=redis can connect, and keeps nothing yet: use sqlite or memory')
   }
 }
