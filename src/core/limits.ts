@@ -85,3 +85,20 @@ export const REDIS_COMMAND_TIMEOUT_MS = 2_000
 export const REDIS_SOCKET_TIMEOUT_MS = 5_000
 /** Longest pause before Redis is called again: streams must have caught up within five seconds of its return. */
 export const REDIS_RECONNECT_MS = 1_000
+
+/** How often a node tells that it lives, and how it stands. */
+export const BEAT_MS = 2_000
+/** A node that has told nothing for so long is dead, and its users' places are free. Ten beats: a pause of the collector is no death. */
+export const LEASE_MS = 20_000
+/** What nobody renews any more is gone from Redis after this. */
+export const CLUSTER_KEYS_MS = 10 * 60_000
+/** How long the answers of other nodes are waited for: a revoked user's streams end within a second, counting included. */
+export const ASK_MS = 500
+/** How long the opening of a stream waits for the count of a user's places; its first bytes are due within a second. */
+export const PLACE_MS = 300
+/** Rows of `/monitor/connections` that one node sends another: a few megabytes, which a Pub/Sub client may have waiting. */
+export const MAX_ANSWER_ROWS = 5_000
+/** Connections of one user in an answer about a trace. */
+export const MAX_ANSWER_READINGS = 200
+/** Users whose places are told in one command when a node tells all of them again. */
+export const PLACES_SLICE = 500

@@ -3,6 +3,7 @@ import { scopeOf } from '../../src/core/channel.ts'
 import { sseCodec } from '../../src/core/frame.ts'
 import { Hub, type HubSettings } from '../../src/core/hub.ts'
 import type { Recipients } from '../../src/core/notification.ts'
+import { SingleNode } from '../../src/core/single-node.ts'
 import type { Sink } from '../../src/core/sink.ts'
 import { Stats } from '../../src/core/stats.ts'
 import { MemoryStore } from '../../src/stores/memory/memory-store.ts'
@@ -51,7 +52,14 @@ function hubWith(t: Teardown, over: Partial<HubSettings> = {}) {
   const failures: unknown[] = []
   const log = { opened: () => {}, closed: () => {}, failed: (_connection: unknown, error: unknown) => failures.push(error) }
   // Not started: it counts, and asks nobody.
-  const hub = new Hub(store, 'node', settings, new Stats((() => 0) as never), log)
+  const hub = new Hub(
+    store,
+    'node',
+    new SingleNode('node', settings.maxConnectionsPerUser),
+    settings,
+    new Stats((() => 0) as never),
+    log
+  )
   t.teardown(async () => {
     hub.stop()
     await store.close()
