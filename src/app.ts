@@ -49,9 +49,13 @@ export async function createApp(config: Config, version: string): Promise<Fastif
     store: config.store,
     dataDir: config.dataDir,
     sync: config.storeSync,
+    redisUrl: config.redisUrl,
+    redisPrefix: config.redisPrefix,
+    redisWaitReplicas: config.redisWaitReplicas,
     retentionDays: config.retentionDays,
     retentionPerChannel: config.retentionPerChannel,
-    onCommit: (ms) => stats.commit.record(ms)
+    onCommit: (ms) => stats.commit.record(ms),
+    onTrouble: (message) => fault('store', message)
   })
   const node = `${
     hostname()

@@ -1,6 +1,7 @@
 import { scopeOf } from './channel.ts'
 import { CLOSE_REASONS, type CloseReason, drawRetryMs, OPENING_RETRY_MS, retryMsFor } from './close-reason.ts'
-import { formatCursor, parseCursor, type ResetReason } from './cursor.ts'
+import { formatCursor, type ResetReason } from './cursor.ts'
+import { findPlace } from './find-place.ts'
 import type { Codec } from './frame.ts'
 import { encodeItem } from './item.ts'
 import { MAX_HELD_EVENTS, REPLAY_PAGE } from './limits.ts'
@@ -11,6 +12,9 @@ import type { Store } from './store.ts'
 
 /** Bytes handed to a slow reader at a time, so that every drain is a sign of life. */
 const DRAIN_BYTES = 64 * 1024
+
+/** Items in the page of a reset that nobody asked for. */
+const RESET_ITEMS = 25
 
 /** Frames that every connection of a group gets alike, already joined. */
 export interface Run {
@@ -176,7 +180,7 @@ export class Connection {
     try {
       if (after === undefined) await this.#fresh(items, null)
       else {
-        const place = parseCursor(after, this.#host.store.epoch, this.#host.store.head)
+        const place = await findPlace(this.#host.store, after)
         if ('reset' in place) await this.#fresh(items, place.reset)
         else await this.#resume(place.seq, items)
       }
@@ -239,10 +243,22 @@ export class Connection {
     this.#countsDue = true
   }
 
+  /** The log goes on elsewhere than where it was read: a fresh page takes the place of what lies between. */
+  restart(): void {
+    const state = this.#state
+    if (state.phase === 'closed') return
+    // What is being read is of the log that was; the peer comes back with a cursor that says so.
+    if (state.phase === 'replaying') return this.close('rotate')
+    const queue = state.phase === 'blocked' ? state.queue : []
+    this.#enter({ phase: 'replaying', sink: state.sink, held: [], wake: null, queue })
+    this.#fresh(RESET_ITEMS, 'store_changed').catch((error: unknown) => this.#fail(error))
+  }
+
   /** One turn of the heartbeat wheel. True where a frame was written or will be. */
   beat(now: number): boolean {
     if (this.#state.phase !== 'live') return false
-    if (this.#countsDue) {
+    // A store that is away can tell them later; a stream stays open without it.
+    if (this.#countsDue && this.#host.store.status().healthy) {
       this.#readOn([])
       return true
     }
@@ -396,7 +412,7 @@ export class Connection {
       if (this.#state.phase !== 'replaying') return
       page ??= await store.read(this.user, this.#scope(), this.#seq, this.#pageLimit)
       if (this.#state.phase !== 'replaying') return
-      if ('gap' in page) return this.#fresh(from.items || 25, 'cursor_too_old')
+      if ('gap' in page) return this.#fresh(from.items || RESET_ITEMS, 'cursor_too_old')
       const frames = lead
       lead = []
       this.#setCounts(page.counts)

@@ -304,7 +304,8 @@ export class Hub implements ConnectionHost {
     const all: Outgoing[] = []
     const now = Date.now()
     for (const event of events) {
-      if (event.kind === 'revoked') this.closeUser(event.user, 'revoked')
+      if (event.kind === 'restarted') this.#restart(event.head)
+      else if (event.kind === 'revoked') this.closeUser(event.user, 'revoked')
       else if (event.kind === 'dropped') recount.add(event.channel)
       else {
         if (event.kind !== 'ephemeral') this.#position = event.seq
@@ -349,6 +350,12 @@ export class Hub implements ConnectionHost {
       this.traces.followed(event, connections, written)
       if (event.kind !== 'state') this.#stats.publishToWrite.record(Math.max(0, written - event.entry.createdAt))
     }
+  }
+
+  /** What was written so far cannot be gone on from: everybody begins anew. */
+  #restart(head: number): void {
+    this.#position = head
+    for (const connection of [...this.#connections.values()]) connection.restart()
   }
 
   #reading(connection: Connection, closedAt: number | null, reason: CloseReason | null): Reading {

@@ -85,6 +85,19 @@ export const REDIS_COMMAND_TIMEOUT_MS = 2_000
 export const REDIS_SOCKET_TIMEOUT_MS = 5_000
 /** Longest pause before Redis is called again: streams must have caught up within five seconds of its return. */
 export const REDIS_RECONNECT_MS = 1_000
+/** How often the log in Redis is read without a bell: a bell that was lost delays nobody by more. */
+export const REDIS_POLL_MS = 1_000
+/** How long a write waits for `REDIS_WAIT_REPLICAS`; together with the write it stays below a command's time. */
+export const REDIS_REPLICA_TIMEOUT_MS = 1_000
+/** One call of the publishing script: Redis does nothing else meanwhile, for about five milliseconds. */
+export const REDIS_BATCH_ITEMS = 256
+export const REDIS_BATCH_BYTES = 1024 * 1024
+/** Content that may wait for the next calls; more is refused, so that a slow Redis does not fill this process. */
+export const REDIS_QUEUE_BYTES = 64 * 1024 * 1024
+/** How often Redis is asked for its size and its settings. */
+export const REDIS_INSPECT_MS = 10_000
+/** Least time between two sweeps: Redis' clock may be behind ours, and then has nothing due yet. */
+export const REDIS_SWEEP_PAUSE_MS = 20
 
 /** How often a node tells that it lives, and how it stands. */
 export const BEAT_MS = 2_000

@@ -1,5 +1,4 @@
 import type { Store } from '../core/store.ts'
-import { StoreOpenError } from './store-open-error.ts'
 
 export { StoreOpenError } from './store-open-error.ts'
 
@@ -10,12 +9,20 @@ export interface StoreOptions {
   readonly dataDir: string
   /** `full`: a commit survives a power cut. `normal`: it survives the end of the process. */
   readonly sync: 'full' | 'normal'
+  /** Address of Redis, checked by the config. */
+  readonly redisUrl?: string | undefined
+  /** What every key in Redis begins with. */
+  readonly redisPrefix: string
+  /** Replicas that must have a write before it counts; 0: none. */
+  readonly redisWaitReplicas: number
   /** 0: for ever. */
   readonly retentionDays: number
   /** What one channel keeps at least, and at most twice that; 0: everything. */
   readonly retentionPerChannel: number
   /** Hears how long each commit took, in milliseconds, where there is such a thing. */
   readonly onCommit?: ((ms: number) => void) | undefined
+  /** Hears what a log line should tell: trouble that mends itself, and settings of a server that should be changed. */
+  readonly onTrouble?: ((message: string) => void) | undefined
 }
 
 /** Opens the store that was asked for; the only switch on its kind. Rejects with {@link StoreOpenError}. */
@@ -29,7 +36,9 @@ export async function openStore(options: StoreOptions): Promise<Store> {
       const { SqliteStore } = await import('./sqlite/sqlite-store.ts')
       return SqliteStore.open(options)
     }
-    case 'redis':
-      throw new StoreOpenError('STORE=redis can connect, and keeps nothing yet: use sqlite or memory')
+    case 'redis': {
+      const { RedisStore } = await import('./redis/redis-store.ts')
+      return RedisStore.open(options)
+    }
   }
 }

@@ -45,6 +45,9 @@ export class MemoryStore implements Store {
     this.#listener = listener
   }
 
+  /** Nobody else writes. */
+  async catchUp(): Promise<void> {}
+
   publish(items: readonly Publication[]): Promise<readonly PublishOutcome[]> {
     return this.#write((now, events) => items.map((item) => this.#publish(item, now, events)))
   }
