@@ -74,6 +74,7 @@ export class Hub implements ConnectionHost {
   #position: number
   #lastNumber = 0
   #draining = false
+  #storeHealthy = true
   #deadlinesAt = 0
 
   constructor(store: Store, node: string, settings: HubSettings, stats: Stats, log: HubLog) {
@@ -99,6 +100,9 @@ export class Hub implements ConnectionHost {
   }
   get position(): number {
     return this.#position
+  }
+  get storeHealthy(): boolean {
+    return this.#storeHealthy
   }
   get size(): number {
     return this.#connections.size
@@ -342,6 +346,7 @@ export class Hub implements ConnectionHost {
   #checkDeadlines(now: number): void {
     if (now < this.#deadlinesAt) return
     this.#deadlinesAt = now + DEADLINES_MS
+    this.#storeHealthy = this.store.status().healthy
     // A stall of our own is no fault of the readers: they get the time back.
     const own = this.heartbeats.lagMs
     for (const connection of this.#connections.values()) {
