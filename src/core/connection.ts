@@ -36,6 +36,8 @@ export interface ConnectionHost {
   readonly stallMs: number
   /** Place of the newest event that was handed to connections. */
   readonly position: number
+  /** Whether the store worked a moment ago. */
+  readonly storeHealthy: boolean
   /** Public id of a connection. */
   nameOf(connection: Connection): string
   /** The heartbeat frame for the current position. */
@@ -258,7 +260,7 @@ export class Connection {
   beat(now: number): boolean {
     if (this.#state.phase !== 'live') return false
     // A store that is away can tell them later; a stream stays open without it.
-    if (this.#countsDue && this.#host.store.status().healthy) {
+    if (this.#countsDue && this.#host.storeHealthy) {
       this.#readOn([])
       return true
     }

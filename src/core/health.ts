@@ -8,6 +8,7 @@ import {
   MIN_SILENCE_MS,
   STORE_CALM_MS
 } from './limits.ts'
+import type { StoreWarning } from './store.ts'
 
 /** What an operator is told to do, and how urgent it is. */
 export interface Recommendation {
@@ -32,6 +33,7 @@ export interface Assessment {
 export interface Vitals {
   readonly storeHealthy: boolean
   readonly storeReason: string | undefined
+  readonly storeWarnings: readonly StoreWarning[]
   /** Medians of the last minute; 0 where there were too few to tell. */
   readonly publishAckMs: number
   readonly commitMs: number
@@ -112,6 +114,20 @@ function intervalAction({ sharedLifetime, heartbeatMs }: Vitals): string {
     : `Heartbeats are more frequent, so it ends responses whatever is sent, or holds them back: raise it beyond MAX_CONNECTION_AGE_MS and switch buffering off. ${where}`
 }
 
+/** What the store itself found to be set up otherwise than it should be, in its words. */
+function storeSetting(code: string): Rule {
+  const found = (v: Vitals): StoreWarning | undefined => v.storeWarnings.find((warning) => warning.code === code)
+  return {
+    code,
+    severity: 'warning',
+    level: (v) => Number(found(v) !== undefined),
+    ...yes,
+    clearMs: 0,
+    message: (v) => found(v)?.message ?? 'It has been changed.',
+    action: (v) => found(v)?.action ?? 'Nothing to do.'
+  }
+}
+
 /** Condition → code, severity, message, action. A message is also read while the rule calms down: it tells figures, not verdicts. */
 export const RULES: readonly Rule[] = [
   {
@@ -124,8 +140,11 @@ export const RULES: readonly Rule[] = [
       v.storeHealthy
         ? 'The store failed a moment ago and works again.'
         : `The store does not work${v.storeReason ? `: ${v.storeReason}` : ''}.`,
-    action: () => 'Look at the disk and at the log lines of the store; publishing resumes by itself once it works.'
+    action: () => 'Look at its disk or its server, and at the log lines of the store; publishing resumes by itself once it works.'
   },
+  storeSetting('redis-not-durable'),
+  storeSetting('redis-evicts'),
+  storeSetting('redis-outdated'),
   {
     code: 'store-nearly-full',
     severity: 'warning',

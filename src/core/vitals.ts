@@ -26,6 +26,7 @@ export function vitalsOf(hub: Hub, store: Store, stats: Stats, host: HostFigures
     ...host,
     storeHealthy: status.healthy,
     storeReason: status.reason,
+    storeWarnings: status.warnings ?? [],
     publishAckMs: median(stats.publishAck),
     commitMs: median(stats.commit),
     draining: hub.draining,

@@ -1,6 +1,14 @@
-import type { Store } from '../core/store.ts'
+import type { Store, StoreWarning } from '../core/store.ts'
 
 export { StoreOpenError } from './store-open-error.ts'
+
+/** What a store that depends on a server has to tell. */
+export interface StoreLog {
+  /** Trouble that mends itself. */
+  trouble(message: string): void
+  /** A setting of the server that should be changed; told once, and in the status as long as it is so. */
+  warning(warning: StoreWarning): void
+}
 
 /** What the stores of one process need to know; see the settings of the same names. */
 export interface StoreOptions {
@@ -21,8 +29,7 @@ export interface StoreOptions {
   readonly retentionPerChannel: number
   /** Hears how long each commit took, in milliseconds, where there is such a thing. */
   readonly onCommit?: ((ms: number) => void) | undefined
-  /** Hears what a log line should tell: trouble that mends itself, and settings of a server that should be changed. */
-  readonly onTrouble?: ((message: string) => void) | undefined
+  readonly log?: StoreLog | undefined
 }
 
 /** Opens the store that was asked for; the only switch on its kind. Rejects with {@link StoreOpenError}. */

@@ -101,7 +101,8 @@ export class RedisServer {
   /** Removes it with its files. */
   async end(): Promise<void> {
     await this.kill()
-    rmSync(this.#dir, { recursive: true, force: true })
+    // A child that writes a file for it may outlive it by a moment.
+    rmSync(this.#dir, { recursive: true, force: true, maxRetries: 20, retryDelay: 50 })
   }
 }
 

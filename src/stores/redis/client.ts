@@ -69,8 +69,9 @@ function commonOptions(address: RedisAddress, connectionName: string) {
     // A peer that vanished without a FIN answers nothing: without this the connection would be waited on for a quarter of an hour.
     socketTimeout: REDIS_SOCKET_TIMEOUT_MS,
     keepAlive: 10_000,
-    maxRetriesPerRequest: 1,
-    // What was in flight when a connection broke is the caller's to repeat: only it knows how to do so without doing it twice.
+    // What was in flight when a connection broke fails at once, and is the caller's to repeat: only it knows how to do so
+    // without doing it twice.
+    maxRetriesPerRequest: 0,
     autoResendUnfulfilledCommands: false,
     // A demoted master refuses writes: leave it, and find the new one.
     reconnectOnError: (error: Error) => error.message.startsWith('READONLY')

@@ -17,7 +17,7 @@ import type {
   StoreWarning,
   TicketHolder
 } from '../../core/store.ts'
-import type { StoreOptions } from '../open-store.ts'
+import type { StoreLog, StoreOptions } from '../open-store.ts'
 import { StoreOpenError } from '../store-open-error.ts'
 import { connectRedis, type RedisClients } from './client.ts'
 import { decodeEvents, decodeItems } from './entries.ts'
@@ -29,6 +29,7 @@ import { storeErrorOf } from './trouble.ts'
 
 const HOUR_MS = 60 * 60 * 1000
 const DAY_MS = 24 * HOUR_MS
+const SILENT: StoreLog = { trouble: () => {}, warning: () => {} }
 
 /** The store that many processes share: the log lies in Redis, each process follows it. */
 export class RedisStore implements Store {
@@ -38,7 +39,7 @@ export class RedisStore implements Store {
   readonly #log: RedisLog
   readonly #queue: PublishQueue
   readonly #days: number
-  readonly #onTrouble: NonNullable<StoreOptions['onTrouble']>
+  readonly #logs: StoreLog
   #commitMs: number | undefined
   #bytes: number | undefined
   #warnings: readonly StoreWarning[] = []
@@ -50,11 +51,11 @@ export class RedisStore implements Store {
   #closed: Promise<void> | undefined
 
   private constructor(clients: RedisClients, keys: RedisKeys, options: StoreOptions) {
-    const { retentionDays, retentionPerChannel, onCommit, onTrouble } = options
+    const { retentionDays, retentionPerChannel, onCommit } = options
     this.#clients = clients
     this.#keys = keys
     this.#days = retentionDays
-    this.#onTrouble = onTrouble ?? (() => {})
+    this.#logs = options.log ?? SILENT
     this.#log = new RedisLog(clients, {
       keys,
       retentionPerChannel,
@@ -78,10 +79,10 @@ export class RedisStore implements Store {
   /** Connects, and waits a moment for Redis to answer: one that is away now is found when it comes. */
   static async open(options: StoreOptions): Promise<RedisStore> {
     if (options.redisUrl === undefined) throw new StoreOpenError('REDIS_URL is required with STORE=redis: set the address')
-    const onTrouble = options.onTrouble ?? (() => {})
+    const log = options.log ?? SILENT
     const clients = await connectRedis(options.redisUrl, {
       name: 'bellwire',
-      onError: (error, role) => onTrouble(`Redis (${role}): ${error.message}`)
+      onError: (error, role) => log.trouble(`Redis (${role}): ${error.message}`)
     })
     const store = new RedisStore(clients, redisKeys(options.redisPrefix), options)
     await store.#log.begin()
@@ -261,7 +262,7 @@ export class RedisStore implements Store {
       const { bytes, warnings } = await inspectServer(this.#clients.reads, this.#keys.state)
       this.#bytes = bytes
       for (const warning of warnings) {
-        if (!this.#warnings.some(({ code }) => code === warning.code)) this.#onTrouble(`${warning.message} ${warning.action}`)
+        if (!this.#warnings.some(({ code }) => code === warning.code)) this.#logs.warning(warning)
       }
       this.#warnings = warnings
     } catch (error) {
@@ -271,7 +272,7 @@ export class RedisStore implements Store {
 
   #failed(what: string, error: unknown): void {
     const known = storeErrorOf(error)
-    if (!this.#closed) this.#onTrouble(`Redis (${what}): ${known instanceof Error ? known.message : String(known)}`)
+    if (!this.#closed) this.#logs.trouble(`Redis (${what}): ${known instanceof Error ? known.message : String(known)}`)
   }
 }
 
