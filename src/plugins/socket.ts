@@ -4,7 +4,7 @@ import type { Socket } from 'node:net'
 import websocket from '@fastify/websocket'
 import type { FastifyReply, FastifyRequest } from 'fastify'
 import fp from 'fastify-plugin'
-import { CLOSE_REASONS, drawRetryMs } from '../core/close-reason.ts'
+import { goodbyeToRefused } from '../core/close-reason.ts'
 import { socketCodec } from '../core/frame.ts'
 import type { Hub } from '../core/hub.ts'
 import { CLOSE_ANSWER_MS, MAX_CLIENT_MESSAGE_BYTES } from '../core/limits.ts'
@@ -119,9 +119,7 @@ export default fp<SocketOptions>(
     /** When to come back, why, and the end. */
     function refuse(sink: SocketSink, reason: 'drain' | 'limit' | 'unavailable'): void {
       stats.refused(reason)
-      // A refused peer comes back late, even from a drain: nothing changes within a second.
-      const retryMs = drawRetryMs([CLOSE_REASONS.limit.retryMs[0], CLOSE_REASONS[reason].retryMs[1]])
-      sink.end(socketCodec.frame('goodbye', `{"reason":"${reason}","retryMs":${retryMs}}`, null), reason)
+      sink.end(socketCodec.frame('goodbye', goodbyeToRefused(reason).data, null), reason)
     }
   },
   { name: 'socket' }
