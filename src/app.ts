@@ -30,6 +30,7 @@ import monitor from './plugins/monitor.ts'
 import publish, { type Accepted } from './plugins/publish.ts'
 import responseHeaders from './plugins/response-headers.ts'
 import shutdown from './plugins/shutdown.ts'
+import socket from './plugins/socket.ts'
 import stalePeers from './plugins/stale-peers.ts'
 import stream from './plugins/stream.ts'
 import trace from './plugins/trace.ts'
@@ -186,6 +187,7 @@ export async function createApp(config: Config, version: string): Promise<Fastif
         }
       })
       await routes.register(stream, { hub, identity, stats })
+      await routes.register(socket, { hub, identity, stats, corsOrigins: config.corsOrigins, publicUrl: config.publicUrl })
       await routes.register(changes, { hub, identity, stats, rateLimit })
       await routes.register(inbox, { store, identity, corsOrigins: config.corsOrigins, publicUrl: config.publicUrl, rateLimit })
       await routes.register(monitor, {
