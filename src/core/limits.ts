@@ -35,7 +35,7 @@ export const MAX_TIMER_MS = 2_147_483_647
 export const RESERVED_FILES = 200
 
 /** How long a commit waits for as many commands as lately came together. Less than a disk's own flush, and not felt beside a network. */
-export const COMPANY_MS = 3
+export const COMPANY_MS = 5
 
 // Health. What fires at one figure clears at a lower one, and only after it has stayed there: a status that flaps is not read.
 
