@@ -14,7 +14,7 @@ export class Api {
   readonly base: string
   readonly #topics: string | undefined
 
-  constructor({ url = '', token, ticket, topics }: InboxOptions) {
+  constructor({ url = '/', token, ticket, topics }: InboxOptions) {
     this.token = new TokenSource(token)
     this.ticket = ticket
     this.base = new URL(url, globalThis.location?.href).href.replace(/\/$/, '')
