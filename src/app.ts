@@ -17,6 +17,7 @@ import { Stats } from './core/stats.ts'
 import { type Circumstances, vitalsOf } from './core/vitals.ts'
 import alerts from './plugins/alerts.ts'
 import changes from './plugins/changes.ts'
+import clientScript from './plugins/client-script.ts'
 import dashboard from './plugins/dashboard.ts'
 import demo from './plugins/demo.ts'
 import documentation from './plugins/documentation.ts'
@@ -212,6 +213,7 @@ export async function createApp(config: Config, version: string): Promise<Fastif
         host
       })
       await routes.register(trace, { hub, store, match: (authorization) => operators.match(authorization) })
+      await routes.register(clientScript)
       await routes.register(dashboard)
       await routes.register(metrics, {
         hub,
