@@ -79,6 +79,11 @@ export const ALERT_RETRY_MS = [1_000, 60_000] as const
 export const REMEMBERED_TRACES = 10_000
 export const REMEMBERED_DEPARTURES = 10_000
 
+/** A message from a WebSocket client. None means anything; this is enough for what libraries send to keep a connection open. */
+export const MAX_CLIENT_MESSAGE_BYTES = 4 * 1024
+/** How long a WebSocket peer may take to answer a Close: some round trips, and less than a stopping process has left. */
+export const CLOSE_ANSWER_MS = 3_000
+
 /** A command to Redis takes no longer, connecting included: a publish that hangs is worse than one that is told to come again. */
 export const REDIS_COMMAND_TIMEOUT_MS = 2_000
 /** A connection on which commands wait and nothing comes for so long is given up: its peer vanished. Above a command's own time. */
