@@ -162,7 +162,8 @@ export class Hub implements ConnectionHost {
     try {
       return next(granted ? this.refusal(user, address) : 'limit')
     } finally {
-      if (this.countUser(user) === before && (granted || this.heldOf(user) > 0)) this.#places.hold(user, this.heldOf(user))
+      // Also where none was granted: what was told meanwhile counted this one in.
+      if (this.countUser(user) === before) this.#places.hold(user, this.heldOf(user))
     }
   }
 
