@@ -87,6 +87,7 @@ export class SqliteArchiveSource implements ArchiveSource {
   }
 
   async close(): Promise<void> {
+    this.#db.exec('ROLLBACK')
     this.#db.close()
   }
 }
@@ -131,6 +132,7 @@ export class SqliteArchiveTarget implements ArchiveTarget {
   readonly #s: ReturnType<typeof statements>
   readonly #now = Date.now()
   #head: number
+  #committed = false
   #open = true
 
   /** Throws {@link StoreOpenError}: where the store is not empty, or another process has it. */
@@ -163,13 +165,14 @@ export class SqliteArchiveTarget implements ArchiveTarget {
   async commit(): Promise<void> {
     this.#s.head.run(this.#head)
     this.#db.exec('COMMIT')
+    this.#committed = true
     this.#file.life.write(this.#head, { clean: true })
   }
 
   async close(): Promise<void> {
     if (!this.#open) return
     this.#open = false
-    // Closing takes back what was not committed.
+    if (!this.#committed) this.#db.exec('ROLLBACK')
     this.#db.close()
     this.#file.lock.close()
   }
