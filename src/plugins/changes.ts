@@ -2,7 +2,7 @@ import type { FastifyContextConfig } from 'fastify'
 import fp from 'fastify-plugin'
 import type { ZodTypeProvider } from 'fastify-type-provider-zod'
 import { pollCodec } from '../core/frame.ts'
-import type { Hub } from '../core/hub.ts'
+import type { Hub, Refusal } from '../core/hub.ts'
 import type { Stats } from '../core/stats.ts'
 import { ProblemError } from '../errors.ts'
 import { type SubscriberIdentity, subscriberOnly } from './access.ts'
@@ -42,8 +42,8 @@ export default fp<ChangesOptions>(
         const topics = selectTopics(subscriber, request.query.topics)
         const after = cursorOf(request, request.query)
         const wait = hub.draining ? 0 : request.query.wait
-        const answer = await hub.admit(subscriber.user, request.ip, (refusal): Promise<PollAnswer> => {
-          if (refusal === 'limit') {
+        const poll = (refusal: Refusal | null): Promise<PollAnswer> => {
+          if (refusal === 'limit' && wait > 0) {
             stats.refused('limit')
             throw new ProblemError('rate-limited', 'Too many connections are open; close one, or come back later.', {
               retryAfter: 5
@@ -79,7 +79,10 @@ export default fp<ChangesOptions>(
               connection.close('gone')
             }
           })
-        })
+        }
+        // A poll that does not wait is a request like any other: it takes nobody's place.
+        const { user } = subscriber
+        const answer = await (wait > 0 ? hub.admit(user, request.ip, poll) : poll(hub.refusal(user, request.ip)))
         if (answer.cursor === null)
           throw new ProblemError('unavailable', 'The log could not be read; try again.', { retryAfter: 5 })
         reply.header('cache-control', 'private, no-store').type('application/json; charset=utf-8')
