@@ -189,8 +189,8 @@ t.test('Redis loses what it accepted', { skip: skipOwnServer }, async (t) => {
     t.teardown(() => client.disconnect())
     await client
       .multi()
-      .hset('bellwire:{0}:state', 'seq', 9)
-      .xadd('bellwire:{0}:log', '9-0', 'k', 'n', 'c', 'user:ann', 'h', 'x 1  0 ', 'b', '"type":"t"')
+      .hset('bellwire:{bellwire}:state', 'seq', 9)
+      .xadd('bellwire:{bellwire}:log', '9-0', 'k', 'n', 'c', 'user:ann', 'h', 'x 1  0 ', 'b', '"type":"t"')
       .exec()
     t.same(await followed.until(restarted), { kind: 'restarted', head: 9 })
     t.equal(store.epoch, epoch, 'the log itself lost nothing')

@@ -25,6 +25,8 @@ export interface RedisServerOptions {
   readonly persistence?: Persistence
   /** More of the configuration, as on the command line: `['--maxmemory', '4mb']`. */
   readonly args?: readonly string[]
+  /** In place of all of it, where it is to be something else than a store: only the port is added. */
+  readonly command?: readonly string[]
 }
 
 /** A redis-server of the test's own, on a port that stays the same over restarts. */
@@ -37,11 +39,15 @@ export class RedisServer {
   constructor(port: number, dir: string, options: RedisServerOptions) {
     this.port = port
     this.#dir = dir
-    this.#args = [
-      ...['--port', String(port), '--bind', '127.0.0.1', '--dir', dir, '--save', '', '--daemonize', 'no'],
-      ...['--appendonly', options.persistence === 'none' ? 'no' : 'yes', '--appendfsync', 'everysec'],
-      ...['--repl-diskless-sync-delay', '0', ...(options.args ?? [])]
-    ]
+    const address = ['--port', String(port), '--bind', '127.0.0.1', '--daemonize', 'no']
+    this.#args = options.command
+      ? [...options.command, ...address]
+      : [
+          ...address,
+          ...['--dir', dir, '--save', ''],
+          ...['--appendonly', options.persistence === 'none' ? 'no' : 'yes', '--appendfsync', 'everysec'],
+          ...['--repl-diskless-sync-delay', '0', ...(options.args ?? [])]
+        ]
   }
 
   get url(): string {
