@@ -18,7 +18,7 @@ export const skipRedis: string | false =
     ? 'redis-server not found: apt-get install redis-server, or set TEST_REDIS_URL'
     : false
 
-/** What survives the end of a server: everything (an append-only file), or nothing. */
+/** What survives the end of a server: everything (an append-only file, synced before each answer), or nothing. */
 export type Persistence = 'aof' | 'none'
 
 export interface RedisServerOptions {
@@ -45,7 +45,7 @@ export class RedisServer {
       : [
           ...address,
           ...['--dir', dir, '--save', ''],
-          ...['--appendonly', options.persistence === 'none' ? 'no' : 'yes', '--appendfsync', 'everysec'],
+          ...['--appendonly', options.persistence === 'none' ? 'no' : 'yes', '--appendfsync', 'always'],
           ...['--repl-diskless-sync-delay', '0', ...(options.args ?? [])]
         ]
   }
@@ -67,7 +67,7 @@ export class RedisServer {
     for (const stream of [child.stdout, child.stderr]) stream.on('data', (chunk) => (output = (output + chunk).slice(-4000)))
     for (let tries = 0; tries < 400; tries++) {
       if (child.exitCode !== null) throw new Error(`redis-server ended with ${child.exitCode}: ${output}`)
-      if ((await this.say('PING').catch(() => '')).startsWith('+PONG')) return
+      if (/^(?:\+PONG|-NOAUTH)/.test(await this.say('PING').catch(() => ''))) return
       await new Promise((resolve) => setTimeout(resolve, 25))
     }
     throw new Error(`redis-server did not answer: ${output}`)

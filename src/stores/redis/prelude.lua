@@ -11,7 +11,7 @@
 --   i:<channel>          hash: floor (places up to here are incomplete), r (number of the last removal)
 --   k:<channel>          hash, collapse key → place
 --   x:<channel>          sorted set, place by the moment it expires; x: the channels by their soonest moment
---   a:                   sorted set, channels by the moment their oldest entry or state was appended
+--   a:                   sorted set, channels by the moment of their oldest entry or state
 --   m:<user> <channel>   hash, a user's marks: place → "readAt archived"; # how many are read or archived, @ r when that was counted
 --   u:<user>             set of the channels in which the user has marks
 --   r:<channel>          hash, readers of shared entries: <place>s seen, <place>r read, <place>a archived
@@ -149,7 +149,7 @@ local function append_state(channel, op, upto, ids)
   local place = emit('s', channel, op .. ' ' .. upto, ids)
   local t = P .. 't:' .. channel
   call('ZADD', t, place, place .. ' ' .. str(NOW) .. ' ' .. op .. ' ' .. upto .. ' ' .. ids)
-  call('ZADD', P .. 'a:', 'NX', str(NOW), channel)
+  call('ZADD', P .. 'a:', 'LT', str(NOW), channel)
   if KEEP > 0 then
     local n = call('ZCARD', t)
     if n > math.floor(KEEP * 1.5) then

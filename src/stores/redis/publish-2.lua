@@ -46,7 +46,7 @@ while at <= #ARGV do
         call('ZADD', P .. 'e:' .. channel, place, place)
         call('HSET', P .. 'l:' .. channel, place, id .. ' ' .. times .. ' ' .. replaces)
         call('HSET', note, 'c:' .. channel, place)
-        call('ZADD', P .. 'a:', 'NX', str(NOW), channel)
+        call('ZADD', P .. 'a:', 'LT', created, channel)
         if key ~= '' then call('HSET', P .. 'k:' .. channel, key, place) end
         if expires ~= '' then
           call('ZADD', P .. 'x:' .. channel, expires, place)

@@ -9,7 +9,7 @@ import { SCRIPTS, type ScriptName } from './scripts.ts'
 import { isBrokenConnection, isOtherEpoch, storeErrorOf } from './trouble.ts'
 
 /** Entries of the stream that are taken at a time. */
-const PAGE = 1000
+const PAGE = 500
 
 export interface RedisLogOptions {
   readonly keys: RedisKeys
@@ -342,14 +342,27 @@ async function ready(connection: RedisConnection, deadline: number): Promise<voi
   const left = deadline - performance.now()
   if (left <= 0) throw error
   await new Promise<void>((resolve, reject) => {
-    const done = (): void => {
+    const timer = setTimeout(() => reject(error), left)
+    void nextReady(connection).then(() => {
       clearTimeout(timer)
       resolve()
-    }
-    const timer = setTimeout(() => {
-      connection.off('ready', done)
-      reject(error)
-    }, left)
-    connection.once('ready', done)
+    })
   })
+}
+
+/** However many wait for a connection, it has one listener for them. */
+const returns = new WeakMap<RedisConnection, Promise<void>>()
+
+function nextReady(connection: RedisConnection): Promise<void> {
+  let next = returns.get(connection)
+  if (next === undefined) {
+    next = new Promise((resolve) =>
+      connection.once('ready', () => {
+        returns.delete(connection)
+        resolve()
+      })
+    )
+    returns.set(connection, next)
+  }
+  return next
 }
