@@ -70,7 +70,8 @@ export class Hub implements ConnectionHost {
   readonly #byUser = new Map<string, Connection[]>()
   readonly #byAddress = new Map<string, number>()
   readonly #codecs = new Map<Codec, number>()
-  #heartbeat: { codec: Codec; position: number; epoch: string; frame: Buffer } | undefined
+  /** The newest heartbeat of each codec. */
+  readonly #heartbeatFrames = new Map<Codec, { position: number; epoch: string; frame: Buffer }>()
   #position: number
   #lastNumber = 0
   #draining = false
@@ -254,11 +255,10 @@ export class Hub implements ConnectionHost {
   }
 
   heartbeatFrame(codec: Codec): Buffer {
-    const known = this.#heartbeat
-    if (known && known.codec === codec && known.position === this.#position && known.epoch === this.store.epoch)
-      return known.frame
+    const known = this.#heartbeatFrames.get(codec)
+    if (known && known.position === this.#position && known.epoch === this.store.epoch) return known.frame
     const frame = codec.frame('heartbeat', '{}', formatCursor(this.store.epoch, this.#position))
-    this.#heartbeat = { codec, position: this.#position, epoch: this.store.epoch, frame }
+    this.#heartbeatFrames.set(codec, { position: this.#position, epoch: this.store.epoch, frame })
     return frame
   }
 

@@ -98,3 +98,8 @@ export const REDIS_QUEUE_BYTES = 64 * 1024 * 1024
 export const REDIS_INSPECT_MS = 10_000
 /** Least time between two sweeps: Redis' clock may be behind ours, and then has nothing due yet. */
 export const REDIS_SWEEP_PAUSE_MS = 20
+
+/** A message from a WebSocket client. None means anything; this is enough for what libraries send to keep a connection open. */
+export const MAX_CLIENT_MESSAGE_BYTES = 4 * 1024
+/** How long a WebSocket peer may take to answer a Close: some round trips, and less than a stopping process has left. */
+export const CLOSE_ANSWER_MS = 3_000
