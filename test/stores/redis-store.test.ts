@@ -58,6 +58,24 @@ t.test('redis', { skip: skipRedis }, async (t) => {
     t.equal(store.status().oldest, 2)
   })
 
+  t.test('two processes on one log agree with the model, whichever is asked', (t) =>
+    storeProperty(
+      t,
+      async () => {
+        const options = fresh(url)
+        let [store, other] = [await openStore(options), await openStore(options)]
+        const reopen = async () => {
+          ;[store, other] = [other, store]
+          await store.catchUp()
+          if (store.epoch !== other.epoch || store.head !== other.head) throw new Error('they differ')
+          return store
+        }
+        return { store, reopen, end: async () => void (await Promise.all([store.close(), other.close()])) }
+      },
+      15
+    )
+  )
+
   t.test('agrees with a plain model, also across restarts of the process', (t) =>
     storeProperty(
       t,
