@@ -200,6 +200,24 @@ t.test('Redis loses what it accepted', { skip: skipOwnServer }, async (t) => {
   })
 })
 
+t.test('bells that are lost delay, and lose nothing', { skip: skipOwnServer }, async (t) => {
+  const redis = await startRedis(t)
+  const [one, two] = [await open(t, redis.url), await open(t, redis.url)]
+  for (let n = 0; n < 20; n++) {
+    // Whoever listens is cut off, and what is rung until they are back is heard by nobody.
+    await redis.say('CLIENT KILL TYPE pubsub')
+    await publish(one.store, 5)
+  }
+  await redis.say('CLIENT KILL TYPE pubsub')
+  await publish(one.store, 1)
+  const rung = performance.now()
+  await two.followed.until((event) => 'seq' in event && event.seq === 101)
+  t.ok(performance.now() - rung < 3000)
+  const all = Array.from({ length: 101 }, (_, n) => n + 1)
+  t.same(seqsOf(one.followed), all)
+  t.same(seqsOf(two.followed), all)
+})
+
 t.test('what Redis answers', { skip: skipOwnServer }, async (t) => {
   t.test('REDIS_WAIT_REPLICAS: without the replica it is not accepted', async (t) => {
     const master = await startRedis(t)
