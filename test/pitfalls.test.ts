@@ -107,6 +107,10 @@ const PITFALLS = {
   ),
   C3: clocks('comments are no heartbeat that a page can hear', QUIET),
   C4: clocks('a heartbeat that is later than it says', QUIET),
+  C5: redis(
+    'heartbeats go on while the feed is dead',
+    'a Redis that is away: the process serves, says so, never hangs, and goes on'
+  ),
   C6: clocks('our own stall is taken for dead peers', STALL),
   C7: clocks('timers overflow', FAR),
   C8: clocks('a stream that is idle for what is filtered out', QUIET),
@@ -206,7 +210,6 @@ const PITFALLS = {
 
 /** What cannot go wrong yet, with the part that brings it: to be moved above together with that part. */
 const later = {
-  C5: ['heartbeats go on while the feed is dead', 'Redis store: the embedded one feeds itself'],
   I13: ['a dead node stays in the list', 'Redis store: several nodes']
 } as const satisfies Record<string, readonly [about: string, part: string]>
 

@@ -105,7 +105,7 @@ t.test('two nodes behave as one', { skip: skipOwnServer }, async (t) => {
 t.test('a Redis that is away: the process serves, says so, never hangs, and goes on', { skip: skipOwnServer }, async (t) => {
   const redis = await startRedis(t)
   await redis.kill()
-  const [node] = await startNodes(t, redis, 1, { HEARTBEAT_MS: '300' })
+  const [node] = await startNodes(t, redis, 1, { HEARTBEAT_MS: '300', DRAIN_MS: '500' })
   if (!node) throw new Error('no node')
   t.equal((await fetch(`${node.url}/healthz`)).status, 200)
   const unready = await fetch(`${node.url}/readyz`)
@@ -148,6 +148,10 @@ t.test('a Redis that is away: the process serves, says so, never hangs, and goes
     t.ok(performance.now() - back < 5000, `caught up ${Math.round(performance.now() - back)} ms after its return`)
     t.notOk(stream.frames.some((f) => f.event === 'reset' || f.event === 'goodbye'))
   }
+  await redis.kill()
+  const asked = performance.now()
+  t.equal(await node.kill('SIGTERM'), 0)
+  t.ok(performance.now() - asked < 5000, 'it ends in time without Redis, too')
 })
 
 t.test(

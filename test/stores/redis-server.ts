@@ -19,7 +19,7 @@ export const skipRedis: string | false =
     : false
 
 /** What survives the end of a server: everything (an append-only file, synced before each answer), or nothing. */
-export type Persistence = 'aof' | 'none'
+export type Persistence = 'always' | 'none'
 
 export interface RedisServerOptions {
   readonly persistence?: Persistence
@@ -139,5 +139,5 @@ export async function startRedis(t: Teardown, options: RedisServerOptions = {}):
 
 /** Address of a Redis for tests that leave it running: `TEST_REDIS_URL`, or a server of the test's own. */
 export async function redisUrl(t: Teardown): Promise<string> {
-  return process.env['TEST_REDIS_URL'] ?? (await startRedis(t)).url
+  return process.env['TEST_REDIS_URL'] ?? (await startRedis(t, { persistence: 'none' })).url
 }

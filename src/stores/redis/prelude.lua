@@ -146,15 +146,19 @@ local function take_back(channel, place)
   else remove(channel, place) end
 end
 
+-- Notes when the next entry of a channel expires.
+local function note_soonest(channel)
+  local soonest = call('ZRANGE', P .. 'x:' .. channel, 0, 0, 'WITHSCORES')
+  if soonest[2] then call('ZADD', P .. 'x:', soonest[2], channel) else call('ZREM', P .. 'x:', channel) end
+end
+
 -- Takes out what has expired, so that nobody reads or counts it.
 local function sweep(channel)
-  local x = P .. 'x:' .. channel
-  local due = call('ZRANGEBYSCORE', x, '-inf', str(NOW))
+  local due = call('ZRANGEBYSCORE', P .. 'x:' .. channel, '-inf', str(NOW))
   if #due == 0 then return end
   for _, place in ipairs(due) do take_back(channel, place) end
   emit('d', channel, '', '')
-  local soonest = call('ZRANGE', x, 0, 0, 'WITHSCORES')
-  if soonest[2] then call('ZADD', P .. 'x:', soonest[2], channel) else call('ZREM', P .. 'x:', channel) end
+  note_soonest(channel)
 end
 
 -- Takes out the oldest where there are half as many again as are kept.

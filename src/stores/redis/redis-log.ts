@@ -6,7 +6,7 @@ import { isReady, type RedisClients, type RedisConnection } from './client.ts'
 import { decodeFollowed, isAfter, parsePlace, type StreamEntry, type StreamPlace } from './entries.ts'
 import type { RedisKeys } from './keys.ts'
 import { SCRIPTS, type ScriptName } from './scripts.ts'
-import { isBrokenConnection, isOtherEpoch, storeErrorOf } from './trouble.ts'
+import { isBrokenConnection, isOtherEpoch, storeErrorOf, wasNotSent } from './trouble.ts'
 
 /** Entries of the stream that are taken at a time. */
 const PAGE = 500
@@ -240,7 +240,12 @@ export class RedisLog {
           await this.pull()
           // A place of the log that was is none in this one.
           if (!TIMELESS.has(name)) throw new StoreError('unavailable', 'the log has begun anew', { cause: error })
-        } else if (!(repeatable && isBrokenConnection(error) && performance.now() < deadline)) throw storeErrorOf(error)
+        } else {
+          const again = wasNotSent(error) || ((repeatable || !writes) && isBrokenConnection(error))
+          if (!again || performance.now() >= deadline) throw storeErrorOf(error)
+          // The connection's own end is heard in between.
+          await new Promise((resolve) => setImmediate(resolve))
+        }
       }
     }
   }
