@@ -94,8 +94,8 @@ export const REDIS_RECONNECT_MS = 1_000
 export const REDIS_POLL_MS = 1_000
 /** How long a write waits for `REDIS_WAIT_REPLICAS`; together with the write it stays below a command's time. */
 export const REDIS_REPLICA_TIMEOUT_MS = 1_000
-/** One call of the publishing script: Redis does nothing else meanwhile, for about five milliseconds. */
-export const REDIS_BATCH_ITEMS = 256
+/** Entries of one call of the publishing script: Redis does nothing else meanwhile, for about five milliseconds. */
+export const REDIS_BATCH_ENTRIES = 256
 export const REDIS_BATCH_BYTES = 1024 * 1024
 /** Content that may wait for the next calls; more is refused, so that a slow Redis does not fill this process. */
 export const REDIS_QUEUE_BYTES = 64 * 1024 * 1024

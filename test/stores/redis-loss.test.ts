@@ -189,8 +189,8 @@ t.test('Redis loses what it accepted', { skip: skipOwnServer }, async (t) => {
     t.teardown(() => client.disconnect())
     await client
       .multi()
-      .hset('bellwire:{0}:state', 'seq', 9)
-      .xadd('bellwire:{0}:log', '9-0', 'k', 'n', 'c', 'user:ann', 'h', 'x 1  0 ', 'b', '"type":"t"')
+      .hset('bellwire:{bellwire}:state', 'seq', 9)
+      .xadd('bellwire:{bellwire}:log', '9-0', 'k', 'n', 'c', 'user:ann', 'h', 'x 1  0 ', 'b', '"type":"t"')
       .exec()
     t.same(await followed.until(restarted), { kind: 'restarted', head: 9 })
     t.equal(store.epoch, epoch, 'the log itself lost nothing')
@@ -199,6 +199,71 @@ t.test('Redis loses what it accepted', { skip: skipOwnServer }, async (t) => {
     t.equal(store.head, 10)
   })
 })
+
+t.test('what was recalled before it expired is waited for by nobody', { skip: skipOwnServer }, async (t) => {
+  const redis = await startRedis(t)
+  const { store } = await open(t, redis.url)
+  const client = new Redis(redis.port)
+  t.teardown(() => client.disconnect())
+  const item = publication(ann, { expiresAt: Date.now() + 1000 })
+  const later = publication({ topic: 'news' }, { expiresAt: Date.now() + 60_000 })
+  await store.publish([item, later])
+  await store.recall(item.id)
+  const waited = 'bellwire:{bellwire}:x:'
+  t.same(await client.zrange(waited, '0', '-1'), ['user:ann', 'topic:news'])
+  while ((await client.zcard(waited)) > 1) await new Promise((resolve) => setTimeout(resolve, 10))
+  t.same(await client.zrange(waited, '0', '-1'), ['topic:news'])
+})
+
+t.test('bells that are lost delay, and lose nothing', { skip: skipOwnServer }, async (t) => {
+  const redis = await startRedis(t)
+  const [one, two] = [await open(t, redis.url), await open(t, redis.url)]
+  for (let n = 0; n < 20; n++) {
+    // Whoever listens is cut off, and what is rung until they are back is heard by nobody.
+    await redis.say('CLIENT KILL TYPE pubsub')
+    await publish(one.store, 5)
+  }
+  await redis.say('CLIENT KILL TYPE pubsub')
+  await publish(one.store, 1)
+  const rung = performance.now()
+  await two.followed.until((event) => 'seq' in event && event.seq === 101)
+  t.ok(performance.now() - rung < 3000)
+  const all = Array.from({ length: 101 }, (_, n) => n + 1)
+  t.same(seqsOf(one.followed), all)
+  t.same(seqsOf(two.followed), all)
+})
+
+t.test(
+  'connections that are cut with a publish on its way: it is repeated, and done once',
+  { skip: skipOwnServer },
+  async (t) => {
+    const redis = await startRedis(t, { persistence: 'none' })
+    const [one, two] = [await open(t, redis.url), await open(t, redis.url)]
+    let over = false
+    const cutting = (async () => {
+      while (!over) {
+        await redis.say('CLIENT KILL TYPE normal')
+        await new Promise((resolve) => setTimeout(resolve, 5))
+      }
+    })()
+    const accepted: string[] = []
+    for (let n = 0; n < 50; n++) {
+      const items = Array.from({ length: 20 }, () => publication(ann))
+      const outcomes = await one.store.publish(items)
+      for (const outcome of outcomes) if (outcome.kind === 'accepted') accepted.push(outcome.id)
+    }
+    over = true
+    await cutting
+    t.equal(accepted.length, 1000)
+    for (const { followed } of [one, two]) {
+      await followed.until((event) => 'seq' in event && event.seq === 1000)
+      t.same(
+        followed.events.map((event) => event.kind === 'notification' && event.entry.id),
+        accepted
+      )
+    }
+  }
+)
 
 t.test('what Redis answers', { skip: skipOwnServer }, async (t) => {
   t.test('REDIS_WAIT_REPLICAS: without the replica it is not accepted', async (t) => {

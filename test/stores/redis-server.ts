@@ -18,13 +18,15 @@ export const skipRedis: string | false =
     ? 'redis-server not found: apt-get install redis-server, or set TEST_REDIS_URL'
     : false
 
-/** What survives the end of a server: everything (an append-only file), or nothing. */
-export type Persistence = 'aof' | 'none'
+/** What survives the end of a server: everything (an append-only file, synced before each answer), or nothing. */
+export type Persistence = 'always' | 'none'
 
 export interface RedisServerOptions {
   readonly persistence?: Persistence
   /** More of the configuration, as on the command line: `['--maxmemory', '4mb']`. */
   readonly args?: readonly string[]
+  /** In place of all of it, where it is to be something else than a store: only the port is added. */
+  readonly command?: readonly string[]
 }
 
 /** A redis-server of the test's own, on a port that stays the same over restarts. */
@@ -37,11 +39,15 @@ export class RedisServer {
   constructor(port: number, dir: string, options: RedisServerOptions) {
     this.port = port
     this.#dir = dir
-    this.#args = [
-      ...['--port', String(port), '--bind', '127.0.0.1', '--dir', dir, '--save', '', '--daemonize', 'no'],
-      ...['--appendonly', options.persistence === 'none' ? 'no' : 'yes', '--appendfsync', 'everysec'],
-      ...['--repl-diskless-sync-delay', '0', ...(options.args ?? [])]
-    ]
+    const address = ['--port', String(port), '--bind', '127.0.0.1', '--daemonize', 'no']
+    this.#args = options.command
+      ? [...options.command, ...address]
+      : [
+          ...address,
+          ...['--dir', dir, '--save', ''],
+          ...['--appendonly', options.persistence === 'none' ? 'no' : 'yes', '--appendfsync', 'always'],
+          ...['--repl-diskless-sync-delay', '0', ...(options.args ?? [])]
+        ]
   }
 
   get url(): string {
@@ -61,7 +67,7 @@ export class RedisServer {
     for (const stream of [child.stdout, child.stderr]) stream.on('data', (chunk) => (output = (output + chunk).slice(-4000)))
     for (let tries = 0; tries < 400; tries++) {
       if (child.exitCode !== null) throw new Error(`redis-server ended with ${child.exitCode}: ${output}`)
-      if ((await this.say('PING').catch(() => '')).startsWith('+PONG')) return
+      if (/^(?:\+PONG|-NOAUTH)/.test(await this.say('PING').catch(() => ''))) return
       await new Promise((resolve) => setTimeout(resolve, 25))
     }
     throw new Error(`redis-server did not answer: ${output}`)
@@ -133,5 +139,5 @@ export async function startRedis(t: Teardown, options: RedisServerOptions = {}):
 
 /** Address of a Redis for tests that leave it running: `TEST_REDIS_URL`, or a server of the test's own. */
 export async function redisUrl(t: Teardown): Promise<string> {
-  return process.env['TEST_REDIS_URL'] ?? (await startRedis(t)).url
+  return process.env['TEST_REDIS_URL'] ?? (await startRedis(t, { persistence: 'none' })).url
 }

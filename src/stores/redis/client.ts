@@ -1,6 +1,7 @@
 import type { Cluster, ClusterOptions, Redis, RedisOptions } from 'ioredis'
 import { REDIS_COMMAND_TIMEOUT_MS, REDIS_RECONNECT_MS, REDIS_SOCKET_TIMEOUT_MS } from '../../core/limits.ts'
 import { parseRedisUrl, type RedisAddress } from './redis-url.ts'
+import { isReadOnly } from './trouble.ts'
 
 /** One connection as the rest uses it: a server, or all masters of a cluster. */
 export type RedisConnection = Redis | Cluster
@@ -73,8 +74,10 @@ function commonOptions(address: RedisAddress, connectionName: string) {
     // without doing it twice.
     maxRetriesPerRequest: 0,
     autoResendUnfulfilledCommands: false,
+    // Who listens subscribes whenever the connection is there; the library's own try has nobody who hears that it failed.
+    autoResubscribe: false,
     // A demoted master refuses writes: leave it, and find the new one.
-    reconnectOnError: (error: Error) => error.message.startsWith('READONLY')
+    reconnectOnError: isReadOnly
   } as const satisfies RedisOptions
 }
 

@@ -10,8 +10,8 @@ export interface RedisKeys {
   readonly bell: string
 }
 
-/** All begin with the same prefix and hash tag, so that a script finds everything in one slot of a cluster. */
+/** All carry the prefix as their hash tag: a script finds everything in one slot of a cluster, and other prefixes lie in others. */
 export function redisKeys(prefix: string): RedisKeys {
-  const base = `${prefix}:{0}:`
+  const base = `${prefix}:{${prefix}}:`
   return { state: `${base}state`, log: `${base}log`, revoked: `${base}z:`, bell: `${base}bell` }
 }

@@ -6,12 +6,12 @@
 -- Everything else is named after the same base, so that it lies in the same slot of a cluster:
 --   n:<id>               hash, a notification: to, content, createdAt, expiresAt, key, producer, shared, places, c:<channel> = place
 --   e:<channel>          sorted set of the places of its live entries
---   l:<channel>          hash, place → "id times replaces"
---   t:<channel>          sorted set of its state events, "seq at op upTo ids" by seq
+--   l:<channel>          hash, place → "id times replaces replaced", the last two the id and the place of what it took the place of
+--   t:<channel>          sorted set of its state events, "seq at since op upTo ids" by seq; it concerns who comes from `since` or later
 --   i:<channel>          hash: floor (places up to here are incomplete), r (number of the last removal)
 --   k:<channel>          hash, collapse key → place
 --   x:<channel>          sorted set, place by the moment it expires; x: the channels by their soonest moment
---   a:                   sorted set, channels by the moment their oldest entry or state was appended
+--   a:                   sorted set, channels by the moment of their oldest entry or state
 --   m:<user> <channel>   hash, a user's marks: place → "readAt archived"; # how many are read or archived, @ r when that was counted
 --   u:<user>             set of the channels in which the user has marks
 --   r:<channel>          hash, readers of shared entries: <place>s seen, <place>r read, <place>a archived
@@ -116,20 +116,49 @@ local function remove(channel, place)
   if call('HINCRBY', note, 'places', -1) <= 0 then call('DEL', note) end
 end
 
--- Takes out what has expired, so that nobody reads or counts it.
-local function sweep(channel)
-  local x = P .. 'x:' .. channel
-  local due = call('ZRANGEBYSCORE', x, '-inf', str(NOW))
-  if #due == 0 then return end
-  for _, place in ipairs(due) do remove(channel, place) end
-  emit('d', channel, '', '')
-  local soonest = call('ZRANGE', x, 0, 0, 'WITHSCORES')
-  if soonest[2] then call('ZADD', P .. 'x:', soonest[2], channel) else call('ZREM', P .. 'x:', channel) end
-end
-
 local function raise_floor(channel, place)
   local i = P .. 'i:' .. channel
   if tonumber(place) > tonumber(call('HGET', i, 'floor') or 0) then call('HSET', i, 'floor', place) end
+end
+
+local function prune_states(channel)
+  if KEEP == 0 then return end
+  local t = P .. 't:' .. channel
+  local n = call('ZCARD', t)
+  if n <= math.floor(KEEP * 1.5) then return end
+  local last = call('ZRANGE', t, n - KEEP - 1, n - KEEP - 1, 'WITHSCORES')
+  raise_floor(channel, str(tonumber(last[2])))
+  call('ZREMRANGEBYRANK', t, 0, n - KEEP - 1)
+end
+
+-- Takes an entry out before its time. If it had taken the place of another, who was away meanwhile may still show that one: what is
+-- left of the entry in the log tells them that it is gone.
+local function take_back(channel, place)
+  local about = call('HGET', P .. 'l:' .. channel, place)
+  if not about then return end
+  local id, replaces, replaced = string.match(about, '^(%S+) %d+ (%S*) (%d*)$')
+  if replaces ~= '' then
+    local created = call('HGET', P .. 'n:' .. id, 'createdAt')
+    remove(channel, place)
+    call('ZADD', P .. 't:' .. channel, place, place .. ' ' .. created .. ' ' .. replaced .. ' removed - ' .. replaces)
+    call('ZADD', P .. 'a:', 'LT', created, channel)
+    prune_states(channel)
+  else remove(channel, place) end
+end
+
+-- Notes when the next entry of a channel expires.
+local function note_soonest(channel)
+  local soonest = call('ZRANGE', P .. 'x:' .. channel, 0, 0, 'WITHSCORES')
+  if soonest[2] then call('ZADD', P .. 'x:', soonest[2], channel) else call('ZREM', P .. 'x:', channel) end
+end
+
+-- Takes out what has expired, so that nobody reads or counts it.
+local function sweep(channel)
+  local due = call('ZRANGEBYSCORE', P .. 'x:' .. channel, '-inf', str(NOW))
+  if #due == 0 then return end
+  for _, place in ipairs(due) do take_back(channel, place) end
+  emit('d', channel, '', '')
+  note_soonest(channel)
 end
 
 -- Takes out the oldest where there are half as many again as are kept.
@@ -147,17 +176,9 @@ end
 
 local function append_state(channel, op, upto, ids)
   local place = emit('s', channel, op .. ' ' .. upto, ids)
-  local t = P .. 't:' .. channel
-  call('ZADD', t, place, place .. ' ' .. str(NOW) .. ' ' .. op .. ' ' .. upto .. ' ' .. ids)
-  call('ZADD', P .. 'a:', 'NX', str(NOW), channel)
-  if KEEP > 0 then
-    local n = call('ZCARD', t)
-    if n > math.floor(KEEP * 1.5) then
-      local last = call('ZRANGE', t, n - KEEP - 1, n - KEEP - 1, 'WITHSCORES')
-      raise_floor(channel, str(tonumber(last[2])))
-      call('ZREMRANGEBYRANK', t, 0, n - KEEP - 1)
-    end
-  end
+  call('ZADD', P .. 't:' .. channel, place, place .. ' ' .. str(NOW) .. ' 0 ' .. op .. ' ' .. upto .. ' ' .. ids)
+  call('ZADD', P .. 'a:', 'LT', str(NOW), channel)
+  prune_states(channel)
   return place
 end
 
@@ -225,7 +246,7 @@ end
 
 -- One entry as readers get it: channel, place, id, content, createdAt, expiresAt, times, replaces, mark.
 local function push_entry(out, channel, place, mark)
-  local id, times, replaces = string.match(call('HGET', P .. 'l:' .. channel, place), '^(%S+) (%d+) (%S*)$')
+  local id, times, replaces = string.match(call('HGET', P .. 'l:' .. channel, place), '^(%S+) (%d+) (%S*) %d*$')
   local note = call('HMGET', P .. 'n:' .. id, 'content', 'createdAt', 'expiresAt')
   local n = #out
   out[n + 1], out[n + 2], out[n + 3], out[n + 4] = channel, place, id, note[1]

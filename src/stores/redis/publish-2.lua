@@ -32,21 +32,21 @@ while at <= #ARGV do
       call('HSET', note, unpack(fields))
       for k = first, last do
         local channel = ARGV[k]
-        local times, replaces = 0, ''
+        local times, replaces, replaced = 0, '', ''
         if key ~= '' then
           sweep(channel)
           local earlier = call('HGET', P .. 'k:' .. channel, key)
           if earlier then
             local old, n = string.match(call('HGET', P .. 'l:' .. channel, earlier), '^(%S+) (%d+)')
-            times, replaces = n + 1, old
-            remove(channel, earlier)
+            times, replaces, replaced = n + 1, old, earlier
+            take_back(channel, earlier)
           end
         end
         local place = emit('n', channel, id .. ' ' .. created .. ' ' .. expires .. ' ' .. times .. ' ' .. replaces, content)
         call('ZADD', P .. 'e:' .. channel, place, place)
-        call('HSET', P .. 'l:' .. channel, place, id .. ' ' .. times .. ' ' .. replaces)
+        call('HSET', P .. 'l:' .. channel, place, id .. ' ' .. times .. ' ' .. replaces .. ' ' .. replaced)
         call('HSET', note, 'c:' .. channel, place)
-        call('ZADD', P .. 'a:', 'NX', str(NOW), channel)
+        call('ZADD', P .. 'a:', 'LT', created, channel)
         if key ~= '' then call('HSET', P .. 'k:' .. channel, key, place) end
         if expires ~= '' then
           call('ZADD', P .. 'x:' .. channel, expires, place)

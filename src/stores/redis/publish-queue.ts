@@ -1,12 +1,14 @@
 import { randomBytes } from 'node:crypto'
 import { channelsOf } from '../../core/channel.ts'
-import { IDEMPOTENCY_MS, REDIS_BATCH_BYTES, REDIS_BATCH_ITEMS, REDIS_QUEUE_BYTES } from '../../core/limits.ts'
+import { IDEMPOTENCY_MS, REDIS_BATCH_BYTES, REDIS_BATCH_ENTRIES, REDIS_QUEUE_BYTES } from '../../core/limits.ts'
 import type { Publication } from '../../core/notification.ts'
 import { type PublishOutcome, StoreError } from '../../core/store.ts'
 import type { RedisLog } from './redis-log.ts'
 
 interface Request {
   readonly items: readonly Publication[]
+  /** Entries that it will make, one for each recipient. */
+  readonly entries: number
   readonly bytes: number
   readonly resolve: (outcomes: readonly PublishOutcome[]) => void
   readonly reject: (error: unknown) => void
@@ -26,15 +28,19 @@ export class PublishQueue {
   }
 
   publish(items: readonly Publication[]): Promise<readonly PublishOutcome[]> {
-    if (items.length === 0) return Promise.resolve([])
-    const bytes = items.reduce((sum, { content }) => sum + content.length, 0)
+    const slices = sliced(items)
+    const bytes = slices.reduce((sum, slice) => sum + slice.bytes, 0)
     if (this.#waitingBytes + bytes > REDIS_QUEUE_BYTES)
       return Promise.reject(new StoreError('unavailable', 'more is published than Redis takes'))
-    return new Promise((resolve, reject) => {
-      this.#waiting.push({ items, bytes, resolve, reject })
-      this.#waitingBytes += bytes
-      this.#running ??= this.#run()
-    })
+    const answers = slices.map(
+      (slice) =>
+        new Promise<readonly PublishOutcome[]>((resolve, reject) => {
+          this.#waiting.push({ ...slice, resolve, reject })
+        })
+    )
+    this.#waitingBytes += bytes
+    if (answers.length > 0) this.#running ??= this.#run()
+    return answers.length === 1 ? answers[0]! : Promise.all(answers).then((all) => all.flat())
   }
 
   /** Resolves when everything that was asked for has been answered. */
@@ -51,12 +57,12 @@ export class PublishQueue {
 
   #take(): Request[] {
     let n = 0
-    let items = 0
+    let entries = 0
     let bytes = 0
     for (const request of this.#waiting) {
-      if (n > 0 && (items + request.items.length > REDIS_BATCH_ITEMS || bytes + request.bytes > REDIS_BATCH_BYTES)) break
+      if (n > 0 && (entries + request.entries > REDIS_BATCH_ENTRIES || bytes + request.bytes > REDIS_BATCH_BYTES)) break
       n += 1
-      items += request.items.length
+      entries += request.entries
       bytes += request.bytes
     }
     this.#waitingBytes -= bytes
@@ -82,6 +88,21 @@ export class PublishQueue {
       this.#waitingBytes = 0
     }
   }
+}
+
+/** Cuts a request into what one call takes; one notification is never cut. */
+function sliced(items: readonly Publication[]): Pick<Request, 'items' | 'entries' | 'bytes'>[] {
+  const slices: { items: Publication[]; entries: number; bytes: number }[] = []
+  for (const item of items) {
+    const entries = 'users' in item.to ? item.to.users.length : 1
+    const last = slices.at(-1)
+    if (last && last.entries + entries <= REDIS_BATCH_ENTRIES && last.bytes + item.content.length <= REDIS_BATCH_BYTES) {
+      last.items.push(item)
+      last.entries += entries
+      last.bytes += item.content.length
+    } else slices.push({ items: [item], entries, bytes: item.content.length })
+  }
+  return slices
 }
 
 function pushItem(args: string[], item: Publication): void {

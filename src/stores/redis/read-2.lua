@@ -15,8 +15,18 @@ for _, channel in ipairs(channels) do
   for _, place in ipairs(call('ZRANGEBYSCORE', P .. 'e:' .. channel, from, '+inf', 'LIMIT', 0, limit + 1)) do
     found[#found + 1] = { tonumber(place), channel, place }
   end
-  for _, event in ipairs(call('ZRANGEBYSCORE', P .. 't:' .. channel, from, '+inf', 'LIMIT', 0, limit + 1)) do
-    found[#found + 1] = { tonumber(string.match(event, '^%d+')), channel, nil, event }
+  local wanted, offset = 0, 0
+  while wanted <= limit do
+    local part = call('ZRANGEBYSCORE', P .. 't:' .. channel, from, '+inf', 'LIMIT', offset, limit + 1)
+    if #part == 0 then break end
+    offset = offset + #part
+    for _, event in ipairs(part) do
+      local place, since = string.match(event, '^(%d+) %d+ (%d+)')
+      if tonumber(since) <= after then
+        wanted = wanted + 1
+        found[#found + 1] = { tonumber(place), channel, nil, event }
+      end
+    end
   end
 end
 table.sort(found, function(a, b) return a[1] < b[1] end)
@@ -26,7 +36,7 @@ local out = { '', more and str(found[limit][1]) or str(seq), more and 1 or 0, un
 for k = 1, math.min(limit, #found) do
   local one = found[k]
   if one[4] then
-    local place, op, upto, ids = string.match(one[4], '^(%d+) %d+ (%S+) (%S+) (.*)$')
+    local place, op, upto, ids = string.match(one[4], '^(%d+) %d+ %d+ (%S+) (%S+) (.*)$')
     local n = #out
     out[n + 1], out[n + 2], out[n + 3], out[n + 4], out[n + 5], out[n + 6] = 's', one[2], place, op, upto, ids
   else

@@ -12,7 +12,7 @@ end
 if #places == 0 or (expires and expires <= NOW) then return { finish(), 0 } end
 table.sort(places, function(a, b) return tonumber(a[2]) < tonumber(b[2]) end)
 for _, one in ipairs(places) do
-  remove(one[1], one[2])
+  take_back(one[1], one[2])
   append_state(one[1], 'removed', '-', ARGV[6])
 end
 return { finish(), 1 }

@@ -6,10 +6,10 @@ import { isReady, type RedisClients, type RedisConnection } from './client.ts'
 import { decodeFollowed, isAfter, parsePlace, type StreamEntry, type StreamPlace } from './entries.ts'
 import type { RedisKeys } from './keys.ts'
 import { SCRIPTS, type ScriptName } from './scripts.ts'
-import { isBrokenConnection, isOtherEpoch, storeErrorOf } from './trouble.ts'
+import { isBrokenConnection, isOtherEpoch, storeErrorOf, wasNotSent } from './trouble.ts'
 
 /** Entries of the stream that are taken at a time. */
-const PAGE = 1000
+const PAGE = 500
 
 export interface RedisLogOptions {
   readonly keys: RedisKeys
@@ -240,7 +240,12 @@ export class RedisLog {
           await this.pull()
           // A place of the log that was is none in this one.
           if (!TIMELESS.has(name)) throw new StoreError('unavailable', 'the log has begun anew', { cause: error })
-        } else if (!(repeatable && isBrokenConnection(error) && performance.now() < deadline)) throw storeErrorOf(error)
+        } else {
+          const again = wasNotSent(error) || ((repeatable || !writes) && isBrokenConnection(error))
+          if (!again || performance.now() >= deadline) throw storeErrorOf(error)
+          // The connection's own end is heard in between.
+          await new Promise((resolve) => setImmediate(resolve))
+        }
       }
     }
   }
@@ -342,14 +347,27 @@ async function ready(connection: RedisConnection, deadline: number): Promise<voi
   const left = deadline - performance.now()
   if (left <= 0) throw error
   await new Promise<void>((resolve, reject) => {
-    const done = (): void => {
+    const timer = setTimeout(() => reject(error), left)
+    void nextReady(connection).then(() => {
       clearTimeout(timer)
       resolve()
-    }
-    const timer = setTimeout(() => {
-      connection.off('ready', done)
-      reject(error)
-    }, left)
-    connection.once('ready', done)
+    })
   })
+}
+
+/** However many wait for a connection, it has one listener for them. */
+const returns = new WeakMap<RedisConnection, Promise<void>>()
+
+function nextReady(connection: RedisConnection): Promise<void> {
+  let next = returns.get(connection)
+  if (next === undefined) {
+    next = new Promise((resolve) =>
+      connection.once('ready', () => {
+        returns.delete(connection)
+        resolve()
+      })
+    )
+    returns.set(connection, next)
+  }
+  return next
 }

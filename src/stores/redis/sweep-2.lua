@@ -1,7 +1,11 @@
 -- Takes out what has expired, and what is older than retention, a slice at a time.
 -- KEYS, ARGV[1]–[5]: see prelude; ARGV[6] moment before which entries are too old, or empty
 -- Result: { place, moment at which the next expires or empty, 1 where more is too old, floor }
-for _, channel in ipairs(call('ZRANGEBYSCORE', P .. 'x:', '-inf', str(NOW), 'LIMIT', 0, 100)) do sweep(channel) end
+for _, channel in ipairs(call('ZRANGEBYSCORE', P .. 'x:', '-inf', str(NOW), 'LIMIT', 0, 20)) do
+  sweep(channel)
+  -- What was to expire may have been recalled before.
+  note_soonest(channel)
+end
 local more, floor = 0, tonumber(call('HGET', S, 'floor') or 0)
 if ARGV[6] ~= '' then
   local cutoff, left = tonumber(ARGV[6]), 500
