@@ -130,7 +130,7 @@ test('an inbox moves from SQLite to Redis and back: ids, order, marks, keys, exp
   const second = await startService(t, { env: redis })
   await eventually(async () => (await call('GET', `${second.url}/readyz`)).status === 200)
   t.same(await inboxes(second), before)
-  await checkBehaviour(t, second, { keyed, latest })
+  await checkBehaviour(t, second, { keyed, latest, build: 3 })
   await call('POST', `${second.url}/v1/inbox/unread`, { key: tokenOf('cid'), body: { ids: [keyed] } })
   const later = await inboxes(second)
 
@@ -147,7 +147,7 @@ test('an inbox moves from SQLite to Redis and back: ids, order, marks, keys, exp
   t.match(await runService(['import', b], serviceEnv(dataDir)), { code: 0 })
   const third = await startService(t, { dataDir })
   t.same(await inboxes(third), later)
-  await checkBehaviour(t, third, { keyed, latest: undefined })
+  await checkBehaviour(t, third, { keyed, latest: undefined, build: 4 })
   const c = path.join(dir, 'c.ndjson')
   await third.kill('SIGTERM')
   const again = path.join(dir, 'again')
@@ -160,13 +160,17 @@ test('an inbox moves from SQLite to Redis and back: ids, order, marks, keys, exp
 async function checkBehaviour(
   t: Test,
   service: { url: string },
-  { keyed, latest }: { keyed: string; latest: string | undefined }
+  { keyed, latest, build }: { keyed: string; latest: string | undefined; build: number }
 ): Promise<void> {
   const repeated = await publish(service, { to: { user: 'cid' }, title: 'once' }, { 'idempotency-key': 'once-1' })
   t.equal(repeated.body.id, keyed, 'an idempotency key is still known')
   t.equal(repeated.headers.get('idempotent-replayed'), 'true')
   const revoked = jwt({ sub: 'eve', iat: Math.floor(Date.now() / 1000) - 3600, exp: Math.floor(Date.now() / 1000) + 3600 })
   t.equal((await call('GET', `${service.url}/v1/inbox`, { key: revoked })).status, 401, 'who was revoked still is')
+  const replacing = await publish(service, { to: { user: 'ann' }, key: 'build:main', title: 'build again' })
+  t.equal(replacing.status, 201)
+  const { body: anns } = await call('GET', `${service.url}/v1/inbox?limit=1`, { key: tokenOf('ann') })
+  t.match(anns.items[0], { id: replacing.body.id, times: build })
   if (latest === undefined) return
   const trace = await call('GET', `${service.url}/monitor/notifications/${latest}`, { key: MONITOR_KEY })
   t.match(trace.body, { fate: 'stored', producer: 'tests', readers: { archived: 0 } })

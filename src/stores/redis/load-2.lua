@@ -33,9 +33,11 @@ while at <= #ARGV do
       seq, sub = seq + 1, 0
       local place = str(seq)
       call('ZADD', P .. 'e:' .. channel, place, place)
-      call('HSET', P .. 'l:' .. channel, place, id .. ' ' .. ARGV[k + 1] .. ' ' .. ARGV[k + 2])
+      -- What it took the place of lay in another log: nobody comes from there, so its own place will do.
+      local replaced = ARGV[k + 2] ~= '' and place or ''
+      call('HSET', P .. 'l:' .. channel, place, id .. ' ' .. ARGV[k + 1] .. ' ' .. ARGV[k + 2] .. ' ' .. replaced)
       call('HSET', note, 'c:' .. channel, place)
-      call('ZADD', P .. 'a:', 'NX', created, channel)
+      call('ZADD', P .. 'a:', 'LT', created, channel)
       if key ~= '' then call('HSET', P .. 'k:' .. channel, key, place) end
       if expires ~= '' then
         call('ZADD', P .. 'x:' .. channel, expires, place)

@@ -68,12 +68,15 @@ export class SqliteArchiveSource implements ArchiveSource {
         if (row['id'] !== null) yield markOf(row)
       }
     }
-    const keys = db.prepare('SELECT n, key, fingerprint, id, at, exp FROM idem WHERE n > ? AND exp > ? ORDER BY n LIMIT ?')
+    // Keys hold a NUL between their parts, at which some drivers end a text.
+    const keys = db.prepare(
+      'SELECT n, hex(CAST(key AS BLOB)) AS key, fingerprint, id, at, exp FROM idem WHERE n > ? AND exp > ? ORDER BY n LIMIT ?'
+    )
     for (let rows = keys.all(0, this.#now, PAGE); rows.length > 0; rows = keys.all(rows.at(-1)!['n']!, this.#now, PAGE)) {
       for (const row of rows) {
         yield {
           kind: 'idempotency-key',
-          key: row['key'] as string,
+          key: Buffer.from(row['key'] as string, 'hex').toString(),
           fingerprint: row['fingerprint'] as string,
           id: row['id'] as string,
           createdAt: Number(row['at']),
@@ -204,7 +207,10 @@ export class SqliteArchiveTarget implements ArchiveTarget {
       if (key !== undefined && this.#s.findKey.get(channel, key)) {
         throw new ArchiveFault(index, `an earlier line has the key ${JSON.stringify(key)} in ${channel}, too`)
       }
-      this.#s.entry.run(channel, seq + channels.indexOf(channel), seq, times, key ?? null, replaces ?? null, exp)
+      const at = seq + channels.indexOf(channel)
+      // What it took the place of lay in another log: nobody comes from there, so its own place will do.
+      const replaced = replaces === undefined ? null : at
+      this.#s.entry.run(channel, at, seq, times, key ?? null, replaces ?? null, replaced, exp)
     }
   }
 
@@ -226,7 +232,9 @@ function statements(db: Database) {
     note: db.prepare(
       'INSERT INTO note (seq, id, recipients, content, at, exp, left_over, producer) VALUES (?, ?, ?, ?, ?, ?, ?, ?)'
     ),
-    entry: db.prepare('INSERT INTO entry (channel, seq, note, times, key, replaces, exp) VALUES (?, ?, ?, ?, ?, ?, ?)'),
+    entry: db.prepare(
+      'INSERT INTO entry (channel, seq, note, times, key, replaces, replaced, exp) VALUES (?, ?, ?, ?, ?, ?, ?, ?)'
+    ),
     mark: db.prepare('INSERT OR REPLACE INTO mark (user, channel, seq, flags, read_at) VALUES (?, ?, ?, ?, ?)'),
     key: db.prepare('INSERT OR REPLACE INTO idem (key, fingerprint, id, at, exp) VALUES (?, ?, ?, ?, ?)'),
     revocation: db.prepare('INSERT OR REPLACE INTO revocation VALUES (?, ?)'),
