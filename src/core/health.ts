@@ -279,7 +279,10 @@ export const RULES: readonly Rule[] = [
       v.onlyAddress === null || (v.developmentCredentials && !v.publicAddress) ? 0 : Math.min(v.active, v.users * 5),
     enter: 50,
     clear: 25,
-    message: (v) => `All ${v.active} connections, of ${v.users} users, come from ${v.onlyAddress ?? 'few addresses'}.`,
+    message: (v) =>
+      v.onlyAddress === null
+        ? 'A moment ago all connections came from one address.'
+        : `All ${v.active} connections, of ${v.users} users, come from ${v.onlyAddress}.`,
     action: (v) =>
       `${v.proxyTrusted ? 'TRUST_PROXY trusts too little' : 'X-Forwarded-For is not believed'}: if that is a proxy of yours, set TRUST_PROXY to its address or to the number of hops. Until then limits for each address count everybody as one.`
   },

@@ -58,7 +58,7 @@ export function createChart({ title, series, format, axisFormat, least }) {
     {
       width: 240,
       height: HEIGHT,
-      padding: [6, 6, 0, 0],
+      padding: [6, 16, 0, 0],
       legend: { show: false },
       cursor: { y: false, drag: { x: false, y: false }, sync: { key: pointers.key }, points: { size: 7 } },
       scales: {
