@@ -1,3 +1,4 @@
+import { spawnSync } from 'node:child_process'
 import { test } from 'tap'
 import { freePort } from '../fixtures/chromium.ts'
 import {
@@ -219,4 +220,31 @@ test('reading changes nothing, and who watches is not counted', async (t) => {
   t.ok(seconds.at(-1)! - seconds[1]! >= seconds.length - 3, `every second: ${seconds}`)
   await service.kill('SIGTERM')
   await watcher!.ended
+})
+
+const prlimit = spawnSync('prlimit', ['--version']).status === 0
+
+test('a store that takes no more writes is critical within seconds, says why, and what to do', {
+  skip: prlimit ? false : 'prlimit not found: apt-get install util-linux'
+}, async (t) => {
+  const service = await startService(t, { under: ['prlimit', '--fsize=2000000'] })
+  const data = { x: 'y'.repeat(15_000) }
+  await eventually(async () => (await publish(service, { to: { user: 'ann' }, data })).status >= 500)
+  await eventually(async () => {
+    await publish(service, { to: { user: 'ann' }, data })
+    return (await monitor(service)).status === 'critical'
+  })
+  const { recommendations, errors } = await monitor(service)
+  t.match(recommendations[0], {
+    code: 'store-failing',
+    severity: 'critical',
+    message: /^The store (failed|does not work)/,
+    action: /disk/,
+    since: ISO
+  })
+  const codes = Object.keys(errors.byCode)
+  t.ok(
+    codes.every((code) => code === 'unavailable' || code === 'store-full'),
+    codes.join()
+  )
 })
