@@ -18,6 +18,7 @@ import { StoreError } from './core/store.ts'
 import { type Circumstances, vitalsOf } from './core/vitals.ts'
 import alerts from './plugins/alerts.ts'
 import changes from './plugins/changes.ts'
+import clientScript from './plugins/client-script.ts'
 import dashboard from './plugins/dashboard.ts'
 import demo from './plugins/demo.ts'
 import documentation from './plugins/documentation.ts'
@@ -31,6 +32,7 @@ import monitor from './plugins/monitor.ts'
 import publish, { type Accepted } from './plugins/publish.ts'
 import responseHeaders from './plugins/response-headers.ts'
 import shutdown from './plugins/shutdown.ts'
+import socket from './plugins/socket.ts'
 import stalePeers from './plugins/stale-peers.ts'
 import stream from './plugins/stream.ts'
 import trace from './plugins/trace.ts'
@@ -188,6 +190,7 @@ export async function createApp(config: Config, version: string): Promise<Fastif
         }
       })
       await routes.register(stream, { hub, identity, stats })
+      await routes.register(socket, { hub, identity, stats, corsOrigins: config.corsOrigins, publicUrl: config.publicUrl })
       await routes.register(changes, { hub, identity, stats, rateLimit })
       await routes.register(inbox, { store, identity, corsOrigins: config.corsOrigins, publicUrl: config.publicUrl, rateLimit })
       await routes.register(monitor, {
@@ -212,6 +215,7 @@ export async function createApp(config: Config, version: string): Promise<Fastif
         host
       })
       await routes.register(trace, { hub, store, match: (authorization) => operators.match(authorization) })
+      await routes.register(clientScript)
       await routes.register(dashboard)
       await routes.register(metrics, {
         hub,

@@ -6,7 +6,7 @@ import { Name } from '../core/names.ts'
 
 interface DemoOptions {
   /** A fresh subscriber JWT. */
-  token(user: string, topics: string[]): Promise<string>
+  token(user: string, topics: string[]): string
   /** Stays in the process: the page publishes through `/demo/publish`. */
   readonly publishKey: string
   readonly cookieName: string
@@ -38,7 +38,7 @@ export default fp<DemoOptions>(
     }
 
     app.post('/demo/session', { schema: { hide: true, body: z.strictObject({ user: Name }) } }, async (request, reply) => {
-      const jwt = await token(request.body.user, TOPICS)
+      const jwt = token(request.body.user, TOPICS)
       reply.header('set-cookie', `${cookieName}=${jwt}; Path=/; HttpOnly; SameSite=Lax`).header('cache-control', 'no-store')
       return { user: request.body.user, topics: TOPICS }
     })

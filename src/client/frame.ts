@@ -1,0 +1,24 @@
+import type { Counts, InboxEvents, Item, ResetReason } from './types.ts'
+
+interface Ready {
+  readonly user: string
+  readonly resumed: boolean
+  readonly items: readonly Item[]
+  readonly counts: Counts
+  readonly heartbeatMs: number
+}
+
+/** What arrives, by whatever transport. `id` is the cursor that it moves to. */
+export type Frame = { readonly id?: string | undefined } & (
+  | { readonly event: 'ready'; readonly data: Ready }
+  | { readonly event: 'reset'; readonly data: Ready & { readonly reason: ResetReason } }
+  | { readonly event: 'notification'; readonly data: InboxEvents['notification'] & { readonly counts?: Counts } }
+  | { readonly event: 'state'; readonly data: InboxEvents['state'] & { readonly counts?: Counts } }
+  | { readonly event: 'heartbeat'; readonly data: { readonly counts?: Counts } }
+  /** Ours: counts that were asked for, as of `id`, which moves nothing. */
+  | { readonly event: 'counts'; readonly data: { readonly counts: Counts } }
+  | { readonly event: 'goodbye'; readonly data: { readonly reason: string; readonly retryMs: number | null } }
+)
+
+/** A frame from its parts. Events of later versions pass: they move the cursor and change nothing. */
+export const frameOf = (event: string, id: string | undefined, data: unknown): Frame => ({ event, id, data }) as Frame

@@ -1,0 +1,110 @@
+import { once } from 'node:events'
+import { existsSync } from 'node:fs'
+import { createServer } from 'node:net'
+import { type Browser, type BrowserContext, chromium, type Page } from 'playwright-core'
+import type { Inbox, InboxOptions } from '../../src/client/index.ts'
+import { eventually, type Service, tokenOf } from '../service/harness.ts'
+
+type Teardown = { teardown(fn: () => unknown): void }
+
+declare global {
+  interface Window {
+    Bellwire: typeof import('../../src/client/index.ts')
+    inbox: Inbox
+    /** Titles of the notifications that were told, in order. */
+    heard: string[]
+    statuses: string[]
+    getToken(): Promise<string>
+  }
+}
+
+const executablePath = [
+  process.env['CHROME_PATH'] ?? '',
+  '/usr/bin/chromium',
+  '/usr/bin/chromium-browser',
+  '/usr/bin/google-chrome'
+].find((file) => file !== '' && existsSync(file))
+
+/** Why browser tests are skipped, or false. */
+export const noBrowser = executablePath ? false : 'no browser found: apt-get install chromium, or set CHROME_PATH'
+
+export async function launch(t: Teardown): Promise<Browser> {
+  // Tests run as root in containers; the pages are ours.
+  const browser = await chromium.launch({ executablePath: executablePath!, args: ['--no-sandbox'] })
+  t.teardown(() => browser.close())
+  return browser
+}
+
+export async function freePort(): Promise<number> {
+  const server = createServer().listen(0, '127.0.0.1')
+  await once(server, 'listening')
+  const { port } = server.address() as { port: number }
+  server.close()
+  await once(server, 'close')
+  return port
+}
+
+export interface Tabs {
+  readonly context: BrowserContext
+  /** Opens a tab with an inbox; ready when it is live or polling. */
+  open(options?: Omit<InboxOptions, 'token' | 'ticket'>): Promise<Page>
+  /** The tab that asked for the stream last. */
+  leader(): Page
+  /** How many streams were asked for. */
+  asked(): number
+}
+
+/** A browser of one user whose pages are the service's own origin (or that of what stands before it). */
+export async function tabsOf(
+  t: Teardown,
+  browser: Browser,
+  service: Pick<Service, 'url'>,
+  token: (() => string) | null = () => tokenOf('u1', ['news'])
+): Promise<Tabs> {
+  const context = await browser.newContext()
+  t.teardown(() => context.close())
+  const page = `${service.url}/page`
+  await context.route(page, (route) =>
+    route.fulfill({ contentType: 'text/html', body: '<!doctype html><title>page</title><script src="client.js"></script>' })
+  )
+  if (token) await context.exposeFunction('getToken', token)
+  let leader: Page | undefined
+  let asked = 0
+  context.on('request', (request) => {
+    if (!request.url().includes('/v1/stream')) return
+    asked++
+    leader = request.frame().page()
+  })
+  return {
+    context,
+    leader: () => leader!,
+    asked: () => asked,
+    async open(options = {}) {
+      const tab = await context.newPage()
+      // Runs in each document of the tab, so a reload opens the inbox again.
+      await tab.addInitScript(
+        ({ options, token }) => {
+          addEventListener('DOMContentLoaded', () => {
+            window.heard = []
+            window.statuses = []
+            window.inbox = window.Bellwire.createInbox({ ...options, ...(token && { token: () => window.getToken() }) })
+            window.inbox.on('notification', ({ item }) => window.heard.push(item.title ?? ''))
+            window.inbox.on('status', (status) => window.statuses.push(status))
+          })
+        },
+        { options, token: token !== null }
+      )
+      await tab.goto(page)
+      await tab.waitForFunction(() => ['live', 'polling'].includes(window.inbox.status))
+      return tab
+    }
+  }
+}
+
+export const heard = (tab: Page): Promise<string[]> => tab.evaluate(() => window.heard)
+export const titles = (tab: Page): Promise<(string | undefined)[]> =>
+  tab.evaluate(() => window.inbox.items.map(({ title }) => title))
+export const counts = (tab: Page): Promise<Inbox['counts']> => tab.evaluate(() => window.inbox.counts)
+
+/** Waits until a tab has been told so many. */
+export const untilHeard = (tab: Page, n: number): Promise<void> => eventually(async () => (await heard(tab)).length >= n)
