@@ -1,5 +1,6 @@
 import { createHmac } from 'node:crypto'
 import { once } from 'node:events'
+import { readFileSync } from 'node:fs'
 import { createServer, type IncomingHttpHeaders, type ServerResponse } from 'node:http'
 import type { AddressInfo } from 'node:net'
 import Fastify from 'fastify'
@@ -39,6 +40,11 @@ async function receiver(t: Teardown, answer: (response: ServerResponse, nth: num
 
 const accept = (response: ServerResponse): void => {
   response.writeHead(204).end()
+}
+
+const [, snippet] = /```js\n(import \{ createHmac[\s\S]*?)```/.exec(readFileSync('README.md', 'utf8'))!
+const { isFromBellwire } = (await import(`data:text/javascript,${encodeURIComponent(snippet!)}`)) as {
+  isFromBellwire(headers: IncomingHttpHeaders, body: string, secret: string): boolean
 }
 
 const SECRET = 'a-secret-that-signs-alerts'
@@ -96,10 +102,16 @@ test('a change of status is told, with what to do, and signed so that the receiv
   t.equal(headers['content-type'], 'application/json')
 
   // As the README tells receivers to do it.
-  const timestamp = headers['bellwire-timestamp'] as string
-  const expected = createHmac('sha256', SECRET).update(`${timestamp}.${text}`).digest('hex')
-  t.equal(headers['bellwire-signature'], `v1=${expected}`)
-  t.ok(Math.abs(Number(timestamp) - Date.now() / 1000) < 5)
+  t.ok(isFromBellwire(headers, text, SECRET))
+  t.notOk(isFromBellwire(headers, text, 'another secret'))
+  t.notOk(isFromBellwire(headers, text.replace('degraded', 'critical'), SECRET))
+  const { 'bellwire-signature': _, ...unsigned } = headers
+  t.notOk(isFromBellwire(unsigned, text, SECRET))
+  const later = String(Number(headers['bellwire-timestamp']) + 1)
+  t.notOk(isFromBellwire({ ...headers, 'bellwire-timestamp': later }, text, SECRET))
+  const old = String(Number(headers['bellwire-timestamp']) - 3600)
+  const signature = `v1=${createHmac('sha256', SECRET).update(`${old}.${text}`).digest('hex')}`
+  t.notOk(isFromBellwire({ 'bellwire-timestamp': old, 'bellwire-signature': signature }, text, SECRET), 'replayed later')
 
   become('critical')
   await eventually(() => heard.length === 2)

@@ -125,10 +125,10 @@ test('an operator sees the state, what to do, and since when, and closes a strea
 })
 
 test('it says when its own stream is cut, and goes on by itself', { skip }, async (t) => {
-  const env = { PORT: String(await freePort()), STORE: 'memory' }
+  const env = { PORT: String(await freePort()), STORE: 'memory', BASE_PATH: '/notify' }
   const service = await startService(t, { env })
   const browser = await launchChromium(t)
-  const { page } = await openDashboard(browser, service.url)
+  const { page } = await openDashboard(browser, `${service.url}/notify`)
   await page.evaluate('window.sameDocument = true')
   await service.kill('SIGKILL')
   await page.getByText('Cut off: these figures are old.').waitFor()
@@ -137,7 +137,7 @@ test('it says when its own stream is cut, and goes on by itself', { skip }, asyn
   t.match(await page.title(), /^cut off/)
 
   const again = await startService(t, { env })
-  await openStream(t, `${again.url}/v1/stream`, { token: tokenOf('ann') })
+  await openStream(t, `${again.url}/notify/v1/stream`, { token: tokenOf('ann') })
   await page.locator('body[data-feed=live]').waitFor()
   t.notOk(await page.locator('#cut').isVisible())
   await figure(page, 'Streams open').getByText('1', { exact: true }).waitFor()
