@@ -1,14 +1,17 @@
-import type { Browser, BrowserContextOptions, Page } from 'playwright-core'
-import { test } from 'tap'
+import type { BrowserContextOptions, Page } from 'playwright-core'
+import tap, { test } from 'tap'
 import { freePort, launchChromium, noChromium } from '../fixtures/chromium.ts'
 import { call, connectionsOf, eventually, MONITOR_KEY, openStream, publish, startService, tokenOf } from './harness.ts'
 
 const skip = noChromium
+// One for all tests, each in a profile of its own: a start takes longer than most of them.
+const browser = skip ? (undefined as never) : await launchChromium(tap)
 const httpCredentials = { username: 'anyone', password: MONITOR_KEY }
 
 /** The dashboard in a tab of its own, once it shows figures, and what it complained about. */
-async function openDashboard(browser: Browser, url: string, options: BrowserContextOptions = {}) {
+async function openDashboard(t: { teardown(fn: () => unknown): void }, url: string, options: BrowserContextOptions = {}) {
   const context = await browser.newContext({ httpCredentials, ...options })
+  t.teardown(() => context.close())
   const page = await context.newPage()
   page.setDefaultTimeout(15_000)
   const complaints: string[] = []
@@ -31,7 +34,6 @@ const rows = (page: Page) => page.locator('#connections tr')
 
 test('a browser asks for the key, and nobody without one sees the page', { skip }, async (t) => {
   const service = await startService(t, { env: { STORE: 'memory' } })
-  const browser = await launchChromium(t)
   const ask = async (password: string | undefined): Promise<number> => {
     const context = await browser.newContext(password === undefined ? {} : { httpCredentials: { username: 'me', password } })
     const answer = await (await context.newPage()).goto(`${service.url}/monitor`).finally(() => context.close())
@@ -52,8 +54,7 @@ test('an operator sees the state, what to do, and since when, and closes a strea
   const bob = await openStream(t, `${service.url}/v1/stream`, { token: tokenOf('bob', ['news']) })
   for (const stream of [ann, bob]) await stream.until((frame) => frame.event === 'ready')
   await publish(service, { to: { topic: 'news' }, title: 'A secret title' })
-  const browser = await launchChromium(t)
-  const { page, complaints, asked } = await openDashboard(browser, service.url)
+  const { page, complaints, asked } = await openDashboard(t, service.url)
 
   t.equal(await page.getByRole('banner').locator('#status-text').textContent(), 'Works')
   await figure(page, 'Streams open').getByText('2', { exact: true }).waitFor()
@@ -127,8 +128,7 @@ test('an operator sees the state, what to do, and since when, and closes a strea
 test('it says when its own stream is cut, and goes on by itself', { skip }, async (t) => {
   const env = { PORT: String(await freePort()), STORE: 'memory', BASE_PATH: '/notify' }
   const service = await startService(t, { env })
-  const browser = await launchChromium(t)
-  const { page } = await openDashboard(browser, `${service.url}/notify`)
+  const { page } = await openDashboard(t, `${service.url}/notify`)
   await page.evaluate('window.sameDocument = true')
   await service.kill('SIGKILL')
   await page.getByText('Cut off: these figures are old.').waitFor()
@@ -149,8 +149,8 @@ test('it says when its own stream is cut, and goes on by itself', { skip }, asyn
 test('whatever comes over the wire is text', { skip }, async (t) => {
   const service = await startService(t, { env: { STORE: 'memory' } })
   await openStream(t, `${service.url}/v1/stream`, { token: tokenOf('ann') })
-  const browser = await launchChromium(t)
   const context = await browser.newContext({ httpCredentials })
+  t.teardown(() => context.close())
   const page = await context.newPage()
   page.setDefaultTimeout(15_000)
   const evil = '<img src=x onerror="window.hit=1"><script>window.hit=1</script>'
@@ -192,10 +192,9 @@ test('whatever comes over the wire is text', { skip }, async (t) => {
 test('it fits a phone, in the dark and in the light, and the policy lets nothing inline in', { skip }, async (t) => {
   const service = await startService(t, { env: { STORE: 'memory' } })
   for (let n = 0; n < 3; n++) await openStream(t, `${service.url}/v1/stream`, { token: tokenOf(`${'long-'.repeat(20)}${n}`) })
-  const browser = await launchChromium(t)
   const grounds: unknown[] = []
   for (const colorScheme of ['light', 'dark'] as const) {
-    const { page } = await openDashboard(browser, service.url, { colorScheme, viewport: { width: 375, height: 700 } })
+    const { page } = await openDashboard(t, service.url, { colorScheme, viewport: { width: 375, height: 700 } })
     await eventually(async () => (await rows(page).count()) === 3)
     t.ok(await page.evaluate('document.documentElement.scrollWidth <= innerWidth'), 'nothing sticks out sideways')
     const button = await rows(page).first().getByRole('button').boundingBox()
