@@ -7,6 +7,7 @@ const GIB = 1024 ** 3
 const WELL: Vitals = {
   storeHealthy: true,
   storeReason: undefined,
+  storeWarnings: [],
   storeFailures: 0,
   publishAckMs: 2,
   commitMs: 1,

@@ -68,15 +68,12 @@ export class SqliteArchiveSource implements ArchiveSource {
         if (row['id'] !== null) yield markOf(row)
       }
     }
-    // Keys hold a NUL between their parts, at which some drivers end a text.
-    const keys = db.prepare(
-      'SELECT n, hex(CAST(key AS BLOB)) AS key, fingerprint, id, at, exp FROM idem WHERE n > ? AND exp > ? ORDER BY n LIMIT ?'
-    )
+    const keys = db.prepare('SELECT n, key, fingerprint, id, at, exp FROM idem WHERE n > ? AND exp > ? ORDER BY n LIMIT ?')
     for (let rows = keys.all(0, this.#now, PAGE); rows.length > 0; rows = keys.all(rows.at(-1)!['n']!, this.#now, PAGE)) {
       for (const row of rows) {
         yield {
           kind: 'idempotency-key',
-          key: Buffer.from(row['key'] as string, 'hex').toString(),
+          key: row['key'] as string,
           fingerprint: row['fingerprint'] as string,
           id: row['id'] as string,
           createdAt: Number(row['at']),
