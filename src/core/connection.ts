@@ -245,7 +245,9 @@ export class Connection {
   restart(): void {
     const state = this.#state
     if (state.phase === 'closed') return
-    // What is being read is of the log that was; the peer comes back with a cursor that says so.
+    // Its place was one of the log that was: no cursor may name it as one of this.
+    this.#seq = -1
+    // What is being read is of the log that was, too; the peer comes back with a cursor that says so.
     if (state.phase === 'replaying') return this.close('rotate')
     const queue = state.phase === 'blocked' ? state.queue : []
     this.#enter({ phase: 'replaying', sink: state.sink, held: [], wake: null, queue })

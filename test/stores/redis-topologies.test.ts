@@ -118,5 +118,6 @@ t.test('Sentinel: a master that dies is replaced, and the stores go on with its 
   t.equal(other.epoch, epoch, 'the replica had everything: no new life')
   const seqs = followed.events.flatMap((event) => ('seq' in event ? [event.seq] : []))
   t.equal(seqs.length, 21)
+  for (const one of [store, other]) await until(async () => one.status().healthy)
   t.equal((await other.counts('ann', scopeOf('ann', []))).unread, 21)
 })

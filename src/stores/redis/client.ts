@@ -39,13 +39,19 @@ export async function connectRedis(url: string, options: RedisClientOptions): Pr
         ? new library.Cluster([...address.nodes], clusterOptions(common, role))
         : new library.Redis({ ...common, ...target(address), retryStrategy: reconnectDelay, enableOfflineQueue: false })
     connection.on('error', (error: Error) => options.onError(error, role))
+    // The library gives up where a Sentinel tells of a fail-over while it is just calling: no connection may stay dead for that.
+    connection.on('end', () => {
+      if (!closed) setTimeout(() => closed || connection.connect().catch(() => {}), reconnectDelay(1))
+    })
     return connection
   }
+  let closed = false
   const clients = { commands: make('commands'), reads: make('reads'), subscriber: make('subscriber') }
   return {
     kind: address.kind,
     ...clients,
     close() {
+      closed = true
       for (const connection of Object.values(clients)) connection.disconnect()
     }
   }

@@ -37,7 +37,7 @@ export class RedisLog {
   floor = 0
   /** Moment at which the next entry expires, as far as this process knows. */
   soonest = Number.POSITIVE_INFINITY
-  /** Why the log cannot be used now; null where it can. */
+  /** Why the log can neither be written nor followed now; null where it can. */
   trouble: string | null = 'Redis has not been reached yet'
   onEvents: (events: readonly FollowedEvent[]) => void = () => {}
   readonly #clients: RedisClients
@@ -75,9 +75,16 @@ export class RedisLog {
     this.#timer = setInterval(() => this.pull(), REDIS_POLL_MS).unref()
   }
 
+  /** Why not everything works; null where it does. */
+  get reason(): string | null {
+    return this.trouble ?? (isReady(this.#clients.reads) ? null : 'the connection to Redis for reading is lost')
+  }
+
   /** Resolves when Redis has answered or failed to, for the first time. */
   async begin(): Promise<void> {
-    await ready(this.#clients.commands, performance.now() + REDIS_COMMAND_TIMEOUT_MS).catch(() => {})
+    const { commands, reads } = this.#clients
+    const deadline = performance.now() + REDIS_COMMAND_TIMEOUT_MS
+    await Promise.all([ready(commands, deadline), ready(reads, deadline)]).catch(() => {})
     await this.pull()
   }
 

@@ -186,7 +186,7 @@ export class RedisStore implements Store {
   }
 
   status(): StoreStatus {
-    const reason = this.#log.trouble
+    const { reason } = this.#log
     return {
       healthy: reason === null,
       ...(reason === null ? {} : { reason }),
