@@ -59,6 +59,27 @@ const CASES: Readonly<Record<string, Case>> = {
     message: /does not work: the disk does not take writes\.$/,
     action: /disk/
   },
+  'redis-not-durable': {
+    bad: { storeWarnings: [{ code: 'redis-not-durable', message: 'What is so.', action: 'What to do.' }] },
+    bearable: { storeWarnings: [{ code: 'another', message: '', action: '' }] },
+    severity: 'warning',
+    message: /^What is so\.$/,
+    action: /^What to do\.$/
+  },
+  'redis-evicts': {
+    bad: { storeWarnings: [{ code: 'redis-evicts', message: 'What is so.', action: 'What to do.' }] },
+    bearable: { storeWarnings: [{ code: 'another', message: '', action: '' }] },
+    severity: 'warning',
+    message: /^What is so\.$/,
+    action: /^What to do\.$/
+  },
+  'redis-outdated': {
+    bad: { storeWarnings: [{ code: 'redis-outdated', message: 'What is so.', action: 'What to do.' }] },
+    bearable: { storeWarnings: [{ code: 'another', message: '', action: '' }] },
+    severity: 'warning',
+    message: /^What is so\.$/,
+    action: /^What to do\.$/
+  },
   'store-nearly-full': {
     bad: { disk: { freeBytes: 0.4 * GIB, totalBytes: 100 * GIB } },
     between: { disk: { freeBytes: 0.55 * GIB, totalBytes: 100 * GIB } },
