@@ -1,8 +1,11 @@
 import { Redis } from 'ioredis'
 import { type Test, test } from 'tap'
+import type { ArchiveRecord } from '../../src/core/archive.ts'
 import type { Answer, Member, NodeReport, Question } from '../../src/core/cluster.ts'
 import { LEASE_MS, PLACE_MS } from '../../src/core/limits.ts'
+import { RedisArchiveSource, RedisArchiveTarget } from '../../src/stores/redis/redis-archive.ts'
 import { RedisCluster } from '../../src/stores/redis/redis-cluster.ts'
+import { startRedisCluster } from './redis-masters.ts'
 import { redisUrl, skipOwnServer, skipRedis, startRedis } from './redis-server.ts'
 
 const report = (connections: number): NodeReport => ({
@@ -224,4 +227,49 @@ test('while Redis is away or hangs nobody waits for it, and the limit holds on e
   b.close('u')
   b.close('u')
   t.ok(await a.open('u'))
+})
+
+test('on a Redis that is a cluster itself: nodes meet, ask, share places, and an archive goes in and out', {
+  skip: skipOwnServer,
+  timeout: 90_000
+}, async (t) => {
+  const { url } = await startRedisCluster(t)
+  const prefix = freshPrefix()
+  const [a, b] = [await join(t, url, prefix, 'a', 2), await join(t, url, prefix, 'b', 2)]
+  await met(a, b)
+  b.node.users.set('counted', 4)
+  t.same([...(await a.cluster.ask({ kind: 'count-user', user: 'counted' }))].sort(), [0, 4])
+  const granted = await Promise.all([a.open('u'), b.open('u'), a.open('u'), b.open('u')])
+  t.equal(granted.filter(Boolean).length, 2)
+
+  const options = { redisUrl: url, redisPrefix: freshPrefix(), retentionDays: 30 }
+  const records: ArchiveRecord[] = [
+    {
+      kind: 'notification',
+      id: 'n1',
+      to: { users: ['ann', 'bob'] },
+      content: '"type":"a","level":"info","key":"k"',
+      key: 'k',
+      createdAt: 1_800_000_000_000,
+      producer: 'p',
+      places: [
+        { channel: 'user:ann', times: 2, replaces: 'n0' },
+        { channel: 'user:bob', times: 0 }
+      ]
+    },
+    { kind: 'mark', user: 'bob', id: 'n1', readAt: 1_800_000_000_001, archived: true },
+    { kind: 'revocation', user: 'eve', at: 1_800_000_000_002 }
+  ]
+  const abandoned = await RedisArchiveTarget.open(options)
+  await abandoned.load(records)
+  await abandoned.close()
+  const target = await RedisArchiveTarget.open(options)
+  await target.load(records)
+  await target.commit()
+  await target.close()
+  const source = await RedisArchiveSource.open(options)
+  const found: ArchiveRecord[] = []
+  for await (const record of source.records()) found.push(record)
+  await source.close()
+  t.same(found, records)
 })

@@ -5,6 +5,7 @@ import { join } from 'node:path'
 import t, { type Test } from 'tap'
 import { scopeOf } from '../../src/core/channel.ts'
 import { openStore } from '../../src/stores/open-store.ts'
+import { startRedisCluster } from './redis-masters.ts'
 import { freePort, RedisServer, skipOwnServer, startRedis } from './redis-server.ts'
 import { storeContract } from './store-contract.ts'
 import { Followed, publication, storeOptions } from './store-fixtures.ts'
@@ -17,26 +18,8 @@ const until = async (holds: () => Promise<boolean>): Promise<void> => {
   }
 }
 
-/** Three masters that share the slots. */
-async function startCluster(t: Test): Promise<RedisServer[]> {
-  const nodes: { server: RedisServer; bus: number }[] = []
-  for (let n = 0; n < 3; n++) {
-    const bus = await freePort()
-    nodes.push({ bus, server: await startRedis(t, { args: ['--cluster-enabled', 'yes', '--cluster-port', String(bus)] }) })
-  }
-  const bounds = [0, 5461, 10_923, 16_384]
-  for (const [n, { server }] of nodes.entries()) {
-    await server.say(`CLUSTER ADDSLOTSRANGE ${bounds[n]} ${bounds[n + 1]! - 1}`)
-    for (const other of nodes) await server.say(`CLUSTER MEET 127.0.0.1 ${other.server.port} ${other.bus}`)
-  }
-  for (const { server } of nodes) await until(async () => (await server.say('CLUSTER INFO')).includes('cluster_state:ok'))
-  for (const { server } of nodes) await until(async () => (await server.say('CLUSTER INFO')).includes('cluster_known_nodes:3'))
-  return nodes.map(({ server }) => server)
-}
-
 t.test('a cluster passes the contract', { skip: skipOwnServer }, async (t) => {
-  const servers = await startCluster(t)
-  const redisUrl = `redis://${servers.map(({ port }) => `127.0.0.1:${port}`).join(',')}`
+  const { servers, url: redisUrl } = await startRedisCluster(t)
   let drawn = 0
   storeContract(t, (options) => openStore(storeOptions('', { store: 'redis', redisUrl, redisPrefix: `c${++drawn}`, ...options })))
 
