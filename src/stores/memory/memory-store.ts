@@ -108,6 +108,8 @@ export class MemoryStore implements Store {
   }
 
   async read(user: string, scope: readonly Channel[], after: number, limit: number): Promise<LogPage | LogGap> {
+    // What has expired leaves something in the log to be read, also in the moment before the timer sees to it.
+    await this.#write(() => {})
     const now = this.#now()
     if (after < this.#log.floor || scope.some((channel) => after < (this.#log.channels.get(channel)?.floor ?? 0)))
       return { gap: true }
