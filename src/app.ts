@@ -31,6 +31,7 @@ import monitor from './plugins/monitor.ts'
 import publish, { type Accepted } from './plugins/publish.ts'
 import responseHeaders from './plugins/response-headers.ts'
 import shutdown from './plugins/shutdown.ts'
+import socket from './plugins/socket.ts'
 import stalePeers from './plugins/stale-peers.ts'
 import stream from './plugins/stream.ts'
 import trace from './plugins/trace.ts'
@@ -187,6 +188,7 @@ export async function createApp(config: Config, version: string): Promise<Fastif
         }
       })
       await routes.register(stream, { hub, identity, stats })
+      await routes.register(socket, { hub, identity, stats, corsOrigins: config.corsOrigins, publicUrl: config.publicUrl })
       await routes.register(changes, { hub, identity, stats, rateLimit })
       await routes.register(inbox, { store, identity, corsOrigins: config.corsOrigins, publicUrl: config.publicUrl, rateLimit })
       await routes.register(monitor, {
@@ -228,8 +230,7 @@ export async function createApp(config: Config, version: string): Promise<Fastif
           await routes.register(demo, {
             token: (user: string, topics: string[]) =>
               signDevToken(user, topics, secret, 3600, { issuer: config.auth.jwtIssuer, audience: config.auth.jwtAudience }),
-            publishKey: key.key,
-            cookieName: config.auth.cookie
+            publishKey: key.key
           })
         }
       }

@@ -47,7 +47,7 @@ function help(): string {
 
 const claims = (config: Config) => ({ issuer: config.auth.jwtIssuer, audience: config.auth.jwtAudience })
 
-async function token(config: Config, user: string | undefined, topics: string | undefined): Promise<void> {
+function token(config: Config, user: string | undefined, topics: string | undefined): void {
   const [secret] = config.auth.jwtSecrets
   if (!secret)
     fail(['token needs AUTH_JWT_SECRET; with AUTH_JWKS_URL or a session look-up, get a token from your identity provider'])
@@ -57,15 +57,15 @@ async function token(config: Config, user: string | undefined, topics: string | 
   for (const topic of list)
     if (!TopicGrant.safeParse(topic).success)
       fail([`--topics: ${JSON.stringify(topic)} is not a topic name, nor a prefix that ends in *`])
-  process.stdout.write(`${await signDevToken(user!, list, secret, 3600, claims(config))}\n`)
+  process.stdout.write(`${signDevToken(user!, list, secret, 3600, claims(config))}\n`)
 }
 
 /** What a newcomer pastes. */
-async function greeting(config: Config, address: string): Promise<string> {
+function greeting(config: Config, address: string): string {
   const base = `${address}${config.basePath}`
   const [secret] = config.auth.jwtSecrets
   const [producer] = config.publishKeys
-  const jwt = secret ? await signDevToken('alice', ['news'], secret, 86_400, claims(config)) : '<a subscriber credential>'
+  const jwt = secret ? signDevToken('alice', ['news'], secret, 86_400, claims(config)) : '<a subscriber credential>'
   return `
   Bellwire ${version} listens on ${base}
 ${config.developmentCredentials ? '\n  DEVELOPMENT KEYS ARE IN USE. Anyone who reaches this port may publish and read; production refuses to start with them.\n' : ''}
@@ -123,7 +123,7 @@ async function serve(config: Config): Promise<void> {
   try {
     const address = await app.listen({ host: config.host, port: config.port, backlog: 4096 })
     if (config.production) app.log.info({ address, store: config.store, version }, 'listening')
-    else process.stdout.write(await greeting(config, address))
+    else process.stdout.write(greeting(config, address))
   } catch (error) {
     const { code } = error as NodeJS.ErrnoException
     await app.close()

@@ -38,3 +38,9 @@ export function retryMsFor(reason: CloseReason): number | null {
   const range = CLOSE_REASONS[reason].retryMs
   return range && drawRetryMs(range)
 }
+
+/** What a peer is told that cannot be let in now. It comes back late, even from a drain: nothing changes within a second. */
+export function goodbyeToRefused(reason: 'drain' | 'limit' | 'unavailable'): { readonly data: string; readonly retryMs: number } {
+  const retryMs = drawRetryMs([CLOSE_REASONS.limit.retryMs[0], CLOSE_REASONS[reason].retryMs[1]])
+  return { data: `{"reason":"${reason}","retryMs":${retryMs}}`, retryMs }
+}

@@ -287,8 +287,8 @@ export class Connection {
       const retryMs = retryMsFor(reason)
       const goodbye = this.codec.frame('goodbye', `{"reason":"${reason}","retryMs":${retryMs}}`, cursor, retryMs)
       // What the cursor covers goes out before the frame that tells it, or the peer would never ask for it again.
-      state.sink.end(state.phase === 'live' ? goodbye : this.codec.join([...state.queue, goodbye]))
-    } else state.sink.destroy()
+      state.sink.end(state.phase === 'live' ? goodbye : this.codec.join([...state.queue, goodbye]), reason)
+    } else state.sink.destroy(reason)
     if (state.phase === 'replaying') state.wake?.()
     this.#host.closed(this, reason)
   }

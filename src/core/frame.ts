@@ -21,11 +21,42 @@ export const sseCodec: Codec = {
   join: (frames) => (frames.length === 1 ? frames[0]! : Buffer.concat(frames))
 }
 
+/** One event as JSON, for the transports that have no syntax of their own for it. */
+const encodeMessage = (event: string, data: string, id: string | null): string =>
+  `{"event":"${event}",${id === null ? '' : `"id":"${id}",`}"data":${data}}`
+
 const COMMA = Buffer.from(',')
 
 /** The elements of `events` in the answer to a poll. */
 export const pollCodec: Codec = {
-  frame: (event, data, id) => Buffer.from(`{"event":"${event}",${id === null ? '' : `"id":"${id}",`}"data":${data}}`),
+  frame: (event, data, id) => Buffer.from(encodeMessage(event, data, id)),
   join: (frames) =>
     frames.length === 1 ? frames[0]! : Buffer.concat(frames.flatMap((frame, i) => (i ? [COMMA, frame] : [frame])))
+}
+
+/** First byte of a text message in one frame, and the lengths that stand for a longer field (RFC 6455, 5.2). */
+const WHOLE_TEXT = 0x81
+const LENGTH_16 = 126
+const LENGTH_64 = 127
+
+/** WebSocket messages. What a server sends is not masked, so one frame's bytes, head included, do for all its readers. */
+export const socketCodec: Codec = {
+  frame: (event, data, id) => {
+    const text = encodeMessage(event, data, id)
+    const length = Buffer.byteLength(text)
+    const headLength = length < LENGTH_16 ? 2 : length <= 0xffff ? 4 : 10
+    const frame = Buffer.allocUnsafe(headLength + length)
+    frame[0] = WHOLE_TEXT
+    if (headLength === 2) frame[1] = length
+    else if (headLength === 4) {
+      frame[1] = LENGTH_16
+      frame.writeUInt16BE(length, 2)
+    } else {
+      frame[1] = LENGTH_64
+      frame.writeBigUInt64BE(BigInt(length), 2)
+    }
+    frame.write(text, headLength)
+    return frame
+  },
+  join: (frames) => (frames.length === 1 ? frames[0]! : Buffer.concat(frames))
 }

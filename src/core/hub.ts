@@ -70,7 +70,8 @@ export class Hub implements ConnectionHost {
   readonly #byUser = new Map<string, Connection[]>()
   readonly #byAddress = new Map<string, number>()
   readonly #codecs = new Map<Codec, number>()
-  #heartbeat: { codec: Codec; position: number; epoch: string; frame: Buffer } | undefined
+  /** The newest heartbeat of each codec. */
+  readonly #heartbeatFrames = new Map<Codec, { position: number; epoch: string; frame: Buffer }>()
   #position: number
   #lastNumber = 0
   #draining = false
@@ -250,11 +251,10 @@ export class Hub implements ConnectionHost {
   }
 
   heartbeatFrame(codec: Codec): Buffer {
-    const known = this.#heartbeat
-    if (known && known.codec === codec && known.position === this.#position && known.epoch === this.store.epoch)
-      return known.frame
+    const known = this.#heartbeatFrames.get(codec)
+    if (known && known.position === this.#position && known.epoch === this.store.epoch) return known.frame
     const frame = codec.frame('heartbeat', '{}', formatCursor(this.store.epoch, this.#position))
-    this.#heartbeat = { codec, position: this.#position, epoch: this.store.epoch, frame }
+    this.#heartbeatFrames.set(codec, { position: this.#position, epoch: this.store.epoch, frame })
     return frame
   }
 
@@ -264,8 +264,8 @@ export class Hub implements ConnectionHost {
   #follow(events: readonly FollowedEvent[]): void {
     const shared: Outgoing[] = []
     const personal = new Map<string, Outgoing[]>()
-    const recount = new Set<string>()
     const all: Outgoing[] = []
+    const recount = new Set<string>()
     const now = Date.now()
     for (const event of events) {
       if (event.kind === 'revoked') this.closeUser(event.user, 'revoked')
@@ -280,38 +280,59 @@ export class Hub implements ConnectionHost {
         const outgoing = new Outgoing(event, this.store.epoch)
         all.push(outgoing)
         if (user === undefined) shared.push(outgoing)
-        else personal.set(user, [...(personal.get(user) ?? []), outgoing])
-      }
-    }
-    for (const channel of recount) this.#recount(channel)
-    const mixed = new Set<Connection>()
-    if (shared.length > 0) {
-      for (const group of [...this.#groups.values()]) {
-        const mine = shared.filter(({ event }) => covers(group.topics, event.channel))
-        if (mine.length === 0) continue
-        const run = runOf(mine, group.codec)
-        const connections = group.connections
-        for (const outgoing of mine) outgoing.connections += connections.length
-        // From the end: one that is closed by its write is replaced by one that had its turn.
-        for (let i = connections.length - 1; i >= 0; i--) {
-          const connection = connections[i]
-          if (!connection) continue
-          if (personal.size > 0 && personal.has(connection.user)) mixed.add(connection)
-          else if (run) connection.deliverRun(run)
-          else connection.deliver(mine)
+        else {
+          const own = personal.get(user)
+          if (own) own.push(outgoing)
+          else personal.set(user, [outgoing])
         }
       }
     }
+    for (const channel of recount) this.#recount(channel)
+    const mixed = shared.length > 0 ? this.#deliverShared(shared, personal) : null
     for (const [user, own] of personal) {
-      for (const connection of [...(this.#byUser.get(user) ?? [])]) {
+      const tabs = this.#byUser.get(user) ?? []
+      // From the end: one that is closed by its write leaves, and those before it stay where they are.
+      for (let i = tabs.length - 1; i >= 0; i--) {
+        const connection = tabs[i]
+        if (!connection) continue
         for (const outgoing of own) outgoing.connections++
-        connection.deliver(mixed.has(connection) ? all.filter(({ event }) => readsEvent(connection, event.channel)) : own)
+        connection.deliver(mixed?.has(connection) ? all.filter(({ event }) => readsEvent(connection, event.channel)) : own)
       }
     }
+    this.#account(all)
+  }
+
+  /** To everybody but the users who also get something of their own, who are returned: theirs goes out in one piece, in order. */
+  #deliverShared(shared: readonly Outgoing[], personal: ReadonlyMap<string, unknown>): ReadonlySet<Connection> {
+    const mixed = new Set<Connection>()
+    for (const group of [...this.#groups.values()]) {
+      const mine = shared.filter(({ event }) => covers(group.topics, event.channel))
+      if (mine.length === 0) continue
+      const run = runOf(mine, group.codec)
+      const connections = group.connections
+      for (const outgoing of mine) outgoing.connections += connections.length
+      // From the end: one that is closed by its write is replaced by one that had its turn.
+      for (let i = connections.length - 1; i >= 0; i--) {
+        const connection = connections[i]
+        if (!connection) continue
+        if (personal.size > 0 && personal.has(connection.user)) mixed.add(connection)
+        else if (run) connection.deliverRun(run)
+        else connection.deliver(mine)
+      }
+    }
+    return mixed
+  }
+
+  /** Remembers what was written, and how long after it was published. */
+  #account(all: readonly Outgoing[]): void {
     const written = Date.now()
+    let lastCreatedAt = 0
     for (const { event, connections } of all) {
       this.traces.followed(event, connections, written)
-      if (event.kind !== 'state') this.#stats.publishToWrite.record(Math.max(0, written - event.entry.createdAt))
+      // What was published in the same millisecond and written in the same turn took the same time: one sample is enough.
+      if (event.kind === 'state' || event.entry.createdAt === lastCreatedAt) continue
+      lastCreatedAt = event.entry.createdAt
+      this.#stats.publishToWrite.record(Math.max(0, written - lastCreatedAt))
     }
   }
 

@@ -35,7 +35,7 @@ export const MAX_TIMER_MS = 2_147_483_647
 export const RESERVED_FILES = 200
 
 /** How long a commit waits for as many commands as lately came together. Less than a disk's own flush, and not felt beside a network. */
-export const COMPANY_MS = 3
+export const COMPANY_MS = 5
 
 // Health. What fires at one figure clears at a lower one, and only after it has stayed there: a status that flaps is not read.
 
@@ -78,3 +78,8 @@ export const ALERT_RETRY_MS = [1_000, 60_000] as const
 /** Notifications, and ended connections, that a process can still tell about: a few megabytes each. */
 export const REMEMBERED_TRACES = 10_000
 export const REMEMBERED_DEPARTURES = 10_000
+
+/** A message from a WebSocket client. None means anything; this is enough for what libraries send to keep a connection open. */
+export const MAX_CLIENT_MESSAGE_BYTES = 4 * 1024
+/** How long a WebSocket peer may take to answer a Close: some round trips, and less than a stopping process has left. */
+export const CLOSE_ANSWER_MS = 3_000

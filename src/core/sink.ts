@@ -1,3 +1,5 @@
+import type { CloseReason } from './close-reason.ts'
+
 /**
  * The wire end of one transport. Whoever holds a sink may write to it; a connection that is closed holds none, so nothing
  * can be written to the dead.
@@ -13,7 +15,7 @@ export interface Sink {
   /** Bytes accepted by `write` and not yet by the kernel. */
   readonly bufferedBytes: number
   /** Writes the last bytes, if any, and ends; cuts the peer off if it does not take them within a few seconds. */
-  end(last: Buffer | null): void
-  /** Ends at once, what was not sent is dropped. */
-  destroy(): void
+  end(last: Buffer | null, reason: CloseReason): void
+  /** Ends without last bytes: the peer is gone, or does not read. */
+  destroy(reason: CloseReason): void
 }

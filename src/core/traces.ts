@@ -5,20 +5,24 @@ import { REMEMBERED_DEPARTURES, REMEMBERED_TRACES } from './limits.ts'
 import type { Publication, Recipients } from './notification.ts'
 
 /** What this process saw of one notification; instants are milliseconds since 1970. No content. */
-export interface Sighting {
-  readonly to: Recipients | null
-  readonly producer: string | null
+export class Sighting {
+  to: Recipients | null = null
+  producer: string | null = null
   readonly acceptedAt: number
   /** From the end of the request to the commit; null where another process took it. */
-  readonly durableAfterMs: number | null
-  readonly ephemeral: boolean
-  readonly expiresAt: number | null
+  durableAfterMs: number | null = null
+  ephemeral = false
+  expiresAt: number | null = null
   /** Live connections that it was handed to, and when. */
-  connections: number
-  firstWrittenAt: number | null
-  lastWrittenAt: number | null
-  recalledAt: number | null
-  replacedBy: string | null
+  connections = 0
+  firstWrittenAt: number | null = null
+  lastWrittenAt: number | null = null
+  recalledAt: number | null = null
+  replacedBy: string | null = null
+
+  constructor(acceptedAt: number) {
+    this.acceptedAt = acceptedAt
+  }
 }
 
 /** One connection as far as a trace needs it: who read what, from when to when, and how far. */
@@ -33,22 +37,27 @@ export interface Reading {
   readonly place: number
 }
 
-/** The newest of a kind; the oldest are forgotten. */
+/** The newest of a kind; the oldest are forgotten, in the order they came. */
 class Newest<V> {
   readonly #map = new Map<string, V>()
-  readonly #most: number
+  readonly #keys: string[]
+  #next = 0
 
   constructor(most: number) {
-    this.#most = most
+    this.#keys = Array<string>(most)
   }
 
   get(key: string): V | undefined {
     return this.#map.get(key)
   }
 
-  set(key: string, value: V): V {
+  /** The key must be new. */
+  add(key: string, value: V): V {
+    const oldest = this.#keys[this.#next]
+    if (oldest !== undefined) this.#map.delete(oldest)
+    this.#keys[this.#next] = key
+    this.#next = (this.#next + 1) % this.#keys.length
     this.#map.set(key, value)
-    if (this.#map.size > this.#most) this.#map.delete(this.#map.keys().next().value!)
     return value
   }
 
@@ -64,9 +73,12 @@ export class Traces {
 
   /** It was taken here, and is durable. */
   accepted({ id, to, producer, createdAt, ephemeral, expiresAt }: Publication, durableAfterMs: number): void {
-    const known = this.#sightings.get(id)
-    const seen = known ?? unseen(createdAt)
-    this.#sightings.set(id, { ...seen, to, producer, ephemeral, expiresAt: expiresAt ?? null, durableAfterMs })
+    const seen = this.#sightings.get(id) ?? this.#sightings.add(id, new Sighting(createdAt))
+    seen.to = to
+    seen.producer = producer
+    seen.ephemeral = ephemeral
+    seen.expiresAt = expiresAt ?? null
+    seen.durableAfterMs = durableAfterMs
   }
 
   /** It was followed, and handed to so many connections. */
@@ -75,7 +87,7 @@ export class Traces {
       if (event.op === 'removed') for (const id of event.ids ?? []) this.#change(id, { recalledAt: now })
     } else if (event.kind === 'notification' || event.kind === 'ephemeral') {
       const { id, createdAt, replaces } = event.entry
-      const seen = this.#sightings.get(id) ?? this.#sightings.set(id, unseen(createdAt))
+      const seen = this.#sightings.get(id) ?? this.#sightings.add(id, new Sighting(createdAt))
       if (connections > 0) {
         seen.connections += connections
         seen.firstWrittenAt ??= now
@@ -86,7 +98,7 @@ export class Traces {
   }
 
   departed(reading: Reading): void {
-    this.#departures.set(reading.connection, reading)
+    this.#departures.add(reading.connection, reading)
   }
 
   sighting(id: string): Sighting | undefined {
@@ -103,20 +115,6 @@ export class Traces {
     if (seen) Object.assign(seen, change)
   }
 }
-
-const unseen = (acceptedAt: number): Sighting => ({
-  to: null,
-  producer: null,
-  acceptedAt,
-  durableAfterMs: null,
-  ephemeral: false,
-  expiresAt: null,
-  connections: 0,
-  firstWrittenAt: null,
-  lastWrittenAt: null,
-  recalledAt: null,
-  replacedBy: null
-})
 
 /** Why one user did or did not get a notification. */
 export type Verdict =

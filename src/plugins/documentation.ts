@@ -46,6 +46,8 @@ const EVENT_STREAM = {
   content: { 'text/event-stream': { schema: { type: 'string', description: 'Frames of event, data, id and retry' } } }
 }
 
+const SOCKET = { description: 'The connection is a WebSocket from here on' }
+
 interface Documented {
   hide?: boolean
   produces?: readonly string[]
@@ -96,6 +98,7 @@ export default fp<DocumentationOptions>(
         if (!schema || schema.hide) return transformed
         const response: Record<string, unknown> = { ...schema.response }
         if (schema.produces?.includes('text/event-stream')) response['200'] ??= EVENT_STREAM
+        if (schema.produces?.includes('websocket')) response['101'] ??= SOCKET
         if (Object.keys(response).length === 0) response['200'] = { description: 'Done' }
         response['default'] ??= PROBLEM
         return { ...transformed, schema: { ...schema, response } as typeof transformed.schema }

@@ -1,7 +1,7 @@
 import type { FastifyReply, FastifyRequest } from 'fastify'
 import fp from 'fastify-plugin'
 import type { ZodTypeProvider } from 'fastify-type-provider-zod'
-import { CLOSE_REASONS, drawRetryMs, type GoodbyeReason } from '../core/close-reason.ts'
+import { goodbyeToRefused } from '../core/close-reason.ts'
 import { sseCodec } from '../core/frame.ts'
 import type { Hub } from '../core/hub.ts'
 import type { Stats } from '../core/stats.ts'
@@ -76,17 +76,10 @@ export default fp<StreamOptions>(
     })
 
     /** 200, when to come back, why, and the end. */
-    function refuse(
-      request: FastifyRequest,
-      reply: FastifyReply,
-      reason: GoodbyeReason & keyof typeof CLOSE_REASONS
-    ): FastifyReply {
+    function refuse(request: FastifyRequest, reply: FastifyReply, reason: 'drain' | 'limit' | 'unavailable'): FastifyReply {
       stats.refused(reason)
-      // A refused peer comes back late, even from a drain: nothing changes within a second.
-      const [, latest] = CLOSE_REASONS[reason].retryMs ?? CLOSE_REASONS.limit.retryMs
-      const retryMs = drawRetryMs([CLOSE_REASONS.limit.retryMs[0], latest])
-      const sink = SseSink.open(request, reply)
-      sink.end(sseCodec.frame('goodbye', `{"reason":"${reason}","retryMs":${retryMs}}`, null, retryMs))
+      const { data, retryMs } = goodbyeToRefused(reason)
+      SseSink.open(request, reply).end(sseCodec.frame('goodbye', data, null, retryMs))
       return reply
     }
   },

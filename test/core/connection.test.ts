@@ -263,12 +263,17 @@ test('5,000 random lives: nothing is written after the end, closed once, events 
 test('whatever happens on the way, a life that settles has had every event, and its cursor is the head', {
   timeout: 60_000
 }, async (t) => {
+  let settled = 0
   await fc.assert(
     fc.asyncProperty(start, lifeOf(15), async (from, life) => {
       const one = born(from)
       for (const step of life) await one.step(step)
-      if (one.connection.phase === 'closed') return // over its budget
       for (let i = 0; i < 12; i++) for (const step of ['follow', 'drain', 'answer'] as const) await one.step(step)
+      if (one.closed.length > 0) {
+        if (one.closed.join() !== 'slow') throw new Error(`closed as ${one.closed}`)
+        return // over its budget, also where the last that was appended took it there
+      }
+      settled++
       const first = firstOf(from, one.sink.text)
       const expected = Array.from({ length: one.log.head - first }, (_, i) => `n${first + i + 1}`)
       if (idsOf(one.sink.text).join() !== expected.join()) throw new Error(`expected ${expected}, got ${idsOf(one.sink.text)}`)
@@ -279,7 +284,7 @@ test('whatever happens on the way, a life that settles has had every event, and 
     }),
     { numRuns: 1000 }
   )
-  t.pass('all lives settled')
+  t.ok(settled > 500, `${settled} of 1000 lives settled`)
 })
 
 test('a reader that never takes anything is cut off at its budget', async (t) => {

@@ -19,6 +19,9 @@ import { ARCHIVED, READ, SEEN } from './schema.ts'
 /** Prepared statements for so many different numbers of channels; beyond that the oldest is prepared again. */
 const MAX_COUNT_STATEMENTS = 64
 
+/** Shared channels whose live entries are remembered at a time. */
+const MAX_SHARED_COUNTS = 10_000
+
 /** A place that a mark is for. */
 export interface MarkPlace {
   readonly channel: Channel
@@ -31,6 +34,8 @@ export class Reader {
   readonly #db: Database
   readonly #s: ReturnType<typeof statements>
   readonly #counts = new Map<number, Statement>()
+  readonly #sharedLive = new Map<Channel, { readonly live: number; readonly until: number }>()
+  #sharedVersion = -1
 
   constructor(path: string) {
     this.#db = openDatabase(path, { readOnly: true, timeout: 1000 })
@@ -81,7 +86,7 @@ export class Reader {
       const before = query.before ?? Number.MAX_SAFE_INTEGER
       const list = this.#s.inbox[query.status]
       const places: { channel: Channel; seq: number }[] = []
-      for (const channel of scope) {
+      for (const channel of query.limit > 0 ? scope : []) {
         for (const row of list.all(user, channel, before, now, query.limit + 1)) places.push({ channel, seq: Number(row['seq']) })
       }
       places.sort((a, b) => b.seq - a.seq)
@@ -96,7 +101,7 @@ export class Reader {
   }
 
   counts(user: string, scope: readonly Channel[]): Counts {
-    return this.#count(user, scope, Date.now())
+    return this.#atOneMoment(() => this.#count(user, scope, Date.now()))
   }
 
   notification(id: string): StoredNotification | null {
@@ -159,20 +164,39 @@ export class Reader {
 
   /** Live entries less the marked ones. Every mark row means seen. */
   #count(user: string, scope: readonly Channel[], now: number): Counts {
+    let live = 0
+    for (const channel of scope)
+      live += isPersonal(channel) ? Number(this.#s.live.get(channel, now)!['n']) : this.#shared(channel, now)
     let statement = this.#counts.get(scope.length)
     if (!statement) {
-      const names = scope.map(() => '?').join(',')
       statement = this.#db.prepare(
-        `SELECT (SELECT count(*) FROM entry WHERE channel IN (${names}) AND (exp IS NULL OR exp > ?)) AS live, seen, done
-         FROM (SELECT count(*) AS seen, count(*) FILTER (WHERE m.flags & ${READ | ARCHIVED}) AS done
-           FROM mark m CROSS JOIN entry e ON e.channel = m.channel AND e.seq = m.seq
-           WHERE m.user = ? AND m.channel IN (${names}) AND (e.exp IS NULL OR e.exp > ?))`
+        `SELECT count(*) AS seen, count(*) FILTER (WHERE m.flags & ${READ | ARCHIVED}) AS done
+         FROM mark m CROSS JOIN entry e ON e.channel = m.channel AND e.seq = m.seq
+         WHERE m.user = ? AND m.channel IN (${scope.map(() => '?').join(',')}) AND (e.exp IS NULL OR e.exp > ?)`
       )
       if (this.#counts.size >= MAX_COUNT_STATEMENTS) this.#counts.delete(this.#counts.keys().next().value!)
       this.#counts.set(scope.length, statement)
     }
-    const row = statement.get(...scope, now, user, ...scope, now)!
-    return { unread: Number(row['live']) - Number(row['done']), unseen: Number(row['live']) - Number(row['seen']) }
+    const { seen, done } = statement.get(user, ...scope, now)!
+    return { unread: live - Number(done), unseen: live - Number(seen) }
+  }
+
+  /**
+   * Live entries of a channel that many read. All its readers may come at once, after a restart, and each wants the same number: it is
+   * remembered until the database changes (https://sqlite.org/pragma.html#pragma_data_version) or an entry expires.
+   */
+  #shared(channel: Channel, now: number): number {
+    const version = Number(this.#s.version.get()!['data_version'])
+    if (version !== this.#sharedVersion || this.#sharedLive.size >= MAX_SHARED_COUNTS) {
+      this.#sharedLive.clear()
+      this.#sharedVersion = version
+    }
+    const known = this.#sharedLive.get(channel)
+    if (known && now < known.until) return known.live
+    const { n, until } = this.#s.live.get(channel, now)!
+    const live = Number(n)
+    this.#sharedLive.set(channel, { live, until: until === null ? Number.POSITIVE_INFINITY : Number(until) })
+    return live
   }
 
   #meta(key: 'head' | 'floor'): number {
@@ -239,6 +263,8 @@ function statements(db: Database) {
       unread: inbox(`(m.flags IS NULL OR m.flags & ${ARCHIVED | READ} = 0)`),
       archived: inbox(`m.flags & ${ARCHIVED} <> 0`)
     },
+    version: db.prepare('PRAGMA data_version'),
+    live: db.prepare('SELECT count(*) AS n, min(exp) AS until FROM entry WHERE channel = ? AND (exp IS NULL OR exp > ?)'),
     readers: db.prepare(
       `SELECT count(*) AS seen, count(*) FILTER (WHERE flags & ${READ}) AS read, count(*) FILTER (WHERE flags & ${ARCHIVED}) AS archived,
          EXISTS (SELECT 1 FROM entry WHERE channel = ?1 AND seq = ?2) AS lies

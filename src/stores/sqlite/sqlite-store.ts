@@ -26,6 +26,8 @@ import { WriterThread } from './writer-thread.ts'
 
 /** How often the proof of life is brought up to the head, at most. */
 const LIFE_MS = 1000
+/** How old the size of the files may be that the status tells. */
+const SIZE_MS = 1000
 
 /** The embedded store: one SQLite file, one writer thread, short reads on this thread. */
 export class SqliteStore implements Store {
@@ -43,6 +45,7 @@ export class SqliteStore implements Store {
   readonly #onCommit: StoreOptions['onCommit']
   #trouble: string | null = null
   #lifeAt = 0
+  #sized = { at: Number.NEGATIVE_INFINITY, bytes: 0 }
   #closed: Promise<void> | undefined
 
   private constructor(file: PreparedFile, options: StoreOptions) {
@@ -194,12 +197,11 @@ export class SqliteStore implements Store {
 
   status(): StoreStatus {
     const reason = this.#closed ? 'the store is closed' : (this.#writer.gone?.message ?? this.#trouble)
-    const bytes = size(this.#file.path) + size(`${this.#file.path}-wal`)
     return {
       healthy: reason === null,
       ...(reason === null ? {} : { reason }),
       oldest: this.#floor,
-      bytes,
+      bytes: this.#bytes(),
       commitMs: this.#commitMs
     }
   }
@@ -263,6 +265,15 @@ export class SqliteStore implements Store {
       }
       this.#writer.send({ request, done, failed })
     })
+  }
+
+  /** Every stream that opens asks for the status; the files are looked at once a second. */
+  #bytes(): number {
+    const now = performance.now()
+    if (now - this.#sized.at >= SIZE_MS) {
+      this.#sized = { at: now, bytes: size(this.#file.path) + size(`${this.#file.path}-wal`) }
+    }
+    return this.#sized.bytes
   }
 
   #read<T>(work: () => T): T {

@@ -1,0 +1,126 @@
+import { EventEmitter } from 'node:events'
+import type { IncomingMessage, Server } from 'node:http'
+import type { Socket } from 'node:net'
+import websocket from '@fastify/websocket'
+import type { FastifyReply, FastifyRequest } from 'fastify'
+import fp from 'fastify-plugin'
+import { goodbyeToRefused } from '../core/close-reason.ts'
+import { socketCodec } from '../core/frame.ts'
+import type { Hub } from '../core/hub.ts'
+import { CLOSE_ANSWER_MS, MAX_CLIENT_MESSAGE_BYTES } from '../core/limits.ts'
+import type { Stats } from '../core/stats.ts'
+import { ProblemError } from '../errors.ts'
+import { credentialsOf, isAmbient, isOwnOrigin, type OriginOptions, type SubscriberIdentity } from './access.ts'
+import { refuseUpgrade } from './refuse-upgrade.ts'
+import { cursorOf, StreamQuery } from './schemas/stream.ts'
+import { selectTopics } from './schemas/topics.ts'
+import { SocketSink } from './socket-sink.ts'
+
+interface SocketOptions extends OriginOptions {
+  readonly hub: Hub
+  readonly identity: SubscriberIdentity
+  readonly stats: Stats
+}
+
+type Query = (typeof StreamQuery)['_output']
+
+/** Sixteen bytes in base64 (RFC 6455, 4.2.1). */
+const HANDSHAKE_KEY = /^[A-Za-z0-9+/]{22}==$/
+
+/**
+ * `GET /v1/socket`: the events and cursors of the stream as WebSocket messages. What a credential is refused for is an HTTP error before
+ * the upgrade; what may pass is a goodbye and a close code after it, for a page cannot see the status of a failed handshake.
+ */
+export default fp<SocketOptions>(
+  async (instance, { hub, identity, stats, ...origins }) => {
+    const path = `${instance.prefix}/v1/socket`
+    const isOurs = ({ method, headers, url }: IncomingMessage): boolean =>
+      method === 'GET' && headers.upgrade?.toLowerCase() === 'websocket' && url?.split('?', 1)[0] === path
+    /** The upgrades that are for us; the library hears of no other. */
+    const upgrades = new EventEmitter()
+    const onUpgrade = (request: IncomingMessage, socket: Socket, rest: Buffer): void => {
+      if (isOurs(request)) upgrades.emit('upgrade', request, socket, rest)
+      else refuseUpgrade(instance.server, request, socket, rest)
+    }
+    instance.server.on('upgrade', onUpgrade)
+    // From Node 24.9 on the server asks before it stops to read; earlier ones know nothing of this.
+    Object.assign(instance.server, { shouldUpgradeCallback: isOurs })
+
+    const options = {
+      server: upgrades as Server,
+      clientTracking: false,
+      perMessageDeflate: false,
+      maxPayload: MAX_CLIENT_MESSAGE_BYTES,
+      closeTimeout: CLOSE_ANSWER_MS
+    }
+    // In a scope of its own, so that its hooks are no other route's.
+    await instance.register(async (app) => {
+      // The hub ends the connections, not the library.
+      await app.register(websocket, { options, preClose: (done) => done() })
+      app.route<{ Querystring: Query }>({
+        method: 'GET',
+        url: '/v1/socket',
+        schema: {
+          tags: ['stream'],
+          summary: 'Receive notifications by WebSocket',
+          description:
+            'The events of the stream, each as one text message `{"event","id"?,"data"}`. Messages from the client mean nothing. Close codes: 1001 drain or rotate, 1013 unavailable, 4000 closed, 4401 expired or revoked, 4408 slow, 4429 limit; a goodbye says when to come back. Behind a cookie, `Origin` must be ours or in CORS_ORIGINS.',
+          security: [{ ticket: [] }, { bearer: [] }, { cookie: [] }],
+          querystring: StreamQuery,
+          produces: ['websocket']
+        },
+        preHandler: admit,
+        handler: (_request, reply) => {
+          throw upgradeRequired(reply)
+        },
+        wsHandler: (webSocket, request) => {
+          const { subscriber, query } = request
+          const sink = new SocketSink(webSocket, request.raw.socket, request.ip)
+          const refusal = subscriber ? hub.refusal(subscriber.user, request.ip) : 'unavailable'
+          if (refusal || !subscriber) return refuse(sink, refusal ?? 'unavailable')
+          const topics = selectTopics(subscriber, query.topics)
+          const after = cursorOf(request, query)
+          sink.connect(
+            hub.open({ subscriber, topics, sink, codec: socketCodec, after, items: query.items, requestId: request.id })
+          )
+        }
+      })
+    })
+
+    /** `preHandler` hook: leaves a subscriber with the request, or none where the session look-up does not answer. */
+    async function admit(request: FastifyRequest, reply: FastifyReply): Promise<void> {
+      if (!request.ws) return
+      // The socket of a handshake carries no second request.
+      reply.header('connection', 'close')
+      const { headers } = request
+      if (headers['sec-websocket-version'] !== '13') throw upgradeRequired(reply)
+      if (!HANDSHAKE_KEY.test(headers['sec-websocket-key'] ?? ''))
+        throw new ProblemError('malformed', 'Sec-WebSocket-Key must be sixteen random bytes in base64.')
+      try {
+        const { subscriber, via } = await identity.authenticate(credentialsOf(request))
+        request.subscriber = subscriber
+        request.via = via
+      } catch (error) {
+        if (!(error instanceof ProblemError) || error.slug !== 'unavailable') throw error
+      }
+      // Browsers open WebSockets to anywhere and send the cookies along: no CORS stands before them.
+      if (isAmbient(request) && headers.origin !== undefined && !isOwnOrigin(request, headers.origin, origins))
+        throw new ProblemError('forbidden', 'This origin may not read with a cookie; add it to CORS_ORIGINS, or use a ticket.')
+      if (request.subscriber) selectTopics(request.subscriber, (request.query as Query).topics)
+      // Answered by the upgrade from here on: the response need not outlive it.
+      reply.raw.detachSocket(request.raw.socket)
+    }
+
+    function upgradeRequired(reply: FastifyReply): ProblemError {
+      reply.headers({ upgrade: 'websocket', connection: 'upgrade', 'sec-websocket-version': '13' })
+      return new ProblemError('upgrade-required', 'Open this address as a WebSocket (RFC 6455), version 13.')
+    }
+
+    /** When to come back, why, and the end. */
+    function refuse(sink: SocketSink, reason: 'drain' | 'limit' | 'unavailable'): void {
+      stats.refused(reason)
+      sink.end(socketCodec.frame('goodbye', goodbyeToRefused(reason).data, null), reason)
+    }
+  },
+  { name: 'socket' }
+)

@@ -1,0 +1,331 @@
+import { spawn } from 'node:child_process'
+import { once } from 'node:events'
+import { existsSync, readFileSync, writeFileSync } from 'node:fs'
+import http from 'node:http'
+import { type AddressInfo, createServer } from 'node:net'
+import path from 'node:path'
+import t, { type Test } from 'tap'
+import { type ClientOptions, WebSocket } from 'ws'
+import {
+  call,
+  connectionsOf,
+  eventually,
+  openStream,
+  PUBLISH_KEY,
+  publish,
+  type RawPeer,
+  rawPeer,
+  requestHead,
+  type Service,
+  startService,
+  tempDir,
+  tokenOf
+} from '../service/harness.ts'
+
+/** A session service that answers when the test lets it: who it is for a cookie, never for `session=broken`. */
+const waiting: (() => void)[] = []
+let holds = false
+const sessions = http.createServer((request, response) => {
+  const answer = (): void => {
+    if (request.headers.cookie === 'session=broken') response.writeHead(500).end()
+    else if (request.headers.cookie === undefined) response.writeHead(401).end()
+    else response.end(JSON.stringify({ user: 'cookie-user', topics: [] }))
+  }
+  if (holds) waiting.push(answer)
+  else answer()
+})
+sessions.listen(0, '127.0.0.1')
+await once(sessions, 'listening')
+t.teardown(() => sessions.close())
+
+const friend = 'https://friend.example'
+const service = await startService(t, {
+  env: {
+    BASE_PATH: '/notify',
+    CORS_ORIGINS: friend,
+    AUTH_SESSION_URL: `http://127.0.0.1:${(sessions.address() as AddressInfo).port}/`,
+    MAX_BUFFERED_BYTES: '65536'
+  }
+})
+const at = { ...service, url: service.url.endsWith('/notify') ? service.url : `${service.url}/notify` } satisfies Service
+const SOCKET = '/notify/v1/socket'
+const token = tokenOf('u1')
+const handshake = (more: readonly string[] = [], key = 'dGhlIHNhbXBsZSBub25jZQ==', version = '13'): string[] => [
+  'connection: Upgrade',
+  'upgrade: websocket',
+  `sec-websocket-key: ${key}`,
+  `sec-websocket-version: ${version}`,
+  ...more
+]
+
+/** A client, and the messages that it got. */
+async function connect(t: Test, options: ClientOptions = { headers: { authorization: `Bearer ${token}` } }) {
+  const client = new WebSocket(`${at.url}/v1/socket`, options)
+  t.teardown(() => client.terminate())
+  const messages: { event: string; id?: string; data: Record<string, unknown> }[] = []
+  client.on('message', (message: Buffer) => messages.push(JSON.parse(message.toString())))
+  client.on('error', () => {})
+  const closed = new Promise<number>((resolve) => client.once('close', resolve))
+  const opened = await Promise.race([
+    once(client, 'open').then(() => 101),
+    once(client, 'unexpected-response').then(([request, response]) => {
+      request.destroy()
+      return response.statusCode as number
+    })
+  ])
+  return {
+    client,
+    messages,
+    closed,
+    status: opened,
+    got: (event: string) => eventually(() => messages.some((m) => m.event === event))
+  }
+}
+
+/** The service has closed its side. */
+const ended = ({ socket }: RawPeer): Promise<void> => eventually(() => socket.readableEnded || socket.destroyed)
+const quiet = (): Promise<void> => eventually(async () => (await connectionsOf(at)).active === 0)
+
+t.test('without an upgrade it says what it speaks', async (t) => {
+  const { status, headers, body } = await call('GET', `${at.url}/v1/socket`)
+  t.equal(status, 426)
+  t.equal(headers.get('upgrade'), 'websocket')
+  t.match(headers.get('content-type'), /^application\/problem\+json/)
+  t.match(body, { type: 'https://bellwire.dev/problems/upgrade-required', status: 426, requestId: String })
+  t.equal((await call('HEAD', `${at.url}/v1/socket`)).status, 426)
+  t.equal((await call('POST', `${at.url}/v1/socket`)).status, 405)
+  const old = await rawPeer(t, service, requestHead(SOCKET, token, handshake([], undefined, '8')))
+  t.match(await old.until(/"status":426/), /sec-websocket-version: 13\r\n/i)
+  await ended(old)
+  const broken = await rawPeer(t, service, requestHead(SOCKET, token, handshake([], 'short')))
+  t.match(await broken.until(/"status":400/), /^HTTP\/1\.1 400 /)
+  t.equal((await connectionsOf(at)).active, 0)
+})
+
+t.test('a refusal before the upgrade is a problem document, and the end of the socket', async (t) => {
+  const peer = await rawPeer(t, service, requestHead(SOCKET, 'nonsense', handshake()))
+  const text = await peer.until(/"status":401/)
+  t.match(text, /^HTTP\/1\.1 401 /)
+  t.match(text, /content-type: application\/problem\+json/i)
+  t.match(text, /www-authenticate: Bearer/i)
+  t.match(text, /x-request-id: /i)
+  await ended(peer)
+})
+
+t.test('with a cookie only pages of ours get in, with a token all', async (t) => {
+  const { host } = new URL(service.url)
+  const withCookie = async (origin: string | undefined): Promise<number> =>
+    (await connect(t, { headers: { cookie: 'session=fine', ...(origin === undefined ? {} : { origin }) } })).status
+  t.equal(await withCookie('https://stranger.example'), 403)
+  t.equal(await withCookie('null'), 403)
+  t.equal(await withCookie(`https://${host}`), 403, 'the scheme counts')
+  t.equal(await withCookie(`http://${host}`), 101)
+  t.equal(await withCookie(friend), 101)
+  t.equal(await withCookie(undefined), 101, 'no browser')
+  const headers = { authorization: `Bearer ${token}`, cookie: 'session=fine', origin: 'https://stranger.example' }
+  t.equal((await connect(t, { headers })).status, 101)
+  const ticket = (await call('POST', `${at.url}/v1/tickets`, { key: PUBLISH_KEY, body: { user: 'u1' } })).body.ticket
+  const client = new WebSocket(`${at.url}/v1/socket?ticket=${ticket}`, { headers: { origin: 'null', cookie: 'session=fine' } })
+  t.teardown(() => client.terminate())
+  await once(client, 'open')
+})
+
+t.test('trouble behind the service is told after the upgrade', async (t) => {
+  const { status, messages, closed } = await connect(t, { headers: { cookie: 'session=broken' } })
+  t.equal(status, 101)
+  t.equal(await closed, 1013)
+  t.match(messages, [{ event: 'goodbye', data: { reason: 'unavailable' } }])
+  const retryMs = messages[0]?.data['retryMs'] as number
+  t.ok(retryMs >= 5_000 && retryMs <= 30_000)
+})
+
+t.test('a peer that left while it was authenticated leaves nothing behind', async (t) => {
+  await quiet()
+  const before = (await connectionsOf(at)).opened
+  holds = true
+  t.teardown(() => {
+    holds = false
+  })
+  // One that is cut, and one that closes its side: the first is no connection, the second ends at once.
+  const cut = await rawPeer(t, service, requestHead(SOCKET, undefined, handshake(['cookie: session=cut'])))
+  const shut = await rawPeer(t, service, requestHead(SOCKET, undefined, handshake(['cookie: session=shut'])))
+  await eventually(() => waiting.length === 2)
+  cut.socket.resetAndDestroy()
+  shut.socket.end()
+  holds = false
+  // The service has seen the reset once it answers somebody who came behind it.
+  await call('GET', `${at.url}/v1/inbox`, { key: token })
+  for (const answer of waiting) answer()
+  await ended(shut)
+  await quiet()
+  t.ok((await connectionsOf(at)).opened - before <= 1)
+})
+
+t.test('what a client sends is ignored, pings are answered, and nothing is compressed', async (t) => {
+  const { client, messages, got } = await connect(t)
+  t.equal(client.extensions, '', 'though the client offered to compress')
+  await got('ready')
+  client.send('{"event":"notification"}')
+  client.send(Buffer.from([0, 1, 2]))
+  client.ping('are you there')
+  const [answer] = await once(client, 'pong')
+  t.equal(answer.toString(), 'are you there')
+  await publish(at, { to: { user: 'u1' } })
+  await got('notification')
+  t.same(
+    messages.map(({ event }) => event),
+    ['ready', 'notification']
+  )
+})
+
+t.test('a large message ends it, a flood of small ones costs no memory', async (t) => {
+  const large = await connect(t)
+  await large.got('ready')
+  large.client.send('x'.repeat(5_000))
+  t.equal(await large.closed, 1009)
+  const rss = async (): Promise<number> =>
+    (await call('GET', `${at.url}/monitor`, { key: 'test-monitor-key' })).body.process.rssBytes
+  const flood = await connect(t)
+  await flood.got('ready')
+  const before = await rss()
+  const text = Buffer.alloc(4_000, 'x')
+  for (let n = 0; n < 50_000; n++) {
+    flood.client.send(text)
+    if (flood.client.bufferedAmount > 1_000_000) await eventually(() => flood.client.bufferedAmount === 0)
+  }
+  flood.client.ping()
+  await once(flood.client, 'pong')
+  const grown = (await rss()) - before
+  t.ok(grown < 100_000_000, `${grown} bytes for 200 MB`)
+  await publish(at, { to: { user: 'u1' } })
+  await flood.got('notification')
+})
+
+t.test('pings of a peer that does not read are not answered for ever', async (t) => {
+  const { client, closed } = await connect(t)
+  client.pause()
+  const payload = 'x'.repeat(125)
+  const ended = once(client, 'close')
+  const { signal, abort } = ((controller = new AbortController()) => ({
+    signal: controller.signal,
+    abort: () => controller.abort()
+  }))()
+  void ended.then(abort)
+  await eventually(async () => {
+    for (let n = 0; n < 5_000 && client.readyState === client.OPEN; n++) client.ping(payload)
+    return signal.aborted || (await connectionsOf(at)).active === 0
+  }, 30_000)
+  client.resume()
+  await closed
+  await quiet()
+  t.pass('it was cut off')
+})
+
+t.test('a closing handshake that the client begins is answered, also where it keeps the socket', async (t) => {
+  await quiet()
+  const { client, closed, got } = await connect(t)
+  await got('ready')
+  client.close(1000)
+  t.equal(await closed, 1000)
+  await quiet()
+  const peer = await rawPeer(t, service, requestHead(SOCKET, token, handshake()))
+  await peer.until(/"event":"ready"/)
+  const close = Buffer.from([0x88, 0x80, 0, 0, 0, 0])
+  peer.socket.write(close)
+  await quiet()
+  t.match(await connectionsOf(at), { active: 0 })
+})
+
+t.test('other upgrades are served as if nobody had asked', async (t) => {
+  const body = JSON.stringify({ to: { user: 'h2c' }, type: 'test', title: 'by an HTTP client that offers h2c' })
+  const upgrade = ['Connection: Upgrade, HTTP2-Settings', 'Upgrade: h2c', 'HTTP2-Settings: AAMAAABkAARAAAAA']
+  const head = requestHead(
+    '/notify/v1/notifications',
+    PUBLISH_KEY,
+    [...upgrade, 'content-type: application/json', `content-length: ${body.length}`],
+    'POST'
+  )
+  const peer = await rawPeer(t, service, head + body.slice(0, 20))
+  // The head is answered for in the same turn in which it is read: the rest of the body comes in another.
+  await call('GET', `${service.url}/healthz`)
+  peer.socket.write(body.slice(20))
+  await peer.until(/HTTP\/1\.1 201 /)
+  // Again and again on one connection, without a listener more each time.
+  for (let n = 1; n <= 15; n++) {
+    peer.socket.write(requestHead('/notify/v1/inbox', tokenOf('h2c'), upgrade))
+    await eventually(() => (peer.text().match(/HTTP\/1\.1 200 /g)?.length ?? 0) === n)
+  }
+  t.match(peer.text(), /by an HTTP client that offers h2c/)
+  t.notMatch(service.output(), /MaxListeners/)
+  const stream = await openStream(t, `${at.url}/v1/stream`, {
+    token: tokenOf('h2c'),
+    headers: { connection: 'Upgrade', upgrade: 'h2c' }
+  })
+  t.equal(stream.status, 200)
+  await stream.until(({ event }) => event === 'ready')
+  const elsewhere = await rawPeer(t, service, requestHead('/notify/v1/inbox', token, handshake()))
+  await elsewhere.until(/HTTP\/1\.1 200 /)
+  const cut = await rawPeer(t, service, requestHead('/notify/v1/inbox', token, [...upgrade, ...Array(1_100).fill('a: b')]))
+  await ended(cut)
+  t.equal(cut.text(), '', 'a head that was not kept whole is not put together again')
+})
+
+const nginx = ['/usr/sbin/nginx', '/usr/bin/nginx', '/usr/local/sbin/nginx'].find((file) => existsSync(file))
+
+t.test(
+  'it works through the nginx of docker/, which lets no other upgrade through',
+  { skip: nginx ? false : 'nginx not found: apt-get install nginx-light' },
+  async (t) => {
+    const dir = tempDir(t)
+    const free = createServer().listen(0, '127.0.0.1')
+    await once(free, 'listening')
+    const { port } = free.address() as AddressInfo
+    free.close()
+    const temporary = ['client_body', 'proxy', 'fastcgi', 'uwsgi', 'scgi'].map((kind) => `${kind}_temp_path ${dir}/${kind};`)
+    const configuration = readFileSync('docker/nginx.conf', 'utf8')
+      .replace(/^.*(ssl|worker_rlimit_nofile).*$/gm, '')
+      .replace('worker_processes auto;', `worker_processes 1; daemon off; pid ${dir}/pid;`)
+      .replace('worker_connections 65536;', 'worker_connections 64;')
+      .replace('http {', `http { ${temporary.join(' ')}`)
+      .replace('listen 8080;', `listen 127.0.0.1:${port};`)
+      .replace('bellwire:3000', new URL(service.url).host)
+    writeFileSync(path.join(dir, 'nginx.conf'), configuration)
+    const child = spawn(nginx!, ['-c', path.join(dir, 'nginx.conf'), '-p', dir, '-e', path.join(dir, 'error.log')])
+    const exited = once(child, 'exit')
+    t.teardown(async () => {
+      child.kill('SIGTERM')
+      await exited
+    })
+    const answers = () =>
+      fetch(`http://127.0.0.1:${port}/healthz`).then(
+        ({ ok }) => ok,
+        () => false
+      )
+    await eventually(answers)
+    const client = new WebSocket(`ws://127.0.0.1:${port}${SOCKET}`, { headers: { authorization: `Bearer ${token}` } })
+    t.teardown(() => client.terminate())
+    const messages: string[] = []
+    client.on('message', (message: Buffer) => messages.push(message.toString()))
+    await once(client, 'open')
+    await publish(at, { to: { user: 'u1' }, title: 'through nginx' })
+    await eventually(() => messages.some((message) => message.includes('through nginx')))
+    const plain = await call('GET', `http://127.0.0.1:${port}${SOCKET}`, { key: token })
+    t.equal(plain.status, 426)
+    client.close()
+    const [code] = await once(client, 'close')
+    t.equal(code, 1005)
+  }
+)
+
+t.test('the documentation has it', async (t) => {
+  const { body } = await call('GET', `${at.url}/documentation/json`)
+  const socket = body.paths['/v1/socket'].get
+  t.match(Object.keys(socket.responses), ['101', 'default'])
+  t.match(socket.parameters.map(({ name }: { name: string }) => name).sort(), [
+    'items',
+    'lastEventId',
+    'last_event_id',
+    'since',
+    'topics'
+  ])
+})
