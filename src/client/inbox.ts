@@ -89,6 +89,7 @@ class InboxSession implements Inbox, Member {
   readonly unread = (ids: string | readonly string[]): Promise<void> => this.#mark('unread', ids)
   readonly archive = (ids: string | readonly string[]): Promise<void> => this.#mark('archived', ids)
   readonly readAll = (): Promise<void> => this.#mark('read')
+  readonly archiveAll = (): Promise<void> => this.#mark('archived')
   readonly seen = async (): Promise<void> => {
     if (this.counts.unseen) await this.#mark('seen')
   }

@@ -101,6 +101,7 @@ export interface Inbox extends Pick<InboxState, 'items' | 'counts' | 'status'> {
   archive(ids: string | readonly string[]): Promise<void>
   /** Everything up to the newest event that this page knows. */
   readAll(): Promise<void>
+  archiveAll(): Promise<void>
   /** The user has been shown what is there: `unseen` is 0. */
   seen(): Promise<void>
   /** Adds older items; true where there may be more. */
