@@ -152,9 +152,9 @@ class InboxSession implements Inbox, Member {
     if (event === 'ready') this.#emitMissed(before)
     else this.#emit(event, data)
     // All is erased. What was for many is still there, unread again: only a fresh page can tell.
-    if (event === 'state' && data.op === 'removed' && !data.ids && this.#ladder) {
+    if (event === 'state' && data.op === 'removed' && !data.ids) {
       this.#page = null
-      this.#ladder.kick()
+      this.#ladder?.kick()
     }
   }
 

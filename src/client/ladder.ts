@@ -131,11 +131,12 @@ export function startLadder({ api, pageSize, cursor, hear, status: tell }: Ladde
     // The credential has ended. With a cookie, too, another try is worth it: the application may have renewed it.
     if (goodbye) api.token.refused()
     // A connection that was good may come back at once where it has ended for our reasons, not for the network's.
-    if (steady && (goodbye || ended)) return 0
+    if (steady && (ended || goodbye?.reason === 'expired')) return 0
     failures++
     const unreachable = error?.code === 'network'
     tell(unreachable && (failures > 1 || globalThis.navigator?.onLine === false) ? 'offline' : 'connecting', error)
-    const pauseMs = backoffMs(retryMs, failures)
+    // What was revoked takes a token of a later second.
+    const pauseMs = backoffMs(failures, retryMs) + (goodbye ? 1_000 : 0)
     const mayPass = !error || unreachable || status! >= 500
     if (heard || (!rung && mayPass && failures % TRIES)) return pauseMs
     if (!rungs[rung + 1]) {

@@ -76,7 +76,7 @@ export class Outbox {
         const error = asError(cause)
         const { status, retryAfterMs } = error
         if (!status || status === 429 || status >= 500) {
-          this.#timer = setTimeout(() => this.send(), retryAfterMs ?? backoffMs(1_000, ++this.#failures))
+          this.#timer = setTimeout(() => this.send(), retryAfterMs ?? backoffMs(++this.#failures))
           break
         }
         const refused = next
