@@ -14,8 +14,6 @@ import type { Transport } from './transport.ts'
 import type { Counts, Inbox, InboxOptions, InboxState, Item, Status } from './types.ts'
 import { webSocket } from './web-socket.ts'
 
-/** Ids that one request may name. */
-const MAX_IDS = 500
 /** Changes are kept this long after the first of them. */
 const SAVE_MS = 250
 
@@ -111,13 +109,8 @@ class InboxSession implements Inbox, Member {
   /** Without ids: everything up to the place that this page is at. Before the first page there is nothing to mark. */
   async #mark(op: Mark['op'], ids?: string | readonly string[]): Promise<void> {
     if (this.#phase.name === 'closed') throw closed()
-    const marks: Promise<void>[] = []
-    const upTo = this.#page?.cursor
-    if (ids)
-      for (const list = [ids].flat(); list.length; )
-        marks.push(this.#outbox.add({ op, ids: list.splice(0, MAX_IDS), upTo: null }))
-    else if (upTo) marks.push(this.#outbox.add({ op, ids: null, upTo }))
-    await Promise.all(marks)
+    const upTo = ids ? null : this.#page?.cursor
+    if (upTo !== undefined) await this.#outbox.add({ op, ids: ids ? [ids].flat() : null, upTo })
   }
 
   async #loadMore(): Promise<boolean> {

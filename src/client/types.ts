@@ -93,7 +93,7 @@ export interface Inbox extends Pick<InboxState, 'items' | 'counts' | 'status'> {
   /** Calls back for each event; returns what ends that. */
   on<K extends keyof InboxEvents>(event: K, fn: (event: InboxEvents[K]) => void): () => void
   /**
-   * Marks show at once. The promise settles when the service has answered: offline it waits (and the mark with it, over a reload
+   * Marks, of up to 500 ids, show at once. The promise settles when the service has answered: offline it waits (and the mark with it, over a reload
    * as well), and where the service refuses it rejects and the mark is taken back.
    */
   read(ids: string | readonly string[]): Promise<void>
