@@ -50,8 +50,9 @@ export class Tabs {
   constructor(name: string, member: Member) {
     this.name = name
     this.#member = member
-    if (!globalThis.navigator?.locks || !globalThis.BroadcastChannel) {
-      this.#role = { leads: true, end: member.lead() }
+    // Browsers that have locks have channels.
+    if (!globalThis.navigator?.locks) {
+      this.#leadAlone()
       return
     }
     this.#channel = new BroadcastChannel(name)
@@ -87,6 +88,10 @@ export class Tabs {
     before?.end()
   }
 
+  #leadAlone(): void {
+    this.#become({ leads: true, end: this.#member.lead() })
+  }
+
   #follow(): void {
     const waiting = new AbortController()
     this.#become({ leads: false, end: () => waiting.abort() })
@@ -113,11 +118,14 @@ export class Tabs {
           this.#become(leading)
         })
       })
-      .catch(() => {
+      .catch(({ name }: Error) => {
+        // Locks are there, and not for pages whose storage is blocked: each for itself, as where there are none.
+        if (name !== 'AbortError') this.#leadAlone()
         // Stolen from us: we were thought dead, so we are not the leader any more.
-        if (!leading || leading !== this.#role) return
-        this.#follow()
-        this.ask(true)
+        else if (leading && leading === this.#role) {
+          this.#follow()
+          this.ask(true)
+        }
       })
   }
 
