@@ -87,6 +87,8 @@ async function open(t: Test, options: ClientOptions = { headers: { authorization
 const ended = ({ socket }: RawPeer): Promise<void> => eventually(() => socket.readableEnded || socket.destroyed)
 const quiet = (): Promise<void> => eventually(async () => (await connectionsOf(at)).active === 0)
 
+const cursorNow = async (): Promise<string> => (await call('GET', `${at.url}/v1/inbox`, { key: token })).body.cursor
+
 t.test('without an upgrade it says what it speaks', async (t) => {
   const { status, headers, body } = await call('GET', `${at.url}/v1/socket`)
   t.equal(status, 426)
@@ -234,6 +236,17 @@ t.test('a closing handshake that the client begins is answered, also where it ke
   peer.socket.write(close)
   await eventually(async () => (await connectionsOf(at)).active === 0, 2_000)
   t.pass('it does not wait for the socket to be cut')
+})
+
+t.test('an upgrade behind an answer that is still due ends the socket', async (t) => {
+  await quiet()
+  for (const path of [SOCKET, '/notify/v1/inbox']) {
+    const poll = requestHead(`/notify/v1/changes?wait=30&since=${await cursorNow()}`, token)
+    const peer = await rawPeer(t, service, poll + requestHead(path, token, handshake()))
+    await ended(peer)
+    t.equal(peer.text(), '')
+    await quiet()
+  }
 })
 
 t.test('nothing follows a Close, also to a peer that is behind', async (t) => {
