@@ -117,6 +117,45 @@ export function storeContract(t: Test, open: Open): void {
     t.equal(await store.trace(both.id), null)
   })
 
+  check('who was away learns that what was collapsed is gone, whatever became of its successors', async (t, store, followed) => {
+    const key = { key: 'k' }
+    const [a, b, c] = [publication(ann, key), publication(ann, key), publication(ann, key)]
+    const gone = async (after: number) => {
+      const page = await store.read('ann', scope, after, 100)
+      if ('gap' in page) throw new Error('a gap')
+      return page.events.map((event) =>
+        event.kind === 'state'
+          ? [event.seq, event.op, ...(event.ids ?? [])]
+          : [event.seq, event.op, event.entry.id, event.entry.replaces]
+      )
+    }
+    await store.publish([a])
+    await store.publish([b])
+    await store.publish([c])
+    t.same(await gone(0), [[3, 'updated', c.id, b.id]], 'who saw none of those before is not told of them')
+    t.same(await gone(1), [
+      [2, 'removed', a.id],
+      [3, 'updated', c.id, b.id]
+    ])
+    t.same(await gone(2), [[3, 'updated', c.id, b.id]], 'who saw the second is told of the third')
+    await store.recall(c.id)
+    t.same(await gone(1), [
+      [2, 'removed', a.id],
+      [4, 'removed', c.id]
+    ])
+    t.same(await gone(2), [
+      [3, 'removed', b.id],
+      [4, 'removed', c.id]
+    ])
+    const [d, e] = [publication({ topic: 'news' }, key), publication({ topic: 'news' }, { ...key, expiresAt: Date.now() + 100 })]
+    await store.publish([d])
+    await store.publish([e])
+    while (Date.now() < e.expiresAt!) await new Promise((resolve) => setTimeout(resolve, 5))
+    t.same(await gone(5), [[6, 'removed', d.id]], 'also from the moment its successor expires')
+    await followed.until((event) => event.kind === 'dropped' && event.channel === 'topic:news')
+    t.same(await gone(5), [[6, 'removed', d.id]], 'and ever after')
+  })
+
   check('pages of the log and of the inbox meet without a hole', async (t, store) => {
     const items = Array.from({ length: 25 }, (_, i) => publication(i % 3 ? ann : i % 2 ? { topic: 'news' } : { everyone: true }))
     await store.publish(items)

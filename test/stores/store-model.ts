@@ -9,12 +9,16 @@ interface ModelEntry {
   readonly id: string
   readonly key: string | undefined
   readonly times: number
+  /** Place of the one that it took the place of. */
+  readonly replaced?: number | undefined
 }
 
 interface ModelState {
   readonly channel: Channel
   readonly seq: number
   readonly op: string
+  /** It concerns who comes from here or later. */
+  readonly since: number
 }
 
 /** What the log should hold, in the plainest way: two lists that are searched. No expiry, no retention. */
@@ -29,15 +33,19 @@ export class StoreModel {
     for (const channel of channelsOf(to)) {
       const before = key === undefined ? undefined : this.entries.find((entry) => entry.channel === channel && entry.key === key)
       this.entries = this.entries.filter((entry) => entry !== before)
+      if (before) this.#trace(before)
       this.head += 1
-      this.entries.push({ channel, seq: this.head, id, key, times: before ? before.times + 1 : 0 })
+      this.entries.push({ channel, seq: this.head, id, key, times: before ? before.times + 1 : 0, replaced: before?.seq })
     }
   }
 
   recall(id: string): boolean {
     const gone = this.entries.filter((entry) => entry.id === id)
     this.entries = this.entries.filter((entry) => entry.id !== id)
-    for (const { channel } of gone) this.#state(channel, 'removed')
+    for (const entry of gone) {
+      this.#trace(entry)
+      this.#state(entry.channel, 'removed')
+    }
     return gone.length > 0
   }
 
@@ -72,7 +80,9 @@ export class StoreModel {
       .map((entry) => ({ ...entry, mark: this.marks.get(`${user} ${entry.seq}`) }))
     const unread = mine.filter(({ mark }) => !mark?.read && !mark?.archived)
     const ids = (list: readonly ModelEntry[]): string[] => list.map(({ id }) => id).reverse()
-    const states = this.states.filter(({ channel }) => scope.includes(channel)).map(({ seq, op }) => ({ seq, what: op }))
+    const states = this.states
+      .filter(({ channel, since }) => scope.includes(channel) && since <= after)
+      .map(({ seq, op }) => ({ seq, what: op }))
     const log = [...mine.map(({ seq, id, times }) => ({ seq, what: `${id} ${times}` })), ...states]
     return {
       counts: { unread: unread.length, unseen: unread.filter(({ mark }) => !mark).length },
@@ -83,8 +93,13 @@ export class StoreModel {
     }
   }
 
+  /** An entry that had taken the place of another, and is gone: in its own place the log tells that the other is gone. */
+  #trace({ channel, seq, replaced }: ModelEntry): void {
+    if (replaced !== undefined) this.states.push({ channel, seq, op: 'removed', since: replaced })
+  }
+
   #state(channel: Channel, op: string): void {
     this.head += 1
-    this.states.push({ channel, seq: this.head, op })
+    this.states.push({ channel, seq: this.head, op, since: 0 })
   }
 }

@@ -86,19 +86,29 @@ async function compare(user: string, store: Store, model: StoreModel, after: num
   const scope = scopeOf(user, ['t1', 't2'])
   const list = async (status: 'all' | 'unread' | 'archived') =>
     (await store.inbox(user, scope, { status, limit: 1000 })).items.map(({ entry }) => entry.id)
-  const log: { seq: number; what: string }[] = []
-  for (let at = after, more = true; more; ) {
-    const page = await store.read(user, scope, at, 3)
-    if ('gap' in page) throw new Error('a gap')
-    log.push(
-      ...page.events.map((event) => ({
-        seq: event.seq,
-        what: event.kind === 'state' ? event.op : `${event.entry.id} ${event.entry.times}`
-      }))
-    )
-    at = page.upTo
-    more = page.more
+  const logOf = async (limit: number) => {
+    const log: { seq: number; what: string }[] = []
+    for (let at = after, more = true; more; ) {
+      const page = await store.read(user, scope, at, limit)
+      if ('gap' in page) throw new Error('a gap')
+      log.push(
+        ...page.events.map((event) => ({
+          seq: event.seq,
+          what: event.kind === 'state' ? event.op : `${event.entry.id} ${event.entry.times}`
+        }))
+      )
+      at = page.upTo
+      more = page.more
+    }
+    return log
   }
+  const log = await logOf(1000)
+  // Page by page it is the same, but that who comes from later is also told of the end of what they cannot have seen.
+  const told = new Set(log.map(({ seq }) => seq))
+  equal(
+    (await logOf(3)).filter(({ seq, what }) => told.has(seq) || what !== 'removed'),
+    log
+  )
   const found = {
     counts: await store.counts(user, scope),
     all: await list('all'),

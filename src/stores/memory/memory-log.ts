@@ -12,12 +12,21 @@ export interface Note {
 export interface Place {
   readonly entry: Entry
   readonly note: Note
+  /** Place of the entry that it took the place of. */
+  readonly replaced?: number | undefined
+}
+
+interface KeptState {
+  readonly event: StateEvent
+  readonly at: number
+  /** It concerns only who comes from here or later; 0: everybody. */
+  readonly since: number
 }
 
 interface ChannelLog {
   /** By place, oldest first: entries and states are appended in order, and a Map keeps it. */
   readonly entries: Map<number, Place>
-  readonly states: Map<number, StateEvent & { readonly at: number }>
+  readonly states: Map<number, KeptState>
   readonly keys: Map<string, number>
   floor: number
 }
@@ -74,7 +83,7 @@ export class MemoryLog {
     return channelsOf(publication.to).map((name) => {
       const log = this.channel(name)
       const before = key === undefined ? undefined : log.entries.get(log.keys.get(key) ?? 0)
-      if (before) this.remove(name, before)
+      if (before) this.#takeBack(name, before)
       this.head += 1
       const entry = {
         id,
@@ -85,7 +94,7 @@ export class MemoryLog {
         times: before ? before.entry.times + 1 : 0,
         replaces: before?.entry.id
       }
-      log.entries.set(entry.seq, { entry, note })
+      log.entries.set(entry.seq, { entry, note, replaced: before?.entry.seq })
       note.places.set(name, entry.seq)
       if (key !== undefined) log.keys.set(key, entry.seq)
       this.#prune(name, log)
@@ -97,9 +106,28 @@ export class MemoryLog {
     this.head += 1
     const state: StateEvent = { kind: 'state', seq: this.head, ...event }
     const log = this.channel(event.channel)
-    log.states.set(state.seq, { ...state, at: Date.now() })
+    log.states.set(state.seq, { event: state, at: Date.now(), since: 0 })
     this.#prune(event.channel, log)
     return state
+  }
+
+  /**
+   * Removes an entry before its time. If it had taken the place of another, who was away meanwhile may still show that one: what is
+   * left of the entry in the log tells them that it is gone.
+   */
+  #takeBack(name: Channel, place: Place): void {
+    const { seq, replaces, createdAt } = place.entry
+    this.remove(name, place)
+    if (replaces === undefined) return
+    const event = { kind: 'state', op: 'removed', channel: name, seq, ids: [replaces], upTo: null } as const
+    this.channel(name).states.set(seq, { event, at: createdAt, since: place.replaced ?? 0 })
+  }
+
+  /** Takes a note back everywhere; the channels that it was in. */
+  recall(note: Note): Channel[] {
+    const names = [...note.places.keys()]
+    for (const name of names) this.#takeBack(name, this.channel(name).entries.get(note.places.get(name)!)!)
+    return names
   }
 
   /** Removes one entry; the note with its last entry. */
@@ -131,7 +159,9 @@ export class MemoryLog {
     for (const note of this.#expiring) {
       const at = note.publication.expiresAt ?? Number.POSITIVE_INFINITY
       if (at > now) next = Math.min(next, at)
-      else this.#drop(note)
+      else {
+        for (const channel of this.recall(note)) this.dropped.push({ kind: 'dropped', channel })
+      }
     }
     return next
   }
@@ -148,8 +178,8 @@ export class MemoryLog {
     for (const { states } of this.channels.values()) {
       for (const state of states.values()) {
         if (state.at >= before) break
-        states.delete(state.seq)
-        this.floor = Math.max(this.floor, state.seq)
+        states.delete(state.event.seq)
+        this.floor = Math.max(this.floor, state.event.seq)
       }
     }
   }

@@ -77,11 +77,8 @@ export class MemoryStore implements Store {
     return this.#write((now, events) => {
       const note = this.#log.note(id, now)
       if (!note) return false
-      for (const [channel, seq] of [...note.places]) {
-        const place = this.#log.channel(channel).entries.get(seq)
-        if (place) this.#log.remove(channel, place)
+      for (const channel of this.#log.recall(note))
         events.push(this.#log.appendState({ channel, op: 'removed', ids: [id], upTo: null }))
-      }
       return true
     })
   }
@@ -118,8 +115,8 @@ export class MemoryStore implements Store {
         const op = entry.replaces === undefined ? 'created' : 'updated'
         events.push({ kind: 'notification', op, channel, seq: entry.seq, entry, marks: this.#marks(user, entry.seq) })
       }
-      for (const { at: _, ...state } of this.#log.channels.get(channel)?.states.values() ?? [])
-        if (state.seq > after) events.push(state)
+      for (const { event, since } of this.#log.channels.get(channel)?.states.values() ?? [])
+        if (event.seq > after && since <= after) events.push(event)
     }
     events.sort((a, b) => a.seq - b.seq)
     const more = events.length > limit

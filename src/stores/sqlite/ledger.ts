@@ -37,6 +37,15 @@ export class Ledger {
     this.#statements = prepare(db)
   }
 
+  /**
+   * Removes an entry before its time, as {@link removeEntry}. If it had taken the place of another, who was away meanwhile may still
+   * show that one: what is left of the entry in the log tells them that it is gone.
+   */
+  takeBack(channel: string, seq: number, note: number): boolean {
+    if (Number(this.#statements.leaveTrace.run(channel, seq).changes) > 0) this.#grown(this.#states, channel, 1)
+    return this.removeEntry(channel, seq, note)
+  }
+
   /** Removes one entry, its user's mark where only one user has it, and its content with the last of its entries. */
   removeEntry(channel: string, seq: number, note: number): boolean {
     const s = this.#statements
@@ -122,6 +131,11 @@ function prepare(db: Database) {
     deleteLast: db.prepare('DELETE FROM note WHERE seq = ? AND left_over = 1'),
     leave: db.prepare('UPDATE note SET left_over = left_over - 1 WHERE seq = ?'),
     deleteMark: db.prepare('DELETE FROM mark WHERE user = ? AND channel = ? AND seq = ?'),
+    leaveTrace: db.prepare(
+      `INSERT INTO state (seq, channel, op, ids, up_to, at, since)
+       SELECT e.seq, e.channel, 'removed', json_array(e.replaces), NULL, n.at, e.replaced
+       FROM entry e JOIN note n ON n.seq = e.note WHERE e.channel = ? AND e.seq = ? AND e.replaces IS NOT NULL`
+    ),
     insertState: db.prepare('INSERT INTO state (seq, channel, op, ids, up_to, at) VALUES (?, ?, ?, ?, ?, ?)'),
     raiseFloor: db.prepare('INSERT INTO floor VALUES (?, ?) ON CONFLICT DO UPDATE SET seq = max(seq, excluded.seq)')
   }

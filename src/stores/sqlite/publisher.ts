@@ -21,7 +21,7 @@ export class Publisher {
       'INSERT INTO note (seq, id, recipients, content, at, exp, left_over, producer) VALUES (?, ?, ?, ?, ?, ?, ?, ?)'
     )
     this.#insertEntry = db.prepare(
-      'INSERT INTO entry (channel, seq, note, times, key, replaces, exp) VALUES (?, ?, ?, ?, ?, ?, ?)'
+      'INSERT INTO entry (channel, seq, note, times, key, replaces, replaced, exp) VALUES (?, ?, ?, ?, ?, ?, ?, ?)'
     )
     this.#findCollapsed = db.prepare(
       'SELECT e.seq, e.note, e.times, e.exp, n.id FROM entry e JOIN note n ON n.seq = e.note WHERE e.channel = ? AND e.key = ?'
@@ -77,6 +77,7 @@ export class Publisher {
     const ledger = this.#ledger
     let times = 0
     let replaces: string | null = null
+    let replaced: number | null = null
     if (key !== null) {
       const before = this.#findCollapsed.get(channel, key)
       if (before) {
@@ -84,13 +85,14 @@ export class Publisher {
         if (before['exp'] === null || Number(before['exp']) > ledger.now) {
           times = Number(before['times']) + 1
           replaces = before['id'] as string
+          replaced = before['seq'] as number
         }
-        ledger.removeEntry(channel, Number(before['seq']), Number(before['note']))
+        ledger.takeBack(channel, Number(before['seq']), Number(before['note']))
       }
       collapses.push(times, replaces)
     }
     ledger.head += 1
-    this.#insertEntry.run(channel, ledger.head, note, times, key, replaces, expiresAt)
+    this.#insertEntry.run(channel, ledger.head, note, times, key, replaces, replaced, expiresAt)
     ledger.entryAdded(channel)
   }
 }

@@ -62,6 +62,9 @@ export class Reader {
       const events = places.map(({ channel, seq, state }): LoggedEvent => {
         if (state) return stateEvent(s.state.get(seq)!)
         const row = s.entry.get(channel, seq, user)!
+        // Expired and not yet swept: what it had replaced is gone with it.
+        if (row['exp'] !== null && Number(row['exp']) <= now)
+          return { kind: 'state', op: 'removed', channel, seq, ids: [row['replaces'] as string], upTo: null }
         return {
           kind: 'notification',
           op: row['replaces'] === null ? 'created' : 'updated',
@@ -250,9 +253,9 @@ function statements(db: Database) {
     meta: db.prepare('SELECT v FROM meta WHERE k = ?'),
     floor: db.prepare('SELECT seq FROM floor WHERE channel = ?'),
     entriesAfter: db.prepare(
-      'SELECT seq FROM entry WHERE channel = ? AND seq > ? AND (exp IS NULL OR exp > ?) ORDER BY seq LIMIT ?'
+      'SELECT seq FROM entry WHERE channel = ?1 AND seq > ?2 AND (exp IS NULL OR exp > ?3 OR replaced <= ?2) ORDER BY seq LIMIT ?4'
     ),
-    statesAfter: db.prepare('SELECT seq FROM state WHERE channel = ? AND seq > ? ORDER BY seq LIMIT ?'),
+    statesAfter: db.prepare('SELECT seq FROM state WHERE channel = ?1 AND seq > ?2 AND since <= ?2 ORDER BY seq LIMIT ?3'),
     state: db.prepare('SELECT seq, channel, op, ids, up_to FROM state WHERE seq = ?'),
     entry: db.prepare(
       `SELECT e.seq, e.times, e.replaces, e.exp, n.id, n.content, n.at, m.flags, m.read_at FROM entry e JOIN note n ON n.seq = e.note

@@ -31,7 +31,7 @@ export class Remover {
       const text = note['recipients'] as string
       const all = text.startsWith('users:') ? [...new Set(text.slice(6).split('\n'))].map((user) => `user:${user}`) : [text]
       all.forEach((channel, k) => {
-        if (!ledger.removeEntry(channel, seq + k, seq)) return
+        if (!ledger.takeBack(channel, seq + k, seq)) return
         ledger.appendState(channel, 'removed', JSON.stringify([id]), null)
         channels.push(channel)
       })

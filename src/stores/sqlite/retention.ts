@@ -1,5 +1,5 @@
 import { RETENTION_SLICE } from '../../core/limits.ts'
-import type { Statement } from './driver.ts'
+import type { Row, Statement } from './driver.ts'
 import type { Ledger } from './ledger.ts'
 
 const DAY_MS = 24 * 60 * 60 * 1000
@@ -52,7 +52,7 @@ export class Retention {
     let room = RETENTION_SLICE
     const due = this.#s.due.all(ledger.now, RETENTION_SLICE)
     for (const note of due) {
-      room -= this.#removeNote(note['recipients'] as string, Number(note['seq']))
+      room -= this.#removeNote(note, (channel, seq, first) => ledger.takeBack(channel, seq, first))
       if (room <= 0) break
     }
     ledger.nextExpiry = ledger.firstExpiry()
@@ -93,7 +93,7 @@ export class Retention {
     let room = RETENTION_SLICE
     for (const note of this.#s.oldest.all(RETENTION_SLICE)) {
       if (Number(note['at']) >= before) return true
-      const places = this.#removeNote(note['recipients'] as string, Number(note['seq']))
+      const places = this.#removeNote(note, (channel, seq, first) => ledger.removeEntry(channel, seq, first))
       room -= places
       ledger.floor = Math.max(ledger.floor, Number(note['seq']) + places - 1)
       if (room <= 0) return false
@@ -158,13 +158,14 @@ export class Retention {
     return rows.length < RETENTION_SLICE
   }
 
-  #removeNote(recipients: string, seq: number): number {
-    const ledger = this.#ledger
+  #removeNote(note: Row, remove: (channel: string, seq: number, first: number) => boolean): number {
+    const recipients = note['recipients'] as string
+    const first = Number(note['seq'])
     const channels = recipients.startsWith('users:')
       ? [...new Set(recipients.slice(6).split('\n'))].map((user) => `user:${user}`)
       : [recipients]
     channels.forEach((channel, k) => {
-      if (ledger.removeEntry(channel, seq + k, seq)) ledger.dropped.add(channel)
+      if (remove(channel, first + k, first)) this.#ledger.dropped.add(channel)
     })
     return channels.length
   }

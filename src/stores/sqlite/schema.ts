@@ -12,7 +12,8 @@ export const ARCHIVED = 4
  * Forward migrations: step n takes version n to n + 1. A step is never edited once released; a new one is appended.
  *
  * `note` holds the content once; its rowid is the first place it took, the entry in its k-th channel lies at `seq + k`, and
- * `left_over` counts the entries that still lie somewhere. `idem` is a rowid table so that pruning walks it by age.
+ * `left_over` counts the entries that still lie somewhere. `entry.replaced` is the place of the entry whose place it took; a
+ * `state` with `since` concerns only who comes from there or later. `idem` is a rowid table so that pruning walks it by age.
  */
 const STEPS: readonly string[] = [
   `CREATE TABLE meta (k TEXT PRIMARY KEY, v ANY) STRICT, WITHOUT ROWID;
@@ -34,9 +35,11 @@ const STEPS: readonly string[] = [
    CREATE INDEX ticket_exp ON ticket (exp);
    CREATE TABLE revocation (user TEXT PRIMARY KEY, at INTEGER NOT NULL) STRICT, WITHOUT ROWID;
    INSERT INTO meta VALUES ('head', 0), ('floor', 0);`,
-  // For traces: by which key, and who of a shared channel's readers did what.
+  // For traces: by which key, and who of a shared channel's readers did what. For replays: what a collapsed entry had replaced.
   `ALTER TABLE note ADD COLUMN producer TEXT NOT NULL DEFAULT '';
-   CREATE INDEX mark_place ON mark (channel, seq);`
+   CREATE INDEX mark_place ON mark (channel, seq);
+   ALTER TABLE entry ADD COLUMN replaced INTEGER;
+   ALTER TABLE state ADD COLUMN since INTEGER NOT NULL DEFAULT 0;`
 ]
 
 /** The version this program writes. */
