@@ -259,13 +259,14 @@ t.test('nothing follows a Close, also to a peer that is behind', async (t) => {
   socket.write(requestHead('/v1/socket', token, handshake()))
   await eventually(() => Buffer.concat(chunks).includes('"event":"ready"'))
   socket.pause()
-  const notifications = Array.from({ length: 10 }, () => ({ to: { user: 'u1' }, type: 'heavy', body: 'x'.repeat(4_000) }))
+  // Much at a time, for the kernel takes megabytes; two of these are within the budget of one reader.
+  const notifications = Array.from({ length: 80 }, () => ({ to: { user: 'u1' }, type: 'heavy', body: 'x'.repeat(4_000) }))
   const burden = () => call('POST', `${service.url}/v1/notifications/batch`, { key: PUBLISH_KEY, body: { notifications } })
   const list = `${service.url}/monitor/connections?user=u1`
   await eventually(async () => {
     await burden()
     return (await call('GET', list, { key: MONITOR_KEY })).body.connections[0].state === 'blocked'
-  })
+  }, 30_000)
   // Masked, with code 1000. The answer waits behind what has not been read; what comes then is queued.
   socket.write(Buffer.from([0x88, 0x82, 0, 0, 0, 0, 0x03, 0xe8]))
   await call('GET', `${service.url}/healthz`)
