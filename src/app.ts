@@ -119,7 +119,8 @@ export async function createApp(config: Config, version: string): Promise<Fastif
   })
 
   const producers = createKeyring(config.publishKeys)
-  const operators = createKeyring(config.monitorKeys)
+  // A browser asks its user for Basic.
+  const operators = createKeyring(config.monitorKeys, { basic: true })
   const identity = createIdentity({
     ...config.auth,
     store,

@@ -4,6 +4,7 @@ import { parseArgs } from 'node:util'
 import { createApp } from './app.ts'
 import { signDevToken } from './auth/jwt.ts'
 import { type Config, ConfigError, loadConfig, SETTINGS } from './config.ts'
+import { MAX_TIMER_MS } from './core/limits.ts'
 import { Name, TopicGrant } from './core/names.ts'
 import { StoreOpenError } from './stores/open-store.ts'
 
@@ -65,19 +66,21 @@ function greeting(config: Config, address: string): string {
   const base = `${address}${config.basePath}`
   const [secret] = config.auth.jwtSecrets
   const [producer] = config.publishKeys
-  const jwt = secret ? signDevToken('alice', ['news'], secret, 86_400, claims(config)) : '<a subscriber credential>'
+  // Without a secret nobody here can make a credential: what a subscriber brings is the application's.
+  const credential = secret
+    ? `-H 'Authorization: Bearer ${signDevToken('alice', ['news'], secret, 86_400, claims(config))}'`
+    : '-H "Cookie: $COOKIE"'
   return `
   Bellwire ${version} listens on ${base}
 ${config.developmentCredentials ? '\n  DEVELOPMENT KEYS ARE IN USE. Anyone who reaches this port may publish and read; production refuses to start with them.\n' : ''}
-  Subscribe (as alice, in one terminal):
-    curl -N -H 'Authorization: Bearer ${jwt}' ${base}/v1/stream
+  Subscribe (${secret ? 'as alice' : 'with what your application gives its users in $COOKIE'}, in one terminal):
+    curl -N ${credential} ${base}/v1/stream
 
   Publish (in another):
     curl -X POST ${base}/v1/notifications -H 'Authorization: Bearer ${producer?.key ?? ''}' -H 'Content-Type: application/json' -d '{"to":{"user":"alice"},"type":"hello","title":"Hello, Alice"}'
 
-  Monitor:       curl -H 'Authorization: Bearer ${config.monitorKeys[0]?.key ?? ''}' ${base}/monitor
-  Demo page:     ${base}/demo
-  Documentation: ${base}/documentation
+  Dashboard:     ${base}/monitor (any user name, password ${config.monitorKeys[0]?.key ?? ''})
+${secret ? `  Demo page:     ${base}/demo\n` : ''}  Documentation: ${base}/documentation
 
 `
 }
@@ -96,10 +99,13 @@ async function serve(config: Config): Promise<void> {
     }
     stopping = true
     app.log.info({ signal, drainMs: config.drainMs }, 'draining')
-    const deadline = setTimeout(() => {
-      app.log.error('some connections did not end in time; exit')
-      process.exit(0)
-    }, config.drainMs + GRACE_MS)
+    const deadline = setTimeout(
+      () => {
+        app.log.error('some connections did not end in time; exit')
+        process.exit(0)
+      },
+      Math.min(config.drainMs + GRACE_MS, MAX_TIMER_MS)
+    )
     deadline.unref()
     app
       .drain()

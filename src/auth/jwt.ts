@@ -29,7 +29,7 @@ const JWKS_TIMEOUT_MS = 2_000
 /** A key that we do not know is asked for at once after a rotation, and at most this often whoever makes up key ids. */
 const JWKS_COOLDOWN_MS = 1_000
 
-const Claims = z.object({ sub: Name, topics: z.array(TopicGrant).max(1000).nullish() })
+const Claims = z.object({ sub: Name, iat: z.number().optional(), topics: z.array(TopicGrant).max(1000).nullish() })
 
 /** What remains of a token that was found genuine. */
 interface Verified {
@@ -74,20 +74,18 @@ const expired = () => unauthenticated('The token has expired: get a new one.')
 function toVerified(payload: JWTPayload): Verified {
   const claims = Claims.safeParse(payload)
   if (!claims.success) {
-    const claim = claims.error.issues[0]!.path[0] === 'topics' ? 'topics' : 'sub'
-    throw unauthenticated(
-      claim === 'sub'
-        ? 'The token needs a claim sub that is a user name.'
-        : 'The claim topics of the token must be an array of topic names.'
-    )
+    const claim = claims.error.issues[0]!.path[0]
+    if (claim === 'sub') throw unauthenticated('The token needs a claim sub that is a user name.')
+    if (claim === 'topics') throw unauthenticated('The claim topics of the token must be an array of topic names.')
+    throw wrongClaim('iat')
   }
-  const { sub: user, topics } = claims.data
+  const { sub: user, topics, iat } = claims.data
   const subscriber: Subscriber = {
     user,
     topics: topics ?? [],
     ...(payload.exp === undefined ? {} : { expiresAt: Math.min(payload.exp * 1000, MAX_INSTANT) })
   }
-  return { subscriber, issuedAt: typeof payload.iat === 'number' ? payload.iat : 0 }
+  return { subscriber, issuedAt: iat ?? 0 }
 }
 
 type Claimed = Pick<JwtOptions, 'jwtIssuer' | 'jwtAudience'>

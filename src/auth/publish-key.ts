@@ -6,7 +6,7 @@ interface NamedKey {
 }
 
 export interface Keyring {
-  /** Name of the key that an Authorization header holds: `Bearer <key>`, or Basic with the key as password. */
+  /** Name of the key that an Authorization header holds: `Bearer <key>`, or Basic with the key as password where that is taken. */
   match(authorization: string | undefined): string | undefined
 }
 
@@ -31,12 +31,12 @@ function basicPassword(authorization: string): string | undefined {
 }
 
 /** Keys of producers or operators. Digests are compared, so that keys of any length take the same time and none can throw. */
-export function createKeyring(keys: readonly NamedKey[]): Keyring {
+export function createKeyring(keys: readonly NamedKey[], { basic = false }: { readonly basic?: boolean } = {}): Keyring {
   const ring = keys.map(({ name, key }) => ({ name, digest: sha256(key) }))
   return {
     match(authorization) {
       if (authorization === undefined) return undefined
-      const given = bearerOf(authorization) ?? basicPassword(authorization)
+      const given = bearerOf(authorization) ?? (basic ? basicPassword(authorization) : undefined)
       if (given === undefined) return undefined
       const digest = sha256(given)
       let found: string | undefined

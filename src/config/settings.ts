@@ -94,9 +94,9 @@ export const TABLE = {
     'asked, with the caller\'s Cookie and Authorization, who a subscriber is: {"user","topics","expiresAt"}'
   ),
   HEARTBEAT_MS: withDefault(
-    value.milliseconds(300_000),
+    value.milliseconds(),
     '15000',
-    'milliseconds between heartbeats on a silent stream, at most 5 minutes'
+    'milliseconds between heartbeats on a silent stream; at most half of what the proxies in front wait'
   ),
   MAX_BUFFERED_BYTES: withDefault(value.limit, '1048576', 'bytes that may wait for one slow reader; 0: no limit'),
   STALL_MS: withDefault(value.milliseconds(), '30000', 'milliseconds after which a reader that takes nothing is cut off'),

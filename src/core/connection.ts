@@ -105,6 +105,7 @@ export class Connection {
   readonly #host: ConnectionHost
   readonly #announce: boolean
   readonly #once: Opening['once']
+  readonly #items: number
   #state: State
   /** Place that the frames written so far have moved the peer to; -1 before the first. */
   #seq = -1
@@ -129,6 +130,7 @@ export class Connection {
     this.closeReason = opening.closeReason
     this.#announce = opening.announce
     this.#once = opening.once
+    this.#items = opening.items
     this.#state = { phase: 'replaying', sink: opening.sink, held: [], wake: null, queue: [] }
   }
 
@@ -172,13 +174,13 @@ export class Connection {
   }
 
   /** Reads what the peer asked for and goes live. Never rejects: trouble with the store ends the connection as `unavailable`. */
-  async begin(after: string | undefined, items: number): Promise<void> {
+  async begin(after: string | undefined): Promise<void> {
     try {
-      if (after === undefined) await this.#fresh(items, null)
+      if (after === undefined) await this.#fresh(null)
       else {
         const place = parseCursor(after, this.#host.store.epoch, this.#host.store.head)
-        if ('reset' in place) await this.#fresh(items, place.reset)
-        else await this.#resume(place.seq, items)
+        if ('reset' in place) await this.#fresh(place.reset)
+        else await this.#resume(place.seq)
       }
     } catch (error) {
       this.#fail(error)
@@ -209,25 +211,22 @@ export class Connection {
         break
       }
       if (outgoing.seq !== undefined && outgoing.seq <= this.#seq) continue
-      if (outgoing.event.kind === 'ephemeral') {
-        frames.push(outgoing.frameAt(this.codec, this.cursor))
-        continue
-      }
+      const ephemeral = outgoing.event.kind === 'ephemeral'
       const created = outgoing.event.kind === 'notification' && outgoing.event.op === 'created'
-      if (outgoing.personal && !(created && this.#countsKnown)) {
+      if (outgoing.personal ? !(this.#countsKnown && (created || ephemeral)) : this.#once && !(created || ephemeral)) {
         // Its counts are the store's to tell: read on from where we are, which brings this event and those behind it.
         if (frames.length) this.#send(this.codec.join(frames), frames.length)
         return this.#readOn(events.slice(i))
+      }
+      if (ephemeral) {
+        frames.push(outgoing.frameAt(this.codec, this.cursor, outgoing.personal ? this.#counts : null))
+        continue
       }
       if (created) {
         this.#unread++
         this.#unseen++
       } else this.recount()
-      frames.push(
-        outgoing.personal
-          ? outgoing.personalFrame(this.codec, { unread: this.#unread, unseen: this.#unseen })
-          : outgoing.frame(this.codec)
-      )
+      frames.push(outgoing.personal ? outgoing.personalFrame(this.codec, this.#counts) : outgoing.frame(this.codec))
       this.#seq = outgoing.event.seq
     }
     if (frames.length) this.#send(this.codec.join(frames), frames.length)
@@ -253,6 +252,11 @@ export class Connection {
     if (!ahead) this.#seq = this.#host.position
     this.#send(ahead ? this.codec.frame('heartbeat', '{}', this.cursor) : this.#host.heartbeatFrame(this.codec), 1)
     return true
+  }
+
+  /** The peer has taken bytes, though not yet enough for the sink to take more: it reads, however slowly. */
+  taking(): void {
+    if (this.stallAt > 0) this.stallAt = performance.now() + this.#host.stallMs
   }
 
   /** The sink takes bytes again. */
@@ -339,10 +343,10 @@ export class Connection {
   }
 
   /** The newest page, as `ready` or as `reset`; then live. */
-  async #fresh(items: number, reset: ResetReason | null): Promise<void> {
+  async #fresh(reset: ResetReason | null): Promise<void> {
     const { store } = this.#host
     this.#holdAnew()
-    const page = await store.inbox(this.user, this.#scope(), { status: 'all', limit: items })
+    const page = await store.inbox(this.user, this.#scope(), { status: 'all', limit: this.#items })
     if (reset !== null) this.#host.reset(reset)
     this.#setCounts(page.counts)
     const first = this.#seq < 0
@@ -353,18 +357,18 @@ export class Connection {
     const data = this.#readyData(false, `[${list.join(',')}]`, reset)
     const retryMs = first ? drawRetryMs(OPENING_RETRY_MS) : null
     const lead = [this.codec.frame(reset === null ? 'ready' : 'reset', data, this.cursor, retryMs)]
-    await this.#catchUp({ items, lead, page: { events: [], upTo: page.head, more: false, counts: page.counts } })
+    await this.#catchUp({ lead, page: { events: [], upTo: page.head, more: false, counts: page.counts } })
   }
 
-  async #resume(seq: number, items: number): Promise<void> {
+  async #resume(seq: number): Promise<void> {
     this.#holdAnew()
     const page = await this.#host.store.read(this.user, this.#scope(), seq, this.#pageLimit)
-    if ('gap' in page) return this.#fresh(items, 'cursor_too_old')
+    if ('gap' in page) return this.#fresh('cursor_too_old')
     const cursor = formatCursor(this.#host.store.epoch, seq)
     this.#setCounts(page.counts)
     const ready = this.codec.frame('ready', this.#readyData(true, '[]', null), cursor, drawRetryMs(OPENING_RETRY_MS))
     this.#seq = seq
-    await this.#catchUp({ items, lead: this.#announce ? [ready] : [], page })
+    await this.#catchUp({ lead: this.#announce ? [ready] : [], page })
   }
 
   /** Goes back to reading the log, from a live connection. */
@@ -373,19 +377,14 @@ export class Connection {
     if (state.phase === 'closed' || state.phase === 'replaying') return
     const queue = state.phase === 'blocked' ? state.queue : []
     this.#enter({ phase: 'replaying', sink: state.sink, held: [...events], wake: null, queue })
-    this.#catchUp({ items: 0, beat: events.length === 0 }).catch((error: unknown) => this.#fail(error))
+    this.#catchUp({ beat: events.length === 0 }).catch((error: unknown) => this.#fail(error))
   }
 
   /**
    * Reads the log after the cursor, page by page at the reader's pace, until a page reaches what is being followed; then
    * releases what was held meanwhile and is newer. Exactly once at the seam.
    */
-  async #catchUp(from: {
-    items: number
-    lead?: Buffer[]
-    page?: Awaited<ReturnType<Store['read']>>
-    beat?: boolean
-  }): Promise<void> {
+  async #catchUp(from: { lead?: Buffer[]; page?: Awaited<ReturnType<Store['read']>>; beat?: boolean }): Promise<void> {
     const { store } = this.#host
     await this.#sendQueue()
     let lead = from.lead ?? []
@@ -396,7 +395,7 @@ export class Connection {
       if (this.#state.phase !== 'replaying') return
       page ??= await store.read(this.user, this.#scope(), this.#seq, this.#pageLimit)
       if (this.#state.phase !== 'replaying') return
-      if ('gap' in page) return this.#fresh(from.items || 25, 'cursor_too_old')
+      if ('gap' in page) return this.#fresh('cursor_too_old')
       const frames = lead
       lead = []
       this.#setCounts(page.counts)
@@ -409,7 +408,7 @@ export class Connection {
       this.#seq = Math.max(this.#seq, page.upTo)
       this.#more = page.more
       if (page.events.length) this.#host.replayed(page.events.length)
-      if (due && !page.more && this.beats) {
+      if (due && !page.more) {
         frames.push(this.codec.frame('heartbeat', `{"counts":${encodeCounts(page.counts)}}`, this.cursor))
         due = false
       }
@@ -452,6 +451,10 @@ export class Connection {
     state.held = state.held === 'overflow' ? [] : state.held.filter(({ event }) => event.kind === 'ephemeral')
   }
 
+  get #counts(): Counts {
+    return { unread: this.#unread, unseen: this.#unseen }
+  }
+
   #setCounts(counts: Counts): void {
     this.#unread = counts.unread
     this.#unseen = counts.unseen
@@ -464,6 +467,6 @@ export class Connection {
   }
 
   #readyData(resumed: boolean, items: string, reset: ResetReason | null): string {
-    return `{"connection":"${this.#host.nameOf(this)}","user":"${this.user}","topics":${JSON.stringify(this.topics)},"resumed":${resumed},"items":${items},"counts":${encodeCounts({ unread: this.#unread, unseen: this.#unseen })},"heartbeatMs":${this.#host.heartbeatMs}${reset === null ? '' : `,"reason":"${reset}"`}}`
+    return `{"connection":"${this.#host.nameOf(this)}","user":"${this.user}","topics":${JSON.stringify(this.topics)},"resumed":${resumed},"items":${items},"counts":${encodeCounts(this.#counts)},"heartbeatMs":${this.#host.heartbeatMs}${reset === null ? '' : `,"reason":"${reset}"`}}`
   }
 }

@@ -167,7 +167,7 @@ export class Hub implements ConnectionHost {
     if (connection.beats) this.heartbeats.add(connection)
     this.#stats.opened(this.#connections.size, connection.transport)
     this.#log.opened(connection, request.requestId)
-    void connection.begin(opening.after, opening.items)
+    void connection.begin(opening.after)
     return connection
   }
 

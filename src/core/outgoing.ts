@@ -71,8 +71,8 @@ export class Outgoing {
     return frame
   }
 
-  /** An ephemeral event repeats the cursor that the reader is at. */
-  frameAt(codec: Codec, cursor: string | null): Buffer {
-    return codec.frame(this.name, `${this.#open}}`, cursor)
+  /** An ephemeral event repeats the cursor that the reader is at, and the counts, where it is for one user alone. */
+  frameAt(codec: Codec, cursor: string | null, counts: Counts | null): Buffer {
+    return codec.frame(this.name, counts ? `${this.#open},"counts":${encodeCounts(counts)}}` : `${this.#open}}`, cursor)
   }
 }

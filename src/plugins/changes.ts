@@ -43,7 +43,8 @@ export default fp<ChangesOptions>(
         const after = cursorOf(request, request.query)
         const wait = hub.draining ? 0 : request.query.wait
         const refusal = hub.refusal(subscriber.user, request.ip)
-        if (refusal === 'limit') {
+        // A poll that does not wait is a request like any other: it takes nobody's place.
+        if (refusal === 'limit' && wait > 0) {
           stats.refused('limit')
           throw new ProblemError('rate-limited', 'Too many connections are open; close one, or come back later.', {
             retryAfter: 5

@@ -7,6 +7,7 @@ import fp from 'fastify-plugin'
 import { hasZodFastifySchemaValidationErrors } from 'fastify-type-provider-zod'
 import { StoreError } from '../core/store.ts'
 import { type Fault, PROBLEMS, ProblemError, type ProblemSlug, problemDocument } from '../errors.ts'
+import { carryHeaders } from './response-headers.ts'
 import { faultsOf, summaryOf } from './schemas/faults.ts'
 
 /** Where an error came up. */
@@ -155,7 +156,10 @@ export function decodeJson(
   body: Buffer,
   done: (error: Error | null, body?: unknown) => void
 ): string | undefined {
+  const { 'content-encoding': encoding } = request.headers
   if (body.length === 0 && request.method === 'DELETE') done(null, undefined)
+  else if (encoding !== undefined && encoding.toLowerCase() !== 'identity')
+    done(new ProblemError('unsupported-media-type', 'Send the body as it is, without Content-Encoding.'))
   else if (body.length === 0) done(new ProblemError('malformed', 'The body is empty; send JSON.'))
   else if (!isUtf8(body)) done(new ProblemError('malformed', 'The body is not valid UTF-8.'))
   else return body.toString()
@@ -164,6 +168,8 @@ export function decodeJson(
 
 /** Server option `frameworkErrors`: paths that the router cannot read. */
 export function frameworkErrors(_error: FastifyError, request: FastifyRequest, reply: FastifyReply): void {
+  // No hook runs for them.
+  carryHeaders(request, reply)
   sendProblem(request, reply, new ProblemError('malformed', 'The address cannot be read; check its percent-encoding and length.'))
 }
 

@@ -162,7 +162,7 @@ export default fp<PublishOptions>(
           request.body.notifications.forEach((item, place) => {
             const checked = checkItem(item, `/notifications/${place}`)
             if ('faults' in checked) {
-              results[place] = refusal('validation', summaryOf(checked.faults), checked.faults)
+              results[place] = refusal(request.id, 'validation', summaryOf(checked.faults), checked.faults)
               return
             }
             const { idempotencyKey, ...input } = checked.item
@@ -174,7 +174,7 @@ export default fp<PublishOptions>(
           const durableAfterMs = performance.now() - startedAt
           outcomes.forEach((outcome, i) => {
             if (outcome.kind === 'accepted') onAccepted?.(publications[i]!, durableAfterMs)
-            results[places[i]!] = resultOf(outcome, `/notifications/${places[i]}`)
+            results[places[i]!] = resultOf(request.id, outcome, `/notifications/${places[i]}`)
           })
           if (outcomes.length > 0) stats?.ack(durableAfterMs)
           const accepted = outcomes.filter(({ kind }) => kind === 'accepted').length
@@ -286,7 +286,9 @@ function idempotencyKeyOf(request: FastifyRequest): string | undefined {
 
 function publicationOf(input: NotificationInput, producer: string, key: string | undefined): Publication {
   const createdAt = Date.now()
-  const idempotency: Idempotency | undefined = key === undefined ? undefined : { key, fingerprint: fingerprintOf(input) }
+  // Producers choose their keys without knowing of each other.
+  const idempotency: Idempotency | undefined =
+    key === undefined ? undefined : { key: `${producer}\0${key}`, fingerprint: fingerprintOf(input) }
   return {
     id: createNotificationId(createdAt),
     to: recipientsOf(input.to),
@@ -315,20 +317,20 @@ function checkItem(
   return { item: parsed.data }
 }
 
-function refusal(slug: ProblemSlug, detail: string, faults?: readonly Fault[]): string {
-  return JSON.stringify({ status: 422, problem: problemDocument(slug, detail, undefined, faults) })
+function refusal(requestId: string, slug: ProblemSlug, detail: string, faults?: readonly Fault[]): string {
+  return JSON.stringify({ status: 422, problem: problemDocument(slug, detail, requestId, faults) })
 }
 
-function resultOf(outcome: PublishOutcome, pointer: string): string {
+function resultOf(requestId: string, outcome: PublishOutcome, pointer: string): string {
   switch (outcome.kind) {
     case 'accepted':
     case 'replayed':
       return `{"status":201,"id":"${outcome.id}","createdAt":"${iso(outcome.createdAt)}"}`
     case 'key-reused':
-      return refusal('idempotency-key-reused', KEY_REUSED)
+      return refusal(requestId, 'idempotency-key-reused', KEY_REUSED)
     case 'expired': {
       const fault = { ...EXPIRED, pointer: `${pointer}${EXPIRED.pointer}` }
-      return refusal('validation', summaryOf([fault]), [fault])
+      return refusal(requestId, 'validation', summaryOf([fault]), [fault])
     }
   }
 }

@@ -1,3 +1,4 @@
+import type { FastifyReply, FastifyRequest } from 'fastify'
 import fp from 'fastify-plugin'
 
 /**
@@ -12,11 +13,15 @@ const SECURITY_HEADERS = {
   'x-frame-options': 'SAMEORIGIN'
 } as const
 
-/** Constant headers, set through the reply: a library that builds them anew costs a twentieth of a publication. */
+/** Sets what every answer carries. Constant, through the reply: a library that builds them anew costs a twentieth of a publication. */
+export function carryHeaders(request: FastifyRequest, reply: FastifyReply): void {
+  reply.headers(SECURITY_HEADERS).header('x-request-id', request.id)
+}
+
 export default fp(
   async (app) => {
     app.addHook('onRequest', (request, reply, done) => {
-      reply.headers(SECURITY_HEADERS).header('x-request-id', request.id)
+      carryHeaders(request, reply)
       done()
     })
   },

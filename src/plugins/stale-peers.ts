@@ -1,5 +1,6 @@
 import { readFile } from 'node:fs/promises'
 import fp from 'fastify-plugin'
+import type { Connection } from '../core/connection.ts'
 import type { Hub } from '../core/hub.ts'
 
 /** Heartbeats without any acknowledgement before a peer counts as stale. */
@@ -7,11 +8,16 @@ const STALE_HEARTBEATS = 3
 /** The kernel has sent the same bytes again at least so often: a reader that merely does not read acknowledges probes. */
 const MIN_RETRIES = 3
 const MAX_SAMPLE_MS = 5_000
+/** Samples within the time that a reader may take nothing, and the least pause between two. */
+const STALL_SAMPLES = 4
+const MIN_SAMPLE_MS = 250
 
 /**
  * Finds peers that vanished without a FIN. Neither heartbeats nor keep-alive do (writes succeed into the kernel's buffer for a quarter
- * of an hour), so the kernel is asked: `/proc/self/net/tcp` tells how many bytes of a socket nobody acknowledges. Elsewhere than on
- * Linux this does nothing, and the maximal age of a connection bounds the ghosts.
+ * of an hour), so the kernel is asked: `/proc/self/net/tcp` tells how many bytes of a socket nobody acknowledges. It also tells a slow
+ * reader from one that has stopped: the kernel asks for more only when a good part of its buffer, which grows to megabytes, is free,
+ * and until then its shrinking is the one sign that somebody reads. Elsewhere than on Linux this does nothing: the maximal age of a
+ * connection bounds the ghosts, and a slow reader is judged by the buffer.
  */
 export default fp<{ hub: Hub; onError: (error: unknown) => void }>(
   async (app, { hub, onError }) => {
@@ -19,6 +25,8 @@ export default fp<{ hub: Hub; onError: (error: unknown) => void }>(
     const everyMs = Math.min(hub.heartbeatMs, MAX_SAMPLE_MS)
     /** Peer → when it was first seen with the same bytes unacknowledged. */
     let suspects = new Map<string, { since: number; unacknowledged: number }>()
+    /** What readers that are behind had not acknowledged. */
+    let behind = new Map<Connection, number>()
     let sampledAt = performance.now()
 
     async function sample(): Promise<void> {
@@ -29,49 +37,70 @@ export default fp<{ hub: Hub; onError: (error: unknown) => void }>(
       // After a stall of our own nothing is known about the time between: begin anew.
       const known = now - sampledAt > 3 * everyMs + 1000 ? new Map<never, never>() : suspects
       sampledAt = now
+      const unacknowledged = new Map<string, number>()
       const next: typeof suspects = new Map()
-      for (const { peer, unacknowledged } of tables.flatMap(retrying)) {
+      for (const { peer, bytes, tries } of tables.flatMap(waiting)) {
+        unacknowledged.set(peer, bytes)
+        if (tries < MIN_RETRIES) continue
         const before = known.get(peer)
         // Fewer bytes than before: something was acknowledged meanwhile.
-        next.set(
-          peer,
-          before && unacknowledged >= before.unacknowledged
-            ? { since: before.since, unacknowledged }
-            : { since: now, unacknowledged }
-        )
+        const since = before && bytes >= before.unacknowledged ? before.since : now
+        next.set(peer, { since, unacknowledged: bytes })
       }
       suspects = next
+      const stillBehind: typeof behind = new Map()
       for (const connection of hub.connections()) {
-        const suspect = next.size > 0 && connection.peer !== null ? next.get(connection.peer) : undefined
+        const { peer } = connection
+        if (peer === null) continue
+        if (connection.stallAt > 0) {
+          const bytes = unacknowledged.get(peer) ?? 0
+          if (bytes < (behind.get(connection) ?? 0)) connection.taking()
+          stillBehind.set(connection, bytes)
+        }
+        const suspect = next.get(peer)
         const stale = suspect !== undefined && now - suspect.since >= STALE_HEARTBEATS * hub.heartbeatMs
         // Seen as stale for one sample first, so that an operator can see it too.
         if (stale && connection.stale) connection.close('stale')
         else connection.stale = stale
       }
+      behind = stillBehind
     }
 
-    const timer = setInterval(() => {
-      sample().catch(onError)
-    }, everyMs)
+    const isBehind = (): boolean => {
+      for (const { stallAt } of hub.connections()) if (stallAt > 0) return true
+      return false
+    }
+    let sampling = false
+    const timer = setInterval(
+      () => {
+        if (sampling || (performance.now() - sampledAt < everyMs && !isBehind())) return
+        sampling = true
+        sample()
+          .catch(onError)
+          .finally(() => {
+            sampling = false
+          })
+      },
+      Math.max(MIN_SAMPLE_MS, Math.min(everyMs, hub.stallMs / STALL_SAMPLES))
+    )
     timer.unref()
     app.addHook('preClose', async () => clearInterval(timer))
   },
   { name: 'stale-peers' }
 )
 
-/** The lines of a socket table whose bytes the kernel sends again and again in vain. */
-function retrying(table: string): { peer: string; unacknowledged: number }[] {
-  const found: { peer: string; unacknowledged: number }[] = []
+/** The lines of a socket table with bytes that nobody has acknowledged, and how often the kernel sent them again in vain. */
+function waiting(table: string): { peer: string; bytes: number; tries: number }[] {
+  const found: { peer: string; bytes: number; tries: number }[] = []
   // sl local remote st tx:rx tr:when retrnsmt uid probes …; established, and something unacknowledged
   const line =
     /^ *\d+: [0-9A-F]+:[0-9A-F]{4} ([0-9A-F]+):([0-9A-F]{4}) 01 (?!00000000)([0-9A-F]{8}):[0-9A-F]{8} (\d\d):[0-9A-F]+ ([0-9A-F]{8}) +\d+ +(\d+)/gm
   for (const [, address, port, queued, timer, retries, probes] of table.matchAll(line)) {
-    const tries = timer === '04' ? Number(probes) : Number.parseInt(retries!, 16)
-    if (tries >= MIN_RETRIES)
-      found.push({
-        peer: `${readableAddress(address!)}|${Number.parseInt(port!, 16)}`,
-        unacknowledged: Number.parseInt(queued!, 16)
-      })
+    found.push({
+      peer: `${readableAddress(address!)}|${Number.parseInt(port!, 16)}`,
+      bytes: Number.parseInt(queued!, 16),
+      tries: timer === '04' ? Number(probes) : Number.parseInt(retries!, 16)
+    })
   }
   return found
 }

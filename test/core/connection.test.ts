@@ -144,7 +144,7 @@ function born(start: number | undefined): Life {
     closeAt: Number.POSITIVE_INFINITY,
     closeReason: 'rotate'
   })
-  const begun = connection.begin(start === undefined ? undefined : formatCursor(EPOCH, start), 25)
+  const begun = connection.begin(start === undefined ? undefined : formatCursor(EPOCH, start))
   let wasLive = false
   let queued = false
   const look = (): Place => {

@@ -1,3 +1,4 @@
+import { connect } from 'node:net'
 import t from 'tap'
 import {
   call,
@@ -7,6 +8,7 @@ import {
   openStream,
   PUBLISH_KEY,
   publish,
+  requestHead,
   type Service,
   startService,
   tokenOf
@@ -88,6 +90,43 @@ t.test('a replay many times the budget goes at the pace of a slow reader, who is
   t.ok(most < 3_000_000, `never more than a page or two for it: ${most}`)
   t.match(await connectionsOf(service), { active: 1, closed: { slow: undefined } })
 })
+
+t.test(
+  'a reader that keeps reading is never slow, though the kernel’s buffer asks for nothing for longer than a reader may stall',
+  {
+    skip: linux ? false : 'only Linux tells what the kernel holds for a peer'
+  },
+  async (t) => {
+    const stallMs = 1200
+    const service = await startService(t, { env: { STALL_MS: String(stallMs) } })
+    for (let n = 0; n < 5; n++) await publishAll(service, big(200))
+    const { port, hostname } = new URL(service.url)
+    let ended = false
+    const token = tokenOf('u1', ['big'])
+    const epoch = (await call('GET', `${service.url}/v1/inbox?limit=1`, { key: token })).body.cursor.split('-')[0]
+    const slow = connect({ port: Number(port), host: hostname })
+    t.teardown(() => slow.destroy())
+    slow.on('close', () => {
+      ended = true
+    })
+    slow.write(requestHead(`/v1/stream?since=${epoch}-0`, token))
+    const blocked = async () =>
+      (await call('GET', `${service.url}/monitor/connections`, { key: MONITOR_KEY })).body.connections[0]
+    await eventually(async () => (await blocked())?.bufferedBytes > 0)
+    // Its own kernel tells ours of room by the half megabyte, ours asks for more by the megabyte and a half.
+    const since = performance.now()
+    let read = 0
+    while (performance.now() - since < 4 * stallMs) {
+      read += (slow.read(32_000) as Buffer | null)?.length ?? 0
+      await new Promise((resolve) => setTimeout(resolve, 40))
+    }
+    t.ok(read > 500_000, `${read} bytes were read`)
+    t.notOk(ended)
+    t.match(await connectionsOf(service), { active: 1, closed: { slow: undefined } })
+    // Now it stops.
+    await eventually(async () => (await connectionsOf(service)).closed.slow === 1)
+  }
+)
 
 t.test(
   'a stalled peer that is sent away is cut off, though it never takes the goodbye',

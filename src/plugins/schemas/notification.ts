@@ -60,7 +60,7 @@ const To = z
     users: z
       .array(Name)
       .min(1, 'must name at least one user')
-      .max(MAX_RECIPIENTS, `must name at most ${MAX_RECIPIENTS} users; use a topic for more`)
+      .refine((users) => new Set(users).size <= MAX_RECIPIENTS, `must name at most ${MAX_RECIPIENTS} users; use a topic for more`)
       .optional(),
     topic: Name.optional(),
     everyone: z.literal(true, 'must be true').optional()
