@@ -29,8 +29,10 @@ const executablePath = [
 export const noBrowser = executablePath ? false : 'no browser found: apt-get install chromium, or set CHROME_PATH'
 
 export async function launch(t: Teardown): Promise<Browser> {
-  // Tests run as root in containers; the pages are ours.
-  const browser = await chromium.launch({ executablePath: executablePath!, args: ['--no-sandbox'] })
+  // Tests run as root in containers; the pages are ours. A page that a test serves itself has no address, so the browser would take the
+  // service, which has one, for a local network that it asks for.
+  const args = ['--no-sandbox', '--disable-features=LocalNetworkAccessChecks,LocalNetworkAccessChecksWebSockets']
+  const browser = await chromium.launch({ executablePath: executablePath!, args })
   t.teardown(() => browser.close())
   return browser
 }
@@ -107,4 +109,5 @@ export const titles = (tab: Page): Promise<(string | undefined)[]> =>
 export const counts = (tab: Page): Promise<Inbox['counts']> => tab.evaluate(() => window.inbox.counts)
 
 /** Waits until a tab has been told so many. */
-export const untilHeard = (tab: Page, n: number): Promise<void> => eventually(async () => (await heard(tab)).length >= n)
+export const untilHeard = (tab: Page, n: number, ms = 10_000): Promise<void> =>
+  eventually(async () => (await heard(tab)).length >= n, ms)
