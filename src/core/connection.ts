@@ -391,6 +391,8 @@ export class Connection {
     let page = from.page
     // Whether the peer's counts will be off when the last page is written, unless a heartbeat behind it tells them.
     let due = from.beat === true || this.#countsDue
+    // Counts on the frames of a replay are as of now and include what follows them; a shared frame behind one adds one again.
+    let told = lead.length > 0
     for (;;) {
       if (this.#state.phase !== 'replaying') return
       page ??= await store.read(this.user, this.#scope(), this.#seq, this.#pageLimit)
@@ -402,8 +404,9 @@ export class Connection {
       for (const event of page.events) {
         const outgoing = new Outgoing(event, store.epoch)
         frames.push(outgoing.personal ? outgoing.personalFrame(this.codec, page.counts) : outgoing.frame(this.codec))
-        // Counts on the frames of a replay are as of now and include what follows them; a shared frame behind adds one again.
-        due = !outgoing.personal
+        const created = event.kind === 'notification' && event.op === 'created'
+        if (outgoing.personal) told = true
+        due = outgoing.personal ? false : due || told || !created
       }
       this.#seq = Math.max(this.#seq, page.upTo)
       this.#more = page.more

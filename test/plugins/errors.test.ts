@@ -82,6 +82,8 @@ t.test('bodies other than JSON are 415', async (t) => {
     const response = await produce(served, '/v1/notifications', JSON.stringify(good), { 'content-type': type })
     t.match(await problemOf(response), { status: 415, slug: 'unsupported-media-type' }, type)
   }
+  const encoded = await produce(served, '/v1/notifications', good, { 'content-encoding': 'gzip' })
+  t.match(await problemOf(encoded), { status: 415, slug: 'unsupported-media-type' }, 'nothing here inflates')
   const typed = await produce(served, '/v1/notifications', good, { 'content-type': 'Application/JSON; charset=utf-8' })
   t.equal(typed.status, 201)
 })
@@ -106,7 +108,10 @@ t.test('an unknown path is 404, another method 405 with Allow, also under a base
 
 t.test('an address that cannot be decoded, or is too long, is 400', async (t) => {
   const served = await servePlugins(t)
-  t.match(await problemOf(await fetch(`${served.address}/v1/notifications/%ff`)), { status: 400, slug: 'malformed' })
+  const unreadable = await fetch(`${served.address}/v1/notifications/%ff`)
+  t.match(unreadable.headers.get('x-request-id'), /./, 'with the headers of any other answer')
+  t.equal(unreadable.headers.get('x-content-type-options'), 'nosniff')
+  t.match(await problemOf(unreadable), { status: 400, slug: 'malformed' })
   t.match(await problemOf(await fetch(`${served.address}/v1/users/${'a'.repeat(300)}`, { method: 'DELETE' })), { status: 400 })
 })
 

@@ -171,6 +171,14 @@ t.test('the same idempotency key and body are accepted once, also both at once',
   }
 })
 
+t.test('a thousand users may be named, however often, and no more', async (t) => {
+  const served = await servePlugins(t)
+  const users = Array.from({ length: 1000 }, (_, n) => `u${n}`)
+  t.equal((await produce(served, '/v1/notifications', { ...good, to: { users: [...users, 'u7', 'u8'] } })).status, 201)
+  const { problem } = await problemOf(await produce(served, '/v1/notifications', { ...good, to: { users: [...users, 'v'] } }))
+  t.match(problem.errors, [{ pointer: '/to/users', detail: /at most 1000/ }])
+})
+
 t.test('one bad item never spoils a batch', async (t) => {
   const served = await servePlugins(t)
   const items = [

@@ -15,6 +15,18 @@ import {
   tokenOf
 } from '../service/harness.ts'
 
+interface Counts {
+  readonly unread: number
+  readonly unseen: number
+}
+
+/** What a reader takes the counts to be: those it is told, and one more for each that it is told without. */
+const countsAfter = (before: Counts, { event, data }: Frame): Counts =>
+  data.counts ??
+  (event === 'notification' && data.op === 'created' && data.item.cursor !== null
+    ? { unread: before.unread + 1, unseen: before.unseen + 1 }
+    : before)
+
 /** How a reader's connection ended: the reason of its goodbye, a WebSocket's close code, the status that a poll was answered with. */
 export interface End {
   readonly reason?: string | undefined
@@ -258,6 +270,23 @@ export function transportContract(t: Test, transport: Transport, { plain, strict
     t.equal(ephemeral.id, state.id, 'an ephemeral event repeats the cursor before it')
   })
 
+  t.test('whatever was missed, the counts that the reader comes to are exact', async (t) => {
+    const user = newUser()
+    const topic = topicOf(user)
+    const token = tokenOf(user, [topic])
+    const { id: kept } = (await publish(strict, { to: { topic }, title: 'kept' })).body
+    const { cursor: since } = (await call('GET', `${strict.url}/v1/inbox?limit=1`, { key: token })).body
+    await publish(strict, { to: { user } })
+    await publish(strict, { to: { topic } })
+    const reader = await transport.open(t, strict, { token, since })
+    const told = (n: number) => (f: Frame) => f.event === 'heartbeat' && f.data.counts?.unread === n
+    await reader.until(told(3))
+    t.strictSame(reader.frames.reduce(countsAfter, { unread: 1, unseen: 1 }), { unread: 3, unseen: 3 })
+    await call('DELETE', `${strict.url}/v1/notifications/${kept}`, { key: PUBLISH_KEY })
+    await reader.until(told(2))
+    t.strictSame(reader.frames.reduce(countsAfter, { unread: 1, unseen: 1 }), { unread: 2, unseen: 2 })
+  })
+
   t.test('text comes as it was sent, whatever its length', async (t) => {
     const user = newUser()
     const reader = await transport.open(t, plain, { token: tokenOf(user) })
@@ -417,6 +446,8 @@ export function transportContract(t: Test, transport: Transport, { plain, strict
     t.match(end, transport.ends.limit!)
     if (transport !== longPoll) t.ok(end.retryMs! >= 5_000 && end.retryMs! <= 30_000)
     t.equal(await waitingOf(strict, user), 1)
+    const poll = await call('GET', `${strict.url}/v1/changes`, { key: token })
+    t.match(poll, { status: 200, body: { events: [{ event: 'ready' }] } }, 'a poll that does not wait takes no place')
     first.close()
     await eventually(async () => (await waitingOf(strict, user)) === 0)
     const third = await transport.open(t, strict, { token })
