@@ -14,6 +14,7 @@ import { type Assessment, Health } from './core/health.ts'
 import { Hub } from './core/hub.ts'
 import { HISTORY_STEP_MS } from './core/limits.ts'
 import { Stats } from './core/stats.ts'
+import { StoreError } from './core/store.ts'
 import { type Circumstances, vitalsOf } from './core/vitals.ts'
 import alerts from './plugins/alerts.ts'
 import changes from './plugins/changes.ts'
@@ -92,6 +93,7 @@ export async function createApp(config: Config, version: string): Promise<Fastif
   const hub: Hub = new Hub(store, node, config, stats, lines)
   const fault = (code: string, message: string, fields: object = {}): void => {
     stats.error(code, message)
+    if ('err' in fields && fields.err instanceof StoreError) stats.storeFailed(message)
     lines.error(code, { message, ...fields })
   }
 

@@ -4,7 +4,8 @@ import { existsSync, readFileSync, writeFileSync } from 'node:fs'
 import path from 'node:path'
 import { test } from 'tap'
 import { SETTINGS } from '../src/config.ts'
-import { type Service, startService, tempDir } from './service/harness.ts'
+import { RULES } from '../src/core/health.ts'
+import { call, MONITOR_KEY, type Service, startService, tempDir } from './service/harness.ts'
 
 const README = readFileSync('README.md', 'utf8')
 const blocks = (language: string): string[] =>
@@ -92,6 +93,15 @@ test('the README lists every setting with its default', async (t) => {
     t.ok(row, name)
     if (fallback) t.match(row, fallback, `${name} defaults to ${fallback}`)
   }
+})
+
+test('the README lists every rule of health with its severity, and every metric', async (t) => {
+  for (const { code, severity } of RULES) t.match(README, new RegExp(`^\\| \`${code}\` \\| ${severity} \\|`, 'm'), code)
+  const service = await startService(t)
+  const { text } = await call('GET', `${service.url}/metrics`, { key: MONITOR_KEY })
+  const names = [...text.matchAll(/^# TYPE (bellwire_\w+)/gm)].map(([, name]) => name!)
+  t.ok(names.length > 20)
+  for (const name of names) t.ok(README.includes(`\`${name}\``), name)
 })
 
 test('every link of the README leads somewhere, and every example is JSON', async (t) => {

@@ -32,6 +32,8 @@ export interface Assessment {
 export interface Vitals {
   readonly storeHealthy: boolean
   readonly storeReason: string | undefined
+  /** Requests that it failed in the last ten seconds: small writes may go through where larger ones do not. */
+  readonly storeFailures: number
   /** Medians of the last minute; 0 where there were too few to tell. */
   readonly publishAckMs: number
   readonly commitMs: number
@@ -84,6 +86,7 @@ export interface Rule {
 
 const percent = (share: number): string => `${Math.round(share * 100)} %`
 const mib = (bytes: number): string => `${Math.round(bytes / 1024 / 1024)} MiB`
+const plural = (n: number, one: string): string => `${n} ${one}${n === 1 ? '' : 's'}`
 const minutes = (ms: number): string => (ms < 120_000 ? `${Math.round(ms / 1000)} s` : `${Math.round(ms / 60_000)} min`)
 /** A share of the connections there are, of which a handful is no crowd. */
 const shareOf = (count: number, { active }: Vitals): number => count / Math.max(active, MIN_POPULATION)
@@ -117,13 +120,14 @@ export const RULES: readonly Rule[] = [
   {
     code: 'store-failing',
     severity: 'critical',
-    level: (v) => Number(!v.storeHealthy),
+    level: (v) => Number(!v.storeHealthy || v.storeFailures > 0),
     ...yes,
     clearMs: STORE_CALM_MS,
-    message: (v) =>
-      v.storeHealthy
-        ? 'The store failed a moment ago and works again.'
-        : `The store does not work${v.storeReason ? `: ${v.storeReason}` : ''}.`,
+    message: (v) => {
+      const reason = v.storeReason ? `: ${v.storeReason}` : ''
+      if (v.storeFailures > 0) return `The store failed ${plural(v.storeFailures, 'request')} in the last ten seconds${reason}.`
+      return v.storeHealthy ? 'The store failed a moment ago and works again.' : `The store does not work${reason}.`
+    },
     action: () => 'Look at the disk and at the log lines of the store; publishing resumes by itself once it works.'
   },
   {
@@ -275,7 +279,10 @@ export const RULES: readonly Rule[] = [
       v.onlyAddress === null || (v.developmentCredentials && !v.publicAddress) ? 0 : Math.min(v.active, v.users * 5),
     enter: 50,
     clear: 25,
-    message: (v) => `All ${v.active} connections, of ${v.users} users, come from ${v.onlyAddress ?? 'few addresses'}.`,
+    message: (v) =>
+      v.onlyAddress === null
+        ? 'A moment ago all connections came from one address.'
+        : `All ${v.active} connections, of ${v.users} users, come from ${v.onlyAddress}.`,
     action: (v) =>
       `${v.proxyTrusted ? 'TRUST_PROXY trusts too little' : 'X-Forwarded-For is not believed'}: if that is a proxy of yours, set TRUST_PROXY to its address or to the number of hops. Until then limits for each address count everybody as one.`
   },

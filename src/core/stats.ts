@@ -109,6 +109,7 @@ interface Sample {
   readonly resets: number
   readonly slowCloses: number
   readonly arrivals: number
+  readonly storeFailures: number
 }
 
 const LOOP_RESOLUTION_MS = 20
@@ -139,6 +140,9 @@ export class Stats {
   replayedPublishes = 0
   rejected = 0
   errorsTotal = 0
+  /** Requests that the store failed within the last ten seconds or so, and how the last of all failed. */
+  storeFailuresLately = 0
+  lastStoreFailure: string | undefined
   framesPerSecond = 0
   acceptedPerSecond = 0
   perMinute: PerMinute = { errors: 0, resets: 0, slowCloses: 0, arrivals: 0 }
@@ -160,6 +164,7 @@ export class Stats {
   readonly #samples: Sample[] = []
   #arrivals = 0
   #acceptedAt = 0
+  #storeFailures = 0
   #timer: NodeJS.Timeout | undefined
   #ticks = 0
   #historyBase = { accepted: 0, frames: 0, errors: 0 }
@@ -222,6 +227,12 @@ export class Stats {
     if (this.recent.length > RECENT_ERRORS) this.recent.shift()
   }
 
+  /** A request failed since the store did not do its part. */
+  storeFailed(message: string): void {
+    this.#storeFailures++
+    this.lastStoreFailure = message
+  }
+
   #second(): void {
     const now = performance.now()
     const newest = this.#sample(now)
@@ -239,10 +250,11 @@ export class Stats {
       slowCloses: newest.slowCloses - oldest.slowCloses,
       arrivals: newest.arrivals - oldest.arrivals
     }
+    this.storeFailuresLately = newest.storeFailures - tenAgo.storeFailures
     this.census = this.#takeCensus()
     this.lifetimes.tick(now)
     const { mean } = this.#loop
-    this.eventLoopLagMs = Number.isFinite(mean) ? Math.max(0, Math.round(mean / 1e4) / 100 - LOOP_RESOLUTION_MS) : 0
+    this.eventLoopLagMs = Number.isFinite(mean) ? Math.max(0, Math.round(mean / 1e4 - LOOP_RESOLUTION_MS * 100) / 100) : 0
     const used = process.cpuUsage(this.#cpuBase)
     this.cpu = Math.round(((used.user + used.system) / 1000 / Math.max(1, now - this.#cpuAt)) * 1000) / 1000
     this.#cpuBase = process.cpuUsage()
@@ -264,7 +276,8 @@ export class Stats {
       errors: this.errorsTotal,
       resets: this.resets,
       slowCloses: this.closedBy.get('slow') ?? 0,
-      arrivals: this.#arrivals
+      arrivals: this.#arrivals,
+      storeFailures: this.#storeFailures
     }
   }
 

@@ -149,14 +149,13 @@ export function judge(
   if (channel === undefined) return { verdict: 'not_addressed', readings: [] }
   const topic = topicOf(channel)
   const fitting = topic === undefined ? readings : readings.filter(({ topics }) => topics.includes(topic))
-  const passed = fitting.filter((reading) =>
-    place === undefined
-      ? writtenAt !== null && reading.openedAt <= writtenAt && (reading.closedAt ?? Number.POSITIVE_INFINITY) >= writtenAt
-      : reading.place >= place
-  )
+  const thereThen = ({ openedAt, closedAt }: Reading): boolean =>
+    writtenAt !== null && openedAt <= writtenAt && (closedAt ?? Number.POSITIVE_INFINITY) >= writtenAt
+  const passed = fitting.filter((reading) => (place === undefined ? thereThen(reading) : reading.place >= place))
   if (fate !== 'stored' && fate !== 'ephemeral') return { verdict: fate, readings: passed }
   if (passed.length > 0) return { verdict: 'written', readings: passed }
-  const open = readings.filter(({ closedAt }) => closedAt === null)
+  // What is not stored waits for nobody: only who was there then could have had it.
+  const open = readings.filter((reading) => (place === undefined ? thereThen(reading) : reading.closedAt === null))
   const reading = open.filter((one) => fitting.includes(one))
   if (reading.length > 0) return { verdict: 'behind', readings: reading }
   return { verdict: open.length > 0 ? 'topic_not_read' : 'not_connected', readings: open }

@@ -18,7 +18,9 @@ const axes = (format) => [
     font: '11px system-ui, sans-serif',
     size: 22,
     gap: 4,
-    space: 64,
+    space: 44,
+    // Whole minutes: the labels have no seconds.
+    incrs: [60, 120, 300, 600, 900, 1800, 3600],
     grid: { show: false },
     ticks: { show: false },
     values: (_chart, instants) =>
@@ -56,7 +58,7 @@ export function createChart({ title, series, format, axisFormat, least }) {
     {
       width: 240,
       height: HEIGHT,
-      padding: [6, 6, 0, 0],
+      padding: [6, 16, 0, 0],
       legend: { show: false },
       cursor: { y: false, drag: { x: false, y: false }, sync: { key: pointers.key }, points: { size: 7 } },
       scales: {
@@ -80,6 +82,10 @@ export function createChart({ title, series, format, axisFormat, least }) {
     box
   )
   chart.hooks.setCursor = [read]
+  function rangeOf(values) {
+    const [low, high] = [format(Math.min(...values)), format(Math.max(...values))]
+    return low === high ? `steady at ${low}` : `lowest ${low}, highest ${high}`
+  }
   const told = (index) =>
     series
       .map((line, n) => {
@@ -108,9 +114,9 @@ export function createChart({ title, series, format, axisFormat, least }) {
       chart.setData(data)
       const known = data[1].filter((value) => value != null)
       const last = data[0].length - 1
-      spoken = known.length === 0 ? 'No history yet.' : `${format(Math.min(...known))} to ${format(Math.max(...known))}`
+      spoken = known.length === 0 ? 'No history yet.' : rangeOf(known)
       if (series.length > 1) {
-        const peaks = data.slice(1).map((values) => Math.max(...values.filter((value) => value != null)))
+        const peaks = data.slice(1).map((values) => Math.max(0, ...values.filter((value) => value != null)))
         spoken =
           known.length === 0 ? spoken : `highest ${series.map((line, n) => `${line.label} ${format(peaks[n])}`).join(', ')}`
       }

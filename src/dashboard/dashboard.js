@@ -67,6 +67,9 @@ const feed = openFeed(`${monitor}/stream`, monitor, {
     setText(byId('cut-title'), latest ? 'Cut off: these figures are old.' : 'No figures yet.')
     setText(byId('cut-text'), latest ? `${why} The figures are of ${time(heardAt)}.` : why)
     byId('cut').hidden = false
+    // Who glances at the page must not read the last good word as the present one.
+    byId('status').dataset.status = 'unknown'
+    setText(byId('status-text'), latest ? `Unknown, was: ${STATUSES[latest.status] ?? latest.status}` : 'Unknown')
     setFeed(reason === 'refused' ? 'refused' : 'cut', reason === 'refused' ? 'key refused' : 'cut off, reconnecting')
     title()
     connections.run(false)

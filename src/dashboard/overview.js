@@ -140,8 +140,8 @@ export function createOverview() {
     const dataOf = (lines) => [seconds, ...lines.map((line) => [...line.past(points), line.now(body) ?? null])]
     for (const tile of tiles) tile.show(body, dataOf)
     lag.show(dataOf(LAG.lines))
-    const spanMs = Math.min(3_600_000, now - Date.parse(points[0]?.at ?? now))
-    setText(byId('span'), spanMs >= 3_590_000 ? 'charts: the last hour' : `charts: ${duration(spanMs)} so far`)
+    const spanMs = Math.min(3_600_000, now - (points[0] ? Date.parse(points[0].at) : now))
+    setText(byId('span'), spanMs >= 3_590_000 ? 'charts: the last hour' : `charts: ${duration(spanMs)} of the hour so far`)
     showAdvice(body)
     showErrors(body.errors)
     showClosings(body.connections)
@@ -157,8 +157,8 @@ function createTile(tile) {
   const heading = element('h3', {}, tile.title)
   const values = element('p', { class: 'figures' })
   for (const [n, line] of tile.lines.entries()) {
-    if (tile.lines.length > 1) values.append(element('span', { class: `key ${line.dash ? 'dashed' : 'solid'}` }, line.label))
-    values.append(figures[n])
+    const key = element('span', { class: `key ${line.dash ? 'dashed' : 'solid'}` }, line.label)
+    values.append(tile.lines.length > 1 ? element('span', { class: 'keyed' }, key, ' ', figures[n]) : figures[n])
   }
   const node = element('article', { class: 'card tile' }, heading, values, note, ...chart.elements)
   return {
@@ -307,15 +307,11 @@ const facts = (list, rows) =>
     (row, [, text]) => setText(row.lastElementChild, text)
   )
 
-/** Commit times, told as one number or as the figures of a histogram. */
-function commitTime({ store, latencyMs }) {
-  const told = latencyMs.commit ?? store.commitMs
-  if (told === undefined) return undefined
-  return typeof told === 'number' ? milliseconds(told) : `p50 ${milliseconds(told.p50)}, p99 ${milliseconds(told.p99)}`
-}
+/** Of the last minute; a store or an hour without any has none. */
+const spread = ({ p50, p99, max }) => (max > 0 ? `p50 ${milliseconds(p50)}, p99 ${milliseconds(p99)}` : 'none in the last minute')
 
 function showFacts(body) {
-  const { heartbeats, store, process, latencyMs, limits } = body
+  const { heartbeats, store, process, latencyMs, limits, recommendations } = body
   facts(byId('heartbeats'), [
     ['Every', duration(heartbeats.intervalMs)],
     ['Sent', count(heartbeats.sent)],
@@ -324,10 +320,10 @@ function showFacts(body) {
   ])
   facts(byId('store'), [
     ['Kind', store.kind],
-    ['State', store.healthy ? 'works' : 'does not work'],
+    ['State', store.healthy && !recommendations.some(({ code }) => code === 'store-failing') ? 'works' : 'fails'],
     ['Size', store.bytes === undefined ? undefined : bytes(store.bytes)],
-    ['Commit', commitTime(body)],
-    ['Acknowledgement', `p50 ${milliseconds(latencyMs.publishAck.p50)}, p99 ${milliseconds(latencyMs.publishAck.p99)}`],
+    ['Commit', store.commitMs === undefined ? undefined : spread(latencyMs.commit)],
+    ['Acknowledged in', spread(latencyMs.publishAck)],
     ['Head', store.head],
     ['Oldest kept', store.oldest],
     ['Epoch', store.epoch]

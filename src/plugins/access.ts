@@ -61,7 +61,8 @@ export function producerOnly(keyring: ProducerKeys): OnRequest {
 export function operatorOnly(match: ProducerKeys['match']): OnRequest {
   return (request, reply, done) => {
     if (match(request.headers.authorization) !== undefined) return done()
-    reply.header('www-authenticate', 'Basic realm="Bellwire monitor", Bearer')
+    // Two fields, not one with a comma: Chromium takes the latter for one malformed challenge, and asks for nothing.
+    reply.header('www-authenticate', ['Basic realm="Bellwire monitor", charset="UTF-8"', 'Bearer'])
     done(
       new ProblemError('unauthenticated', 'Send an operator key: Authorization: Bearer <key>, or Basic with the key as password.')
     )

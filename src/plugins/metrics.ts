@@ -43,6 +43,9 @@ const REFUSALS = ['drain', 'limit', 'unavailable']
 const STATUSES = ['ok', 'degraded', 'critical'] as const satisfies HealthStatus[]
 const ERROR_CODES = [
   'stream',
+  'identity',
+  'alert',
+  'socket-table',
   ...Object.entries(PROBLEMS)
     .filter(([, { status }]) => status >= 500)
     .map(([slug]) => slug)

@@ -123,7 +123,11 @@ export default fp<MonitorOptions>(
           perSecond: stats.acceptedPerSecond
         },
         deliveries: { frames: stats.frames, perSecond: stats.framesPerSecond, replayed: stats.replayed, resets: stats.resets },
-        latencyMs: { publishToWrite: stats.publishToWrite.summary(), publishAck: stats.publishAck.summary() },
+        latencyMs: {
+          publishToWrite: stats.publishToWrite.summary(),
+          publishAck: stats.publishAck.summary(),
+          commit: stats.commit.summary()
+        },
         errors: {
           total: stats.errorsTotal,
           perMinute: stats.errorsPerMinute,

@@ -166,7 +166,7 @@ export default fp<PublishOptions>(
               return
             }
             const { idempotencyKey, ...input } = checked.item
-            const key = idempotencyKey ?? (batchKey === undefined ? undefined : `${batchKey}\0${place}`)
+            const key = idempotencyKey ?? (batchKey === undefined ? undefined : `${batchKey}\n${place}`)
             publications.push(publicationOf(input, request.producer!, key))
             places.push(place)
           })
@@ -286,9 +286,9 @@ function idempotencyKeyOf(request: FastifyRequest): string | undefined {
 
 function publicationOf(input: NotificationInput, producer: string, key: string | undefined): Publication {
   const createdAt = Date.now()
-  // Producers choose their keys without knowing of each other.
+  // Producers choose their keys without knowing of each other. Not NUL between: the driver of SQLite ends a text there.
   const idempotency: Idempotency | undefined =
-    key === undefined ? undefined : { key: `${producer}\0${key}`, fingerprint: fingerprintOf(input) }
+    key === undefined ? undefined : { key: `${producer}\n${key}`, fingerprint: fingerprintOf(input) }
   return {
     id: createNotificationId(createdAt),
     to: recipientsOf(input.to),

@@ -273,3 +273,26 @@ for (const detach of ['on', 'off'])
     t.equal(monitor.body.connections.closed.slow, 1)
     t.equal(monitor.body.connections.active, 1)
   })
+
+test('idempotency keys of one producer are told apart on disk, one by one and in a batch', async (t) => {
+  const service = await startService(t)
+  const ids = new Set<string>()
+  for (const key of ['k1', 'k2', 'k1']) {
+    const { status, body } = await publish(service, { to: { user: 'u1' }, data: { key } }, { 'idempotency-key': key })
+    t.equal(status, 201)
+    ids.add(body.id)
+  }
+  t.equal(ids.size, 2)
+  const batch = () =>
+    call('POST', `${service.url}/v1/notifications/batch`, {
+      key: PUBLISH_KEY,
+      headers: { 'idempotency-key': 'b' },
+      body: { notifications: ['u1', 'u2', 'u3'].map((user) => ({ to: { user }, type: 'x' })) }
+    })
+  const first = (await batch()).body.results.map(({ id }: { id: string }) => id)
+  t.equal(new Set(first).size, 3)
+  t.strictSame(
+    (await batch()).body.results.map(({ id }: { id: string }) => id),
+    first
+  )
+})

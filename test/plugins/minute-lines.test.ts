@@ -1,0 +1,48 @@
+import { test } from 'tap'
+import { MAX_LINE_KINDS } from '../../src/core/limits.ts'
+import { type LineFields, MinuteLines } from '../../src/plugins/minute-lines.ts'
+
+function lines() {
+  const written: [kind: string, count: number, fields: LineFields][] = []
+  const kept = new MinuteLines(60_000, (...line) => written.push(line))
+  return { kept, written: () => written.splice(0) }
+}
+
+test('the first of a kind is told at once, those behind it together when the minute is over', async (t) => {
+  const { kept, written } = lines()
+  kept.add('a', 1, { n: 0 }, 0)
+  t.strictSame(written(), [['a', 1, { n: 0 }]])
+  for (let n = 1; n <= 5000; n++) kept.add('a', 1, { n }, n)
+  kept.add('b', 3, {}, 5000)
+  t.strictSame(written(), [['b', 3, {}]], 'another kind has a minute of its own')
+  kept.flush(59_999)
+  t.strictSame(written(), [])
+  kept.flush(60_000)
+  t.strictSame(written(), [['a', 5000, { n: 5000 }]], 'with the latest')
+  kept.add('a', 1, { n: 'later' }, 61_000)
+  kept.flush(119_999)
+  t.strictSame(written(), [], 'and the next minute begins')
+  kept.flush(120_000)
+  t.strictSame(written(), [['a', 1, { n: 'later' }]])
+  kept.flush(180_000)
+  kept.add('a', 1, { n: 'again' }, 180_001)
+  t.strictSame(written(), [['a', 1, { n: 'again' }]], 'after a quiet minute it is the first again')
+})
+
+test('what is left is told at the end', async (t) => {
+  const { kept, written } = lines()
+  for (let n = 0; n < 3; n++) kept.add('a', 1, {}, 0)
+  written()
+  kept.flush(1, true)
+  t.strictSame(written(), [['a', 2, {}]])
+  kept.flush(2, true)
+  t.strictSame(written(), [])
+})
+
+test('kinds without end do not fill the memory; they are told one by one', async (t) => {
+  const { kept, written } = lines()
+  for (let n = 0; n < MAX_LINE_KINDS + 10; n++) kept.add(`kind-${n}`, 1, {}, 0)
+  t.equal(written().length, MAX_LINE_KINDS + 10)
+  kept.add(`kind-${MAX_LINE_KINDS + 5}`, 1, {}, 1)
+  t.equal(written().length, 1)
+})

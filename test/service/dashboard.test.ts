@@ -1,0 +1,215 @@
+import type { BrowserContextOptions, Page } from 'playwright-core'
+import tap, { test } from 'tap'
+import { freePort, launchChromium, noChromium } from '../fixtures/chromium.ts'
+import { call, connectionsOf, eventually, MONITOR_KEY, openStream, publish, startService, tokenOf } from './harness.ts'
+
+const skip = noChromium
+// One for all tests, each in a profile of its own: a start takes longer than most of them.
+const browser = skip ? (undefined as never) : await launchChromium(tap)
+const httpCredentials = { username: 'anyone', password: MONITOR_KEY }
+
+/** The dashboard in a tab of its own, once it shows figures, and what it complained about. */
+async function openDashboard(t: { teardown(fn: () => unknown): void }, url: string, options: BrowserContextOptions = {}) {
+  const context = await browser.newContext({ httpCredentials, ...options })
+  t.teardown(() => context.close())
+  const page = await context.newPage()
+  page.setDefaultTimeout(15_000)
+  const complaints: string[] = []
+  const asked: string[] = []
+  page.on('console', (message) => ['error', 'warning'].includes(message.type()) && complaints.push(message.text()))
+  page.on('pageerror', (error) => complaints.push(error.message))
+  page.on('request', (request) => asked.push(request.url()))
+  await page.goto(`${url}/monitor`)
+  await page.locator('body[data-feed=live]').waitFor()
+  return { page, complaints, asked }
+}
+
+/** The figure of a tile. */
+const figure = (page: Page, title: string) =>
+  page
+    .locator('.tile')
+    .filter({ has: page.getByRole('heading', { name: title, exact: true }) })
+    .locator('.figure')
+const rows = (page: Page) => page.locator('#connections tr')
+
+test('a browser asks for the key, and nobody without one sees the page', { skip }, async (t) => {
+  const service = await startService(t, { env: { STORE: 'memory' } })
+  const ask = async (password: string | undefined): Promise<number> => {
+    const context = await browser.newContext(password === undefined ? {} : { httpCredentials: { username: 'me', password } })
+    const answer = await (await context.newPage()).goto(`${service.url}/monitor`).finally(() => context.close())
+    return answer!.status()
+  }
+  // A browser that was asked, and has nobody to ask.
+  await t.rejects(ask(undefined), /ERR_INVALID_AUTH_CREDENTIALS/)
+  t.equal(await ask('wrong'), 401)
+  t.equal(await ask(MONITOR_KEY), 200)
+})
+
+test('an operator sees the state, what to do, and since when, and closes a stream by keyboard', { skip }, async (t) => {
+  // Nobody lives behind the session look-up: whoever sends a cookie makes an error.
+  const service = await startService(t, {
+    env: { MAX_CONNECTIONS: '4', AUTH_SESSION_URL: `http://127.0.0.1:${await freePort()}/` }
+  })
+  const ann = await openStream(t, `${service.url}/v1/stream`, { token: tokenOf('ann', ['news']) })
+  const bob = await openStream(t, `${service.url}/v1/stream`, { token: tokenOf('bob', ['news']) })
+  for (const stream of [ann, bob]) await stream.until((frame) => frame.event === 'ready')
+  await publish(service, { to: { topic: 'news' }, title: 'A secret title' })
+  const { page, complaints, asked } = await openDashboard(t, service.url)
+
+  t.equal(await page.getByRole('banner').locator('#status-text').textContent(), 'Works')
+  await figure(page, 'Streams open').getByText('2', { exact: true }).waitFor()
+  await figure(page, 'Users').getByText('2', { exact: true }).waitFor()
+  t.match(await page.getByRole('img', { name: /^Streams open, chart: .*now 2$/ }).count(), 1, 'a chart says what it shows')
+  t.equal(await page.locator('.chart canvas').count(), 9, 'an hour for each figure, and for the lag')
+  for (const name of ['What to do', 'Errors by code', 'Why streams closed', 'Connections', 'Heartbeats', 'Store', 'Process'])
+    t.equal(await page.getByRole('heading', { name, exact: true }).count(), 1, name)
+  for (const fact of ['Kindsqlite', 'Stateworks', 'Every15 s']) await page.locator('dl > div', { hasText: fact }).waitFor()
+
+  // Errors, with first and last time and message.
+  for (let n = 0; n < 2; n++) await call('GET', `${service.url}/v1/inbox`, { headers: { cookie: 'session=x' } })
+  const error = page.getByRole('row', { name: /^unavailable 2 \d\d:\d\d:\d\d \d\d:\d\d:\d\d \S/ })
+  await error.waitFor()
+  t.ok(Date.parse((await error.locator('time').first().getAttribute('datetime'))!) > Date.now() - 60_000)
+  await page.getByText('The latest, one by one').click()
+  await page.locator('#recent li').first().waitFor()
+
+  // Two more, and the limit is reached: the status changes, says so aloud, and says what to do.
+  for (const user of ['carl', 'dora']) await openStream(t, `${service.url}/v1/stream`, { token: tokenOf(user) })
+  await page.getByText('4 of 4 connections are open.').first().waitFor()
+  await page
+    .locator('#advice')
+    .getByText(/^connection-limit · since \d\d:\d\d:\d\d$/)
+    .waitFor()
+  await page
+    .locator('#advice')
+    .getByText(/MAX_CONNECTIONS/)
+    .waitFor()
+  t.equal(await page.locator('#status-text').textContent(), 'Degraded')
+  t.match(await page.getByRole('status').textContent(), /^Status: Degraded\. 4 of 4/)
+  t.match(await page.title(), /^degraded/)
+
+  // The table: filter, sort, close.
+  await page.getByRole('button', { name: 'Refresh' }).click()
+  await eventually(async () => (await rows(page).count()) === 4)
+  await page.getByLabel('Sort by').selectOption('bufferedBytes')
+  await page.locator('th[aria-sort=descending]', { hasText: 'Buffered' }).waitFor()
+  await page.getByLabel('User, whole id').fill('ann')
+  await eventually(async () => (await rows(page).count()) === 1)
+  t.match(await rows(page).textContent(), /^annlive/)
+  const close = page.getByRole('button', { name: /^Close the stream of ann, open for / })
+  await close.focus()
+  await page.keyboard.press('Enter')
+  const dialog = page.getByRole('dialog', { name: 'Close this stream?' })
+  await dialog.waitFor()
+  t.match(await dialog.textContent(), 'User ann, sse, open for')
+  t.equal(await page.evaluate('document.activeElement.id'), 'ask-no', 'the harmless answer has the focus')
+  await page.keyboard.press('Escape')
+  await dialog.waitFor({ state: 'hidden' })
+  t.equal((await connectionsOf(service)).active, 4, 'nothing was closed')
+  await close.focus()
+  await page.keyboard.press('Enter')
+  await page.keyboard.press('Tab')
+  await page.keyboard.press('Enter')
+  await ann.until((frame) => frame.event === 'goodbye' && frame.data.reason === 'closed')
+  await page.getByRole('status').getByText('The stream of ann was closed.').waitFor()
+  await page.getByText('No open stream belongs to “ann”.').waitFor()
+  await page.getByText('closed by an operator').waitFor()
+
+  t.strictSame(complaints, [], 'no script fails, and nothing breaks the policy')
+  t.ok(
+    asked.every((url) => url.startsWith(`${service.url}/`) || url.startsWith('data:')),
+    'nothing comes from elsewhere'
+  )
+  t.notMatch(await page.content(), 'secret title')
+  const { opened } = await connectionsOf(service)
+  t.equal(opened, 4, 'who watches is not counted')
+})
+
+test('it says when its own stream is cut, and goes on by itself', { skip }, async (t) => {
+  const env = { PORT: String(await freePort()), STORE: 'memory', BASE_PATH: '/notify' }
+  const service = await startService(t, { env })
+  const { page } = await openDashboard(t, `${service.url}/notify`)
+  await page.evaluate('window.sameDocument = true')
+  await service.kill('SIGKILL')
+  await page.getByText('Cut off: these figures are old.').waitFor()
+  t.match(await page.locator('#status-text').textContent(), 'Unknown')
+  t.match(await page.getByRole('status').textContent(), /^Cut off\. /)
+  t.match(await page.title(), /^cut off/)
+
+  const again = await startService(t, { env })
+  await openStream(t, `${again.url}/notify/v1/stream`, { token: tokenOf('ann') })
+  await page.locator('body[data-feed=live]').waitFor()
+  t.notOk(await page.locator('#cut').isVisible())
+  await figure(page, 'Streams open').getByText('1', { exact: true }).waitFor()
+  t.equal(await page.locator('#status-text').textContent(), 'Works')
+  t.match(await page.getByRole('status').textContent(), 'the process was started anew')
+  t.ok(await page.evaluate('window.sameDocument'), 'without a reload')
+})
+
+test('whatever comes over the wire is text', { skip }, async (t) => {
+  const service = await startService(t, { env: { STORE: 'memory' } })
+  await openStream(t, `${service.url}/v1/stream`, { token: tokenOf('ann') })
+  const context = await browser.newContext({ httpCredentials })
+  t.teardown(() => context.close())
+  const page = await context.newPage()
+  page.setDefaultTimeout(15_000)
+  const evil = '<img src=x onerror="window.hit=1"><script>window.hit=1</script>'
+  const at = new Date().toISOString()
+  const { body: real } = await call('GET', `${service.url}/monitor`, { key: MONITOR_KEY })
+  const stats = {
+    ...real,
+    version: evil,
+    node: evil,
+    status: evil,
+    connections: { ...real.connections, closed: { [evil]: 3 }, refused: { [evil]: 3 } },
+    errors: {
+      total: 3,
+      perMinute: 3,
+      byCode: { [evil]: { count: 3, firstAt: at, lastAt: at, lastMessage: evil } },
+      recent: [{ at, code: evil, message: evil, connection: evil }]
+    },
+    store: { ...real.store, kind: evil, epoch: evil, head: evil },
+    nodes: [evil, `${evil}2`].map((node) => ({ node, status: evil, connections: 1, lastSeenAt: at })),
+    recommendations: [{ code: evil, severity: evil, message: evil, action: evil, since: at }]
+  }
+  const [row] = (await call('GET', `${service.url}/monitor/connections`, { key: MONITOR_KEY })).body.connections
+  const connections = [{ ...row, id: evil, user: evil, topics: [evil], remoteAddress: evil, transport: evil, state: evil }]
+  await page.route('**/monitor/stream', (route) =>
+    route.fulfill({ contentType: 'text/event-stream', body: `event: stats\ndata: ${JSON.stringify(stats)}\n\n` })
+  )
+  await page.route('**/monitor/connections?*', (route) => route.fulfill({ json: { connections, total: 1 } }))
+  await page.goto(`${service.url}/monitor`)
+  await page.getByText('The latest, one by one').click()
+  await eventually(async () => (await rows(page).count()) === 1)
+  await page.locator('#connections button').click()
+  await page.getByRole('dialog').waitFor()
+  for (const place of ['#advice', '#errors', '#closings', '#refusals', '#connections', '#nodes', '#store', '#about', '#ask-text'])
+    t.match(await page.locator(place).textContent(), evil, `${place} shows it as text`)
+  t.equal(await page.locator('body img, body script').count(), 0)
+  t.equal(await page.evaluate('window.hit'), undefined)
+})
+
+test('it fits a phone, in the dark and in the light, and the policy lets nothing inline in', { skip }, async (t) => {
+  const service = await startService(t, { env: { STORE: 'memory' } })
+  for (let n = 0; n < 3; n++) await openStream(t, `${service.url}/v1/stream`, { token: tokenOf(`${'long-'.repeat(20)}${n}`) })
+  const grounds: unknown[] = []
+  for (const colorScheme of ['light', 'dark'] as const) {
+    const { page } = await openDashboard(t, service.url, { colorScheme, viewport: { width: 375, height: 700 } })
+    await eventually(async () => (await rows(page).count()) === 3)
+    t.ok(await page.evaluate('document.documentElement.scrollWidth <= innerWidth'), 'nothing sticks out sideways')
+    const button = await rows(page).first().getByRole('button').boundingBox()
+    t.ok(button && button.x >= 0 && button.x + button.width <= 375, 'a stream can be closed without scrolling sideways')
+    grounds.push(await page.evaluate('getComputedStyle(document.body).backgroundColor'))
+    const inline = await page.evaluate(
+      "(() => { const s = document.createElement('script'); try { s.textContent = 'window.hit = 1' } catch {} document.body.append(s); return window.hit })()"
+    )
+    t.equal(inline, undefined, 'a script in the page does not run')
+  }
+  t.not(grounds[0], grounds[1])
+  const page = await call('GET', `${service.url}/monitor`, { key: MONITOR_KEY, headers: { accept: 'text/html' } })
+  t.match(page.headers.get('content-type'), 'text/html')
+  const policy = page.headers.get('content-security-policy')!
+  t.match(policy, "default-src 'none'")
+  t.notMatch(policy, /unsafe|\*|https?:/)
+  t.notMatch(page.text, / style=| on[a-z]+=|<script(?![^>]* src=)|<style/i)
+})

@@ -1,0 +1,150 @@
+import { spawn, spawnSync } from 'node:child_process'
+import { once } from 'node:events'
+import { existsSync, readFileSync, writeFileSync } from 'node:fs'
+import path from 'node:path'
+import { connect as connectTls } from 'node:tls'
+import type { Page } from 'playwright-core'
+import { test } from 'tap'
+import { freePort, launchChromium, noChromium } from '../fixtures/chromium.ts'
+import { connectionsOf, eventually, MONITOR_KEY, publish, type Service, startService, tempDir, tokenOf } from './harness.ts'
+
+interface Teardown {
+  teardown(fn: () => unknown): void
+}
+
+const nginx = ['/usr/sbin/nginx', '/usr/bin/nginx', '/usr/local/sbin/nginx'].find((file) => existsSync(file))
+const skip = nginx ? noChromium : 'nginx not found: apt-get install nginx-light'
+
+/** Runs nginx with docker/nginx.conf, of which only places are changed: ports, files, and where the service is. */
+async function startNginx(t: Teardown, service: Service): Promise<{ http: string; https: string }> {
+  const dir = tempDir(t)
+  const made = spawnSync('sh', ['docker/make-secrets.sh', dir], { encoding: 'utf8' })
+  if (made.status !== 0) throw new Error(made.stderr)
+  const [plain, tls] = [await freePort(), await freePort()]
+  const places: readonly [from: RegExp, to: string][] = [
+    [/worker_processes auto;/, 'worker_processes 1;'],
+    [/worker_rlimit_nofile \d+;/, ''],
+    [/worker_connections \d+;/, 'worker_connections 256;'],
+    [
+      /http \{/,
+      `http { client_body_temp_path ${dir}/b; proxy_temp_path ${dir}/p; fastcgi_temp_path ${dir}/f; uwsgi_temp_path ${dir}/u; scgi_temp_path ${dir}/s;`
+    ],
+    [/listen 8080;/, `listen 127.0.0.1:${plain};`],
+    [/listen 8443 /, `listen 127.0.0.1:${tls} `],
+    [/\/run\/secrets\//g, `${dir}/`],
+    [/set \$bellwire bellwire:3000;/, `set $bellwire ${new URL(service.url).host};`]
+  ]
+  let conf = readFileSync('docker/nginx.conf', 'utf8')
+  for (const [from, to] of places) {
+    if (conf.search(from) < 0) throw new Error(`docker/nginx.conf has no ${from}`)
+    conf = conf.replace(from, to)
+  }
+  const file = path.join(dir, 'nginx.conf')
+  writeFileSync(file, conf)
+  const args = ['-c', file, '-p', dir, '-e', path.join(dir, 'error.log'), '-g', `daemon off; pid ${dir}/pid;`]
+  const checked = spawnSync(nginx!, ['-t', ...args], { encoding: 'utf8' })
+  if (checked.status !== 0) throw new Error(checked.stderr)
+  const child = spawn(nginx!, args, { stdio: 'ignore' })
+  const exited = once(child, 'exit')
+  t.teardown(async () => {
+    child.kill('SIGTERM')
+    await exited
+  })
+  const http = `http://127.0.0.1:${plain}`
+  await eventually(() =>
+    fetch(`${http}/nginx-healthz`).then(
+      ({ status }) => status === 204,
+      () => false
+    )
+  )
+  return { http, https: `https://localhost:${tls}` }
+}
+
+/** A page of an ordinary EventSource that writes down what it hears. */
+const LISTENER = `
+  window.heard = []; window.states = []; window.source = new EventSource('/v1/stream')
+  const note = (name) => source.addEventListener(name, ({ data, lastEventId }) => heard.push({ name, id: lastEventId, data: JSON.parse(data) }))
+  for (const name of ['ready', 'reset', 'notification', 'goodbye']) note(name)
+  source.onerror = () => states.push(source.readyState)`
+
+interface Heard {
+  readonly name: string
+  readonly id: string
+  readonly data: { readonly reason?: string; readonly resumed?: boolean; readonly item?: { readonly title: string } }
+}
+const heardBy = (page: Page): Promise<Heard[]> => page.evaluate('heard')
+const titlesOf = (heard: readonly Heard[]): (string | undefined)[] =>
+  heard.filter(({ name }) => name === 'notification').map(({ data }) => data.item?.title)
+
+test('behind docker/nginx.conf a page survives a service that is away, and misses nothing', {
+  skip,
+  timeout: 90_000
+}, async (t) => {
+  const env = { PORT: String(await freePort()), TRUST_PROXY: '1' }
+  const service = await startService(t, { env })
+  const { http, https } = await startNginx(t, service)
+  const browser = await launchChromium(t)
+  const context = await browser.newContext({
+    ignoreHTTPSErrors: true,
+    httpCredentials: { username: 'me', password: MONITOR_KEY, send: 'unauthorized' }
+  })
+  await context.addCookies([{ name: 'session', value: tokenOf('ann', ['news']), url: https, secure: true, httpOnly: true }])
+  await context.route('**/page', (route) =>
+    route.fulfill({ contentType: 'text/html', body: '<!doctype html><title>page</title>' })
+  )
+  const page = await context.newPage()
+  page.setDefaultTimeout(30_000)
+  const answers: string[] = []
+  page.on('response', (response) => answers.push(`${response.status()} ${response.headers()['content-type']}`))
+  await page.goto(`${https}/page`)
+  answers.length = 0
+  await page.evaluate(LISTENER)
+  await page.waitForFunction("heard.some(({ name }) => name === 'ready')")
+  const tls = connectTls(Number(new URL(https).port), '127.0.0.1', {
+    ALPNProtocols: ['h2', 'http/1.1'],
+    rejectUnauthorized: false
+  })
+  await once(tls, 'secureConnect')
+  t.equal(tls.alpnProtocol, 'h2', 'many tabs share one connection')
+  tls.destroy()
+  const dashboard = await context.newPage()
+  await dashboard.goto(`${https}/monitor`)
+  await dashboard.locator('body[data-feed=live]').waitFor()
+
+  const sent: string[] = []
+  const say = async (title: string): Promise<void> => {
+    sent.push(title)
+    t.equal((await publish({ url: http }, { to: { topic: 'news' }, title })).status, 201)
+  }
+  for (let n = 0; n < 5; n++) await say(`before ${n}`)
+  await page.waitForFunction("heard.filter(({ name }) => name === 'notification').length === 5")
+  t.equal((await connectionsOf(service)).active, 1)
+
+  await service.kill('SIGKILL')
+  const away = performance.now()
+  await page.waitForFunction("heard.some(({ name, data }) => name === 'goodbye' && data.reason === 'unavailable')")
+  await dashboard.locator('body[data-feed=cut]').waitFor()
+  await eventually(() => performance.now() - away > 6000, 60_000)
+  t.ok(
+    answers.every((answer) => answer === '200 text/event-stream; charset=utf-8' || answer.startsWith('200 application/json')),
+    `no answer that ends an EventSource for good: ${answers}`
+  )
+  const again = await startService(t, { env, dataDir: service.dataDir })
+  for (let n = 0; n < 5; n++) await say(`after ${n}`)
+  await page.waitForFunction("heard.filter(({ name }) => name === 'notification').length >= 10")
+  await say('last')
+  await page.waitForFunction("heard.some(({ data }) => data.item && data.item.title === 'last')")
+
+  const heard = await heardBy(page)
+  t.strictSame(titlesOf(heard), sent, 'each once, in order')
+  t.match(
+    heard.filter(({ name }) => name === 'ready' || name === 'reset').map(({ name, data }) => `${name} ${data.resumed}`),
+    ['ready false', 'ready true']
+  )
+  t.ok(
+    (await page.evaluate<number[]>('states')).every((state) => state === 0),
+    'it was connecting, never closed'
+  )
+  t.equal((await connectionsOf(again)).active, 1)
+  await dashboard.locator('body[data-feed=live]').waitFor()
+})
