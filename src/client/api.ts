@@ -53,7 +53,7 @@ export class Api {
 
   /** The same for JSON; a body makes it a POST. */
   async json<T>(path: string, query: Query, body?: unknown, signal = AbortSignal.timeout(PATIENCE_MS)): Promise<T> {
-    const post = body !== undefined && {
+    const post = body != null && {
       method: 'POST',
       headers: { 'content-type': 'application/json' },
       body: JSON.stringify(body),

@@ -26,6 +26,7 @@ export async function errorOf(response: Response): Promise<BellwireError> {
     problem.type?.split('/').pop() ?? `status-${status}`,
     problem.detail ?? `the service answered ${status}`,
     status,
-    seconds >= 0 ? seconds * 1000 : undefined
+    // Not all at one time.
+    seconds >= 0 ? seconds * (1000 + Math.random() * 250) : undefined
   )
 }

@@ -281,7 +281,6 @@ class InboxSession implements Inbox, Member {
       (frame) => {
         if (frame.event !== 'ready' || this.#phase.tabs) return
         ladder.close()
-        this.#ladder = undefined
         const { user } = frame.data
         if (this.#page && this.#page.user !== user) this.#startOver()
         else this.#join(user, frame)
@@ -305,7 +304,7 @@ class InboxSession implements Inbox, Member {
   /** The service names another user than before: nothing of the old one's may stay. */
   #startOver(): void {
     this.#page = null
-    this.#outbox.clear(new BellwireError('user_changed', 'another user has signed in'))
+    this.#outbox.clear(new BellwireError('user_changed', 'the user has changed'))
     this.#rest({ name: 'asleep' })
     this.#changed()
     this.#emit('reset', { reason: 'user_changed' })
@@ -333,7 +332,6 @@ class InboxSession implements Inbox, Member {
 
   /** What browsers tell about the network and about the page. Elsewhere there is nobody to tell. */
   #listen(): void {
-    if (typeof document === 'undefined') return
     const hear = ({ type }: Event): void => {
       if (type === 'pagehide' || type === 'freeze') this.#rest({ name: 'asleep' })
       else if (this.#phase.name === 'asleep') {
@@ -342,12 +340,11 @@ class InboxSession implements Inbox, Member {
       } else if (type === 'online' || type === 'offline') {
         this.#ladder?.kick()
         this.#outbox.send()
-      } else if (document.visibilityState === 'visible') this.#ladder?.nudge()
-      else this.#save()
+      } else this.#ladder?.nudge()
     }
     // Some come to the document and do not bubble: they pass the window on their way there.
     for (const type of ['online', 'offline', 'pagehide', 'pageshow', 'freeze', 'resume', 'visibilitychange']) {
-      addEventListener(type, hear, { capture: true, signal: this.#gone.signal })
+      globalThis.addEventListener?.(type, hear, { capture: true, signal: this.#gone.signal })
     }
   }
 }

@@ -20,8 +20,8 @@ const MISSED_BEATS = 2.5
 /** How long a poll may take, which waits for 25 s at most. */
 const POLL_MS = 40_000
 
-/** Why a step was ended from this side: `on`, to go on at once with the next; `climb`, on the top rung; `silent` is a fault. */
-type Ended = 'on' | 'climb' | 'silent'
+/** Why a step was ended from this side: `on`, to go on at once with the next; `silent` is a fault. */
+type Ended = 'on' | 'silent'
 
 /** What uses the ladder. */
 export interface LadderHost {
@@ -71,7 +71,7 @@ export function startLadder({ api, pageSize, cursor, hear, status: tell }: Ladde
     const listener = {
       cursor,
       retry: (ms: number) => {
-        retryMs = Math.max(100, ms)
+        retryMs = ms
       },
       hear: (frame: Frame) => {
         if (signal.aborted) return
@@ -86,7 +86,7 @@ export function startLadder({ api, pageSize, cursor, hear, status: tell }: Ladde
         if (!heard) {
           heard = true
           tell(status, null)
-          if (rung) timers.push(endIn(climbAt - Date.now(), 'climb'))
+          if (rung) timers.push(later(kick, climbAt - Date.now()))
           // Before the token ends, another one is asked for and the connection goes on with it.
           timers.push(endIn(api.token.renewInMs, 'on'))
         }
@@ -112,39 +112,38 @@ export function startLadder({ api, pageSize, cursor, hear, status: tell }: Ladde
       failures = 0
       if (!rung) climbMs = CLIMB_MS
     }
-    if (ended === 'climb') {
-      rung = 0
-      climbMs = Math.min(MAX_CLIMB_MS, climbMs * 2)
-    }
-    if (ended && ended !== 'silent') return 0
+    if (ended === 'on') return 0
     const error = failure ?? (ended ? new BellwireError('silent', 'nothing arrives') : null)
     const status = failure?.status
-    if (status === 401 || status === 403) {
+    // The credential has ended or was refused. Another may do, though not always at once: what was revoked takes one of a later
+    // second. With a cookie, too, a try is worth it after a goodbye: the application may have renewed it.
+    const denied = status === 401 || goodbye?.retryMs === null
+    const another = denied && failures < TRIES && api.token.refused()
+    if (status === 403 || (status === 401 && !another)) {
       tell('unauthorized', error)
       return undefined
     }
-    const toldMs = goodbye ? goodbye.retryMs : failure?.retryAfterMs && failure.retryAfterMs * (1 + Math.random() / 4)
+    const toldMs = goodbye ? goodbye.retryMs : failure?.retryAfterMs
     if (toldMs != null) {
       tell('connecting', error)
       return toldMs
     }
-    // The credential has ended. With a cookie, too, another try is worth it: the application may have renewed it.
-    if (goodbye) api.token.refused()
     // A connection that was good may come back at once where it has ended for our reasons, not for the network's.
     if (steady && (ended || goodbye?.reason === 'expired')) return 0
     failures++
     const unreachable = error?.code === 'network'
-    tell(unreachable && (failures > 1 || globalThis.navigator?.onLine === false) ? 'offline' : 'connecting', error)
-    // What was revoked takes a token of a later second.
-    const pauseMs = backoffMs(failures, retryMs) + (goodbye ? 1_000 : 0)
-    const mayPass = !error || unreachable || status! >= 500
+    tell(unreachable && !heard ? 'offline' : 'connecting', error)
+    const pauseMs = backoffMs(failures, retryMs) + (denied ? 1_000 : 0)
+    const mayPass = !error || unreachable || another || status! >= 500
     if (heard || (!rung && mayPass && failures % TRIES)) return pauseMs
     if (!rungs[rung + 1]) {
       rung = 0
       return pauseMs
     }
-    rung++
-    climbAt = Date.now() + climbMs
+    if (!rung++) {
+      climbAt = Date.now() + climbMs
+      climbMs = Math.min(MAX_CLIMB_MS, climbMs * 2)
+    }
     return 0
   }
 

@@ -9,6 +9,9 @@ export const later = (fn: () => void, ms: number): Timer => setTimeout(fn, Math.
 /** Resolves after so many milliseconds (undefined: never by itself), or when the signal aborts. */
 export const sleep = (ms?: number, signal?: AbortSignal): Promise<void> =>
   new Promise((resolve) => {
-    if (ms !== undefined) setTimeout(resolve, ms)
-    signal?.addEventListener('abort', () => resolve())
+    const timer = ms === undefined ? undefined : setTimeout(resolve, ms)
+    signal?.addEventListener('abort', () => {
+      clearTimeout(timer)
+      resolve()
+    })
   })

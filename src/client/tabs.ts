@@ -135,8 +135,7 @@ export class Tabs {
   async #look(): Promise<void> {
     const role = this.#role
     if (role?.leads !== false) return
-    this.#missed++
-    if (this.#missed === MISSED) this.ask(false)
+    if (++this.#missed === MISSED) this.ask(false)
     if (this.#missed <= MISSED) return
     await sleep(Math.random() * SPREAD_MS)
     if (this.#missed <= MISSED || role !== this.#role) return

@@ -10,42 +10,52 @@ const numbered = (from: number, to: number): string[] => Array.from({ length: to
 const nginx = ['/usr/sbin/nginx', '/usr/bin/nginx', '/usr/local/sbin/nginx'].find((file) => existsSync(file))
 
 test('one tab and its network', { skip: noBrowser }, async (t) => {
+  // They wait for time-outs most of the time, and have a user each.
+  t.jobs = 3
   const browser = await launch(t)
   const service = await startService(t, { env: { HEARTBEAT_MS: '1000' } })
 
-  await t.test('a service that is killed in the middle of 200 notifications loses nothing and repeats nothing', async (t) => {
-    const port = String(await freePort())
-    const first = await startService(t, { env: { PORT: port } })
-    const tabs = await tabsOf(t, browser, first)
-    const page = await tabs.open()
-    const sent = numbered(0, 200)
-    const publishing = (async () => {
-      for (const title of sent) {
-        // As a producer does: again with the same key until it is accepted.
-        await eventually(
-          () =>
-            publish(first, { to: { user: 'u1' }, title }, { 'idempotency-key': title }).then(
-              ({ status }) => status === 201,
-              () => false
-            ),
-          20_000
-        )
-      }
-    })()
-    await untilHeard(page, 60)
-    await first.kill('SIGKILL')
-    await startService(t, { env: { PORT: port }, dataDir: first.dataDir })
-    await publishing
-    // Two failures and the pauses behind them, at most 5 s each.
-    await untilHeard(page, 200, 25_000)
-    t.same(await heard(page), sent)
-    t.same(await counts(page), { unread: 200, unseen: 200 })
-    t.same(await titles(page), [...sent].reverse())
-  })
+  t.test(
+    'a service that is killed in the middle of 200 notifications loses nothing and repeats nothing',
+    { buffered: true },
+    async (t) => {
+      const port = String(await freePort())
+      const first = await startService(t, { env: { PORT: port } })
+      const tabs = await tabsOf(t, browser, first)
+      const page = await tabs.open()
+      const sent = numbered(0, 200)
+      const publishing = (async () => {
+        for (let n = 0; n < sent.length; n += 10) {
+          const notifications = sent
+            .slice(n, n + 10)
+            .map((title) => ({ to: { user: 'u1' }, type: 't', title, idempotencyKey: title }))
+          // As a producer does: again with the same keys until they are accepted.
+          await eventually(
+            () =>
+              call('POST', `${first.url}/v1/notifications/batch`, { key: PUBLISH_KEY, body: { notifications } }).then(
+                ({ status }) => status === 200,
+                () => false
+              ),
+            20_000
+          )
+        }
+      })()
+      await untilHeard(page, 60)
+      await first.kill('SIGKILL')
+      await startService(t, { env: { PORT: port }, dataDir: first.dataDir })
+      await publishing
+      // Two failures and the pauses behind them, at most 5 s each.
+      await untilHeard(page, 200, 25_000)
+      t.same(await heard(page), sent)
+      t.same(await counts(page), { unread: 200, unseen: 200 })
+      t.same(await titles(page), [...sent].reverse())
+    }
+  )
 
-  await t.test(
+  t.test(
     'behind a proxy that buffers it falls to a socket, or to polling, and loses nothing',
     {
+      buffered: true,
       skip: nginx ? false : 'nginx not found: apt-get install nginx-light'
     },
     async (t) => {
@@ -98,7 +108,47 @@ test('one tab and its network', { skip: noBrowser }, async (t) => {
     }
   )
 
-  await t.test('a token that ends is renewed before its end, and one that is revoked replaced', async (t) => {
+  t.test('where streams are refused it polls, and climbs again when the network changes', { buffered: true }, async (t) => {
+    const tabs = await tabsOf(t, browser, service, () => tokenOf('climbs'))
+    await tabs.context.route('**/v1/stream?*', (route) =>
+      route.fulfill({ contentType: 'text/html', body: 'Welcome to this hotel' })
+    )
+    const page = await tabs.open()
+    t.equal(await page.evaluate(() => window.inbox.status), 'polling')
+    let sent = 0
+    const publishing = (async () => {
+      while (sent < 60) await publish(service, { to: { user: 'climbs' }, title: `n${sent++}` })
+    })()
+    await untilHeard(page, 10)
+    await tabs.context.unroute('**/v1/stream?*')
+    await page.evaluate(() => dispatchEvent(new Event('online')))
+    await page.waitForFunction(() => window.inbox.status === 'live')
+    await publishing
+    await untilHeard(page, sent)
+    t.same(await heard(page), numbered(0, sent))
+  })
+
+  t.test('a page of another origin is served where it is allowed, also without Web Locks', { buffered: true }, async (t) => {
+    const origin = 'http://app.example.test'
+    const shop = await startService(t, { env: { CORS_ORIGINS: origin } })
+    const tabs = await tabsOf(t, browser, shop, () => tokenOf('guest'), origin)
+    const page = await tabs.open()
+    t.equal(await page.evaluate(() => navigator.locks), undefined, 'the page is not a secure one')
+    await publish(shop, { to: { user: 'guest' }, title: 'a' })
+    await untilHeard(page, 1)
+    await page.evaluate(() => window.inbox.readAll())
+    t.same(await counts(page), { unread: 0, unseen: 0 })
+    const stranger = await tabsOf(t, browser, shop, () => tokenOf('guest'), 'http://other.example.test')
+    const refused = await stranger.context.newPage()
+    await refused.goto('http://other.example.test/page')
+    await refused.evaluate((url) => {
+      window.inbox = window.Bellwire.createInbox({ url, token: () => window.getToken() })
+    }, shop.url)
+    await refused.waitForFunction(() => window.inbox.state.error)
+    t.match(await refused.evaluate(() => window.inbox.state.error!.message), /no answer/, 'a browser does not tell more')
+  })
+
+  t.test('a token that ends is renewed before its end, and one that is revoked replaced', { buffered: true }, async (t) => {
     let given = 0
     const tabs = await tabsOf(t, browser, service, () => {
       given++
@@ -122,7 +172,7 @@ test('one tab and its network', { skip: noBrowser }, async (t) => {
     t.same(await page.evaluate(() => window.statuses), ['live', 'connecting', 'live'])
   })
 
-  await t.test('offline: marks show at once, wait, and are sent when the network is back', async (t) => {
+  t.test('offline: marks show at once, wait, and are sent when the network is back', { buffered: true }, async (t) => {
     const tabs = await tabsOf(t, browser, service, () => tokenOf('away'))
     const page = await tabs.open()
     for (const title of ['a', 'b', 'c']) await publish(service, { to: { user: 'away' }, title })
@@ -149,7 +199,7 @@ test('one tab and its network', { skip: noBrowser }, async (t) => {
     t.same(await counts(page), { unread: 2, unseen: 2 })
   })
 
-  await t.test('a reload goes on where it was, with what was marked and not yet sent', async (t) => {
+  t.test('a reload goes on where it was, with what was marked and not yet sent', { buffered: true }, async (t) => {
     const tabs = await tabsOf(t, browser, service, () => tokenOf('again'))
     const page = await tabs.open()
     for (const title of ['a', 'b']) await publish(service, { to: { user: 'again' }, title })
@@ -178,7 +228,7 @@ test('one tab and its network', { skip: noBrowser }, async (t) => {
     t.same(await heard(forgetful), [], 'a fresh page is no news')
   })
 
-  await t.test('with cookies, another user never sees what the one before had', async (t) => {
+  t.test('with cookies, another user never sees what the one before had', { buffered: true }, async (t) => {
     const tabs = await tabsOf(t, browser, service, null)
     const signIn = (user: string): Promise<void> =>
       tabs.context.addCookies([{ name: 'session', value: tokenOf(user), url: service.url }])
@@ -203,7 +253,7 @@ test('one tab and its network', { skip: noBrowser }, async (t) => {
     t.equal(await page.evaluate(() => window.inbox.state.user), 'first')
   })
 
-  await t.test('any text arrives as it was sent, and is only text', async (t) => {
+  t.test('any text arrives as it was sent, and is only text', { buffered: true }, async (t) => {
     const poison = [
       '</script><script>window.poisoned = true</script>',
       '<img src=x onerror="window.poisoned = true">',
@@ -230,11 +280,11 @@ test('one tab and its network', { skip: noBrowser }, async (t) => {
     }
   })
 
-  await t.test('an erased user has an empty page, but for what was for everyone', async (t) => {
-    const tabs = await tabsOf(t, browser, service, () => tokenOf('erased'))
+  t.test('an erased user has an empty page, but for what was for many', { buffered: true }, async (t) => {
+    const tabs = await tabsOf(t, browser, service, () => tokenOf('erased', ['shared']))
     const [page, other] = [await tabs.open(), await tabs.open()]
     await publish(service, { to: { user: 'erased' }, title: 'mine' })
-    await publish(service, { to: { everyone: true }, title: 'for all' })
+    await publish(service, { to: { topic: 'shared' }, title: 'for all' })
     for (const tab of [page, other]) await untilHeard(tab, 2)
     await page.evaluate(() => window.inbox.readAll())
     await call('DELETE', `${service.url}/v1/users/erased`, { key: PUBLISH_KEY })

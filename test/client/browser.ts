@@ -56,18 +56,22 @@ export interface Tabs {
   asked(): number
 }
 
-/** A browser of one user whose pages are the service's own origin (or that of what stands before it). */
+/** A browser of one user, whose pages are of the service's own origin unless another is named. */
 export async function tabsOf(
   t: Teardown,
   browser: Browser,
   service: Pick<Service, 'url'>,
-  token: (() => string) | null = () => tokenOf('u1', ['news'])
+  token: (() => string) | null = () => tokenOf('u1', ['news']),
+  origin = service.url
 ): Promise<Tabs> {
   const context = await browser.newContext()
   t.teardown(() => context.close())
-  const page = `${service.url}/page`
+  const page = `${origin}/page`
   await context.route(page, (route) =>
-    route.fulfill({ contentType: 'text/html', body: '<!doctype html><title>page</title><script src="client.js"></script>' })
+    route.fulfill({
+      contentType: 'text/html',
+      body: `<!doctype html><title>page</title><script src="${service.url}/client.js"></script>`
+    })
   )
   if (token) await context.exposeFunction('getToken', token)
   let leader: Page | undefined
@@ -94,7 +98,7 @@ export async function tabsOf(
             window.inbox.on('status', (status) => window.statuses.push(status))
           })
         },
-        { options, token: token !== null }
+        { options: { url: service.url, ...options }, token: token !== null }
       )
       await tab.goto(page)
       await tab.waitForFunction(() => ['live', 'polling'].includes(window.inbox.status))

@@ -1,9 +1,6 @@
-import { spawn } from 'node:child_process'
 import { once } from 'node:events'
-import { existsSync, readFileSync, writeFileSync } from 'node:fs'
 import http from 'node:http'
 import { type AddressInfo, connect, createServer } from 'node:net'
-import path from 'node:path'
 import t, { type Test } from 'tap'
 import { type ClientOptions, WebSocket } from 'ws'
 import {
@@ -19,7 +16,6 @@ import {
   requestHead,
   type Service,
   startService,
-  tempDir,
   tokenOf
 } from '../service/harness.ts'
 
@@ -318,53 +314,6 @@ t.test('other upgrades are served as if nobody had asked', async (t) => {
   await ended(cut)
   t.equal(cut.text(), '', 'a head that was not kept whole is not put together again')
 })
-
-const nginx = ['/usr/sbin/nginx', '/usr/bin/nginx', '/usr/local/sbin/nginx'].find((file) => existsSync(file))
-
-t.test(
-  'it works through the nginx of docker/, which lets no other upgrade through',
-  { skip: nginx ? false : 'nginx not found: apt-get install nginx-light' },
-  async (t) => {
-    const dir = tempDir(t)
-    const free = createServer().listen(0, '127.0.0.1')
-    await once(free, 'listening')
-    const { port } = free.address() as AddressInfo
-    free.close()
-    const temporary = ['client_body', 'proxy', 'fastcgi', 'uwsgi', 'scgi'].map((kind) => `${kind}_temp_path ${dir}/${kind};`)
-    const configuration = readFileSync('docker/nginx.conf', 'utf8')
-      .replace(/^.*(ssl|worker_rlimit_nofile).*$/gm, '')
-      .replace('worker_processes auto;', `worker_processes 1; daemon off; pid ${dir}/pid;`)
-      .replace('worker_connections 65536;', 'worker_connections 64;')
-      .replace('http {', `http { ${temporary.join(' ')}`)
-      .replace('listen 8080;', `listen 127.0.0.1:${port};`)
-      .replace('bellwire:3000', new URL(service.url).host)
-    writeFileSync(path.join(dir, 'nginx.conf'), configuration)
-    const child = spawn(nginx!, ['-c', path.join(dir, 'nginx.conf'), '-p', dir, '-e', path.join(dir, 'error.log')])
-    const exited = once(child, 'exit')
-    t.teardown(async () => {
-      child.kill('SIGTERM')
-      await exited
-    })
-    const answers = () =>
-      fetch(`http://127.0.0.1:${port}/healthz`).then(
-        ({ ok }) => ok,
-        () => false
-      )
-    await eventually(answers)
-    const client = new WebSocket(`ws://127.0.0.1:${port}${SOCKET}`, { headers: { authorization: `Bearer ${token}` } })
-    t.teardown(() => client.terminate())
-    const messages: string[] = []
-    client.on('message', (message: Buffer) => messages.push(message.toString()))
-    await once(client, 'open')
-    await publish(at, { to: { user: 'u1' }, title: 'through nginx' })
-    await eventually(() => messages.some((message) => message.includes('through nginx')))
-    const plain = await call('GET', `http://127.0.0.1:${port}${SOCKET}`, { key: token })
-    t.equal(plain.status, 426)
-    client.close()
-    const [code] = await once(client, 'close')
-    t.equal(code, 1005)
-  }
-)
 
 t.test('the documentation has it', async (t) => {
   const { body } = await call('GET', `${at.url}/documentation/json`)
