@@ -49,6 +49,8 @@ const PRESETS = [
 export function offerToSend(people) {
   const form = document.querySelector('#send')
   const result = document.querySelector('#result')
+  // Where the inboxes are below the form, it leaves them room.
+  document.querySelector('#own').open = matchMedia('(min-width: 58rem)').matches
   const recipients = [
     ...people.map(({ user, name }) => ({ label: name, to: { user } })),
     ...[...new Set(people.flatMap(({ topics }) => topics))].map((topic) => {

@@ -1,6 +1,6 @@
 import type { Browser, BrowserContextOptions, Locator, Page } from 'playwright-core'
 import t, { type Test } from 'tap'
-import { freePort, launch, noBrowser } from '../client/browser.ts'
+import { freePort, launchChromium, noChromium } from '../fixtures/chromium.ts'
 import { call, connectionsOf, eventually, publish, type Service, startService } from '../service/harness.ts'
 
 const DEVELOPMENT = { NODE_ENV: 'development' }
@@ -58,8 +58,8 @@ async function openDemo(
   }
 }
 
-t.test('the demo page in a browser', { skip: noBrowser }, async (t) => {
-  const browser = await launch(t)
+t.test('the demo page in a browser', { skip: noChromium }, async (t) => {
+  const browser = await launchChromium(t)
 
   t.test('a notification comes to whom it is for, and is marked, archived and loaded by its buttons', async (t) => {
     const service = await startService(t, { env: DEVELOPMENT })
