@@ -36,7 +36,7 @@ import socket from './plugins/socket.ts'
 import stalePeers from './plugins/stale-peers.ts'
 import stream from './plugins/stream.ts'
 import trace from './plugins/trace.ts'
-import { openStore } from './stores/open-store.ts'
+import { openStore, type StoreLog } from './stores/open-store.ts'
 
 /** Longest request id taken over from a caller; anything else gets one of ours. */
 const REQUEST_ID = /^[A-Za-z0-9._-]{1,64}$/
@@ -44,14 +44,24 @@ const LOOPBACK = new Set(['127.0.0.1', '::1', 'localhost'])
 
 /** The parts, put together in order. The one place that knows all of them. */
 export async function createApp(config: Config, version: string): Promise<FastifyInstance> {
+  // What the store has to tell before there is a log waits for it.
+  const unheard: ((log: StoreLog) => void)[] = []
+  let storeLog: StoreLog = {
+    trouble: (message) => unheard.push((log) => log.trouble(message)),
+    warning: (warning) => unheard.push((log) => log.warning(warning))
+  }
   const stats: Stats = new Stats(() => takeCensus(hub))
   const store = await openStore({
     store: config.store,
     dataDir: config.dataDir,
     sync: config.storeSync,
+    redisUrl: config.redisUrl,
+    redisPrefix: config.redisPrefix,
+    redisWaitReplicas: config.redisWaitReplicas,
     retentionDays: config.retentionDays,
     retentionPerChannel: config.retentionPerChannel,
-    onCommit: (ms) => stats.commit.record(ms)
+    onCommit: (ms) => stats.commit.record(ms),
+    log: { trouble: (message) => storeLog.trouble(message), warning: (warning) => storeLog.warning(warning) }
   })
   const node = `${
     hostname()
@@ -96,6 +106,11 @@ export async function createApp(config: Config, version: string): Promise<Fastif
     if ('err' in fields && fields.err instanceof StoreError) stats.storeFailed(message)
     lines.error(code, { message, ...fields })
   }
+  storeLog = {
+    trouble: (message) => fault('store', message),
+    warning: ({ code, message, action }) => app.log.warn({ code, action }, message)
+  }
+  for (const tell of unheard) tell(storeLog)
 
   const host = new Host(config.store === 'sqlite' ? config.dataDir : undefined)
   await host.look()

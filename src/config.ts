@@ -34,7 +34,7 @@ export interface Config {
   readonly trustProxy: TrustProxy
   readonly logLevel: 'fatal' | 'error' | 'warn' | 'info' | 'debug' | 'trace' | 'silent'
   readonly corsOrigins: readonly string[]
-  readonly store: 'sqlite' | 'memory'
+  readonly store: 'sqlite' | 'memory' | 'redis'
   readonly dataDir: string
   readonly storeSync: 'full' | 'normal'
   readonly redisUrl: string | undefined
@@ -156,7 +156,7 @@ const hasWayIn = (given: ReadonlySet<SettingName>): boolean => WAYS_IN.some((nam
 function contradictions(values: Partial<Values>, given: ReadonlySet<SettingName>): string[] {
   const faults: string[] = []
   const both = (a: SettingName, b: SettingName): boolean => given.has(a) && given.has(b)
-  if (values.STORE === 'redis') faults.push('STORE=redis comes with a later version: use sqlite or memory')
+  if (values.STORE === 'redis' && !given.has('REDIS_URL')) faults.push('REDIS_URL is required with STORE=redis: set the address')
   if (both('AUTH_JWT_SECRET', 'AUTH_JWKS_URL')) {
     faults.push('AUTH_JWT_SECRET and AUTH_JWKS_URL are both set: keep the one that your tokens are signed with')
   }
@@ -214,8 +214,7 @@ function assemble(values: Values): Config {
     trustProxy: values.TRUST_PROXY,
     logLevel: values.LOG_LEVEL,
     corsOrigins: values.CORS_ORIGINS ?? [],
-    // `redis` was refused among the contradictions.
-    store: values.STORE === 'memory' ? 'memory' : 'sqlite',
+    store: values.STORE,
     dataDir: values.DATA_DIR,
     storeSync: values.STORE_SYNC,
     redisUrl: values.REDIS_URL,

@@ -136,7 +136,8 @@ test('words, paths, addresses and origins are exact', async (t) => {
   ]) {
     oneFault(t, { CORS_ORIGINS: value }, /^CORS_ORIGINS must/)
   }
-  oneFault(t, { STORE: 'redis', REDIS_URL: 'redis://h:6379' }, /^STORE=redis comes with a later version/)
+  oneFault(t, { STORE: 'redis' }, /^REDIS_URL is required with STORE=redis/)
+  t.equal(loadConfig({ STORE: 'redis', REDIS_URL: 'redis://h:6379' }).store, 'redis')
   oneFault(t, { STORE: 'mongo' }, /^STORE must be one of sqlite, memory, redis/)
   oneFault(t, { NODE_ENV: 'prod' }, /^NODE_ENV must be one of production/)
   oneFault(t, { REDIS_URL: 'localhost:6379' }, /^REDIS_URL must be redis:/)

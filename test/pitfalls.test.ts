@@ -21,6 +21,8 @@ const publish = held('plugins/publish')
 const session = held('auth/session-lookup')
 const commandLine = held('service/command-line')
 const files = held('stores/sqlite-files')
+const redis = held('service/redis')
+const redisLoss = held('stores/redis-loss')
 
 const RANDOM_LIVES = '5,000 random lives: nothing is written after the end, closed once, events in order and exactly once'
 const LEAVING = 'peers that leave while they are authenticated, or at once, leave nothing behind'
@@ -105,6 +107,10 @@ const PITFALLS = {
   ),
   C3: clocks('comments are no heartbeat that a page can hear', QUIET),
   C4: clocks('a heartbeat that is later than it says', QUIET),
+  C5: redis(
+    'heartbeats go on while the feed is dead',
+    'a Redis that is away: the process serves, says so, never hangs, and goes on'
+  ),
   C6: clocks('our own stall is taken for dead peers', STALL),
   C7: clocks('timers overflow', FAR),
   C8: clocks('a stream that is idle for what is filtered out', QUIET),
@@ -149,6 +155,16 @@ const PITFALLS = {
   I1: spine('acknowledged before it is durable', KILLED),
   I2: files('a torn tail', TRUNCATED),
   I3: files('a full disk', 'a full disk refuses, and takes again when there is room'),
+  I4: redisLoss('announcements are lost', 'bells that are lost delay, and lose nothing'),
+  I5: redisLoss(
+    'a fail-over loses what was acknowledged and uses ids again',
+    'a fail-over to a replica that lags: everybody hears it, and no place is used twice'
+  ),
+  I6: redisLoss('nothing is persisted by default', 'settings that lose notifications are told'),
+  I7: redis(
+    'a store that is down makes publishing hang',
+    'a Redis that is away: the process serves, says so, never hangs, and goes on'
+  ),
   I8: hub('two orders on two streams', 'all streams of a user have one order, whoever publishes'),
   I9: lives(
     'the seam between replay and live',
@@ -194,11 +210,6 @@ const PITFALLS = {
 
 /** What cannot go wrong yet, with the part that brings it: to be moved above together with that part. */
 const later = {
-  C5: ['heartbeats go on while the feed is dead', 'Redis store: the embedded one feeds itself'],
-  I4: ['announcements are lost', 'Redis store'],
-  I5: ['a fail-over loses what was acknowledged and uses ids again', 'Redis store'],
-  I6: ['nothing is persisted by default', 'Redis store'],
-  I7: ['a store that is down makes publishing hang', 'Redis store'],
   I13: ['a dead node stays in the list', 'Redis store: several nodes']
 } as const satisfies Record<string, readonly [about: string, part: string]>
 

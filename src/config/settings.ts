@@ -59,16 +59,31 @@ export const TABLE = {
     'fatal, error, warn, info, debug, trace or silent'
   ),
   CORS_ORIGINS: optional(value.origins, 'origins whose pages may call the service with credentials, separated by commas'),
-  STORE: withDefault(value.oneOf(['sqlite', 'memory', 'redis']), 'sqlite', 'sqlite (durable), or memory (gone with the process)'),
+  STORE: withDefault(
+    value.oneOf(['sqlite', 'memory', 'redis']),
+    'sqlite',
+    'sqlite (durable), redis (shared by many processes), or memory (gone with the process)'
+  ),
   DATA_DIR: withDefault(value.text, './data', 'directory of the embedded store'),
   STORE_SYNC: withDefault(
     value.oneOf(['full', 'normal']),
     'full',
     'full: an accepted notification survives a power cut; normal: it survives the end of the process'
   ),
-  REDIS_URL: secret(value.redisUrl, 'address of Redis for STORE=redis'),
-  REDIS_PREFIX: withDefault(value.redisPrefix, 'bellwire', 'what every key in Redis begins with'),
-  REDIS_WAIT_REPLICAS: withDefault(value.limit, '0', 'replicas that must have a notification before it is accepted'),
+  REDIS_URL: secret(
+    value.redisUrl,
+    'address of Redis for STORE=redis: redis://user:password@host:port/db, rediss:// for TLS, host:port,host:port for a cluster, redis+sentinel://host:port,host:port/master'
+  ),
+  REDIS_PREFIX: withDefault(
+    value.redisPrefix,
+    'bellwire',
+    'what every key in Redis begins with; processes with the same one share a log'
+  ),
+  REDIS_WAIT_REPLICAS: withDefault(
+    value.limit,
+    '0',
+    'replicas that must have a notification before it is accepted; 0: none is asked'
+  ),
   RETENTION_DAYS: withDefault(value.limit, '30', 'days a notification is kept; 0: for ever'),
   RETENTION_PER_CHANNEL: withDefault(value.limit, '1000', 'notifications that one user, one topic or everyone keeps; 0: all'),
   RATE_LIMIT: withDefault(value.limit, '600', 'requests a minute and subscriber on polling and the inbox; 0: no limit'),

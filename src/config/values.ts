@@ -1,6 +1,7 @@
 import { isIP } from 'node:net'
 import { z } from 'zod'
 import { MAX_TIMER_MS } from '../core/limits.ts'
+import { parseRedisUrl } from '../stores/redis/redis-url.ts'
 
 /** A named key: a producer's or an operator's. */
 export interface NamedKey {
@@ -148,9 +149,10 @@ export const cookieName = z
 
 export const redisUrl = z
   .string()
-  .regex(
-    /^(?:rediss?:\/\/[^\s/]+(?:\/\d*)?|redis\+sentinel:\/\/[^\s/]+\/[^\s/]+)$/,
-    'must be redis://host:port, rediss://host:port, redis://host:port,host:port (Cluster) or redis+sentinel://host:port,host:port/master'
+  .trim()
+  .refine(
+    (value) => parseRedisUrl(value) !== undefined,
+    'must be redis://host:port, rediss://host:port, redis://host:port,host:port (Cluster) or redis+sentinel://host:port,host:port/master; user:password@ before the first host, percent-encoded, /number of a database after a single one'
   )
 
 export const redisPrefix = z.string().regex(/^[A-Za-z0-9_.:-]{1,64}$/, 'must be 1–64 characters of A–Z a–z 0–9 _ . : -')

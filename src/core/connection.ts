@@ -1,6 +1,7 @@
 import { scopeOf } from './channel.ts'
 import { CLOSE_REASONS, type CloseReason, drawRetryMs, OPENING_RETRY_MS, retryMsFor } from './close-reason.ts'
-import { formatCursor, parseCursor, type ResetReason } from './cursor.ts'
+import { formatCursor, type ResetReason } from './cursor.ts'
+import { findPlace } from './find-place.ts'
 import type { Codec } from './frame.ts'
 import { encodeItem } from './item.ts'
 import { MAX_HELD_EVENTS, REPLAY_PAGE } from './limits.ts'
@@ -32,6 +33,8 @@ export interface ConnectionHost {
   readonly stallMs: number
   /** Place of the newest event that was handed to connections. */
   readonly position: number
+  /** Whether the store worked a moment ago. */
+  readonly storeHealthy: boolean
   /** Public id of a connection. */
   nameOf(connection: Connection): string
   /** The heartbeat frame for the current position. */
@@ -178,7 +181,7 @@ export class Connection {
     try {
       if (after === undefined) await this.#fresh(null)
       else {
-        const place = parseCursor(after, this.#host.store.epoch, this.#host.store.head)
+        const place = await findPlace(this.#host.store, after)
         if ('reset' in place) await this.#fresh(place.reset)
         else await this.#resume(place.seq)
       }
@@ -238,10 +241,24 @@ export class Connection {
     this.#countsDue = true
   }
 
+  /** The log goes on elsewhere than where it was read: a fresh page takes the place of what lies between. */
+  restart(): void {
+    const state = this.#state
+    if (state.phase === 'closed') return
+    // Its place was one of the log that was: no cursor may name it as one of this.
+    this.#seq = -1
+    // What is being read is of the log that was, too; the peer comes back with a cursor that says so.
+    if (state.phase === 'replaying') return this.close('rotate')
+    const queue = state.phase === 'blocked' ? state.queue : []
+    this.#enter({ phase: 'replaying', sink: state.sink, held: [], wake: null, queue })
+    this.#fresh('store_changed').catch((error: unknown) => this.#fail(error))
+  }
+
   /** One turn of the heartbeat wheel. True where a frame was written or will be. */
   beat(now: number): boolean {
     if (this.#state.phase !== 'live') return false
-    if (this.#countsDue) {
+    // A store that is away can tell them later; a stream stays open without it.
+    if (this.#countsDue && this.#host.storeHealthy) {
       this.#readOn([])
       return true
     }

@@ -49,5 +49,11 @@ export interface RevokedEvent {
   readonly user: string
 }
 
+/** The log cannot be followed on from where it was: it goes on from `head`, and the epoch is the store's of now. Comes alone. */
+export interface RestartedEvent {
+  readonly kind: 'restarted'
+  readonly head: number
+}
+
 /** What a follower of the log hears, in the order of the log. */
-export type FollowedEvent = LoggedEvent | EphemeralEvent | DroppedEvent | RevokedEvent
+export type FollowedEvent = LoggedEvent | EphemeralEvent | DroppedEvent | RevokedEvent | RestartedEvent

@@ -8,6 +8,7 @@ import {
   MIN_SILENCE_MS,
   STORE_CALM_MS
 } from './limits.ts'
+import type { StoreWarning } from './store.ts'
 
 /** What an operator is told to do, and how urgent it is. */
 export interface Recommendation {
@@ -32,6 +33,7 @@ export interface Assessment {
 export interface Vitals {
   readonly storeHealthy: boolean
   readonly storeReason: string | undefined
+  readonly storeWarnings: readonly StoreWarning[]
   /** Requests that it failed in the last ten seconds: small writes may go through where larger ones do not. */
   readonly storeFailures: number
   /** Medians of the last minute; 0 where there were too few to tell. */
@@ -115,6 +117,20 @@ function intervalAction({ sharedLifetime, heartbeatMs }: Vitals): string {
     : `Heartbeats are more frequent, so it ends responses whatever is sent, or holds them back: raise it beyond MAX_CONNECTION_AGE_MS and switch buffering off. ${where}`
 }
 
+/** What the store itself found to be set up otherwise than it should be, in its words. */
+function storeSetting(code: string): Rule {
+  const found = (v: Vitals): StoreWarning | undefined => v.storeWarnings.find((warning) => warning.code === code)
+  return {
+    code,
+    severity: 'warning',
+    level: (v) => Number(found(v) !== undefined),
+    ...yes,
+    clearMs: 0,
+    message: (v) => found(v)?.message ?? 'It has been changed.',
+    action: (v) => found(v)?.action ?? 'Nothing to do.'
+  }
+}
+
 /** Condition → code, severity, message, action. A message is also read while the rule calms down: it tells figures, not verdicts. */
 export const RULES: readonly Rule[] = [
   {
@@ -128,8 +144,11 @@ export const RULES: readonly Rule[] = [
       if (v.storeFailures > 0) return `The store failed ${plural(v.storeFailures, 'request')} in the last ten seconds${reason}.`
       return v.storeHealthy ? 'The store failed a moment ago and works again.' : `The store does not work${reason}.`
     },
-    action: () => 'Look at the disk and at the log lines of the store; publishing resumes by itself once it works.'
+    action: () => 'Look at its disk or its server, and at the log lines of the store; publishing resumes by itself once it works.'
   },
+  storeSetting('redis-not-durable'),
+  storeSetting('redis-evicts'),
+  storeSetting('redis-outdated'),
   {
     code: 'store-nearly-full',
     severity: 'warning',

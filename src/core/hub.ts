@@ -75,6 +75,7 @@ export class Hub implements ConnectionHost {
   #position: number
   #lastNumber = 0
   #draining = false
+  #storeHealthy = true
   #deadlinesAt = 0
 
   constructor(store: Store, node: string, settings: HubSettings, stats: Stats, log: HubLog) {
@@ -100,6 +101,9 @@ export class Hub implements ConnectionHost {
   }
   get position(): number {
     return this.#position
+  }
+  get storeHealthy(): boolean {
+    return this.#storeHealthy
   }
   get size(): number {
     return this.#connections.size
@@ -268,7 +272,8 @@ export class Hub implements ConnectionHost {
     const recount = new Set<string>()
     const now = Date.now()
     for (const event of events) {
-      if (event.kind === 'revoked') this.closeUser(event.user, 'revoked')
+      if (event.kind === 'restarted') this.#restart(event.head)
+      else if (event.kind === 'revoked') this.closeUser(event.user, 'revoked')
       else if (event.kind === 'dropped') recount.add(event.channel)
       else {
         if (event.kind !== 'ephemeral') this.#position = event.seq
@@ -336,6 +341,12 @@ export class Hub implements ConnectionHost {
     }
   }
 
+  /** What was written so far cannot be gone on from: everybody begins anew. */
+  #restart(head: number): void {
+    this.#position = head
+    for (const connection of [...this.#connections.values()]) connection.restart()
+  }
+
   #reading(connection: Connection, closedAt: number | null, reason: CloseReason | null): Reading {
     const { user, topics, place } = connection
     const openedAt = Date.now() - (performance.now() - connection.openedAt)
@@ -356,6 +367,7 @@ export class Hub implements ConnectionHost {
   #checkDeadlines(now: number): void {
     if (now < this.#deadlinesAt) return
     this.#deadlinesAt = now + DEADLINES_MS
+    this.#storeHealthy = this.store.status().healthy
     // A stall of our own is no fault of the readers: they get the time back.
     const own = this.heartbeats.lagMs
     for (const connection of this.#connections.values()) {

@@ -79,6 +79,26 @@ export const ALERT_RETRY_MS = [1_000, 60_000] as const
 export const REMEMBERED_TRACES = 10_000
 export const REMEMBERED_DEPARTURES = 10_000
 
+/** A command to Redis takes no longer, connecting included: a publish that hangs is worse than one that is told to come again. */
+export const REDIS_COMMAND_TIMEOUT_MS = 2_000
+/** A connection on which commands wait and nothing comes for so long is given up: its peer vanished. Above a command's own time. */
+export const REDIS_SOCKET_TIMEOUT_MS = 5_000
+/** Longest pause before Redis is called again: streams must have caught up within five seconds of its return. */
+export const REDIS_RECONNECT_MS = 1_000
+/** How often the log in Redis is read without a bell: a bell that was lost delays nobody by more. */
+export const REDIS_POLL_MS = 1_000
+/** How long a write waits for `REDIS_WAIT_REPLICAS`; together with the write it stays below a command's time. */
+export const REDIS_REPLICA_TIMEOUT_MS = 1_000
+/** Entries of one call of the publishing script: Redis does nothing else meanwhile, for about five milliseconds. */
+export const REDIS_BATCH_ENTRIES = 256
+export const REDIS_BATCH_BYTES = 1024 * 1024
+/** Content that may wait for the next calls; more is refused, so that a slow Redis does not fill this process. */
+export const REDIS_QUEUE_BYTES = 64 * 1024 * 1024
+/** How often Redis is asked for its size and its settings. */
+export const REDIS_INSPECT_MS = 10_000
+/** Least time between two sweeps: Redis' clock may be behind ours, and then has nothing due yet. */
+export const REDIS_SWEEP_PAUSE_MS = 20
+
 /** A message from a WebSocket client. None means anything; this is enough for what libraries send to keep a connection open. */
 export const MAX_CLIENT_MESSAGE_BYTES = 4 * 1024
 /** How long a WebSocket peer may take to answer a Close: some round trips, and less than a stopping process has left. */

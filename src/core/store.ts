@@ -88,6 +88,13 @@ export interface NotificationTrace extends StoredNotification {
   readonly readers: Readers
 }
 
+/** Something about the store's set-up that an operator should change. */
+export interface StoreWarning {
+  readonly code: string
+  readonly message: string
+  readonly action: string
+}
+
 export interface StoreStatus {
   readonly healthy: boolean
   /** Why not, for an operator. */
@@ -97,6 +104,7 @@ export interface StoreStatus {
   readonly bytes?: number | undefined
   /** Milliseconds of the last commit, where there is such a thing. */
   readonly commitMs?: number | undefined
+  readonly warnings?: readonly StoreWarning[] | undefined
 }
 
 /** Why a store cannot do what was asked; the only error its methods reject with for outside causes. */
@@ -129,6 +137,9 @@ export interface Store {
 
   /** Hands every later event to the one listener, in order, as batches of what became durable together. Called once, before anything else. */
   follow(listener: (events: readonly FollowedEvent[]) => void): void
+
+  /** Resolves when everything has been followed that other processes appended before the call, or when that cannot be had. */
+  catchUp(): Promise<void>
 
   /** Appends in the order given; one outcome each. One bad item never spoils the others. */
   publish(items: readonly Publication[]): Promise<readonly PublishOutcome[]>

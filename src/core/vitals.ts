@@ -27,6 +27,7 @@ export function vitalsOf(hub: Hub, store: Store, stats: Stats, host: HostFigures
     storeHealthy: status.healthy,
     storeReason: status.reason ?? stats.lastStoreFailure,
     storeFailures: stats.storeFailuresLately,
+    storeWarnings: status.warnings ?? [],
     publishAckMs: median(stats.publishAck),
     commitMs: median(stats.commit),
     draining: hub.draining,

@@ -3,8 +3,9 @@ import type { FastifyContextConfig, FastifyReply, FastifyRequest } from 'fastify
 import fp from 'fastify-plugin'
 import type { ZodTypeProvider } from 'fastify-type-provider-zod'
 import { type Channel, EVERYONE, scopeOf, topicOf, userChannel } from '../core/channel.ts'
-import { formatCursor, parseCursor } from '../core/cursor.ts'
+import { formatCursor } from '../core/cursor.ts'
 import type { MarkOp } from '../core/event.ts'
+import { findPlace } from '../core/find-place.ts'
 import { encodeItem } from '../core/item.ts'
 import { Id } from '../core/names.ts'
 import { encodeCounts } from '../core/outgoing.ts'
@@ -69,7 +70,7 @@ export default fp<InboxOptions>(
         const page = await store.inbox(subscriber.user, scopeOf(subscriber.user, selectTopics(subscriber, topics)), {
           status,
           limit,
-          before: before === undefined ? undefined : placeOf(before, 'before')
+          before: before === undefined ? undefined : await placeOf(before, 'before')
         })
         const { epoch } = store
         const items = page.items.map(({ entry, channel, marks }) =>
@@ -124,7 +125,7 @@ export default fp<InboxOptions>(
         async (request, reply) => {
           const subscriber = request.subscriber!
           const scope = scopeOf(subscriber.user, selectTopics(subscriber, request.query.topics))
-          const { affected, seq } = await store.mark(subscriber.user, op, targetOf(request.body, subscriber, scope))
+          const { affected, seq } = await store.mark(subscriber.user, op, await targetOf(request.body, subscriber, scope))
           const counts = await store.counts(subscriber.user, scope)
           return reply
             .header('cache-control', 'no-store')
@@ -135,19 +136,19 @@ export default fp<InboxOptions>(
     }
 
     /** The place a cursor of ours names; here, unlike on the stream, there is nothing to reset. */
-    function placeOf(cursor: string, pointer: string): number {
-      const place = parseCursor(cursor, store.epoch, store.head)
+    async function placeOf(cursor: string, pointer: string): Promise<number> {
+      const place = await findPlace(store, cursor)
       if ('seq' in place) return place.seq
       const detail = 'must be a cursor that this service gave out and still knows'
       throw new ProblemError('validation', `${pointer} ${detail}.`, { errors: [{ pointer, detail }] })
     }
 
-    function targetOf(
+    async function targetOf(
       body: { ids?: readonly string[] | undefined; upTo?: string | undefined },
       subscriber: Subscriber,
       scope: readonly Channel[]
-    ): MarkTarget {
-      if (body.upTo !== undefined) return { upTo: placeOf(body.upTo, '/upTo'), scope }
+    ): Promise<MarkTarget> {
+      if (body.upTo !== undefined) return { upTo: await placeOf(body.upTo, '/upTo'), scope }
       const ids = [...new Set(body.ids)].filter((id) => Id.safeParse(id).success)
       return { ids, allows: (channel) => mayRead(subscriber, channel) }
     }

@@ -123,6 +123,7 @@ function born(start: number | undefined): Life {
     get position() {
       return position
     },
+    storeHealthy: true,
     nameOf: () => 'c1',
     heartbeatFrame: (codec) => codec.frame('heartbeat', '{}', formatCursor(EPOCH, position)),
     closed: (_connection, reason) => closed.push(reason),

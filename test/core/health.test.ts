@@ -8,6 +8,7 @@ const WELL: Vitals = {
   storeHealthy: true,
   storeReason: undefined,
   storeFailures: 0,
+  storeWarnings: [],
   publishAckMs: 2,
   commitMs: 1,
   disk: { freeBytes: 50 * GIB, totalBytes: 100 * GIB },
@@ -50,6 +51,15 @@ interface Case {
   readonly action: RegExp
 }
 
+/** A setting of Redis that the store found: any other of them is none of the rule's business. */
+const setting = (code: string, other: string): Case => ({
+  bad: { storeWarnings: [{ code, message: `it is ${code}`, action: 'change it' }] },
+  bearable: { storeWarnings: [{ code: other, message: 'another', action: 'another' }] },
+  severity: 'warning',
+  message: new RegExp(`^it is ${code}$`),
+  action: /^change it$/
+})
+
 const CASES: Readonly<Record<string, Case>> = {
   'store-failing': {
     bad: { storeHealthy: false, storeReason: 'the disk does not take writes' },
@@ -58,6 +68,9 @@ const CASES: Readonly<Record<string, Case>> = {
     message: /does not work: the disk does not take writes\.$/,
     action: /disk/
   },
+  'redis-not-durable': setting('redis-not-durable', 'redis-evicts'),
+  'redis-evicts': setting('redis-evicts', 'redis-outdated'),
+  'redis-outdated': setting('redis-outdated', 'redis-not-durable'),
   'store-nearly-full': {
     bad: { disk: { freeBytes: 0.4 * GIB, totalBytes: 100 * GIB } },
     between: { disk: { freeBytes: 0.55 * GIB, totalBytes: 100 * GIB } },

@@ -147,7 +147,7 @@ export function storeContract(t: Test, open: Open): void {
       [3, 'removed', b.id],
       [4, 'removed', c.id]
     ])
-    const [d, e] = [publication({ topic: 'news' }, key), publication({ topic: 'news' }, { ...key, expiresAt: Date.now() + 100 })]
+    const [d, e] = [publication({ topic: 'news' }, key), publication({ topic: 'news' }, { ...key, expiresAt: Date.now() + 300 })]
     await store.publish([d])
     await store.publish([e])
     while (Date.now() < e.expiresAt!) await new Promise((resolve) => setTimeout(resolve, 5))
@@ -259,7 +259,7 @@ export function storeContract(t: Test, open: Open): void {
   })
 
   check('an expired one does not collapse', async (t, store, followed) => {
-    const expiresAt = Date.now() + 40
+    const expiresAt = Date.now() + 200
     await store.publish([publication(ann, { key: 'k', expiresAt })])
     await clockPast(expiresAt)
     await store.publish([publication(ann, { key: 'k' })])
@@ -268,7 +268,7 @@ export function storeContract(t: Test, open: Open): void {
   })
 
   check('expiry is exact for readers and told to followers', async (t, store, followed) => {
-    const expiresAt = Date.now() + 60
+    const expiresAt = Date.now() + 300
     const item = publication({ topic: 'news' }, { expiresAt })
     await store.publish([item, publication(ann)])
     t.match(await store.notification(item.id), { expiresAt })

@@ -29,6 +29,8 @@ export const storeOptions = (dataDir: string, over: Partial<StoreOptions> = {}):
   store: 'sqlite',
   dataDir,
   sync: 'full',
+  redisPrefix: 'bellwire',
+  redisWaitReplicas: 0,
   retentionDays: 30,
   retentionPerChannel: 1000,
   ...over

@@ -77,6 +77,9 @@ export class SqliteStore implements Store {
     this.#listener = listener
   }
 
+  /** Nobody else writes: one process a file. */
+  async catchUp(): Promise<void> {}
+
   publish(items: readonly Publication[]): Promise<readonly PublishOutcome[]> {
     const request: unknown[] = [COMMAND.publish, items.length]
     for (const { id, to, content, key, createdAt, expiresAt, ephemeral, idempotency, producer } of items) {

@@ -1,0 +1,114 @@
+import type { Cluster, ClusterOptions, Redis, RedisOptions } from 'ioredis'
+import { REDIS_COMMAND_TIMEOUT_MS, REDIS_RECONNECT_MS, REDIS_SOCKET_TIMEOUT_MS } from '../../core/limits.ts'
+import { parseRedisUrl, type RedisAddress } from './redis-url.ts'
+import { isReadOnly } from './trouble.ts'
+
+/** One connection as the rest uses it: a server, or all masters of a cluster. */
+export type RedisConnection = Redis | Cluster
+
+/** What a connection is for; each has its own, so that none waits behind another's work. */
+export type RedisRole = 'commands' | 'reads' | 'subscriber'
+
+/** The connections of one process. All are being made when this is returned; none needs to be there yet. */
+export interface RedisClients extends Readonly<Record<RedisRole, RedisConnection>> {
+  readonly kind: RedisAddress['kind']
+  /** Lets go of all of them, at once. */
+  close(): void
+}
+
+export interface RedisClientOptions {
+  /** Shown by `CLIENT LIST`, followed by the role. */
+  readonly name: string
+  /** Hears every trouble of a connection. They mend themselves: this is for the log only. */
+  readonly onError: (error: Error, role: RedisRole) => void
+}
+
+/**
+ * Makes the connections for `REDIS_URL`, which the config has checked. Loads ioredis on the first call, so that other stores
+ * do without it. A command never waits longer than {@link REDIS_COMMAND_TIMEOUT_MS}, and fails at once where there is no
+ * connection: nothing is queued for later, since a write that its caller has given up must not happen after all.
+ */
+export async function connectRedis(url: string, options: RedisClientOptions): Promise<RedisClients> {
+  const address = parseRedisUrl(url)
+  if (address === undefined) throw new TypeError('not an address of Redis') // never with its value: it may hold a password
+  const library = await import('ioredis')
+  const make = (role: RedisRole): RedisConnection => {
+    const common = commonOptions(address, `${options.name}:${role}`)
+    const connection =
+      address.kind === 'cluster'
+        ? new library.Cluster([...address.nodes], clusterOptions(common, role))
+        : new library.Redis({ ...common, ...target(address), retryStrategy: reconnectDelay, enableOfflineQueue: false })
+    connection.on('error', (error: Error) => options.onError(error, role))
+    // The library gives up where a Sentinel tells of a fail-over while it is just calling: no connection may stay dead for that.
+    connection.on('end', () => {
+      if (!closed) setTimeout(() => closed || connection.connect().catch(() => {}), reconnectDelay(1))
+    })
+    return connection
+  }
+  let closed = false
+  const clients = { commands: make('commands'), reads: make('reads'), subscriber: make('subscriber') }
+  return {
+    kind: address.kind,
+    ...clients,
+    close() {
+      closed = true
+      for (const connection of Object.values(clients)) connection.disconnect()
+    }
+  }
+}
+
+/** True from the moment a connection takes commands until it is lost. */
+export const isReady = (connection: RedisConnection): boolean => connection.status === 'ready'
+
+/** Spread, so that the connections of many processes do not come back in one moment. */
+const reconnectDelay = (times: number): number => Math.min(50 * times, REDIS_RECONNECT_MS) * (0.75 + Math.random() / 2)
+
+function commonOptions(address: RedisAddress, connectionName: string) {
+  return {
+    connectionName,
+    // RESP2 is what 6.2 and every proxy of it speak; nothing here needs more.
+    protocol: 2,
+    ...(address.username === undefined ? {} : { username: address.username }),
+    ...(address.password === undefined ? {} : { password: address.password }),
+    ...(address.tls ? { tls: {} } : {}),
+    connectTimeout: REDIS_COMMAND_TIMEOUT_MS,
+    commandTimeout: REDIS_COMMAND_TIMEOUT_MS,
+    // A peer that vanished without a FIN answers nothing: without this the connection would be waited on for a quarter of an hour.
+    socketTimeout: REDIS_SOCKET_TIMEOUT_MS,
+    keepAlive: 10_000,
+    // What was in flight when a connection broke fails at once, and is the caller's to repeat: only it knows how to do so
+    // without doing it twice.
+    maxRetriesPerRequest: 0,
+    autoResendUnfulfilledCommands: false,
+    // Who listens subscribes whenever the connection is there; the library's own try has nobody who hears that it failed.
+    autoResubscribe: false,
+    // A demoted master refuses writes: leave it, and find the new one.
+    reconnectOnError: isReadOnly
+  } as const satisfies RedisOptions
+}
+
+function target(address: Exclude<RedisAddress, { kind: 'cluster' }>) {
+  if (address.kind === 'single') return { host: address.host, port: address.port, db: address.db } satisfies RedisOptions
+  return {
+    sentinels: [...address.sentinels],
+    name: address.master,
+    db: address.db,
+    ...(address.tls ? { enableTLSForSentinelMode: true, sentinelTLS: {} } : {}),
+    // The sentinels tell of a fail-over at once, where the old master is frozen and breaks no connection.
+    failoverDetector: true,
+    sentinelCommandTimeout: REDIS_COMMAND_TIMEOUT_MS,
+    sentinelRetryStrategy: reconnectDelay
+  } satisfies RedisOptions
+}
+
+function clusterOptions(common: ReturnType<typeof commonOptions>, role: RedisRole) {
+  return {
+    redisOptions: common,
+    enableOfflineQueue: false,
+    clusterRetryStrategy: reconnectDelay,
+    // Each try is short, and all together stay within a command's time.
+    maxRedirections: 8,
+    slotsRefreshTimeout: REDIS_COMMAND_TIMEOUT_MS,
+    shardedSubscribers: role === 'subscriber'
+  } satisfies ClusterOptions
+}

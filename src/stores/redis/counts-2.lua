@@ -1,0 +1,5 @@
+-- How many of a user's entries are unread, and unseen.
+-- KEYS, ARGV[1]–[5]: see prelude; ARGV[6] user; ARGV[7] … channels
+-- Result: { place, unread, unseen }
+local unread, unseen = count(ARGV[6], scope(7))
+return { finish(), unread, unseen }

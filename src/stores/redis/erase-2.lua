@@ -1,0 +1,30 @@
+-- Removes a user's own entries and state events, all marks and tickets.
+-- KEYS, ARGV[1]–[5]: see prelude; ARGV[6] user
+-- Result: { place }
+local user = ARGV[6]
+local own = 'user:' .. user
+for _, channel in ipairs(call('SMEMBERS', P .. 'u:' .. user)) do
+  local m = marks_of(user, channel)
+  if not personal(channel) then
+    local r, all = P .. 'r:' .. channel, call('HGETALL', m)
+    for k = 1, #all, 2 do
+      local read, archived = string.match(all[k + 1], '^(%S+) (%d)$')
+      if read and all[k] ~= '@' and all[k] ~= '#' then
+        call('HINCRBY', r, all[k] .. 's', -1)
+        if read ~= '-' then call('HINCRBY', r, all[k] .. 'r', -1) end
+        if archived == '1' then call('HINCRBY', r, all[k] .. 'a', -1) end
+      end
+    end
+  end
+  call('DEL', m)
+end
+call('DEL', P .. 'u:' .. user)
+for _, place in ipairs(call('ZRANGE', P .. 'e:' .. own, 0, -1)) do remove(own, place) end
+call('DEL', P .. 't:' .. own)
+for _, hash in ipairs(call('SMEMBERS', P .. 'v:' .. user)) do call('DEL', P .. 'h:' .. hash) end
+call('DEL', P .. 'v:' .. user)
+-- The event's own place is after the fence that it may bring.
+if not fenced then fence() end
+raise_floor(own, str(seq))
+append_state(own, 'removed', str(seq), '*')
+return { finish() }

@@ -1,0 +1,29 @@
+-- Begins the log where there is none, fences it where another server wrote it, and gives it a new epoch where the caller knows
+-- of something that it no longer holds.
+-- KEYS, ARGV[1]–[5]: see prelude; ARGV[1] is the epoch that the caller knows, or empty
+-- ARGV[6] epoch to take where a new one is needed; ARGV[7] newest place that the caller has followed or was promised, or empty
+-- Result: { place, epoch, seq, floor, moment at which the next entry expires or empty }
+-- A Redis without room refuses the first write of a script if it may take room, and none behind it: what follows must be possible.
+call('DEL', P .. '-')
+local epoch = state[1]
+if not epoch then
+  epoch = ARGV[6]
+  call('HSET', S, 'epoch', epoch, 'seq', '0', 'sub', '0', 'run', string.match(call('INFO', 'server'), 'run_id:(%w+)'))
+  seq, sub = 0, 0
+else
+  fence()
+  local known = tonumber(ARGV[7])
+  if epoch == ARGV[1] and known then
+    local lost = known > seq
+    for tail, top in string.gmatch(call('HGET', S, 'fences') or '', '(%d+) (%d+);') do
+      lost = lost or (known > tonumber(tail) and known < tonumber(top))
+    end
+    if lost then
+      epoch = ARGV[6]
+      call('HSET', S, 'epoch', epoch)
+    end
+  end
+end
+local place = finish()
+if epoch ~= state[1] and not appended then call(ARGV[4], ARGV[5], place) end
+return { place, epoch, seq, tonumber(call('HGET', S, 'floor') or 0), call('ZRANGE', P .. 'x:', 0, 0, 'WITHSCORES')[2] or '' }

@@ -1,0 +1,254 @@
+-- What every script begins with: it is put in front of each of them.
+--
+-- KEYS[1]  <base>state   hash: epoch, seq, sub (place of the newest entry of the log), run (run_id of the server that wrote it),
+--                        fences ("tail seq;…"), floor (oldest place that can be resumed), removals (a counter)
+-- KEYS[2]  <base>log     stream of everything that is followed; see emit()
+-- Everything else is named after the same base, so that it lies in the same slot of a cluster:
+--   n:<id>               hash, a notification: to, content, createdAt, expiresAt, key, producer, shared, places, c:<channel> = place
+--   e:<channel>          sorted set of the places of its live entries
+--   l:<channel>          hash, place → "id times replaces replaced", the last two the id and the place of what it took the place of
+--   t:<channel>          sorted set of its state events, "seq at since op upTo ids" by seq; it concerns who comes from `since` or later
+--   i:<channel>          hash: floor (places up to here are incomplete), r (number of the last removal)
+--   k:<channel>          hash, collapse key → place
+--   x:<channel>          sorted set, place by the moment it expires; x: the channels by their soonest moment
+--   a:                   sorted set, channels by the moment of their oldest entry or state
+--   m:<user> <channel>   hash, a user's marks: place → "readAt archived"; # how many are read or archived, @ r when that was counted
+--   u:<user>             set of the channels in which the user has marks
+--   r:<channel>          hash, readers of shared entries: <place>s seen, <place>r read, <place>a archived
+--   y:<key>              string "fingerprint id createdAt", an idempotency key
+--   o:<token>            string, what a call has answered, for its repetition after a broken connection
+--   h:<hash>             hash, a ticket: user, topics, expiresAt; v:<user> set of a user's tickets
+--   z:                   hash, user → moment of the last revocation
+--
+-- ARGV[1] epoch that the caller knows; ARGV[2] entries that a channel keeps, 0 all; ARGV[3] milliseconds that marks are kept, 0 for
+-- ever; ARGV[4] command that rings the bell, PUBLISH or SPUBLISH; ARGV[5] its channel. The script's own begin at ARGV[6].
+-- Scripts that append answer first with the place "seq-sub" up to which the log must be followed to have heard of it.
+local S, LOG = KEYS[1], KEYS[2]
+local P = string.sub(S, 1, -6)
+local KEEP = tonumber(ARGV[2])
+-- Entries that nodes can be behind, before they have to begin anew.
+local LOG_LENGTH = 100000
+-- More than a server can have appended that a replica never got: places are not used twice after a fail-over.
+local JUMP = 1000000000
+local MAX_FENCES = 32
+
+local call = redis.call
+local function str(n) return string.format('%.0f', n) end
+local clock = call('TIME')
+local NOW = clock[1] * 1000 + math.floor(clock[2] / 1000)
+
+local state = call('HMGET', S, 'epoch', 'seq', 'sub', 'run', 'removals')
+local seq, sub, removals = tonumber(state[2] or 0), tonumber(state[3] or 0), tonumber(state[5] or 0)
+local removals_before = removals
+local appended = false
+local fenced = false
+
+-- What another server has appended may be longer than what has come to this one: leave room for it that is never used.
+local function fence()
+  fenced = true
+  local me = string.match(call('INFO', 'server'), 'run_id:(%w+)')
+  if me == state[4] then return end
+  local tail = seq
+  seq, sub, appended = tail + JUMP, 0, true
+  local fences = (call('HGET', S, 'fences') or '') .. str(tail) .. ' ' .. str(seq) .. ';'
+  local _, n = string.gsub(fences, ';', '')
+  if n > MAX_FENCES then
+    local top
+    top, fences = string.match(fences, '^%d+ (%d+);(.*)$')
+    call('HSET', S, 'floor', str(math.max(tonumber(top), tonumber(call('HGET', S, 'floor') or 0))))
+  end
+  call('HSET', S, 'run', me, 'fences', fences)
+  call('XADD', LOG, str(seq) .. '-0', 'k', 'f', 'c', '', 'h', str(tail), 'b', '')
+end
+
+-- An entry of the log. With a place of its own: n notification ("id createdAt expiresAt times replaces", content), s state ("op upTo",
+-- ids), f fence (the tail before it). Between places: e ephemeral ("id createdAt expiresAt", content), d dropped, r revoked.
+local function emit(kind, channel, head, body)
+  if not fenced then fence() end
+  if kind == 'n' or kind == 's' then seq, sub = seq + 1, 0 else sub = sub + 1 end
+  appended = true
+  local place = str(seq)
+  call('XADD', LOG, place .. '-' .. sub, 'k', kind, 'c', channel, 'h', head, 'b', body)
+  return place
+end
+
+local function finish()
+  local place = str(seq) .. '-' .. sub
+  if removals ~= removals_before then call('HSET', S, 'removals', str(removals)) end
+  if appended then
+    call('HSET', S, 'seq', str(seq), 'sub', sub)
+    call('XTRIM', LOG, 'MAXLEN', '~', LOG_LENGTH)
+    call(ARGV[4], ARGV[5], place)
+  end
+  return place
+end
+
+local function personal(channel) return string.sub(channel, 1, 5) == 'user:' end
+
+-- Calls fn with at most 500 of the list's members at a time.
+local function chunks(list, fn)
+  for i = 1, #list, 500 do
+    local part = {}
+    for k = i, math.min(i + 499, #list) do part[#part + 1] = list[k] end
+    fn(part)
+  end
+end
+
+local function is_done(mark) return string.sub(mark, 1, 2) ~= '- ' or string.sub(mark, -1) == '1' end
+
+-- Takes an entry out of its channel, and the notification away with its last one.
+local function remove(channel, place)
+  if call('ZREM', P .. 'e:' .. channel, place) == 0 then return end
+  local l = P .. 'l:' .. channel
+  local id = string.match(call('HGET', l, place), '^%S+')
+  call('HDEL', l, place)
+  local note = P .. 'n:' .. id
+  local about = call('HMGET', note, 'key', 'expiresAt')
+  if about[1] then
+    local k = P .. 'k:' .. channel
+    if call('HGET', k, about[1]) == place then call('HDEL', k, about[1]) end
+  end
+  if about[2] then call('ZREM', P .. 'x:' .. channel, place) end
+  if not personal(channel) then call('HDEL', P .. 'r:' .. channel, place .. 's', place .. 'r', place .. 'a') end
+  removals = removals + 1
+  call('HSET', P .. 'i:' .. channel, 'r', str(removals))
+  call('HDEL', note, 'c:' .. channel)
+  if call('HINCRBY', note, 'places', -1) <= 0 then call('DEL', note) end
+end
+
+local function raise_floor(channel, place)
+  local i = P .. 'i:' .. channel
+  if tonumber(place) > tonumber(call('HGET', i, 'floor') or 0) then call('HSET', i, 'floor', place) end
+end
+
+local function prune_states(channel)
+  if KEEP == 0 then return end
+  local t = P .. 't:' .. channel
+  local n = call('ZCARD', t)
+  if n <= math.floor(KEEP * 1.5) then return end
+  local last = call('ZRANGE', t, n - KEEP - 1, n - KEEP - 1, 'WITHSCORES')
+  raise_floor(channel, str(tonumber(last[2])))
+  call('ZREMRANGEBYRANK', t, 0, n - KEEP - 1)
+end
+
+-- Takes an entry out before its time. If it had taken the place of another, who was away meanwhile may still show that one: what is
+-- left of the entry in the log tells them that it is gone.
+local function take_back(channel, place)
+  local about = call('HGET', P .. 'l:' .. channel, place)
+  if not about then return end
+  local id, replaces, replaced = string.match(about, '^(%S+) %d+ (%S*) (%d*)$')
+  if replaces ~= '' then
+    local created = call('HGET', P .. 'n:' .. id, 'createdAt')
+    remove(channel, place)
+    call('ZADD', P .. 't:' .. channel, place, place .. ' ' .. created .. ' ' .. replaced .. ' removed - ' .. replaces)
+    call('ZADD', P .. 'a:', 'LT', created, channel)
+    prune_states(channel)
+  else remove(channel, place) end
+end
+
+-- Notes when the next entry of a channel expires.
+local function note_soonest(channel)
+  local soonest = call('ZRANGE', P .. 'x:' .. channel, 0, 0, 'WITHSCORES')
+  if soonest[2] then call('ZADD', P .. 'x:', soonest[2], channel) else call('ZREM', P .. 'x:', channel) end
+end
+
+-- Takes out what has expired, so that nobody reads or counts it.
+local function sweep(channel)
+  local due = call('ZRANGEBYSCORE', P .. 'x:' .. channel, '-inf', str(NOW))
+  if #due == 0 then return end
+  for _, place in ipairs(due) do take_back(channel, place) end
+  emit('d', channel, '', '')
+  note_soonest(channel)
+end
+
+-- Takes out the oldest where there are half as many again as are kept.
+local function prune(channel)
+  if KEEP == 0 then return end
+  local most = math.floor(KEEP * 1.5)
+  local e = P .. 'e:' .. channel
+  local n = call('ZCARD', e)
+  if n <= most then return end
+  local old = call('ZRANGE', e, 0, n - KEEP - 1)
+  for _, place in ipairs(old) do remove(channel, place) end
+  raise_floor(channel, old[#old])
+  emit('d', channel, '', '')
+end
+
+local function append_state(channel, op, upto, ids)
+  local place = emit('s', channel, op .. ' ' .. upto, ids)
+  call('ZADD', P .. 't:' .. channel, place, place .. ' ' .. str(NOW) .. ' 0 ' .. op .. ' ' .. upto .. ' ' .. ids)
+  call('ZADD', P .. 'a:', 'LT', str(NOW), channel)
+  prune_states(channel)
+  return place
+end
+
+-- A user's marks in a channel: their key, how many are read or archived, how many there are. Those of entries that have gone
+-- since they were counted are taken out here, when somebody looks.
+local function marks_of(user, channel)
+  local m = P .. 'm:' .. user .. ' ' .. channel
+  local counted = call('HMGET', m, '@', '#')
+  if not counted[1] then return m, 0, 0 end
+  local r = call('HGET', P .. 'i:' .. channel, 'r') or '0'
+  if counted[1] == r then return m, tonumber(counted[2]), call('HLEN', m) - 2 end
+  local all, places, marks = call('HGETALL', m), {}, {}
+  for k = 1, #all, 2 do
+    if all[k] ~= '@' and all[k] ~= '#' then
+      places[#places + 1] = all[k]
+      marks[all[k]] = all[k + 1]
+    end
+  end
+  local done, seen = 0, 0
+  chunks(places, function(part)
+    local live = call('ZMSCORE', P .. 'e:' .. channel, unpack(part))
+    local gone = {}
+    for k, place in ipairs(part) do
+      if not live[k] then gone[#gone + 1] = place
+      else
+        seen = seen + 1
+        if is_done(marks[place]) then done = done + 1 end
+      end
+    end
+    if #gone > 0 then call('HDEL', m, unpack(gone)) end
+  end)
+  if seen == 0 then
+    call('DEL', m)
+    call('SREM', P .. 'u:' .. user, channel)
+  else
+    -- Only a shorter way for the next one: a Redis without room for it is no reason to refuse a reader.
+    redis.pcall('HSET', m, '@', r, '#', done)
+  end
+  return m, done, seen
+end
+
+-- Unread and unseen over channels, exactly; the channels have been swept.
+local function count(user, channels)
+  local unread, unseen = 0, 0
+  for _, channel in ipairs(channels) do
+    local live = call('ZCARD', P .. 'e:' .. channel)
+    if live > 0 then
+      local _, done, seen = marks_of(user, channel)
+      unread = unread + live - done
+      unseen = unseen + live - seen
+    end
+  end
+  return unread, unseen
+end
+
+-- Channels that are given as ARGV[from] and behind, swept.
+local function scope(from)
+  local channels = {}
+  for k = from, #ARGV do
+    channels[#channels + 1] = ARGV[k]
+    sweep(ARGV[k])
+  end
+  return channels
+end
+
+-- One entry as readers get it: channel, place, id, content, createdAt, expiresAt, times, replaces, mark.
+local function push_entry(out, channel, place, mark)
+  local id, times, replaces = string.match(call('HGET', P .. 'l:' .. channel, place), '^(%S+) (%d+) (%S*) %d*$')
+  local note = call('HMGET', P .. 'n:' .. id, 'content', 'createdAt', 'expiresAt')
+  local n = #out
+  out[n + 1], out[n + 2], out[n + 3], out[n + 4] = channel, place, id, note[1]
+  out[n + 5], out[n + 6], out[n + 7], out[n + 8], out[n + 9] = note[2], note[3] or '', times, replaces, mark or ''
+end

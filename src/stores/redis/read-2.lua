@@ -1,0 +1,48 @@
+-- A slice of the log for one reader, in order.
+-- KEYS, ARGV[1]–[5]: see prelude; ARGV[6] user; ARGV[7] place to read after; ARGV[8] most events; ARGV[9] … channels
+-- Result: { } where the log does not hold everything after it; else { place, upTo, 1 where more follows, unread, unseen, for each event
+--   "n" and an entry (see push_entry), or "s", channel, seq, op, upTo, ids }
+local user, after, limit = ARGV[6], tonumber(ARGV[7]), tonumber(ARGV[8])
+local channels = scope(9)
+if after > seq or after < tonumber(call('HGET', S, 'floor') or 0) then finish(); return {} end
+for tail, top in string.gmatch(call('HGET', S, 'fences') or '', '(%d+) (%d+);') do
+  if after > tonumber(tail) and after < tonumber(top) then finish(); return {} end
+end
+local found = {}
+for _, channel in ipairs(channels) do
+  if after < tonumber(call('HGET', P .. 'i:' .. channel, 'floor') or 0) then finish(); return {} end
+  local from = '(' .. ARGV[7]
+  for _, place in ipairs(call('ZRANGEBYSCORE', P .. 'e:' .. channel, from, '+inf', 'LIMIT', 0, limit + 1)) do
+    found[#found + 1] = { tonumber(place), channel, place }
+  end
+  local wanted, offset = 0, 0
+  while wanted <= limit do
+    local part = call('ZRANGEBYSCORE', P .. 't:' .. channel, from, '+inf', 'LIMIT', offset, limit + 1)
+    if #part == 0 then break end
+    offset = offset + #part
+    for _, event in ipairs(part) do
+      local place, since = string.match(event, '^(%d+) %d+ (%d+)')
+      if tonumber(since) <= after then
+        wanted = wanted + 1
+        found[#found + 1] = { tonumber(place), channel, nil, event }
+      end
+    end
+  end
+end
+table.sort(found, function(a, b) return a[1] < b[1] end)
+local more = #found > limit
+local unread, unseen = count(user, channels)
+local out = { '', more and str(found[limit][1]) or str(seq), more and 1 or 0, unread, unseen }
+for k = 1, math.min(limit, #found) do
+  local one = found[k]
+  if one[4] then
+    local place, op, upto, ids = string.match(one[4], '^(%d+) %d+ %d+ (%S+) (%S+) (.*)$')
+    local n = #out
+    out[n + 1], out[n + 2], out[n + 3], out[n + 4], out[n + 5], out[n + 6] = 's', one[2], place, op, upto, ids
+  else
+    out[#out + 1] = 'n'
+    push_entry(out, one[2], one[3], call('HGET', P .. 'm:' .. user .. ' ' .. one[2], one[3]))
+  end
+end
+out[1] = finish()
+return out

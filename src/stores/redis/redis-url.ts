@@ -1,0 +1,73 @@
+/** Host and port of one server. */
+export interface HostPort {
+  readonly host: string
+  readonly port: number
+}
+
+interface Credentials {
+  readonly tls: boolean
+  readonly username: string | undefined
+  readonly password: string | undefined
+}
+
+/** Where Redis is, and which kind of set-up it is. */
+export type RedisAddress =
+  | (Credentials & { readonly kind: 'single'; readonly host: string; readonly port: number; readonly db: number })
+  | (Credentials & { readonly kind: 'cluster'; readonly nodes: readonly HostPort[] })
+  | (Credentials & {
+      readonly kind: 'sentinel'
+      readonly sentinels: readonly HostPort[]
+      readonly master: string
+      readonly db: number
+    })
+
+/** `scheme://[user:password@]host[:port][,host[:port]…][/rest]`; the last `@` ends the credentials. */
+const FORM = /^(rediss?|rediss?\+sentinel):\/\/(?:([^\s]*)@)?([^\s/@]+)(?:\/([^\s/@]*))?(?:\/([^\s/@]*))?$/
+const HOST = /^(?:\[([0-9A-Fa-f:.]+)\]|([A-Za-z0-9_.-]+))(?::(\d{1,5}))?$/
+const DB = /^\d{1,4}$/
+
+/** Reads `REDIS_URL`; undefined where it has no form that we know. Says nothing about it: it may hold a password. */
+export function parseRedisUrl(url: string): RedisAddress | undefined {
+  const match = FORM.exec(url)
+  if (!match) return undefined
+  const [, scheme = '', userinfo, authority = '', first = '', second = ''] = match
+  const credentials = parseCredentials(userinfo, scheme.startsWith('rediss'))
+  const sentinel = scheme.endsWith('+sentinel')
+  const hosts = parseHosts(authority, sentinel ? 26_379 : 6379)
+  if (credentials === undefined || hosts === undefined) return undefined
+  if (sentinel) {
+    if (first === '' || (second !== '' && !DB.test(second))) return undefined
+    return { kind: 'sentinel', ...credentials, sentinels: hosts, master: first, db: Number(second) }
+  }
+  if (second !== '' || (first !== '' && !DB.test(first))) return undefined
+  const db = Number(first)
+  if (hosts.length === 1) return { kind: 'single', ...credentials, ...hosts[0]!, db }
+  // A cluster has one database only.
+  return db === 0 ? { kind: 'cluster', ...credentials, nodes: hosts } : undefined
+}
+
+function parseCredentials(userinfo: string | undefined, tls: boolean): Credentials | undefined {
+  if (userinfo === undefined) return { tls, username: undefined, password: undefined }
+  const colon = userinfo.indexOf(':')
+  if (colon < 0) return undefined // a name without a password is a slip: Redis knows no such thing
+  try {
+    const username = decodeURIComponent(userinfo.slice(0, colon))
+    const password = decodeURIComponent(userinfo.slice(colon + 1))
+    if (password === '') return undefined
+    return { tls, username: username === '' ? undefined : username, password }
+  } catch {
+    return undefined // a stray `%`
+  }
+}
+
+function parseHosts(authority: string, defaultPort: number): readonly HostPort[] | undefined {
+  const hosts: HostPort[] = []
+  for (const part of authority.split(',')) {
+    const match = HOST.exec(part)
+    if (!match) return undefined
+    const port = match[3] === undefined ? defaultPort : Number(match[3])
+    if (port < 1 || port > 65_535) return undefined
+    hosts.push({ host: (match[1] ?? match[2])!, port })
+  }
+  return hosts
+}

@@ -1,0 +1,11 @@
+-- Gives a ticket's holder, and uses it up.
+-- KEYS, ARGV[1]–[5]: see prelude; ARGV[6] hash; ARGV[7] "1" to keep it
+-- Result: { place, user, topics }, or { place } where there is none
+local h = P .. 'h:' .. ARGV[6]
+local holder = call('HMGET', h, 'user', 'topics', 'expiresAt')
+if not holder[1] or tonumber(holder[3]) <= NOW then return { finish() } end
+if ARGV[7] ~= '1' then
+  call('DEL', h)
+  call('SREM', P .. 'v:' .. holder[1], ARGV[6])
+end
+return { finish(), holder[1], holder[2] }

@@ -1,0 +1,259 @@
+import t, { type Test } from 'tap'
+import { type RedisServer, type RedisServerOptions, skipOwnServer, startRedis } from '../stores/redis-server.ts'
+import {
+  call,
+  eventually,
+  MONITOR_KEY,
+  openStream,
+  PUBLISH_KEY,
+  publish,
+  type Service,
+  startService,
+  tokenOf
+} from './harness.ts'
+
+/** Nodes on one Redis, as any load balancer would have them behind it. */
+async function startNodes(t: Test, redis: RedisServer, n: number, env: Record<string, string> = {}): Promise<Service[]> {
+  const all = { STORE: 'redis', REDIS_URL: redis.url, ...env }
+  return Promise.all(Array.from({ length: n }, () => startService(t, { env: all })))
+}
+
+const start = async (t: Test, n: number, options: RedisServerOptions = {}, env: Record<string, string> = {}) => {
+  const redis = await startRedis(t, options)
+  const [one, two] = await startNodes(t, redis, n, env)
+  return { redis, one: one!, two: two! }
+}
+
+const isReady = async (node: Service): Promise<boolean> => (await fetch(`${node.url}/readyz`)).status === 200
+const monitor = async (node: Service) => (await call('GET', `${node.url}/monitor`, { key: MONITOR_KEY })).body
+
+t.test('two nodes behave as one', { skip: skipOwnServer }, async (t) => {
+  const { one, two } = await start(t, 2)
+  const token = tokenOf('ann', ['news'])
+  const stream = await openStream(t, `${two.url}/v1/stream`, { token })
+  const ready = await stream.until((f) => f.event === 'ready')
+
+  const first = await publish(one, { to: { user: 'ann' }, title: 'first' })
+  t.equal(first.status, 201)
+  const created = await stream.until((f) => f.event === 'notification')
+  t.match(created.data, { item: { id: first.body.id, title: 'first' }, counts: { unread: 1, unseen: 1 } })
+  await publish(two, { to: { topic: 'news' }, title: 'second' })
+  await stream.until((f) => f.data.item?.title === 'second')
+
+  // Marks and counts.
+  const read = await call('POST', `${one.url}/v1/inbox/read`, { key: token, body: { upTo: created.id } })
+  t.match(read.body, { affected: 1, counts: { unread: 1, unseen: 1 } })
+  t.match((await stream.until((f) => f.event === 'state')).data, {
+    op: 'read',
+    upTo: created.id,
+    counts: { unread: 1, unseen: 1 }
+  })
+  t.same((await call('GET', `${two.url}/v1/inbox/counts`, { key: token })).body, { unread: 1, unseen: 1 })
+
+  // A cursor of either node is one of both.
+  stream.close()
+  const third = await publish(two, { to: { everyone: true }, title: 'third' })
+  for (const node of [one, two]) {
+    const resumed = await openStream(t, `${node.url}/v1/stream?since=${ready.id}`, { token })
+    await resumed.until((f) => f.data.item?.title === 'third')
+    t.same(
+      resumed.frames.filter((f) => f.event !== 'heartbeat').map((f) => f.data.item?.title ?? f.event),
+      ['ready', 'first', 'second', 'state', 'third']
+    )
+    resumed.close()
+  }
+
+  // Recall, erase.
+  const last = await openStream(t, `${one.url}/v1/stream`, { token })
+  await last.until((f) => f.event === 'ready')
+  t.equal((await call('DELETE', `${two.url}/v1/notifications/${third.body.id}`, { key: PUBLISH_KEY })).status, 204)
+  t.match((await last.until((f) => f.data.op === 'removed')).data, { ids: [third.body.id] })
+  t.equal((await call('DELETE', `${one.url}/v1/notifications/${third.body.id}`, { key: PUBLISH_KEY })).status, 404)
+  t.equal((await call('DELETE', `${two.url}/v1/users/ann`, { key: PUBLISH_KEY })).status, 204)
+  await last.until((f) => f.data.op === 'removed' && f.data.ids === null)
+
+  // The same idempotency key at once on both.
+  const twice = await Promise.all(
+    Array.from({ length: 10 }, (_, n) =>
+      publish(n % 2 ? one : two, { to: { user: 'ann' }, title: 'once' }, { 'idempotency-key': 'k' })
+    )
+  )
+  t.equal(new Set(twice.map(({ body }) => body.id)).size, 1)
+  t.equal(twice.filter(({ headers }) => headers.get('idempotent-replayed') === 'true').length, 9)
+  t.equal((await publish(one, { to: { user: 'ann' }, title: 'other' }, { 'idempotency-key': 'k' })).status, 422)
+  await last.until((f) => f.data.item?.title === 'once')
+  t.equal(last.frames.filter((f) => f.data.item?.title === 'once').length, 1)
+
+  // A ticket is used up on all of them; a revocation ends the streams of all of them.
+  const ticket = (await call('POST', `${one.url}/v1/tickets`, { key: PUBLISH_KEY, body: { user: 'ann' } })).body.ticket
+  const tickets = await Promise.all([one, two].map((node) => fetch(`${node.url}/v1/stream?ticket=${ticket}`)))
+  t.same(tickets.map(({ status }) => status).sort(), [200, 401])
+  for (const { body } of tickets) await body?.cancel()
+  const other = await openStream(t, `${two.url}/v1/stream`, { token })
+  await other.until((f) => f.event === 'ready')
+  const asked = performance.now()
+  t.equal((await call('DELETE', `${one.url}/v1/users/ann/connections`, { key: PUBLISH_KEY })).status, 200)
+  await other.until((f) => f.event === 'goodbye' && f.data.reason === 'revoked')
+  t.ok(performance.now() - asked < 1000, 'within a second')
+  t.equal((await fetch(`${two.url}/v1/inbox`, { headers: { authorization: `Bearer ${token}` } })).status, 401)
+
+  const { store } = await monitor(two)
+  t.match(store, { kind: 'redis', healthy: true, epoch: (await monitor(one)).store.epoch })
+  t.ok(store.bytes > 0)
+})
+
+t.test('a Redis that is away: the process serves, says so, never hangs, and goes on', { skip: skipOwnServer }, async (t) => {
+  const redis = await startRedis(t)
+  await redis.kill()
+  const [node] = await startNodes(t, redis, 1, { HEARTBEAT_MS: '300', DRAIN_MS: '500' })
+  if (!node) throw new Error('no node')
+  t.equal((await fetch(`${node.url}/healthz`)).status, 200)
+  const unready = await fetch(`${node.url}/readyz`)
+  t.equal(unready.status, 503)
+  const refused = await openStream(t, `${node.url}/v1/stream`, { token: tokenOf('ann') })
+  t.equal(refused.status, 200)
+  t.equal((await refused.until((f) => f.event === 'goodbye')).data.reason, 'unavailable')
+  await refused.ended
+
+  const withinTime = async (): Promise<void> => {
+    const asked = performance.now()
+    const answer = await publish(node, { to: { user: 'ann' }, title: 'lost' })
+    t.equal(answer.status, 503)
+    t.ok(Number(answer.headers.get('retry-after')) > 0)
+    t.ok(performance.now() - asked < 3000, `${Math.round(performance.now() - asked)} ms`)
+  }
+  await withinTime()
+  await redis.start()
+  await eventually(() => isReady(node), 5000)
+
+  // Now with a stream open: dead, then frozen.
+  const stream = await openStream(t, `${node.url}/v1/stream`, { token: tokenOf('ann') })
+  await stream.until((f) => f.event === 'ready')
+  await publish(node, { to: { user: 'ann' }, title: 'before' })
+  await stream.until((f) => f.data.item?.title === 'before')
+  for (const [stop, go] of [
+    [() => redis.kill(), () => redis.start()],
+    [async () => redis.freeze(), async () => redis.thaw()]
+  ] as const) {
+    await stop()
+    await withinTime()
+    await eventually(async () => !(await isReady(node)), 5000)
+    const from = stream.frames.length
+    await stream.until((f) => f.event === 'heartbeat', from)
+    t.match((await monitor(node)).recommendations[0], { code: 'store-failing', severity: 'critical' })
+    await go()
+    const back = performance.now()
+    await eventually(async () => (await publish(node, { to: { user: 'ann' }, title: `after ${from}` })).status === 201, 5000)
+    await stream.until((f) => f.data.item?.title === `after ${from}`)
+    t.ok(performance.now() - back < 5000, `caught up ${Math.round(performance.now() - back)} ms after its return`)
+    t.notOk(stream.frames.some((f) => f.event === 'reset' || f.event === 'goodbye'))
+  }
+  await redis.kill()
+  const asked = performance.now()
+  t.equal(await node.kill('SIGTERM'), 0)
+  t.ok(performance.now() - asked < 5000, 'it ends in time without Redis, too')
+})
+
+t.test(
+  'a Redis that was emptied: every stream and poll is told to begin anew, and goes on',
+  { skip: skipOwnServer },
+  async (t) => {
+    const { redis, one, two } = await start(t, 2)
+    const token = tokenOf('ann', ['news'])
+    const stream = await openStream(t, `${two.url}/v1/stream`, { token })
+    const ready = await stream.until((f) => f.event === 'ready')
+    await publish(one, { to: { user: 'ann' }, title: 'gone' })
+    const gone = await stream.until((f) => f.data.item?.title === 'gone')
+    const poll = call('GET', `${one.url}/v1/changes?since=${gone.id}&wait=20`, { key: token })
+    await eventually(async () => (await monitor(one)).connections.active === 1)
+    await redis.say('FLUSHALL')
+    const reset = await stream.until((f) => f.event === 'reset')
+    t.match(reset.data, { reason: 'store_changed', items: [], counts: { unread: 0, unseen: 0 }, user: 'ann' })
+    t.match((await poll).body, { events: [{ event: 'reset', data: { reason: 'store_changed', items: [] } }] })
+    t.not(reset.id?.split('-')[0], ready.id?.split('-')[0])
+    await publish(one, { to: { topic: 'news' }, title: 'new' })
+    const fresh = await stream.until((f) => f.data.item?.title === 'new')
+    const old = await openStream(t, `${one.url}/v1/stream?since=${gone.id}`, { token })
+    t.match((await old.until((f) => f.event === 'reset')).data, { reason: 'store_changed', items: [{ title: 'new' }] })
+    const resumed = await openStream(t, `${one.url}/v1/stream?since=${fresh.id}`, { token })
+    t.equal((await resumed.until((f) => f.event === 'ready')).data.resumed, true)
+  }
+)
+
+t.test('a password is used, and told nowhere', { skip: skipOwnServer }, async (t) => {
+  const redis = await startRedis(t, { args: ['--requirepass', 'right-password'] })
+  const nodeWith = async (password: string) =>
+    (await startNodes(t, redis, 1, { REDIS_URL: `redis://:${password}@127.0.0.1:${redis.port}` }))[0]!
+  const right = await nodeWith('right-password')
+  await eventually(() => isReady(right))
+  t.equal((await publish(right, { to: { user: 'ann' } })).status, 201)
+
+  const wrong = await nodeWith('wrong-password')
+  const refused = await publish(wrong, { to: { user: 'ann' } })
+  t.equal(refused.status, 503)
+  const readiness = await (await fetch(`${wrong.url}/readyz`)).text()
+  const told = refused.text + readiness + JSON.stringify(await monitor(wrong)) + wrong.output()
+  t.match(told, /WRONGPASS|invalid password/i, 'why it does not work is told')
+  for (const text of [told, right.output(), JSON.stringify(await monitor(right))]) t.notMatch(text, /(?:right|wrong)-password/)
+})
+
+t.test(
+  'Redis is killed under load and comes back with its file: nothing acknowledged is lost, nothing comes twice',
+  {
+    skip: skipOwnServer
+  },
+  async (t) => {
+    const { redis, one, two } = await start(t, 2)
+    const token = tokenOf('ann')
+    const streams = await Promise.all([one, two].map((node) => openStream(t, `${node.url}/v1/stream`, { token })))
+    const [ready] = await Promise.all(streams.map((stream) => stream.until((f) => f.event === 'ready')))
+    const { epoch } = (await monitor(one)).store
+    const acknowledged: string[] = []
+    let refused = 0
+    let stopped = false
+    const produce = async (node: Service, who: number): Promise<void> => {
+      for (let n = 0; !stopped; n++) {
+        // As a producer does: the same key until it is accepted.
+        for (;;) {
+          const answer = await publish(node, { to: { user: 'ann' }, data: { n } }, { 'idempotency-key': `${who}-${n}` })
+          if (answer.status === 201) {
+            acknowledged.push(answer.body.id)
+            break
+          }
+          refused++
+          if (stopped) return
+          await new Promise((resolve) => setTimeout(resolve, 50))
+        }
+      }
+    }
+    const producers = Array.from({ length: 8 }, (_, who) => produce(who % 2 ? one : two, who))
+    for (let round = 0; round < 2; round++) {
+      const before = acknowledged.length
+      await eventually(() => acknowledged.length > before + 80)
+      await redis.kill()
+      await redis.start()
+      await eventually(() => acknowledged.length > before + 160)
+    }
+    stopped = true
+    await Promise.all(producers)
+    const wanted = new Set(acknowledged)
+    const idsOf = (stream: { frames: { event: string; data: { item?: { id: string } } }[] }) =>
+      stream.frames.filter((f) => f.event === 'notification').map((f) => f.data.item!.id)
+    for (const stream of streams) {
+      await eventually(() => new Set(idsOf(stream)).size >= wanted.size)
+      const got = idsOf(stream)
+      t.equal(new Set(got).size, got.length, 'nothing twice')
+      t.same(
+        acknowledged.filter((id) => !got.includes(id)),
+        [],
+        `all of ${acknowledged.length}, ${refused} refused meanwhile`
+      )
+      t.notOk(stream.frames.some((f) => f.event === 'reset'))
+    }
+    t.same(idsOf(streams[0]!), idsOf(streams[1]!), 'in one order')
+    t.equal((await monitor(two)).store.epoch, epoch, 'a restart that kept everything is no new life')
+    const again = await openStream(t, `${two.url}/v1/stream?since=${ready!.id}`, { token })
+    await eventually(() => idsOf(again).length >= wanted.size)
+    t.same(idsOf(again), idsOf(streams[0]!), 'and the same when it is read again')
+  }
+)

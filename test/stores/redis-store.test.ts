@@ -1,0 +1,97 @@
+import t from 'tap'
+import { scopeOf } from '../../src/core/channel.ts'
+import { openStore } from '../../src/stores/open-store.ts'
+import { redisUrl, skipRedis } from './redis-server.ts'
+import { storeContract } from './store-contract.ts'
+import { Followed, publication, storeOptions } from './store-fixtures.ts'
+import { storeProperty } from './store-property.ts'
+
+let drawn = 0
+
+/** A log of its own within the one server. */
+const fresh = (url: string) =>
+  storeOptions('', { store: 'redis', redisUrl: url, redisPrefix: `test-${process.pid}-${Date.now()}-${++drawn}` })
+
+t.test('redis', { skip: skipRedis }, async (t) => {
+  const url = await redisUrl(t)
+  storeContract(t, (options) => openStore({ ...fresh(url), ...options }))
+
+  t.test('a batch for many is appended in slices, in order', async (t) => {
+    const store = await openStore(fresh(url))
+    t.teardown(() => store.close())
+    const followed = new Followed(store)
+    const users = Array.from({ length: 1000 }, (_, n) => `u${n}`)
+    const items = Array.from({ length: 300 }, (_, n) => publication(n % 100 === 0 ? { users } : { user: 'u7' }))
+    const outcomes = await store.publish(items)
+    t.same(
+      outcomes.map((outcome) => 'id' in outcome && outcome.id),
+      items.map(({ id }) => id)
+    )
+    t.equal(store.head, 3 * 1000 + 297)
+    const mine = followed.events.flatMap((event) =>
+      event.kind === 'notification' && event.channel === 'user:u7' ? [event.entry.id] : []
+    )
+    t.same(
+      mine,
+      items.map(({ id }) => id)
+    )
+  })
+
+  t.test('what is older than retention goes when a process starts, and a cursor from before it says so', async (t) => {
+    const options = { ...fresh(url), retentionDays: 30 }
+    const old = Date.now() - 31 * 24 * 60 * 60 * 1000
+    const first = await openStore(options)
+    await first.publish([publication({ user: 'ann' }, { createdAt: old }), publication({ topic: 'idle' }, { createdAt: old })])
+    const kept = publication({ user: 'ann' })
+    await first.publish([kept])
+    await first.close()
+    const store = await openStore(options)
+    t.teardown(() => store.close())
+    const scope = scopeOf('ann', ['idle'])
+    t.same(
+      (await store.inbox('ann', scope, { status: 'all', limit: 10 })).items.map(({ entry }) => entry.id),
+      [kept.id]
+    )
+    t.same(await store.counts('ann', scope), { unread: 1, unseen: 1 })
+    t.same(await store.read('ann', scope, 1, 10), { gap: true })
+    t.notOk('gap' in (await store.read('ann', scope, 2, 10)))
+    t.equal(store.status().oldest, 2)
+  })
+
+  t.test('two processes on one log agree with the model, whichever is asked', (t) =>
+    storeProperty(
+      t,
+      async () => {
+        const options = fresh(url)
+        let [store, other] = [await openStore(options), await openStore(options)]
+        const reopen = async () => {
+          ;[store, other] = [other, store]
+          await store.catchUp()
+          if (store.epoch !== other.epoch || store.head !== other.head) throw new Error('they differ')
+          return store
+        }
+        return { store, reopen, end: async () => void (await Promise.all([store.close(), other.close()])) }
+      },
+      15
+    )
+  )
+
+  t.test('agrees with a plain model, also across restarts of the process', (t) =>
+    storeProperty(
+      t,
+      async () => {
+        const options = fresh(url)
+        let store = await openStore(options)
+        const reopen = async () => {
+          const { epoch, head } = store
+          await store.close()
+          store = await openStore(options)
+          if (store.epoch !== epoch || store.head !== head) throw new Error('a restart is no new life')
+          return store
+        }
+        return { store, reopen, end: () => store.close() }
+      },
+      30
+    )
+  )
+})

@@ -1,0 +1,123 @@
+import { mkdtempSync } from 'node:fs'
+import { writeFile } from 'node:fs/promises'
+import { tmpdir } from 'node:os'
+import { join } from 'node:path'
+import t, { type Test } from 'tap'
+import { scopeOf } from '../../src/core/channel.ts'
+import { openStore } from '../../src/stores/open-store.ts'
+import { freePort, RedisServer, skipOwnServer, startRedis } from './redis-server.ts'
+import { storeContract } from './store-contract.ts'
+import { Followed, publication, storeOptions } from './store-fixtures.ts'
+
+const until = async (holds: () => Promise<boolean>): Promise<void> => {
+  const end = performance.now() + 20_000
+  while (!(await holds())) {
+    if (performance.now() > end) throw new Error('it never held')
+    await new Promise((resolve) => setTimeout(resolve, 20))
+  }
+}
+
+/** Three masters that share the slots. */
+async function startCluster(t: Test): Promise<RedisServer[]> {
+  const nodes: { server: RedisServer; bus: number }[] = []
+  for (let n = 0; n < 3; n++) {
+    const bus = await freePort()
+    nodes.push({ bus, server: await startRedis(t, { args: ['--cluster-enabled', 'yes', '--cluster-port', String(bus)] }) })
+  }
+  const bounds = [0, 5461, 10_923, 16_384]
+  for (const [n, { server }] of nodes.entries()) {
+    await server.say(`CLUSTER ADDSLOTSRANGE ${bounds[n]} ${bounds[n + 1]! - 1}`)
+    for (const other of nodes) await server.say(`CLUSTER MEET 127.0.0.1 ${other.server.port} ${other.bus}`)
+  }
+  for (const { server } of nodes) await until(async () => (await server.say('CLUSTER INFO')).includes('cluster_state:ok'))
+  for (const { server } of nodes) await until(async () => (await server.say('CLUSTER INFO')).includes('cluster_known_nodes:3'))
+  return nodes.map(({ server }) => server)
+}
+
+t.test('a cluster passes the contract', { skip: skipOwnServer }, async (t) => {
+  const servers = await startCluster(t)
+  const redisUrl = `redis://${servers.map(({ port }) => `127.0.0.1:${port}`).join(',')}`
+  let drawn = 0
+  storeContract(t, (options) => openStore(storeOptions('', { store: 'redis', redisUrl, redisPrefix: `c${++drawn}`, ...options })))
+
+  t.test('the bell of one process is heard by another at once, also after all servers were killed', async (t) => {
+    const options = storeOptions('', { store: 'redis', redisUrl })
+    const [one, two] = [await openStore(options), await openStore(options)]
+    t.teardown(() => Promise.all([one.close(), two.close()]))
+    const followed = new Followed(two)
+    const ring = async (): Promise<void> => {
+      const began = performance.now()
+      for (let n = 0; n < 10; n++) {
+        const item = publication({ user: 'ann' })
+        await one.publish([item])
+        await followed.until((event) => event.kind === 'notification' && event.entry.id === item.id)
+      }
+      t.ok(performance.now() - began < 3000, 'not by the timer, which takes a second each')
+    }
+    await ring()
+
+    const { epoch } = two
+    for (const server of servers) {
+      await server.kill()
+      await server.start()
+    }
+    const back = performance.now()
+    const last = publication({ user: 'ann' })
+    await until(async () =>
+      one.publish([last]).then(
+        () => true,
+        () => false
+      )
+    )
+    await followed.until((event) => event.kind === 'notification' && event.entry.id === last.id)
+    t.ok(performance.now() - back < 10_000, `goes on ${Math.round(performance.now() - back)} ms after all of them were killed`)
+    t.equal(two.epoch, epoch)
+    await ring()
+  })
+})
+
+/** A sentinel of the test's own, which watches `master`. */
+async function startSentinel(t: Test, master: RedisServer): Promise<RedisServer> {
+  const dir = mkdtempSync(join(tmpdir(), 'sentinel-'))
+  const file = join(dir, 'sentinel.conf')
+  await writeFile(
+    file,
+    `sentinel monitor mine 127.0.0.1 ${master.port} 1\nsentinel down-after-milliseconds mine 500\nsentinel failover-timeout mine 3000\n`
+  )
+  const sentinel = new RedisServer(await freePort(), dir, { command: [file, '--sentinel'] })
+  await sentinel.start()
+  t.teardown(() => sentinel.end())
+  return sentinel
+}
+
+t.test('Sentinel: a master that dies is replaced, and the stores go on with its replica', { skip: skipOwnServer }, async (t) => {
+  const master = await startRedis(t)
+  const replica = await startRedis(t)
+  await replica.say(`REPLICAOF 127.0.0.1 ${master.port}`)
+  await until(async () => (await replica.say('INFO replication')).includes('master_link_status:up'))
+  const sentinel = await startSentinel(t, master)
+  await until(async () => (await sentinel.say('SENTINEL master mine')).includes('num-slaves\r\n$1\r\n1'))
+
+  const redisUrl = `redis+sentinel://127.0.0.1:${sentinel.port}/mine`
+  const store = await openStore(storeOptions('', { store: 'redis', redisUrl, redisWaitReplicas: 1 }))
+  const other = await openStore(storeOptions('', { store: 'redis', redisUrl }))
+  t.teardown(() => Promise.all([store.close(), other.close()]))
+  const followed = new Followed(other)
+  const items = Array.from({ length: 20 }, () => publication({ user: 'ann' }))
+  t.equal((await store.publish(items)).filter(({ kind }) => kind === 'accepted').length, 20)
+  const { epoch } = store
+  await master.kill()
+  const last = publication({ user: 'ann' })
+  await until(async () =>
+    other.publish([last]).then(
+      () => true,
+      () => false
+    )
+  )
+  await followed.until((event) => event.kind === 'notification' && event.entry.id === last.id)
+  t.equal(other.epoch, epoch, 'the replica had everything: no new life')
+  const seqs = followed.events.flatMap((event) => ('seq' in event ? [event.seq] : []))
+  t.equal(seqs.length, 21)
+  for (const one of [store, other]) await until(async () => one.status().healthy)
+  t.equal((await other.counts('ann', scopeOf('ann', []))).unread, 21)
+})
