@@ -75,16 +75,20 @@ export default fp<SocketOptions>(
         handler: (_request, reply) => {
           throw upgradeRequired(reply)
         },
-        wsHandler: (webSocket, request) => {
+        wsHandler: async (webSocket, request) => {
           const { subscriber, query } = request
           const sink = new SocketSink(webSocket, request.raw.socket, request.ip)
-          const refusal = subscriber ? hub.refusal(subscriber.user, request.ip) : 'unavailable'
-          if (refusal || !subscriber) return refuse(sink, refusal ?? 'unavailable')
-          const topics = selectTopics(subscriber, query.topics)
-          const after = cursorOf(request, query)
-          sink.connect(
-            hub.open({ subscriber, topics, sink, codec: socketCodec, after, items: query.items, requestId: request.id })
-          )
+          if (!subscriber) return refuse(sink, 'unavailable')
+          await hub.admit(subscriber.user, request.ip, (refusal) => {
+            // The peer may have left meanwhile; nobody would tell us any more.
+            if (webSocket.readyState === webSocket.CLOSED) return
+            if (refusal) return refuse(sink, refusal)
+            const topics = selectTopics(subscriber, query.topics)
+            const after = cursorOf(request, query)
+            sink.connect(
+              hub.open({ subscriber, topics, sink, codec: socketCodec, after, items: query.items, requestId: request.id })
+            )
+          })
         }
       })
     })
