@@ -275,8 +275,7 @@ export async function createApp(config: Config, version: string): Promise<Fastif
           await routes.register(demo, {
             token: (user: string, topics: string[]) =>
               signDevToken(user, topics, secret, 3600, { issuer: config.auth.jwtIssuer, audience: config.auth.jwtAudience }),
-            publishKey: key.key,
-            cookieName: config.auth.cookie
+            publishKey: key.key
           })
         }
       }

@@ -39,7 +39,9 @@ export default fp<SocketOptions>(
     /** The upgrades that are for us; the library hears of no other. */
     const upgrades = new EventEmitter()
     const onUpgrade = (request: IncomingMessage, socket: Socket, rest: Buffer): void => {
-      if (isOurs(request)) upgrades.emit('upgrade', request, socket, rest)
+      // Behind an answer that is still due, which node:http tells no other way. Browsers and proxies do not pipeline.
+      if ((socket as Socket & { _httpMessage?: unknown })._httpMessage) socket.destroy()
+      else if (isOurs(request)) upgrades.emit('upgrade', request, socket, rest)
       else refuseUpgrade(instance.server, request, socket, rest)
     }
     instance.server.on('upgrade', onUpgrade)
