@@ -10,9 +10,11 @@ import { issueTicket } from './auth/ticket.ts'
 import { openFileLimit } from './config/open-files.ts'
 import type { Config } from './config.ts'
 import { takeCensus } from './core/census.ts'
+import type { NodeReport } from './core/cluster.ts'
 import { type Assessment, Health } from './core/health.ts'
 import { Hub } from './core/hub.ts'
 import { HISTORY_STEP_MS } from './core/limits.ts'
+import { HubMember } from './core/member.ts'
 import { Stats } from './core/stats.ts'
 import { StoreError } from './core/store.ts'
 import { type Circumstances, vitalsOf } from './core/vitals.ts'
@@ -36,6 +38,7 @@ import socket from './plugins/socket.ts'
 import stalePeers from './plugins/stale-peers.ts'
 import stream from './plugins/stream.ts'
 import trace from './plugins/trace.ts'
+import { openCluster } from './stores/open-cluster.ts'
 import { openStore, type StoreLog } from './stores/open-store.ts'
 
 /** Longest request id taken over from a caller; anything else gets one of ours. */
@@ -100,7 +103,8 @@ export async function createApp(config: Config, version: string): Promise<Fastif
   app.setSerializerCompiler(serializerCompiler)
 
   const lines = new LogLines(app.log, (connection) => hub.nameOf(connection))
-  const hub: Hub = new Hub(store, node, config, stats, lines)
+  const cluster = await openCluster(node, { ...config, onTrouble: (message) => fault('cluster', message) })
+  const hub: Hub = new Hub(store, node, cluster, config, stats, lines)
   const fault = (code: string, message: string, fields: object = {}): void => {
     stats.error(code, message)
     if ('err' in fields && fields.err instanceof StoreError) stats.storeFailed(message)
@@ -124,6 +128,27 @@ export async function createApp(config: Config, version: string): Promise<Fastif
     proxyTrusted: config.trustProxy !== false
   }
   const assess = (): Assessment => health.assess(vitalsOf(hub, store, stats, host, circumstances), performance.now())
+  const report = (): NodeReport => {
+    const { status, recommendations } = health.last
+    const { stale, slow } = stats.census
+    return {
+      version,
+      status,
+      recommendations: recommendations.map(({ code }) => code),
+      draining: hub.draining,
+      uptimeSeconds: Math.floor(process.uptime()),
+      connections: hub.size,
+      users: hub.users,
+      stale,
+      slow,
+      publishedPerSecond: stats.acceptedPerSecond,
+      framesPerSecond: stats.framesPerSecond,
+      errorsPerMinute: stats.errorsPerMinute,
+      eventLoopLagMs: stats.eventLoopLagMs,
+      rssBytes: process.memoryUsage.rss()
+    }
+  }
+  cluster.join(new HubMember(hub, report))
   let hostSeenAt = performance.now()
   stats.start(() => {
     const now = performance.now()
@@ -187,9 +212,10 @@ export async function createApp(config: Config, version: string): Promise<Fastif
         issueTicket: (user: string, topics: readonly string[]) => issueTicket(store, user, topics),
         onAccepted: (publication, durableAfterMs) => hub.traces.accepted(publication, durableAfterMs),
         revoke: async (user: string) => {
-          const open = hub.countUser(user)
+          // Counted first: what follows from the revocation ends them, on every node by itself.
+          const counts = await cluster.ask({ kind: 'count-user', user })
           await store.revoke(user)
-          return open
+          return counts.reduce((sum, count) => sum + count, 0)
         },
         stats: {
           accepted: (n: number, about: Accepted) => {
@@ -211,6 +237,7 @@ export async function createApp(config: Config, version: string): Promise<Fastif
       await routes.register(inbox, { store, identity, corsOrigins: config.corsOrigins, publicUrl: config.publicUrl, rateLimit })
       await routes.register(monitor, {
         hub,
+        cluster,
         store,
         stats,
         version,
@@ -230,7 +257,7 @@ export async function createApp(config: Config, version: string): Promise<Fastif
         assess,
         host
       })
-      await routes.register(trace, { hub, store, match: (authorization) => operators.match(authorization) })
+      await routes.register(trace, { cluster, store, match: (authorization) => operators.match(authorization) })
       await routes.register(clientScript)
       await routes.register(dashboard)
       await routes.register(metrics, {
@@ -248,8 +275,7 @@ export async function createApp(config: Config, version: string): Promise<Fastif
           await routes.register(demo, {
             token: (user: string, topics: string[]) =>
               signDevToken(user, topics, secret, 3600, { issuer: config.auth.jwtIssuer, audience: config.auth.jwtAudience }),
-            publishKey: key.key,
-            cookieName: config.auth.cookie
+            publishKey: key.key
           })
         }
       }
@@ -262,6 +288,7 @@ export async function createApp(config: Config, version: string): Promise<Fastif
   app.addHook('onClose', async () => {
     stats.stop()
     lines.flush(true)
+    await cluster.leave()
     await store.close()
   })
   return app

@@ -1,11 +1,12 @@
 #!/usr/bin/env node
 import { readFileSync } from 'node:fs'
 import { parseArgs } from 'node:util'
-import { createApp } from './app.ts'
 import { signDevToken } from './auth/jwt.ts'
 import { type Config, ConfigError, loadConfig, SETTINGS } from './config.ts'
 import { MAX_TIMER_MS } from './core/limits.ts'
 import { Name, TopicGrant } from './core/names.ts'
+import { exportTo, ImportError, importFrom, type Tally } from './migrate.ts'
+import { openArchiveSource, openArchiveTarget } from './stores/open-archive.ts'
 import { StoreOpenError } from './stores/open-store.ts'
 
 const { version } = JSON.parse(readFileSync(new URL('../package.json', import.meta.url), 'utf8')) as { version: string }
@@ -16,6 +17,8 @@ Usage
   bellwire [--host H] [--port P]        start the service
   bellwire --check-config               check the settings and exit
   bellwire token <user> [--topics a,b]  print a subscriber JWT for trying out (valid for an hour)
+  bellwire export [file]                write all that the store holds as lines of JSON
+  bellwire import [file]                fill an empty store from them, with the service stopped
   bellwire --help | --version
 
 Settings (environment; any secret X also as X_FILE)
@@ -86,6 +89,8 @@ ${secret ? `  Demo page:     ${base}/demo\n` : ''}  Documentation: ${base}/docum
 }
 
 async function serve(config: Config): Promise<void> {
+  // The other commands do without it, and start three times as fast.
+  const { createApp } = await import('./app.ts')
   const app = await createApp(config, version).catch((error: unknown) => {
     if (error instanceof StoreOpenError) fail([error.message])
     throw error
@@ -141,6 +146,38 @@ async function serve(config: Config): Promise<void> {
   }
 }
 
+async function migrate(config: Config, command: 'export' | 'import', file: string | undefined): Promise<void> {
+  try {
+    const tally = await (command === 'export' ? runExport(config, file) : runImport(config, file))
+    const { notification, mark } = tally
+    process.stderr.write(`bellwire: ${notification} notifications and ${mark} marks ${command}ed\n`)
+  } catch (error) {
+    const { code, message } = error as NodeJS.ErrnoException
+    if (error instanceof StoreOpenError || error instanceof ImportError) fail([message])
+    if (code === 'EPIPE') fail(['nobody reads the export any more'])
+    fail([`the ${command} failed: ${message}`])
+  }
+}
+
+async function runExport(config: Config, file: string | undefined): Promise<Tally> {
+  const source = await openArchiveSource(config)
+  try {
+    if (source.notice !== undefined) process.stderr.write(`bellwire: ${source.notice}\n`)
+    return await exportTo(source, file)
+  } finally {
+    await source.close()
+  }
+}
+
+async function runImport(config: Config, file: string | undefined): Promise<Tally> {
+  const target = await openArchiveTarget(config)
+  try {
+    return await importFrom(target, file)
+  } finally {
+    await target.close()
+  }
+}
+
 async function main(): Promise<void> {
   let args: ReturnType<typeof parse>
   try {
@@ -160,6 +197,7 @@ async function main(): Promise<void> {
   const [command, ...rest] = positionals
   const config = settings({ port: values.port, host: values.host })
   if (command === 'token') return token(config, rest[0], values.topics)
+  if (command === 'export' || command === 'import') return migrate(config, command, rest[0] === '-' ? undefined : rest[0])
   if (command !== undefined) fail([`there is no command ${JSON.stringify(command)} (see --help)`])
   if (values['check-config']) {
     process.stdout.write('the settings are fine\n')

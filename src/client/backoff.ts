@@ -1,6 +1,10 @@
-/** Longest pause between two attempts. */
+/** What the bound grows from, and up to. */
+const BASE_MS = 1_000
 const MAX_MS = 30_000
 
-/** Full jitter: anything up to a bound that doubles with each failure, so that those who fell together do not return together. */
-export const backoffMs = (baseMs: number, failures: number): number =>
-  Math.random() * Math.min(MAX_MS, baseMs * 2 ** Math.max(0, failures - 1))
+/**
+ * Full jitter: anything up to a bound that doubles with each failure, so that those who fell together do not return together.
+ * `retryMs` is what the service has asked for: the bound of the first attempts.
+ */
+export const backoffMs = (failures: number, retryMs = BASE_MS): number =>
+  Math.random() * Math.min(MAX_MS, Math.max(retryMs, BASE_MS * 2 ** (failures - 1)))

@@ -8,6 +8,12 @@ interface Ready {
   readonly heartbeatMs: number
 }
 
+/** Why a connection ends, and when to come back: null, not with the same credential. */
+export interface Goodbye {
+  readonly reason: string
+  readonly retryMs: number | null
+}
+
 /** What arrives, by whatever transport. `id` is the cursor that it moves to. */
 export type Frame = { readonly id?: string | undefined } & (
   | { readonly event: 'ready'; readonly data: Ready }
@@ -15,9 +21,7 @@ export type Frame = { readonly id?: string | undefined } & (
   | { readonly event: 'notification'; readonly data: InboxEvents['notification'] & { readonly counts?: Counts } }
   | { readonly event: 'state'; readonly data: InboxEvents['state'] & { readonly counts?: Counts } }
   | { readonly event: 'heartbeat'; readonly data: { readonly counts?: Counts } }
-  /** Ours: counts that were asked for, as of `id`, which moves nothing. */
-  | { readonly event: 'counts'; readonly data: { readonly counts: Counts } }
-  | { readonly event: 'goodbye'; readonly data: { readonly reason: string; readonly retryMs: number | null } }
+  | { readonly event: 'goodbye'; readonly data: Goodbye }
 )
 
 /** A frame from its parts. Events of later versions pass: they move the cursor and change nothing. */

@@ -1,7 +1,7 @@
 import type { Api } from './api.ts'
 import { backoffMs } from './backoff.ts'
 import { isAfter, sameLog } from './cursor.ts'
-import { BellwireError } from './error.ts'
+import { asError } from './error.ts'
 import type { Mark, Page } from './page.ts'
 
 /** A mark that the user has made, until the page shows that the service has it. */
@@ -9,11 +9,9 @@ interface Pending {
   readonly mark: Mark
   readonly at: string
   /** Place in the log up to which it shows; set when the service has answered. */
-  doneAt: string | null
+  doneAt?: string
   readonly settle: (error?: Error) => void
 }
-
-const PATHS = { read: 'read', unread: 'unread', seen: 'seen', archived: 'archive', removed: '' } as const
 
 /**
  * Marks on their way to the service: shown at once, sent one after the other so that the last one wins, kept where the service
@@ -22,7 +20,8 @@ const PATHS = { read: 'read', unread: 'unread', seen: 'seen', archived: 'archive
 export class Outbox {
   readonly #api: Api
   readonly #changed: () => void
-  #pending: readonly Pending[] = []
+  /** What is to be shown on top of the page, oldest first. */
+  marks: readonly Pending[] = []
   #sending = false
   #failures = 0
   #timer: ReturnType<typeof setTimeout> | undefined
@@ -32,76 +31,60 @@ export class Outbox {
     this.#changed = changed
   }
 
-  /** What is to be shown on top of the page, oldest first. */
-  get marks(): readonly { readonly mark: Mark; readonly at: string }[] {
-    return this.#pending
-  }
-
   /** What the service has not answered yet. */
   get unsent(): readonly Mark[] {
-    return this.#pending.filter(({ doneAt }) => doneAt === null).map(({ mark }) => mark)
+    return this.marks.filter(({ doneAt }) => !doneAt).map(({ mark }) => mark)
   }
 
   add(mark: Mark): Promise<void> {
     return new Promise((resolve, reject) => {
       const settle = (error?: Error): void => (error ? reject(error) : resolve())
-      this.#set([...this.#pending, { mark, at: new Date().toISOString(), doneAt: null, settle }])
+      this.marks = [...this.marks, { mark, at: new Date().toISOString(), settle }]
+      this.#changed()
       this.send()
     })
   }
 
   /** Forgets those that the page shows by itself. */
-  shownBy(page: Page): void {
-    const rest = this.#pending.filter(
-      ({ doneAt }) => doneAt === null || (sameLog(doneAt, page.cursor) && isAfter(doneAt, page.cursor))
-    )
-    if (rest.length < this.#pending.length) this.#pending = rest
-  }
-
-  /** Sends what waits, now; called where there is reason to hope. */
-  send(): void {
-    clearTimeout(this.#timer)
-    if (!this.#sending) void this.#run()
+  shownBy({ cursor }: Page): void {
+    this.marks = this.marks.filter(({ doneAt }) => !doneAt || (sameLog(doneAt, cursor) && isAfter(doneAt, cursor)))
   }
 
   /** Gives up everything. */
   clear(error: Error): void {
     clearTimeout(this.#timer)
-    const all = this.#pending
-    this.#pending = []
-    for (const { settle, doneAt } of all) if (doneAt === null) settle(error)
+    const marks = this.marks
+    this.marks = []
+    for (const { settle } of marks) settle(error)
   }
 
-  #set(pending: readonly Pending[]): void {
-    this.#pending = pending
-    this.#changed()
-  }
-
-  async #run(): Promise<void> {
+  /** Sends what waits, now; called where there is reason to hope. */
+  async send(): Promise<void> {
+    clearTimeout(this.#timer)
+    if (this.#sending) return
     this.#sending = true
-    try {
-      for (;;) {
-        const next = this.#pending.find(({ doneAt }) => doneAt === null)
-        if (!next) return
-        const { op, ids, upTo } = next.mark
-        try {
-          const { cursor } = await this.#api.json<{ cursor: string }>(`inbox/${PATHS[op]}`, {}, ids ? { ids } : { upTo })
-          this.#failures = 0
-          next.doneAt = cursor
-          next.settle()
-          this.#changed()
-        } catch (error) {
-          const fault = error instanceof BellwireError ? error : new BellwireError('network', String(error))
-          if (fault.passing) {
-            this.#timer = setTimeout(() => this.send(), fault.retryAfterMs ?? backoffMs(1_000, ++this.#failures))
-            return
-          }
-          next.settle(fault)
-          this.#set(this.#pending.filter((one) => one !== next))
+    for (let next: Pending | undefined; ; ) {
+      next = this.marks.find(({ doneAt }) => !doneAt)
+      if (!next) break
+      const { op, ids, upTo } = next.mark
+      try {
+        const path = `inbox/${op === 'archived' ? 'archive' : op}`
+        next.doneAt = (await this.#api.json<{ cursor: string }>(path, {}, ids ? { ids } : { upTo })).cursor
+        this.#failures = 0
+        next.settle()
+      } catch (cause) {
+        const error = asError(cause)
+        const { status, retryAfterMs } = error
+        if (!status || status === 429 || status >= 500) {
+          this.#timer = setTimeout(() => this.send(), retryAfterMs ?? backoffMs(++this.#failures))
+          break
         }
+        const refused = next
+        this.marks = this.marks.filter((one) => one !== refused)
+        refused.settle(error)
       }
-    } finally {
-      this.#sending = false
+      this.#changed()
     }
+    this.#sending = false
   }
 }

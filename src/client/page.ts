@@ -9,8 +9,6 @@ export interface Page {
   /** Newest first. */
   readonly items: readonly Item[]
   readonly counts: Counts
-  /** The place that `counts` were told for: a shared notification up to it is in them already. */
-  readonly countsAt: string
   /** The last event that changed what there was: a page of older items read before it may be out of date. */
   readonly changedAt: string
   /** Whether there may be older items. */
@@ -20,92 +18,78 @@ export interface Page {
 /** A mark, asked for by the user or told by the service. */
 export type Mark = InboxEvents['state']
 
-/** Items kept of a page that only ever grows; older ones can be loaded again. */
-const MAX_ITEMS = 1000
+/** Items kept of a page that only ever grows, here and over a reload; older ones can be loaded again. */
+const MAX_ITEMS = 500
 
-type Shown = Pick<Page, 'items' | 'counts'>
+type Items = readonly Item[]
 
-const unread = (item: Item | undefined): number => (item && item.readAt === null ? 1 : 0)
-const unseen = (item: Item | undefined): number => (item && !item.seen ? 1 : 0)
+const tally = (items: Items): Counts => ({
+  unread: items.filter(({ readAt }) => !readAt).length,
+  unseen: items.filter(({ seen }) => !seen).length
+})
 
-/** What a mark leaves of an item; undefined: nothing. */
-function marked(item: Item, op: Mark['op'], at: string): Item | undefined {
-  if (op === 'read') return item.readAt === null || !item.seen ? { ...item, readAt: item.readAt ?? at, seen: true } : item
-  if (op === 'unread') return item.readAt === null ? item : { ...item, readAt: null }
-  if (op === 'seen') return item.seen ? item : { ...item, seen: true }
-  return undefined
+/** The counts after a change of the list, as far as the list tells them. */
+function recount({ unread, unseen }: Counts, before: Items, after: Items): Counts {
+  const [was, is] = [tally(before), tally(after)]
+  return { unread: Math.max(0, unread + is.unread - was.unread), unseen: Math.max(0, unseen + is.unseen - was.unseen) }
 }
 
-/** Applies a mark to what is shown, and to the counts as far as what is shown tells them. */
-export function mark({ items, counts }: Shown, { op, ids, upTo }: Mark, at: string): Shown {
-  const named = ids && new Set(ids)
-  const kept: Item[] = []
-  let sum = counts
-  let newer: Counts = { unread: 0, unseen: 0 }
-  for (const item of items) {
-    if (named ? !named.has(item.id) : !upTo || isAfter(item.cursor!, upTo)) {
-      kept.push(item)
-      newer = { unread: newer.unread + unread(item), unseen: newer.unseen + unseen(item) }
-      continue
-    }
-    const next = marked(item, op, at)
-    sum = { unread: sum.unread - unread(item) + unread(next), unseen: sum.unseen - unseen(item) + unseen(next) }
-    if (next) kept.push(next)
-  }
+/** Applies a mark to what is shown. */
+export function mark(
+  { items, counts }: Pick<Page, 'items' | 'counts'>,
+  { op, ids, upTo }: Mark,
+  at: string
+): Pick<Page, 'items' | 'counts'> {
+  const left = items.flatMap((item) => {
+    if (ids ? !ids.includes(item.id) : isAfter(item.cursor!, upTo!)) return item
+    if (op === 'read') return { ...item, readAt: item.readAt ?? at, seen: true }
+    if (op === 'unread') return { ...item, readAt: null }
+    return op === 'seen' ? { ...item, seen: true } : []
+  })
+  if (ids) return { items: left, counts: recount(counts, items, left) }
   // Up to a place means also what is older than the list: all that is left to count is newer, and that is in the list.
-  if (!named) sum = { unread: op === 'seen' ? counts.unread : newer.unread, unseen: newer.unseen }
-  return { items: kept, counts: { unread: Math.max(0, sum.unread), unseen: Math.max(0, sum.unseen) } }
+  const { unread, unseen } = tally(left)
+  return { items: left, counts: { unread: op === 'seen' ? counts.unread : unread, unseen } }
 }
 
-/** Whether a frame tells something that the page does not hold yet: this is what makes it exactly once. */
-export function isNews(page: Page | null, { event, data, id }: Frame): boolean {
-  if (event === 'ready' || event === 'reset') return true
-  if (!page) return false
-  // An ephemeral notification has no place: it is told once, to who is there.
-  if (event === 'notification' && data.item.cursor === null) return true
-  // Counts may change without an event of their own.
-  if (event === 'heartbeat' || event === 'counts') return id !== undefined && !isAfter(page.cursor, id)
-  return id !== undefined && isAfter(id, page.cursor)
-}
+/** Whether a frame brings a page that needs nothing before it. */
+export const isFresh = ({ event, data }: Frame): boolean => event === 'reset' || (event === 'ready' && !data.resumed)
 
-/** The page with one frame more that is news, or null where there is none yet. */
+/** The page with one frame more; null where that tells nothing that is not in it already. This is what makes it exactly once. */
 export function apply(page: Page | null, frame: Frame, pageSize: number): Page | null {
   const { event, data, id } = frame
-  if (event === 'reset' || (event === 'ready' && !data.resumed)) {
+  if (id === undefined || event === 'goodbye') return null
+  if ((event === 'ready' || event === 'reset') && isFresh(frame)) {
+    // From the leader, for one who has asked, and not for us.
+    if (event === 'ready' && page && !isAfter(id, page.cursor)) return null
     const { user, items, counts } = data
-    return { user, items, counts, cursor: id!, countsAt: id!, changedAt: id!, more: items.length >= pageSize }
+    return { user, items, counts, cursor: id, changedAt: id, more: items.length >= pageSize }
   }
-  if (!page || id === undefined) return page
-  if (event === 'ready') return { ...page, counts: data.counts }
-  if (event === 'counts') return { ...page, counts: data.counts, countsAt: id }
-  if (event === 'notification' && data.item.cursor === null) return page
-  const told = event === 'goodbye' ? undefined : data.counts
-  const next = { ...page, cursor: id, ...(told && { counts: told, countsAt: id }) }
-  // Counts that were told for this place or a later one hold what this event would change.
-  const known = told !== undefined || !isAfter(id, page.countsAt)
-  if (event === 'state') {
-    const { items, counts } = mark(page, data, new Date().toISOString())
-    return { ...next, items, counts: known ? next.counts : counts, changedAt: id }
+  if (!page) return null
+  // An ephemeral notification has no place: it is told once, to who is there.
+  if (event === 'notification' && !data.item.cursor) return page
+  // What only tells counts may do so without an event of its own.
+  const news = event === 'notification' || event === 'state'
+  if (news ? !isAfter(id, page.cursor) : isAfter(page.cursor, id)) return null
+  let next: Page = { ...page, cursor: id }
+  if (event === 'state') next = { ...next, ...mark(page, data, new Date().toISOString()), changedAt: id }
+  if (event === 'notification') {
+    const { item, op } = data
+    const items = [item, ...page.items.filter((one) => one.id !== item.replaces && one.id !== item.id)]
+    next = {
+      ...next,
+      items: items.slice(0, MAX_ITEMS),
+      counts: recount(page.counts, page.items, items),
+      more: page.more || items.length > MAX_ITEMS,
+      changedAt: op === 'updated' ? id : page.changedAt
+    }
   }
-  if (event !== 'notification') return next
-  const { item, op } = data
-  const old = page.items.find((one) => one.id === item.replaces)
-  const items = [item, ...page.items.filter((one) => one !== old && one.id !== item.id)]
-  // What took the place of one that we do not have: a heartbeat will tell the counts.
-  const one = old || op === 'created' ? 1 : 0
-  const { counts } = next
-  return {
-    ...next,
-    items: items.slice(0, MAX_ITEMS),
-    more: page.more || items.length > MAX_ITEMS,
-    changedAt: op === 'updated' ? id : page.changedAt,
-    counts: known ? counts : { unread: counts.unread + one - unread(old), unseen: counts.unseen + one - unseen(old) }
-  }
+  // What the service counts is right; without it, the list tells what has changed.
+  return { ...next, counts: data.counts ?? next.counts }
 }
 
 /** The page without what has expired. */
-export function withoutExpired(page: Page, now: number): Page {
-  const gone = page.items.filter(({ expiresAt }) => expiresAt && Date.parse(expiresAt) <= now)
-  const ids = gone.map(({ id }) => id)
-  return gone.length ? { ...page, ...mark(page, { op: 'removed', ids, upTo: null }, '') } : page
-}
+export const withoutExpired = (page: Page): Page => ({
+  ...page,
+  items: page.items.filter(({ expiresAt }) => !expiresAt || Date.parse(expiresAt) > Date.now())
+})

@@ -6,33 +6,20 @@ export interface Kept {
   readonly unsent: readonly Mark[]
 }
 
-/** Items that are kept; the rest can be loaded again. */
-const MAX_KEPT = 100
-
 /** What was kept under this name, if it can be read. */
-export function load(name: string): Kept | null {
+export function load(name: string): Kept | undefined {
   try {
-    const kept = JSON.parse(sessionStorage.getItem(name) ?? 'null')
-    return Array.isArray(kept?.unsent) ? kept : null
+    return JSON.parse(sessionStorage.getItem(name)!)
   } catch {
-    return null
+    return undefined
   }
 }
 
-/** Keeps it, or nothing where the browser refuses: then a reload starts with a fresh page. */
-export function save(name: string, { page, unsent }: Kept): void {
+/** Keeps it. Where the browser refuses, what was kept before stays: it is older, and as true. */
+export function save(name: string, kept: Kept): void {
   try {
-    const short = page && { ...page, items: page.items.slice(0, MAX_KEPT), more: page.more || page.items.length > MAX_KEPT }
-    sessionStorage.setItem(name, JSON.stringify({ page: short, unsent } satisfies Kept))
+    sessionStorage.setItem(name, JSON.stringify(kept))
   } catch {
-    forget(name)
-  }
-}
-
-export function forget(name: string): void {
-  try {
-    sessionStorage.removeItem(name)
-  } catch {
-    // There is no storage, so nothing is kept.
+    // Full, or switched off.
   }
 }

@@ -1,153 +1,153 @@
 import type { Frame } from './frame.ts'
-import type { Page } from './page.ts'
+import { sleep } from './sleep.ts'
 import type { Status } from './types.ts'
 
-/** What the tabs of one user tell each other. */
-export type Message =
-  /** From a follower: are you there? `need`: and send what you have. */
-  | { readonly kind: 'ask'; readonly need: boolean }
-  /** From the leader: I am, and this is how it stands. */
-  | { readonly kind: 'here'; readonly status: Status; readonly error: string | null }
-  | { readonly kind: 'page'; readonly page: Page }
+/** What the tab that leads tells the others. */
+export type FromLeader =
+  /** I am here, and this is how it stands. */
+  | { readonly status: Status }
   /** `after` is the place that the leader was at before: who is not there yet has missed something. */
-  | { readonly kind: 'frame'; readonly frame: Frame; readonly after: string | null }
+  | { readonly frame: Frame; readonly after?: string | undefined }
+
+/** What the others ask: are you there? True: and send the page. */
+type Message = FromLeader | { readonly ask: boolean }
 
 /** What a group of tabs needs from each of them. */
 export interface Member {
-  /** From now on this tab holds the connection, until `signal` aborts. */
-  lead(signal: AbortSignal): void
+  /** From now on this tab holds the connection, until it is told to let go. */
+  lead(): () => void
   /** The leader says something. */
-  hear(message: Exclude<Message, { kind: 'ask' }>): void
-  /** A follower asks, and this tab leads. */
+  hear(message: FromLeader): void
+  /** Another tab asks, and this one leads. */
   asked(need: boolean): void
 }
 
-/** A follower looks for a sign of life this often, and after two times without one it takes the lead. */
-const TICK_MS = 400
+/** A follower looks for a sign of life this often; heard nothing, it asks, and then takes the lead. */
+const TICK_MS = 300
 const MISSED = 2
-/** The last question before that, so that many who miss the leader choose one. */
-const LAST_MS = 200
+/** Those who miss the leader at one time do not all take its place at one time. */
+const SPREAD_MS = 250
 
-type Role =
-  | { readonly name: 'follower'; readonly waiting: AbortController }
-  | { readonly name: 'leader'; readonly leading: AbortController; readonly release: () => void }
-  | { readonly name: 'left' }
-
-const sleep = (ms: number): Promise<void> => new Promise((resolve) => setTimeout(resolve, ms))
+/** `end` gives up the wait for the lock, or the connection and the lock. */
+interface Role {
+  readonly leads: boolean
+  readonly end: () => void
+}
 
 /**
  * The tabs of one browser that show the same inbox: one holds a Web Lock, and with it the connection. A tab that is closed or
  * crashes loses the lock at once; from one that hangs, or was frozen, it is stolen. Where locks are missing every tab leads.
  */
 export class Tabs {
-  readonly #name: string
+  readonly name: string
   readonly #member: Member
   readonly #channel: BroadcastChannel | undefined
-  #role: Role = { name: 'left' }
+  readonly #timer: ReturnType<typeof setInterval> | undefined
+  /** Undefined: not one of them any more. */
+  #role: Role | undefined
   #missed = 0
-  #timer: ReturnType<typeof setInterval> | undefined
 
-  constructor(name: string, member: Member, shared: boolean) {
-    this.#name = name
+  constructor(name: string, member: Member) {
+    this.name = name
     this.#member = member
-    if (!shared || !globalThis.navigator?.locks || !globalThis.BroadcastChannel) {
-      const leading = new AbortController()
-      this.#role = { name: 'leader', leading, release: () => {} }
-      member.lead(leading.signal)
+    // Browsers that have locks have channels.
+    if (!globalThis.navigator?.locks) {
+      this.#leadAlone()
       return
     }
     this.#channel = new BroadcastChannel(name)
-    this.#channel.onmessage = ({ data }: MessageEvent<Message>) => this.#hear(data)
+    this.#channel.onmessage = ({ data }) => this.#hear(data)
     this.#follow()
     this.#timer = setInterval(() => this.#look(), TICK_MS)
   }
 
-  get leads(): boolean {
-    return this.#role.name === 'leader'
-  }
-
   /** Tells the other tabs; only the leader has anything to tell. */
-  tell(message: Message): void {
-    if (this.#role.name === 'leader') this.#channel?.postMessage(message)
+  tell(message: FromLeader): void {
+    this.#post(true, message)
   }
 
-  /** Asks the leader for what it has. */
+  /** Asks the leader for a sign of life, or for all it has. */
   ask(need: boolean): void {
-    if (this.#role.name === 'follower') this.#channel?.postMessage({ kind: 'ask', need } satisfies Message)
+    this.#post(false, { ask: need })
   }
 
   /** Gives up the lead, or the wait for it. */
   leave(): void {
-    const role = this.#role
-    this.#role = { name: 'left' }
     clearInterval(this.#timer)
-    if (role.name === 'follower') role.waiting.abort()
-    if (role.name === 'leader') {
-      role.leading.abort()
-      role.release()
-    }
+    this.#become(undefined)
     this.#channel?.close()
+  }
+
+  #post(asLeader: boolean, message: Message): void {
+    if (this.#role?.leads === asLeader) this.#channel?.postMessage(message)
+  }
+
+  #become(role: Role | undefined): void {
+    const before = this.#role
+    this.#role = role
+    before?.end()
+  }
+
+  #leadAlone(): void {
+    this.#become({ leads: true, end: this.#member.lead() })
   }
 
   #follow(): void {
     const waiting = new AbortController()
-    this.#role = { name: 'follower', waiting }
+    this.#become({ leads: false, end: () => waiting.abort() })
     this.#missed = 0
     this.#request({ signal: waiting.signal })
   }
 
   #request(options: LockOptions): void {
     const asking = this.#role
-    let led: Role | undefined
+    let leading: Role | undefined
     navigator.locks
-      .request(this.#name, options, () => {
+      .request(this.name, options, () => {
         // Granted to one who has left meanwhile, or has taken the lead another way.
         if (this.#role !== asking) return
-        const leading = new AbortController()
         return new Promise<void>((release) => {
-          led = { name: 'leader', leading, release }
-          this.#role = led
-          this.#member.lead(leading.signal)
+          const letGo = this.#member.lead()
+          leading = {
+            leads: true,
+            end: () => {
+              letGo()
+              release()
+            }
+          }
+          this.#become(leading)
         })
       })
-      .catch(() => {
+      .catch(({ name }: Error) => {
+        // Locks are there, and not for pages whose storage is blocked: each for itself, as where there are none.
+        if (name !== 'AbortError') this.#leadAlone()
         // Stolen from us: we were thought dead, so we are not the leader any more.
-        if (!led || led !== this.#role || led.name !== 'leader') return
-        led.leading.abort()
-        this.#follow()
-        this.ask(true)
+        else if (leading && leading === this.#role) {
+          this.#follow()
+          this.ask(true)
+        }
       })
   }
 
   #hear(message: Message): void {
-    if (message.kind === 'ask') {
-      if (this.#role.name === 'leader') this.#member.asked(message.need)
-      return
+    const leads = this.#role?.leads
+    if ('ask' in message) {
+      if (leads) this.#member.asked(message.ask)
+    } else if (leads === false) {
+      this.#missed = 0
+      this.#member.hear(message)
     }
-    this.#missed = 0
-    if (this.#role.name === 'follower') this.#member.hear(message)
   }
 
-  /** Heard nothing since the last look: ask. Asked, and still nothing: take over. */
-  #look(): void {
-    if (this.#role.name !== 'follower') return
-    if (this.#missed++ === 0) return
-    if (this.#missed <= MISSED) this.ask(false)
-    else void this.#steal()
-  }
-
-  /** One tab at a time, which asks once more. */
-  async #steal(): Promise<void> {
-    await navigator.locks.request(`${this.#name} steal`, { ifAvailable: true }, async (lock) => {
-      if (!lock) return
-      this.ask(false)
-      await sleep(LAST_MS)
-      const role = this.#role
-      if (this.#missed <= MISSED || role.name !== 'follower') return
-      role.waiting.abort()
-      this.#request({ steal: true })
-      // Until the others have heard of it.
-      await sleep(LAST_MS)
-    })
+  /** Heard nothing since the last look but one: ask. Asked, and still nothing: take over, each a little later than another would. */
+  async #look(): Promise<void> {
+    const role = this.#role
+    if (role?.leads !== false) return
+    if (++this.#missed === MISSED) this.ask(false)
+    if (this.#missed <= MISSED) return
+    await sleep(Math.random() * SPREAD_MS)
+    if (this.#missed <= MISSED || role !== this.#role) return
+    role.end()
+    this.#request({ steal: true })
   }
 }

@@ -37,7 +37,7 @@ export interface Counts {
 export type Status = 'live' | 'connecting' | 'polling' | 'offline' | 'unauthorized'
 
 /** Why the page was replaced. */
-export type ResetReason = 'cursor_too_old' | 'cursor_unknown' | 'store_changed' | 'overflow' | 'erased' | 'user_changed'
+export type ResetReason = 'cursor_too_old' | 'cursor_unknown' | 'store_changed' | 'overflow' | 'user_changed'
 
 /** Everything there is to show. A new object for each change, so that it can be compared. */
 export interface InboxState {
@@ -45,7 +45,7 @@ export interface InboxState {
   readonly items: readonly Item[]
   readonly counts: Counts
   readonly status: Status
-  /** Whether {@link Inbox.loadMore} may bring older ones. */
+  /** Whether `loadMore` may bring older ones. */
   readonly hasMore: boolean
   /** Whose inbox it is; null until the service has said so. */
   readonly user: string | null
@@ -82,20 +82,18 @@ export interface InboxOptions {
   readonly user?: string
   /** Keep page, cursor and unsent actions in `sessionStorage`, so that a reload goes on. Default: true. */
   readonly storage?: boolean
-  /** Share one connection among the tabs of a browser. Default: true. */
-  readonly shared?: boolean
 }
 
 /** A user's inbox, kept up to date. */
-export interface Inbox extends InboxState {
-  /** The same as one object that changes only when something in it does. */
+export interface Inbox extends Pick<InboxState, 'items' | 'counts' | 'status'> {
+  /** All there is to show, as one object that changes only when something in it does. */
   readonly state: InboxState
   /** Calls back after each change; returns what ends that. */
-  subscribe(fn: () => void): () => void
+  subscribe(fn: (state: InboxState) => void): () => void
   /** Calls back for each event; returns what ends that. */
   on<K extends keyof InboxEvents>(event: K, fn: (event: InboxEvents[K]) => void): () => void
   /**
-   * Marks show at once. The promise settles when the service has answered: offline it waits (and the mark with it, over a reload
+   * Marks, of up to 500 ids, show at once. The promise settles when the service has answered: offline it waits (and the mark with it, over a reload
    * as well), and where the service refuses it rejects and the mark is taken back.
    */
   read(ids: string | readonly string[]): Promise<void>

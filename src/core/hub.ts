@@ -1,5 +1,6 @@
 import { EVERYONE, isPersonal, topicOf, userOf } from './channel.ts'
 import type { CloseReason } from './close-reason.ts'
+import type { Places } from './cluster.ts'
 import { Connection, type ConnectionHost, type Opening, type Run } from './connection.ts'
 import { formatCursor, type ResetReason } from './cursor.ts'
 import type { FollowedEvent } from './event.ts'
@@ -53,6 +54,9 @@ export interface OpenRequest {
   readonly requestId?: string | undefined
 }
 
+/** Why nobody can be let in now. */
+export type Refusal = 'drain' | 'limit' | 'unavailable'
+
 /** How often deadlines are looked at. */
 const DEADLINES_MS = 250
 
@@ -65,10 +69,13 @@ export class Hub implements ConnectionHost {
   readonly #settings: HubSettings
   readonly #stats: Stats
   readonly #log: HubLog
+  readonly #places: Places
   readonly #connections = new Map<number, Connection>()
   readonly #groups = new Map<string, Group>()
   readonly #byUser = new Map<string, Connection[]>()
   readonly #byAddress = new Map<string, number>()
+  /** Connections for whose place the other nodes are being asked. */
+  readonly #opening = new Map<string, number>()
   readonly #codecs = new Map<Codec, number>()
   /** The newest heartbeat of each codec. */
   readonly #heartbeatFrames = new Map<Codec, { position: number; epoch: string; frame: Buffer }>()
@@ -78,9 +85,10 @@ export class Hub implements ConnectionHost {
   #storeHealthy = true
   #deadlinesAt = 0
 
-  constructor(store: Store, node: string, settings: HubSettings, stats: Stats, log: HubLog) {
+  constructor(store: Store, node: string, places: Places, settings: HubSettings, stats: Stats, log: HubLog) {
     this.store = store
     this.node = node
+    this.#places = places
     this.#settings = settings
     this.#stats = stats
     this.#log = log
@@ -129,8 +137,8 @@ export class Hub implements ConnectionHost {
     return connection && this.nameOf(connection) === id ? connection : undefined
   }
 
-  /** Why a connection of this user from this address cannot be opened now, or null where it can. */
-  refusal(user: string, address: string): 'drain' | 'limit' | 'unavailable' | null {
+  /** Why a connection of this user from this address cannot be opened here now, or null where this node has nothing against it. */
+  refusal(user: string, address: string): Refusal | null {
     const { maxConnections, maxConnectionsPerUser, maxConnectionsPerIp } = this.#settings
     if (this.#draining) return 'drain'
     if (maxConnections > 0 && this.#connections.size >= maxConnections) return 'limit'
@@ -140,7 +148,37 @@ export class Hub implements ConnectionHost {
     return null
   }
 
-  /** Registers a connection and starts it. The caller has asked {@link refusal} in the same turn of the loop. */
+  /**
+   * Lets a connection in, or tells why not. `next` is called once, in the turn in which the last check was made: what it opens is
+   * within all limits, and a place that it does not use is given back.
+   */
+  async admit<T>(user: string, address: string, next: (refusal: Refusal | null) => T): Promise<T> {
+    const early = this.refusal(user, address)
+    if (early) return next(early)
+    this.#count(this.#opening, user, 1)
+    const granted = await this.#places.take(user, this.heldOf(user))
+    this.#count(this.#opening, user, -1)
+    const before = this.countUser(user)
+    try {
+      return next(granted ? this.refusal(user, address) : 'limit')
+    } finally {
+      // Also where none was granted: what was told meanwhile counted this one in.
+      if (this.countUser(user) === before) this.#places.hold(user, this.heldOf(user))
+    }
+  }
+
+  /** How many connections each user has, those that are being opened included. */
+  *held(): Generator<readonly [user: string, count: number]> {
+    for (const [user, tabs] of this.#byUser) yield [user, tabs.length + (this.#opening.get(user) ?? 0)]
+    for (const [user, count] of this.#opening) if (!this.#byUser.has(user)) yield [user, count]
+  }
+
+  /** The same of one user. */
+  heldOf(user: string): number {
+    return this.countUser(user) + (this.#opening.get(user) ?? 0)
+  }
+
+  /** Registers a connection and starts it, within {@link admit}. */
   open(request: OpenRequest): Connection {
     const { subscriber, sink } = request
     const now = performance.now()
@@ -186,11 +224,9 @@ export class Hub implements ConnectionHost {
     return this.#byUser.get(user)?.length ?? 0
   }
 
-  /** Ends all connections of a user; how many there were. */
-  closeUser(user: string, reason: CloseReason): number {
-    const tabs = [...(this.#byUser.get(user) ?? [])]
-    for (const connection of tabs) connection.close(reason)
-    return tabs.length
+  /** Ends all connections of a user. */
+  closeUser(user: string, reason: CloseReason): void {
+    for (const connection of [...(this.#byUser.get(user) ?? [])]) connection.close(reason)
   }
 
   /** Lets nobody in any more and ends everybody, spread over the time given. */
@@ -231,6 +267,7 @@ export class Hub implements ConnectionHost {
     const tabs = this.#byUser.get(connection.user)!
     if (tabs.length === 1) this.#byUser.delete(connection.user)
     else tabs.splice(tabs.indexOf(connection), 1)
+    this.#places.hold(connection.user, this.heldOf(connection.user))
     if (this.#settings.maxConnectionsPerIp > 0) this.#count(this.#byAddress, addressBlock(connection.remoteAddress), -1)
     this.traces.departed(this.#reading(connection, Date.now(), reason))
     this.#stats.closed(reason, connection.transport, performance.now() - connection.openedAt)

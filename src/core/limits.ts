@@ -79,6 +79,11 @@ export const ALERT_RETRY_MS = [1_000, 60_000] as const
 export const REMEMBERED_TRACES = 10_000
 export const REMEMBERED_DEPARTURES = 10_000
 
+/** A message from a WebSocket client. None means anything; this is enough for what libraries send to keep a connection open. */
+export const MAX_CLIENT_MESSAGE_BYTES = 4 * 1024
+/** How long a WebSocket peer may take to answer a Close: some round trips, and less than a stopping process has left. */
+export const CLOSE_ANSWER_MS = 3_000
+
 /** A command to Redis takes no longer, connecting included: a publish that hangs is worse than one that is told to come again. */
 export const REDIS_COMMAND_TIMEOUT_MS = 2_000
 /** A connection on which commands wait and nothing comes for so long is given up: its peer vanished. Above a command's own time. */
@@ -99,7 +104,19 @@ export const REDIS_INSPECT_MS = 10_000
 /** Least time between two sweeps: Redis' clock may be behind ours, and then has nothing due yet. */
 export const REDIS_SWEEP_PAUSE_MS = 20
 
-/** A message from a WebSocket client. None means anything; this is enough for what libraries send to keep a connection open. */
-export const MAX_CLIENT_MESSAGE_BYTES = 4 * 1024
-/** How long a WebSocket peer may take to answer a Close: some round trips, and less than a stopping process has left. */
-export const CLOSE_ANSWER_MS = 3_000
+/** How often a node tells that it lives, and how it stands. */
+export const BEAT_MS = 2_000
+/** A node that has told nothing for so long is dead, and its users' places are free. Ten beats: a pause of the collector is no death. */
+export const LEASE_MS = 20_000
+/** What nobody renews any more is gone from Redis after this. */
+export const CLUSTER_KEYS_MS = 10 * 60_000
+/** How long the answers of other nodes are waited for: a revoked user's streams end within a second, counting included. */
+export const ASK_MS = 500
+/** How long the opening of a stream waits for the count of a user's places; its first bytes are due within a second. */
+export const PLACE_MS = 300
+/** Rows of `/monitor/connections` that one node sends another: a few megabytes, which a Pub/Sub client may have waiting. */
+export const MAX_ANSWER_ROWS = 5_000
+/** Connections of one user in an answer about a trace. */
+export const MAX_ANSWER_READINGS = 200
+/** Users whose places are told in one command when a node tells all of them again. */
+export const PLACES_SLICE = 500

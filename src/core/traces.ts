@@ -116,6 +116,25 @@ export class Traces {
   }
 }
 
+/** What several processes saw of one notification, as one sighting; undefined where none saw it. */
+export function mergeSightings(sightings: readonly Sighting[]): Sighting | undefined {
+  const [first] = sightings
+  if (!first) return undefined
+  // The one that took it knows most: who sent it to whom, and how long that lasted.
+  const known = sightings.find(({ to }) => to !== null) ?? first
+  const instants = (of: (one: Sighting) => number | null): number[] => sightings.flatMap((one) => of(one) ?? [])
+  const earliest = (of: (one: Sighting) => number | null): number | null =>
+    instants(of).reduce<number | null>((least, at) => Math.min(least ?? at, at), null)
+  return {
+    ...known,
+    connections: sightings.reduce((sum, { connections }) => sum + connections, 0),
+    firstWrittenAt: earliest((one) => one.firstWrittenAt),
+    lastWrittenAt: instants((one) => one.lastWrittenAt).reduce<number | null>((most, at) => Math.max(most ?? at, at), null),
+    recalledAt: earliest((one) => one.recalledAt),
+    replacedBy: sightings.find(({ replacedBy }) => replacedBy !== null)?.replacedBy ?? null
+  }
+}
+
 /** Why one user did or did not get a notification. */
 export type Verdict =
   | 'not_addressed'

@@ -2,7 +2,7 @@ import type { FastifyContextConfig } from 'fastify'
 import fp from 'fastify-plugin'
 import type { ZodTypeProvider } from 'fastify-type-provider-zod'
 import { pollCodec } from '../core/frame.ts'
-import type { Hub } from '../core/hub.ts'
+import type { Hub, Refusal } from '../core/hub.ts'
 import type { Stats } from '../core/stats.ts'
 import { ProblemError } from '../errors.ts'
 import { type SubscriberIdentity, subscriberOnly } from './access.ts'
@@ -42,41 +42,47 @@ export default fp<ChangesOptions>(
         const topics = selectTopics(subscriber, request.query.topics)
         const after = cursorOf(request, request.query)
         const wait = hub.draining ? 0 : request.query.wait
-        const refusal = hub.refusal(subscriber.user, request.ip)
-        // A poll that does not wait is a request like any other: it takes nobody's place.
-        if (refusal === 'limit' && wait > 0) {
-          stats.refused('limit')
-          throw new ProblemError('rate-limited', 'Too many connections are open; close one, or come back later.', {
-            retryAfter: 5
-          })
-        }
-        if (refusal === 'unavailable')
-          throw new ProblemError('unavailable', 'The store does not answer; try again.', { retryAfter: 5 })
-        const answer = await new Promise<PollAnswer>((resolve) => {
-          const sink = new PollSink(request.ip, resolve)
-          const connection = hub.open({
-            subscriber,
-            topics,
-            sink,
-            codec: pollCodec,
-            after,
-            announce: after === undefined,
-            requestId: request.id,
-            once: { limit: request.query.limit, waits: wait > 0 }
-          })
-          sink.connect(connection)
-          if (wait > 0) {
-            const timer = setTimeout(() => connection.close('closed'), wait * 1000)
-            request.raw.socket.once('close', gone)
-            sink.answered(() => {
-              clearTimeout(timer)
-              request.raw.socket.off('close', gone)
+        const poll = (refusal: Refusal | null): Promise<PollAnswer> => {
+          if (refusal === 'limit' && wait > 0) {
+            stats.refused('limit')
+            throw new ProblemError('rate-limited', 'Too many connections are open; close one, or come back later.', {
+              retryAfter: 5
             })
+          }
+          if (refusal === 'unavailable')
+            throw new ProblemError('unavailable', 'The store does not answer; try again.', { retryAfter: 5 })
+          return new Promise((resolve) => {
+            const sink = new PollSink(request.ip, resolve)
+            const connection = hub.open({
+              subscriber,
+              topics,
+              sink,
+              codec: pollCodec,
+              after,
+              announce: after === undefined,
+              requestId: request.id,
+              once: { limit: request.query.limit, waits: wait > 0 }
+            })
+            sink.connect(connection)
+            const { socket } = request.raw
+            // Who left while the place was asked for is not heard any more.
+            if (socket.destroyed) connection.close('gone')
+            else if (wait > 0) {
+              const timer = setTimeout(() => connection.close('closed'), wait * 1000)
+              socket.once('close', gone)
+              sink.answered(() => {
+                clearTimeout(timer)
+                socket.off('close', gone)
+              })
+            }
             function gone(): void {
               connection.close('gone')
             }
-          }
-        })
+          })
+        }
+        // A poll that does not wait is a request like any other: it takes nobody's place.
+        const { user } = subscriber
+        const answer = await (wait > 0 ? hub.admit(user, request.ip, poll) : poll(hub.refusal(user, request.ip)))
         if (answer.cursor === null)
           throw new ProblemError('unavailable', 'The log could not be read; try again.', { retryAfter: 5 })
         reply.header('cache-control', 'private, no-store').type('application/json; charset=utf-8')

@@ -7,27 +7,33 @@ import { Name } from '../core/names.ts'
 interface DemoOptions {
   /** A fresh subscriber JWT. */
   token(user: string, topics: string[]): string
-  /** Stays in the process: the page publishes through `/demo/publish`. */
+  /** Stays in the process: the page asks through the addresses below `/demo`. */
   readonly publishKey: string
-  readonly cookieName: string
 }
 
-/** Topics that every visitor of the page reads. */
-const TOPICS = ['news', 'project:7']
-
-/** Nothing inline, nothing from elsewhere: what a page that shows other people's text should say. */
+/** Nothing inline, nothing from elsewhere, no text ever parsed as markup: what a page that shows other people's text should say. */
 const POLICY =
-  "default-src 'none'; script-src 'self'; style-src 'self'; connect-src 'self'; img-src data:; base-uri 'none'; form-action 'none'; frame-ancestors 'none'"
+  "default-src 'none'; script-src 'self'; style-src 'self'; connect-src 'self'; img-src data:; base-uri 'none'; form-action 'none'; frame-ancestors 'none'; require-trusted-types-for 'script'; trusted-types 'none'"
 
+const SCRIPT = 'text/javascript; charset=utf-8'
 const FILES = [
   { path: '/demo', file: 'page.html', type: 'text/html; charset=utf-8' },
   { path: '/demo/demo.css', file: 'demo.css', type: 'text/css; charset=utf-8' },
-  { path: '/demo/demo.js', file: 'demo.js', type: 'text/javascript; charset=utf-8' }
+  ...['demo.js', 'panel.js', 'row.js', 'send.js', 'toasts.js', 'backend.js'].map((file) => ({
+    path: `/demo/${file}`,
+    file,
+    type: SCRIPT
+  }))
 ] as const
 
-/** The page of the first minute; for development only, since it lets anyone be anyone. */
+/** What a page's own backend would ask for in its visitors' name. */
+const FORWARDED = { '/demo/publish': '/v1/notifications', '/demo/ticket': '/v1/tickets' } as const
+
+const Person = z.strictObject({ user: Name, topics: z.array(Name).max(10) })
+
+/** The page of the first minute, and the backend that it would have; for development only, since it lets anyone be anyone. */
 export default fp<DemoOptions>(
-  async (instance, { token, publishKey, cookieName }) => {
+  async (instance, { token, publishKey }) => {
     const app = instance.withTypeProvider<ZodTypeProvider>()
 
     for (const { path, file, type } of FILES) {
@@ -37,24 +43,25 @@ export default fp<DemoOptions>(
       )
     }
 
-    app.post('/demo/session', { schema: { hide: true, body: z.strictObject({ user: Name }) } }, async (request, reply) => {
-      const jwt = token(request.body.user, TOPICS)
-      reply.header('set-cookie', `${cookieName}=${jwt}; Path=/; HttpOnly; SameSite=Lax`).header('cache-control', 'no-store')
-      return { user: request.body.user, topics: TOPICS }
+    app.post('/demo/token', { schema: { hide: true, body: Person } }, async ({ body }, reply) => {
+      reply.header('cache-control', 'no-store')
+      return { token: token(body.user, body.topics) }
     })
 
-    app.post('/demo/publish', { schema: { hide: true, body: z.record(z.string(), z.unknown()) } }, async (request, reply) => {
-      const answer = await app.inject({
-        method: 'POST',
-        url: `${app.prefix}/v1/notifications`,
-        headers: { authorization: `Bearer ${publishKey}` },
-        payload: request.body
+    for (const [path, url] of Object.entries(FORWARDED)) {
+      app.post(path, { schema: { hide: true, body: z.record(z.string(), z.unknown()) } }, async (request, reply) => {
+        const answer = await app.inject({
+          method: 'POST',
+          url: `${app.prefix}${url}`,
+          headers: { authorization: `Bearer ${publishKey}` },
+          payload: request.body
+        })
+        return reply
+          .code(answer.statusCode)
+          .type(String(answer.headers['content-type'] ?? 'application/json'))
+          .send(answer.payload)
       })
-      return reply
-        .code(answer.statusCode)
-        .type(String(answer.headers['content-type'] ?? 'application/json'))
-        .send(answer.payload)
-    })
+    }
   },
   { name: 'demo' }
 )

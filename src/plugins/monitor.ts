@@ -2,10 +2,11 @@ import fp from 'fastify-plugin'
 import type { ZodTypeProvider } from 'fastify-type-provider-zod'
 import { z } from 'zod'
 import { takeCensus } from '../core/census.ts'
-import type { Connection } from '../core/connection.ts'
+import { type Cluster, CONNECTION_SORTS, type NodeView } from '../core/cluster.ts'
 import { formatCursor } from '../core/cursor.ts'
 import type { Assessment, HealthStatus } from '../core/health.ts'
 import type { Hub } from '../core/hub.ts'
+import { mergeRows } from '../core/member.ts'
 import type { Sink } from '../core/sink.ts'
 import type { Stats } from '../core/stats.ts'
 import type { Store } from '../core/store.ts'
@@ -31,6 +32,7 @@ declare module 'fastify' {
 
 interface MonitorOptions {
   readonly hub: Hub
+  readonly cluster: Cluster
   readonly store: Store
   readonly stats: Stats
   readonly version: string
@@ -42,46 +44,29 @@ interface MonitorOptions {
   readonly host: HostFigures & { look(): Promise<void> }
 }
 
-type State = Exclude<Connection['phase'], 'closed'> | 'stale'
-
 const STATS_EVERY_MS = 1000
-const stateOf = (connection: Connection): State | 'closed' => (connection.stale ? 'stale' : connection.phase)
-const TROUBLE = { stale: 3, blocked: 2, replaying: 1, live: 0, closed: 0 } as const satisfies Record<State | 'closed', number>
-
-/** What `sort` goes by, largest first; of equals the oldest first, as the hub has them. */
-const SORTS = {
-  age: () => 0,
-  bufferedBytes: (connection) => connection.bufferedBytes,
-  state: (connection) => TROUBLE[stateOf(connection)]
-} as const satisfies Record<string, (connection: Connection) => number>
-
-/** The first of them, and how many there are. Nearly all have a rank of 0, so only the others are sorted. */
-function select(
-  connections: Iterable<Connection>,
-  user: string | undefined,
-  rankOf: (connection: Connection) => number,
-  limit: number
-): { first: Connection[]; total: number } {
-  const ranked: { readonly connection: Connection; readonly rank: number }[] = []
-  const others: Connection[] = []
-  let total = 0
-  for (const connection of connections) {
-    if (user !== undefined && connection.user !== user) continue
-    total++
-    const rank = rankOf(connection)
-    if (rank > 0) ranked.push({ connection, rank })
-    else if (others.length < limit) others.push(connection)
-  }
-  const first = ranked.sort((a, b) => b.rank - a.rank).map(({ connection }) => connection)
-  return { first: [...first, ...others].slice(0, limit), total }
-}
 
 const iso = (instant: number): string => new Date(instant).toISOString()
 
-/** Everything an operator may ask of one node. Reading changes nothing; no notification content. */
+/** The figures of all nodes together. */
+function totalsOf(nodes: readonly NodeView[]) {
+  const sum = (of: (report: NodeView['report']) => number): number =>
+    Math.round(nodes.reduce((total, { report }) => total + of(report), 0) * 10) / 10
+  return {
+    nodes: nodes.length,
+    connections: sum((report) => report.connections),
+    stale: sum((report) => report.stale),
+    slow: sum((report) => report.slow),
+    publishedPerSecond: sum((report) => report.publishedPerSecond),
+    framesPerSecond: sum((report) => report.framesPerSecond),
+    errorsPerMinute: sum((report) => report.errorsPerMinute)
+  }
+}
+
+/** Everything an operator may ask: of this node, of all, and of any connection. Reading changes nothing; no notification content. */
 export default fp<MonitorOptions>(
   async (instance, options) => {
-    const { hub, store, stats, version, limits, host } = options
+    const { hub, cluster, store, stats, version, limits, host } = options
     const app = instance.withTypeProvider<ZodTypeProvider>()
 
     const route = { onRequest: operatorOnly(options.match) }
@@ -92,6 +77,7 @@ export default fp<MonitorOptions>(
       const status = store.status()
       const health = options.assess()
       const memory = process.memoryUsage()
+      const nodes = cluster.nodes()
       return {
         service: 'bellwire',
         version,
@@ -156,7 +142,14 @@ export default fp<MonitorOptions>(
           ...(host.openFiles === undefined ? {} : { openFiles: host.openFiles })
         },
         limits,
-        nodes: [{ node: hub.node, status: health.status, connections: hub.size, lastSeenAt: iso(Date.now()) }],
+        nodes: nodes.map(({ node, report: { status, connections, ...rest }, lastSeenAt }) => ({
+          node,
+          status,
+          connections,
+          lastSeenAt: iso(lastSeenAt),
+          ...rest
+        })),
+        cluster: totalsOf(nodes),
         recommendations: health.recommendations.map((one) => ({ ...one, since: iso(one.since) })),
         history: stats.history.map((point) => ({ ...point, at: iso(point.at) }))
       }
@@ -164,13 +157,17 @@ export default fp<MonitorOptions>(
 
     app.decorate('nodeState', snapshot)
 
-    app.get('/monitor', { ...route, schema: { ...doc, summary: 'State of this node' } }, async (request, reply) => {
-      const vary = reply.getHeader('vary')
-      reply.header('vary', vary === undefined ? 'Accept' : `${vary}, Accept`)
-      if (prefersPage(request.headers.accept)) return sendPage(reply)
-      await host.look()
-      return reply.header('cache-control', 'no-store').send(snapshot())
-    })
+    app.get(
+      '/monitor',
+      { ...route, schema: { ...doc, summary: 'State of this node, and of the others in short' } },
+      async (request, reply) => {
+        const vary = reply.getHeader('vary')
+        reply.header('vary', vary === undefined ? 'Accept' : `${vary}, Accept`)
+        if (prefersPage(request.headers.accept)) return sendPage(reply)
+        await host.look()
+        return reply.header('cache-control', 'no-store').send(snapshot())
+      }
+    )
 
     app.get(
       '/monitor/connections',
@@ -178,11 +175,12 @@ export default fp<MonitorOptions>(
         ...route,
         schema: {
           ...doc,
-          summary: 'Open connections',
+          summary: 'Open connections of all nodes',
+          description: 'Of another node at most 5000 rows; `total` counts all.',
           querystring: z.object({
             user: z.string().optional(),
             sort: z
-              .enum(['age', 'bufferedBytes', 'state'])
+              .enum(CONNECTION_SORTS)
               .default('age')
               .describe('What comes first: the oldest, what holds most bytes, or who is in trouble'),
             limit: z
@@ -195,35 +193,32 @@ export default fp<MonitorOptions>(
       },
       async (request, reply) => {
         const { user, limit, sort } = request.query
-        const now = performance.now()
-        const { first, total } = select(hub.connections(), user, SORTS[sort], limit)
-        const rows = first.map((connection) => {
-          const ageMs = Math.round(now - connection.openedAt)
-          return {
-            id: hub.nameOf(connection),
-            user: connection.user,
-            transport: connection.transport,
-            topics: connection.topics,
-            openedAt: iso(Date.now() - ageMs),
-            ageMs,
-            cursor: connection.cursor,
-            bufferedBytes: connection.bufferedBytes,
-            frames: connection.frames,
-            remoteAddress: connection.remoteAddress,
-            state: stateOf(connection)
-          }
-        })
-        return reply.header('cache-control', 'no-store').send({ connections: rows, total })
+        const lists = await cluster.ask({ kind: 'list-connections', user, sort, limit })
+        const { rows, total } = mergeRows(lists, sort, limit)
+        const now = Date.now()
+        const connections = rows.map(({ id, user, transport, topics, openedAt, ...rest }) => ({
+          id,
+          user,
+          transport,
+          topics,
+          openedAt: iso(openedAt),
+          ageMs: Math.max(0, now - openedAt),
+          ...rest
+        }))
+        return reply.header('cache-control', 'no-store').send({ connections, total })
       }
     )
 
     app.delete(
       '/monitor/connections/:id',
-      { ...route, schema: { ...doc, summary: 'Close a connection', params: z.object({ id: z.string() }) } },
+      {
+        ...route,
+        schema: { ...doc, summary: 'Close a connection, on whichever node it is', params: z.object({ id: z.string() }) }
+      },
       async (request, reply) => {
-        const connection = hub.named(request.params.id)
-        if (!connection) throw new ProblemError('not-found', 'No open connection has this id; see /monitor/connections.')
-        connection.close('closed')
+        const closed = await cluster.ask({ kind: 'close-connection', id: request.params.id })
+        if (!closed.includes(true))
+          throw new ProblemError('not-found', 'No open connection has this id; see /monitor/connections.')
         return reply.code(204).send()
       }
     )

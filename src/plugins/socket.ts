@@ -39,7 +39,9 @@ export default fp<SocketOptions>(
     /** The upgrades that are for us; the library hears of no other. */
     const upgrades = new EventEmitter()
     const onUpgrade = (request: IncomingMessage, socket: Socket, rest: Buffer): void => {
-      if (isOurs(request)) upgrades.emit('upgrade', request, socket, rest)
+      // Behind an answer that is still due, which node:http tells no other way. Browsers and proxies do not pipeline.
+      if ((socket as Socket & { _httpMessage?: unknown })._httpMessage) socket.destroy()
+      else if (isOurs(request)) upgrades.emit('upgrade', request, socket, rest)
       else refuseUpgrade(instance.server, request, socket, rest)
     }
     instance.server.on('upgrade', onUpgrade)
@@ -73,16 +75,20 @@ export default fp<SocketOptions>(
         handler: (_request, reply) => {
           throw upgradeRequired(reply)
         },
-        wsHandler: (webSocket, request) => {
+        wsHandler: async (webSocket, request) => {
           const { subscriber, query } = request
           const sink = new SocketSink(webSocket, request.raw.socket, request.ip)
-          const refusal = subscriber ? hub.refusal(subscriber.user, request.ip) : 'unavailable'
-          if (refusal || !subscriber) return refuse(sink, refusal ?? 'unavailable')
-          const topics = selectTopics(subscriber, query.topics)
-          const after = cursorOf(request, query)
-          sink.connect(
-            hub.open({ subscriber, topics, sink, codec: socketCodec, after, items: query.items, requestId: request.id })
-          )
+          if (!subscriber) return refuse(sink, 'unavailable')
+          await hub.admit(subscriber.user, request.ip, (refusal) => {
+            // The peer may have left meanwhile; nobody would tell us any more.
+            if (webSocket.readyState === webSocket.CLOSED) return
+            if (refusal) return refuse(sink, refusal)
+            const topics = selectTopics(subscriber, query.topics)
+            const after = cursorOf(request, query)
+            sink.connect(
+              hub.open({ subscriber, topics, sink, codec: socketCodec, after, items: query.items, requestId: request.id })
+            )
+          })
         }
       })
     })

@@ -50,19 +50,20 @@ export default fp<StreamOptions>(
         throw error
       }
       const topics = selectTopics(subscriber, request.query.topics)
-      const refusal = hub.refusal(subscriber.user, request.ip)
-      if (refusal) return refuse(request, reply, refusal)
-      // The peer may have left while we were authenticating; nobody would tell us any more.
-      if (request.raw.socket.destroyed) {
-        reply.hijack()
+      return hub.admit(subscriber.user, request.ip, (refusal) => {
+        if (refusal) return refuse(request, reply, refusal)
+        // The peer may have left meanwhile; nobody would tell us any more.
+        if (request.raw.socket.destroyed) {
+          reply.hijack()
+          return reply
+        }
+        const after = cursorOf(request, request.query)
+        const sink = SseSink.open(request, reply)
+        sink.connect(
+          hub.open({ subscriber, topics, sink, codec: sseCodec, after, items: request.query.items, requestId: request.id })
+        )
         return reply
-      }
-      const after = cursorOf(request, request.query)
-      const sink = SseSink.open(request, reply)
-      sink.connect(
-        hub.open({ subscriber, topics, sink, codec: sseCodec, after, items: request.query.items, requestId: request.id })
-      )
-      return reply
+      })
     })
 
     const headOnly = {

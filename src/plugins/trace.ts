@@ -2,18 +2,18 @@ import fp from 'fastify-plugin'
 import type { ZodTypeProvider } from 'fastify-type-provider-zod'
 import { z } from 'zod'
 import { channelsOf } from '../core/channel.ts'
+import type { Cluster } from '../core/cluster.ts'
 import { formatCursor } from '../core/cursor.ts'
-import type { Hub } from '../core/hub.ts'
 import { Name } from '../core/names.ts'
 import type { Recipients } from '../core/notification.ts'
 import type { NotificationTrace, Store } from '../core/store.ts'
-import { channelFor, type Fate, judge, type Reading, type Sighting, type Verdict } from '../core/traces.ts'
+import { channelFor, type Fate, judge, mergeSightings, type Reading, type Sighting, type Verdict } from '../core/traces.ts'
 import { ProblemError } from '../errors.ts'
 import { operatorOnly, type ProducerKeys } from './access.ts'
 import { answers } from './schemas/answers.ts'
 
 interface TraceOptions {
-  readonly hub: Hub
+  readonly cluster: Cluster
   readonly store: Store
   readonly match: ProducerKeys['match']
 }
@@ -41,7 +41,7 @@ const TraceAnswer = z.object({
   fate: z.enum(['stored', 'ephemeral', 'recalled', 'replaced', 'expired', 'beyond_retention']),
   acceptedAt: instant,
   producer: z.string().nullable().describe('Name of the publish key; null where it is not known any more'),
-  durableAfterMs: z.number().nullable().describe('Null where another process, or one before this, took it'),
+  durableAfterMs: z.number().nullable().describe('Null where a process that ended took it'),
   to: z.record(z.string(), z.unknown()).nullable(),
   channels: z.array(z.object({ channel: z.string(), cursor })).describe('Where it lies now; at most 100'),
   channelCount: z.int(),
@@ -56,7 +56,7 @@ const TraceAnswer = z.object({
       firstAfterMs: z.number().nullable()
     })
     .nullable()
-    .describe('By this node to live connections; replays come on top. Null where this process did not see it'),
+    .describe('By all nodes to live connections; replays come on top. Null where no running process saw it'),
   readers: z.object({ seen: z.int(), read: z.int(), archived: z.int(), unread: z.int().nullable() }).nullable(),
   user: z
     .object({
@@ -81,7 +81,7 @@ const isoOrNull = (at: number | null | undefined): string | null => (at == null 
 
 /** `GET /monitor/notifications/{id}`: what became of one notification, and for one user why they did or did not get it. No content. */
 export default fp<TraceOptions>(
-  async (instance, { hub, store, match }) => {
+  async (instance, { cluster, store, match }) => {
     const app = instance.withTypeProvider<ZodTypeProvider>()
     app.get(
       '/monitor/notifications/:id',
@@ -100,12 +100,13 @@ export default fp<TraceOptions>(
       async (request, reply) => {
         const { id } = request.params
         const { user } = request.query
-        const stored = await store.trace(id)
-        const seen = hub.traces.sighting(id)
+        const [stored, answers] = await Promise.all([store.trace(id), cluster.ask({ kind: 'trace', id, user })])
+        const seen = mergeSightings(answers.flatMap(({ sighting }) => sighting ?? []))
+        const readings = answers.flatMap((answer) => answer.readings)
         if (!stored && !seen) {
           throw new ProblemError(
             'not-found',
-            'Nothing is known of this id: it never existed, or it is gone and this process has not had it lately.'
+            'Nothing is known of this id: it never existed, or it is gone and no running process has had it lately.'
           )
         }
         const to = stored?.to ?? seen?.to ?? null
@@ -127,18 +128,25 @@ export default fp<TraceOptions>(
           replacedBy: seen?.replacedBy ?? null,
           written: seen ? writtenOf(seen) : null,
           readers: stored ? readersOf(stored) : null,
-          ...(user === undefined || to === null ? {} : { user: judgeFor(user, to, fate, stored, seen) })
+          ...(user === undefined || to === null ? {} : { user: judgeFor(user, to, fate, stored, seen, readings) })
         })
       }
     )
 
-    function judgeFor(user: string, to: Recipients, fate: Fate, stored: NotificationTrace | null, seen: Sighting | undefined) {
+    function judgeFor(
+      user: string,
+      to: Recipients,
+      fate: Fate,
+      stored: NotificationTrace | null,
+      seen: Sighting | undefined,
+      all: readonly Reading[]
+    ) {
       const channel = channelFor(to, user)
       const place = stored?.places.find((one) => one.channel === channel)?.seq
       // Collapsed, erased or pruned from this user's channel alone.
       const gone: Fate = seen?.replacedBy == null ? 'beyond_retention' : 'replaced'
       const own = fate === 'stored' && channel !== undefined && place === undefined ? gone : fate
-      const { verdict, readings } = judge(user, to, own, place, seen?.firstWrittenAt ?? null, hub.readingsOf(user))
+      const { verdict, readings } = judge(user, to, own, place, seen?.firstWrittenAt ?? null, all)
       return { user, verdict, explanation: VERDICTS[verdict], connections: readings.map(connectionOf) }
     }
 

@@ -4,16 +4,14 @@
  *
  *   npm run bench -- --rounds 1 --readers 2000     a quick look
  */
-import { execFileSync, fork } from 'node:child_process'
-import { once } from 'node:events'
+import { execFileSync } from 'node:child_process'
 import { readFileSync } from 'node:fs'
 import { availableParallelism } from 'node:os'
 import { setTimeout as sleep } from 'node:timers/promises'
-import { fileURLToPath } from 'node:url'
 import { parseArgs } from 'node:util'
-import type { LoadAnswer, LoadCommand } from './load.ts'
 import { cpuMicros, pssBytes } from './process-cost.ts'
 import { type PublishPlan, publish } from './publisher.ts'
+import { Load } from './readers.ts'
 import { bellwire, naive, type Running, start, type Target, TOPIC } from './targets.ts'
 
 const { values } = parseArgs({
@@ -55,32 +53,6 @@ const faults: string[] = []
 const record = (target: Target, row: Row, value: number): void => {
   const key = `${target.name}/${row}`
   figures.set(key, [...(figures.get(key) ?? []), value])
-}
-
-/** The readers' process. */
-class Load {
-  readonly #child = fork(fileURLToPath(new URL('load.ts', import.meta.url)), { execArgv: ['--import', 'tsx'] })
-
-  async ask(command: LoadCommand): Promise<LoadAnswer> {
-    const answer = once(this.#child, 'message')
-    this.#child.send(command)
-    return (await answer)[0] as LoadAnswer
-  }
-
-  async open(port: number, requests: string[]): Promise<number> {
-    const answer = await this.ask({ open: { port, requests, window: 64 } })
-    return 'seconds' in answer ? answer.seconds : Number.NaN
-  }
-
-  /** Events counted since the streams were opened. */
-  async received(): Promise<{ received: number; lost: number }> {
-    const answer = await this.ask({ count: true })
-    return 'received' in answer ? answer : { received: Number.NaN, lost: 0 }
-  }
-
-  stop(): void {
-    this.#child.disconnect()
-  }
 }
 
 const content = (n: number): string =>

@@ -11,6 +11,7 @@ import { fileURLToPath } from 'node:url'
 
 const JWT_SECRET = 'bench-secret-bench-secret-bench-secret'
 const PUBLISH_KEY = 'bench-publish-key-bench-publish-key'
+export const MONITOR_KEY = 'bench-monitor-key-bench-monitor-key'
 /** Long enough that heartbeats do not colour the figures; the same for both. */
 const HEARTBEAT_MS = '60000'
 export const TOPIC = 'bench'
@@ -50,7 +51,7 @@ export const bellwire: Target = {
     DATA_DIR: dataDir,
     LOG_LEVEL: 'error',
     PUBLISH_KEYS: `bench:${PUBLISH_KEY}`,
-    MONITOR_KEYS: 'bench:bench-monitor-key-bench-monitor-key',
+    MONITOR_KEYS: `bench:${MONITOR_KEY}`,
     AUTH_JWT_SECRET: JWT_SECRET,
     HEARTBEAT_MS,
     MAX_CONNECTIONS: '20000'

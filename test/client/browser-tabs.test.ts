@@ -117,11 +117,16 @@ test('tabs of one browser', { skip: noBrowser }, async (t) => {
     t.same(await heard(narrow), ['for u1', 'last'])
   })
 
-  await t.test('without Web Locks each tab has a connection of its own', async (t) => {
+  await t.test('without Web Locks, or where they are refused, each tab has a connection of its own', async (t) => {
     const service = await startService(t)
     const tabs = await tabsOf(t, browser, service)
+    // As in a page whose storage is blocked: https://w3c.github.io/web-locks, "denied" requests reject with SecurityError.
+    await tabs.context.addInitScript(() => {
+      LockManager.prototype.request = () => Promise.reject(new DOMException('denied', 'SecurityError'))
+    })
+    const pages = [await tabs.open()]
     await tabs.context.addInitScript(() => Object.defineProperty(navigator, 'locks', { value: undefined }))
-    const pages = [await tabs.open(), await tabs.open()]
+    pages.push(await tabs.open())
     t.equal((await connectionsOf(service)).active, 2)
     await publish(service, { to: { user: 'u1' }, title: 'n0' })
     for (const page of pages) await untilHeard(page, 1)

@@ -29,8 +29,10 @@ const executablePath = [
 export const noBrowser = executablePath ? false : 'no browser found: apt-get install chromium, or set CHROME_PATH'
 
 export async function launch(t: Teardown): Promise<Browser> {
-  // Tests run as root in containers; the pages are ours.
-  const browser = await chromium.launch({ executablePath: executablePath!, args: ['--no-sandbox'] })
+  // Tests run as root in containers; the pages are ours. A page that a test serves itself has no address, so the browser would take the
+  // service, which has one, for a local network that it asks for.
+  const args = ['--no-sandbox', '--disable-features=LocalNetworkAccessChecks,LocalNetworkAccessChecksWebSockets']
+  const browser = await chromium.launch({ executablePath: executablePath!, args })
   t.teardown(() => browser.close())
   return browser
 }
@@ -54,18 +56,22 @@ export interface Tabs {
   asked(): number
 }
 
-/** A browser of one user whose pages are the service's own origin (or that of what stands before it). */
+/** A browser of one user, whose pages are of the service's own origin unless another is named. */
 export async function tabsOf(
   t: Teardown,
   browser: Browser,
   service: Pick<Service, 'url'>,
-  token: (() => string) | null = () => tokenOf('u1', ['news'])
+  token: (() => string) | null = () => tokenOf('u1', ['news']),
+  origin = service.url
 ): Promise<Tabs> {
   const context = await browser.newContext()
   t.teardown(() => context.close())
-  const page = `${service.url}/page`
+  const page = `${origin}/page`
   await context.route(page, (route) =>
-    route.fulfill({ contentType: 'text/html', body: '<!doctype html><title>page</title><script src="client.js"></script>' })
+    route.fulfill({
+      contentType: 'text/html',
+      body: `<!doctype html><title>page</title><script src="${service.url}/client.js"></script>`
+    })
   )
   if (token) await context.exposeFunction('getToken', token)
   let leader: Page | undefined
@@ -92,7 +98,7 @@ export async function tabsOf(
             window.inbox.on('status', (status) => window.statuses.push(status))
           })
         },
-        { options, token: token !== null }
+        { options: { url: service.url, ...options }, token: token !== null }
       )
       await tab.goto(page)
       await tab.waitForFunction(() => ['live', 'polling'].includes(window.inbox.status))
@@ -107,4 +113,5 @@ export const titles = (tab: Page): Promise<(string | undefined)[]> =>
 export const counts = (tab: Page): Promise<Inbox['counts']> => tab.evaluate(() => window.inbox.counts)
 
 /** Waits until a tab has been told so many. */
-export const untilHeard = (tab: Page, n: number): Promise<void> => eventually(async () => (await heard(tab)).length >= n)
+export const untilHeard = (tab: Page, n: number, ms = 10_000): Promise<void> =>
+  eventually(async () => (await heard(tab)).length >= n, ms)

@@ -1,25 +1,228 @@
+import { once } from 'node:events'
 import { test } from 'tap'
-import { createInbox } from '../../src/client/index.ts'
-import { eventually, publish, startService, tokenOf } from '../service/harness.ts'
+import { type BellwireError, createInbox, type Inbox, type InboxOptions } from '../../src/client/index.ts'
+import { call, eventually, jwt, PUBLISH_KEY, publish, type Service, startService, tokenOf } from '../service/harness.ts'
 
-test('an inbox shows what is published, once, and what is marked, at once', async (t) => {
-  const service = await startService(t)
-  const inbox = createInbox({ url: service.url, token: tokenOf('u1', ['news']) })
+type Teardown = { teardown(fn: () => unknown): void }
+
+function open(t: Teardown, service: Pick<Service, 'url'>, options: InboxOptions): Inbox {
+  const inbox = createInbox({ url: service.url, ...options })
   t.teardown(() => inbox.close())
-  const titles: (string | undefined)[] = []
-  const marks: unknown[] = []
-  inbox.on('notification', ({ item }) => titles.push(item.title))
-  inbox.on('state', ({ op }) => marks.push(op))
-  await eventually(() => inbox.status === 'live')
-  await publish(service, { to: { user: 'u1' }, title: 'one' })
-  await publish(service, { to: { topic: 'news' }, title: 'two' })
-  await eventually(() => inbox.items.length === 2)
-  t.same(inbox.counts, { unread: 2, unseen: 2 })
-  const marked = inbox.read(inbox.items[0]!.id)
-  t.same(inbox.counts, { unread: 1, unseen: 1 }, 'before the service has answered')
-  await marked
-  await inbox.readAll()
-  await eventually(() => marks.length === 2)
-  t.same(titles, ['one', 'two'])
-  t.same(inbox.counts, { unread: 0, unseen: 0 })
+  return inbox
+}
+
+const live = (inbox: Inbox): Promise<void> => eventually(() => inbox.status === 'live')
+const titles = (inbox: Inbox): (string | undefined)[] => inbox.items.map(({ title }) => title)
+
+/** The error that a promise rejects with. */
+const errorOf = (promise: Promise<unknown>): Promise<BellwireError> =>
+  promise.then(
+    () => {
+      throw new Error('it resolved')
+    },
+    (error: BellwireError) => error
+  )
+
+test('an inbox against a real service', async (t) => {
+  const service = await startService(t, { env: { HEARTBEAT_MS: '200' } })
+
+  await t.test('it shows what is published, once, and what is marked, at once', async (t) => {
+    const inbox = open(t, service, { token: tokenOf('u1', ['news']) })
+    const told: (string | undefined)[] = []
+    const marks: string[] = []
+    inbox.on('notification', ({ op, item }) => told.push(`${op} ${item.title}`))
+    inbox.on('state', ({ op }) => marks.push(op))
+    await live(inbox)
+    t.same(inbox.state, { items: [], counts: { unread: 0, unseen: 0 }, status: 'live', hasMore: false, user: 'u1', error: null })
+    await publish(service, { to: { user: 'u1' }, title: 'one', key: 'k' })
+    await publish(service, { to: { topic: 'news' }, title: 'two' })
+    await publish(service, { to: { user: 'u1' }, title: 'now', ephemeral: true })
+    await publish(service, { to: { user: 'u1' }, title: 'one again', key: 'k' })
+    await eventually(() => told.length === 4)
+    t.same(told, ['created one', 'created two', 'created now', 'updated one again'])
+    t.same(titles(inbox), ['one again', 'two'], 'what is ephemeral is told and not kept')
+    t.same(inbox.counts, { unread: 2, unseen: 2 })
+
+    const marked = inbox.read(inbox.items[1]!.id)
+    t.same(inbox.counts, { unread: 1, unseen: 1 }, 'before the service has answered')
+    await marked
+    await inbox.unread([inbox.items[1]!.id])
+    t.same(inbox.counts, { unread: 2, unseen: 1 })
+    await inbox.seen()
+    t.same(inbox.counts, { unread: 2, unseen: 0 })
+    await inbox.archive(inbox.items[0]!.id)
+    t.same(titles(inbox), ['two'])
+    await inbox.readAll()
+    await inbox.archiveAll()
+    await eventually(() => marks.length === 6)
+    t.same(marks, ['read', 'unread', 'seen', 'archived', 'read', 'archived'])
+    t.same([titles(inbox), inbox.counts], [[], { unread: 0, unseen: 0 }])
+  })
+
+  await t.test('subscribers are told once for each turn, and a state that has not changed is the same object', async (t) => {
+    const inbox = open(t, service, { token: tokenOf('subscriber') })
+    await live(inbox)
+    for (let n = 0; n < 5; n++) await publish(service, { to: { user: 'subscriber' }, title: `${n}` })
+    await eventually(() => inbox.items.length === 5)
+    t.equal(inbox.state, inbox.state)
+    let told = 0
+    const stop = inbox.subscribe((state) => {
+      told++
+      t.equal(state, inbox.state)
+    })
+    const marks = inbox.items.map(({ id }) => inbox.read(id))
+    for (let turn = 0; turn < 3; turn++) await Promise.resolve()
+    t.equal(told, 1)
+    stop()
+    await Promise.all(marks)
+    t.equal(told, 1, 'not after the end')
+  })
+
+  await t.test('older pages are added, and fit what was marked meanwhile', async (t) => {
+    const batch = Array.from({ length: 25 }, (_, n) => ({ to: { user: 'pages' }, type: 't', title: `${n}` }))
+    await call('POST', `${service.url}/v1/notifications/batch`, { key: PUBLISH_KEY, body: { notifications: batch } })
+    const inbox = open(t, service, { token: tokenOf('pages'), pageSize: 10 })
+    await live(inbox)
+    t.same(inbox.counts, { unread: 25, unseen: 25 })
+    t.equal(inbox.state.hasMore, true)
+    const [first, same] = [inbox.loadMore(), inbox.loadMore()]
+    const all = inbox.readAll()
+    t.same(await Promise.all([first, same]), [true, true])
+    t.equal(inbox.items.length, 20, 'asked twice at once, loaded once')
+    await all
+    t.equal(await inbox.loadMore(), false)
+    t.same(titles(inbox), batch.map(({ title }) => title).reverse())
+    await eventually(() => inbox.items.every(({ readAt }) => readAt !== null))
+    t.equal(inbox.state.hasMore, false)
+  })
+
+  await t.test('what expires leaves the page and the counts', async (t) => {
+    const inbox = open(t, service, { token: tokenOf('expires') })
+    await live(inbox)
+    await publish(service, { to: { user: 'expires' }, title: 'stays' })
+    await publish(service, { to: { user: 'expires' }, title: 'goes', ttl: 1 })
+    await eventually(() => inbox.counts.unread === 2)
+    await eventually(() => inbox.counts.unread === 1)
+    t.same(titles(inbox), ['stays'])
+  })
+
+  await t.test('a mark that the service refuses is taken back, and says why', async (t) => {
+    const inbox = open(t, service, { token: tokenOf('refused') })
+    await live(inbox)
+    await publish(service, { to: { user: 'refused' }, title: 'a' })
+    await eventually(() => inbox.items.length === 1)
+    const marked = inbox.read([inbox.items[0]!.id, ...Array.from({ length: 500 }, (_, n) => `${n}`)])
+    t.equal(inbox.counts.unread, 0)
+    t.match(await errorOf(marked), { name: 'BellwireError', code: 'validation', status: 422, message: /500 ids/ })
+    t.equal(inbox.counts.unread, 1)
+    inbox.close()
+    t.match(await errorOf(inbox.readAll()), { code: 'closed', status: 0 })
+    t.equal(inbox.items.length, 1, 'what was shown stays readable')
+  })
+
+  await t.test('a credential that is refused is a status, and so is a topic that is not allowed', async (t) => {
+    const stranger = open(t, service, { token: 'no-token' })
+    await eventually(() => stranger.status === 'unauthorized')
+    t.match(stranger.state.error, { code: 'unauthenticated', status: 401 })
+    const curious = open(t, service, { token: tokenOf('u1'), topics: ['secret'] })
+    await eventually(() => curious.status === 'unauthorized')
+    t.match(curious.state.error, { code: 'forbidden', status: 403, message: /secret/ })
+  })
+
+  await t.test(
+    'a token is asked for once, however many wait, anew after a refusal, and again where the callback fails',
+    async (t) => {
+      const given: string[] = []
+      const tokens = [tokenOf('asked'), tokenOf('asked')]
+      let fails = true
+      const inbox = open(t, service, {
+        token: async () => {
+          if (fails) throw new Error('our backend is away')
+          given.push(tokens[0]!)
+          return tokens.shift()!
+        }
+      })
+      await eventually(() => inbox.state.error !== null)
+      t.match(inbox.state.error, { code: 'network', message: /our backend is away/ })
+      fails = false
+      const marks = [inbox.read('a'), inbox.read('b'), inbox.loadMore()]
+      await live(inbox)
+      await Promise.all(marks)
+      t.equal(given.length, 1)
+    }
+  )
+
+  await t.test('a token that was refused is asked for again, once for all who were refused', async (t) => {
+    let asked = 0
+    const past = jwt({ sub: 'late', exp: Math.floor(Date.now() / 1000) - 60 })
+    const inbox = open(t, service, { user: 'late', token: () => (asked++ === 0 ? past : tokenOf('late')) })
+    const marks = [inbox.read('a'), inbox.unread('b')]
+    await live(inbox)
+    await Promise.all(marks)
+    t.equal(asked, 2)
+  })
+})
+
+test('a service that is silent, away, or goes in an orderly way', async (t) => {
+  // They wait for pauses most of the time, and have a service each.
+  t.jobs = 3
+
+  t.test('silence is noticed, and nothing is lost by it', { buffered: true }, async (t) => {
+    const service = await startService(t, { env: { HEARTBEAT_MS: '200' } })
+    const inbox = open(t, service, { token: tokenOf('u1') })
+    const told: string[] = []
+    inbox.on('notification', ({ item }) => told.push(item.title!))
+    await live(inbox)
+    await publish(service, { to: { user: 'u1' }, title: 'a' })
+    await eventually(() => told.length === 1)
+    service.child.kill('SIGSTOP')
+    await eventually(() => inbox.status === 'connecting')
+    t.match(inbox.state.error, { code: 'silent' })
+    service.child.kill('SIGCONT')
+    await live(inbox)
+    await publish(service, { to: { user: 'u1' }, title: 'b' })
+    await eventually(() => told.length === 2)
+    t.same(told, ['a', 'b'])
+  })
+
+  t.test('while it is away marks show and wait', { buffered: true }, async (t) => {
+    const service = await startService(t)
+    const inbox = open(t, service, { token: tokenOf('u1') })
+    await live(inbox)
+    await publish(service, { to: { user: 'u1' }, title: 'a' })
+    await eventually(() => inbox.counts.unread === 1)
+    await service.kill('SIGKILL')
+    await eventually(() => inbox.state.error !== null)
+    t.match(inbox.state.error, { code: 'network', status: 0, message: /no answer/ })
+    const marked = inbox.readAll()
+    t.equal(inbox.counts.unread, 0)
+    const again = await startService(t, { env: { PORT: new URL(service.url).port }, dataDir: service.dataDir })
+    await eventually(() => inbox.status === 'live', 25_000)
+    await marked
+    t.equal((await call('GET', `${again.url}/v1/inbox/counts`, { key: tokenOf('u1') })).body.unread, 0)
+  })
+
+  t.test('a goodbye says when to come back, and it is kept', { buffered: true }, async (t) => {
+    const service = await startService(t, { env: { MAX_CONNECTIONS_PER_USER: '1', DRAIN_MS: '200' } })
+    const first = open(t, service, { token: tokenOf('u1') })
+    await live(first)
+    const second = open(t, service, { token: tokenOf('u1') })
+    const statuses: string[] = []
+    second.on('status', (status) => statuses.push(status))
+    const refused = async (): Promise<number> => {
+      const { body } = await call('GET', `${service.url}/monitor`, { key: 'test-monitor-key' })
+      return body.connections.refused.limit ?? 0
+    }
+    await eventually(async () => (await refused()) === 1)
+    // Not for 5 seconds at least: it is the first who gets what it asks for meanwhile.
+    await publish(service, { to: { user: 'u1' }, title: 'a' })
+    await eventually(() => first.items.length === 1)
+    t.equal(await refused(), 1)
+    t.same([second.status, statuses], ['connecting', []])
+    const gone = once(service.child, 'exit')
+    service.child.kill('SIGTERM')
+    await eventually(() => first.status === 'connecting')
+    t.equal(first.state.error, null, 'an orderly goodbye is no error')
+    await gone
+  })
 })

@@ -1,8 +1,10 @@
 import { test } from 'tap'
 import { scopeOf } from '../../src/core/channel.ts'
+import type { Places } from '../../src/core/cluster.ts'
 import { sseCodec } from '../../src/core/frame.ts'
 import { Hub, type HubSettings } from '../../src/core/hub.ts'
 import type { Recipients } from '../../src/core/notification.ts'
+import { SingleNode } from '../../src/core/single-node.ts'
 import type { Sink } from '../../src/core/sink.ts'
 import { Stats } from '../../src/core/stats.ts'
 import { MemoryStore } from '../../src/stores/memory/memory-store.ts'
@@ -36,7 +38,7 @@ class Wire implements Sink {
   }
 }
 
-function hubWith(t: Teardown, over: Partial<HubSettings> = {}) {
+function hubWith(t: Teardown, over: Partial<HubSettings> = {}, places?: Places) {
   const store = new MemoryStore({ retentionDays: 30, retentionPerChannel: 1000 })
   const settings = {
     heartbeatMs: 15_000,
@@ -51,7 +53,14 @@ function hubWith(t: Teardown, over: Partial<HubSettings> = {}) {
   const failures: unknown[] = []
   const log = { opened: () => {}, closed: () => {}, failed: (_connection: unknown, error: unknown) => failures.push(error) }
   // Not started: it counts, and asks nobody.
-  const hub = new Hub(store, 'node', settings, new Stats((() => 0) as never), log)
+  const hub = new Hub(
+    store,
+    'node',
+    places ?? new SingleNode('node', settings.maxConnectionsPerUser),
+    settings,
+    new Stats((() => 0) as never),
+    log
+  )
   t.teardown(async () => {
     hub.stop()
     await store.close()
@@ -148,4 +157,70 @@ test('a store that fails ends the stream that asked it, with a time to come back
   t.ok(sink.over)
   t.notOk(neighbour.over)
   t.strictSame([hub.size, failures.length], [1, 1])
+})
+
+/** Carries out what it is told in the order it was told, a little later, and grants at random: as a server elsewhere would. */
+class DistantPlaces implements Places {
+  readonly has = new Map<string, number>()
+  #last: Promise<unknown> = Promise.resolve()
+
+  take(user: string, mine: number): Promise<boolean> {
+    return this.#then(() => {
+      const granted = Math.random() < 0.5
+      if (granted) this.has.set(user, mine)
+      return granted
+    })
+  }
+
+  hold(user: string, mine: number): void {
+    void this.#then(() => this.has.set(user, mine))
+  }
+
+  async settled(): Promise<void> {
+    for (let last: unknown; last !== this.#last; ) {
+      last = this.#last
+      await last
+    }
+  }
+
+  #then<T>(work: () => T): Promise<T> {
+    const turns = Math.floor(Math.random() * 4)
+    const done = this.#last.then(async () => {
+      for (let turn = 0; turn < turns; turn++) await new Promise((resolve) => setImmediate(resolve))
+      return work()
+    })
+    this.#last = done
+    return done
+  }
+}
+
+test('the places that others count for a user are those that are taken, in whatever order things happen', async (t) => {
+  for (let life = 0; life < 100; life++) {
+    const places = new DistantPlaces()
+    const { hub } = hubWith(t, { maxConnectionsPerUser: 5 }, places)
+    const admitting: Promise<unknown>[] = []
+    for (let step = 0; step < 30; step++) {
+      const user = `u${Math.floor(Math.random() * 2)}`
+      if (Math.random() < 0.6) {
+        admitting.push(
+          hub.admit(user, '127.0.0.1', (refusal) => {
+            // Some leave before they are let in.
+            if (refusal || Math.random() < 0.2) return
+            hub.open({ subscriber: { user, topics: [] }, sink: new Wire(), codec: sseCodec })
+          })
+        )
+      } else [...hub.connections()].find((connection) => connection.user === user)?.close('gone')
+      if (Math.random() < 0.5) await new Promise((resolve) => setImmediate(resolve))
+    }
+    await Promise.all(admitting)
+    await places.settled()
+    for (const user of ['u0', 'u1']) {
+      if ((places.has.get(user) ?? 0) !== hub.countUser(user))
+        t.fail(`${user}: ${places.has.get(user)} for ${hub.countUser(user)}`)
+      if (hub.countUser(user) > 5) t.fail(`${user} has ${hub.countUser(user)}`)
+    }
+    hub.stop()
+    await places.settled()
+  }
+  t.pass()
 })

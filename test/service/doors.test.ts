@@ -133,9 +133,12 @@ t.test('the demo page runs nothing that is not its own, and shows what people wr
   t.match(policy, /default-src 'none'; script-src 'self'/)
   t.notMatch(policy, /unsafe|\*/)
   t.notMatch(page.text, /<script(?![^>]*\bsrc=)|\son\w+=|javascript:/i)
-  const script = await call('GET', `${service.url}/demo/demo.js`)
-  t.match(script.text, /textContent/)
-  t.notMatch(script.text, /innerHTML|outerHTML|insertAdjacentHTML|document\.write|\beval\(|new Function/)
+  t.match(policy, /require-trusted-types-for 'script'/)
+  for (const file of ['demo', 'panel', 'row', 'send', 'toasts', 'backend']) {
+    const script = await call('GET', `${service.url}/demo/${file}.js`)
+    t.equal(script.status, 200)
+    t.notMatch(script.text, /innerHTML|outerHTML|insertAdjacentHTML|document\.write|\beval\(|new Function/)
+  }
 })
 
 t.test(

@@ -6,7 +6,18 @@ import { connect as connectTls } from 'node:tls'
 import type { Page } from 'playwright-core'
 import { test } from 'tap'
 import { freePort, launchChromium, noChromium } from '../fixtures/chromium.ts'
-import { connectionsOf, eventually, MONITOR_KEY, publish, type Service, startService, tempDir, tokenOf } from './harness.ts'
+import {
+  connectionsOf,
+  eventually,
+  MONITOR_KEY,
+  publish,
+  rawPeer,
+  requestHead,
+  type Service,
+  startService,
+  tempDir,
+  tokenOf
+} from './harness.ts'
 
 interface Teardown {
   teardown(fn: () => unknown): void
@@ -147,4 +158,31 @@ test('behind docker/nginx.conf a page survives a service that is away, and misse
   )
   t.equal((await connectionsOf(again)).active, 1)
   await dashboard.locator('body[data-feed=live]').waitFor()
+})
+
+test('behind docker/nginx.conf a page of ours opens a WebSocket with its cookie, and no other upgrade gets through', {
+  skip,
+  timeout: 60_000
+}, async (t) => {
+  const service = await startService(t, { env: { TRUST_PROXY: '1' } })
+  const { http, https } = await startNginx(t, service)
+  const browser = await launchChromium(t)
+  const context = await browser.newContext({ ignoreHTTPSErrors: true, bypassCSP: true })
+  await context.addCookies([{ name: 'session', value: tokenOf('ann'), url: https, secure: true, httpOnly: true }])
+  const page = await context.newPage()
+  // A page that is the service's own, and no JSON's policy in the way of the script below.
+  await page.goto(`${https}/healthz`)
+  await page.evaluate(`
+    window.heard = []; window.socket = new WebSocket(location.origin.replace('http', 'ws') + '/v1/socket')
+    socket.onmessage = ({ data }) => heard.push(JSON.parse(data).event)
+    socket.onclose = ({ code }) => heard.push(code)`)
+  await page.waitForFunction("heard.includes('ready')")
+  t.equal((await connectionsOf(service)).byTransport.websocket, 1)
+  await publish(service, { to: { user: 'ann' } })
+  await page.waitForFunction("heard.includes('notification')")
+  const peer = await rawPeer(t, { url: http }, requestHead('/healthz', undefined, ['connection: Upgrade', 'upgrade: h2c']))
+  await peer.until(/^HTTP\/1\.1 200 /)
+  await service.kill('SIGTERM')
+  await page.waitForFunction("typeof heard.at(-1) === 'number'")
+  t.same(await page.evaluate('heard'), ['ready', 'notification', 'goodbye', 1001])
 })

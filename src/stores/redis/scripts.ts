@@ -43,7 +43,8 @@ export const SCRIPTS = {
   takeTicket: new Script('take-ticket'),
   revoke: new Script('revoke'),
   revokedAt: new Script('revoked-at'),
-  sweep: new Script('sweep')
+  sweep: new Script('sweep'),
+  load: new Script('load')
 } as const
 
 export type ScriptName = keyof typeof SCRIPTS

@@ -1,0 +1,183 @@
+import { z } from 'zod'
+import { type Channel, channelsOf, isPersonal, userChannel } from './channel.ts'
+import { Name } from './names.ts'
+import type { Recipients } from './notification.ts'
+
+/** Version of the lines, told by the first of them. */
+export const ARCHIVE_VERSION = 1
+
+/** One notification and where it lies; what it replaced and how often its key collapsed may differ from channel to channel. */
+export interface ArchivedNote {
+  readonly kind: 'notification'
+  readonly id: string
+  readonly to: Recipients
+  /** JSON members without the braces, as in `Publication.content`. */
+  readonly content: string
+  /** The collapse key, also part of `content`. */
+  readonly key?: string | undefined
+  readonly createdAt: number
+  readonly expiresAt?: number | undefined
+  readonly producer: string
+  /** In the order of `channelsOf(to)`; where it is gone, it is missing. */
+  readonly places: readonly { readonly channel: Channel; readonly times: number; readonly replaces?: string | undefined }[]
+}
+
+/** What one user did with a notification that stands before it. Seen is implied. */
+export interface ArchivedMark {
+  readonly kind: 'mark'
+  readonly user: string
+  readonly id: string
+  readonly readAt: number | null
+  readonly archived: boolean
+}
+
+export interface ArchivedKey {
+  readonly kind: 'idempotency-key'
+  readonly key: string
+  readonly fingerprint: string
+  readonly id: string
+  readonly createdAt: number
+  readonly expiresAt: number
+}
+
+/** When a user's credentials were last revoked. */
+export interface ArchivedRevocation {
+  readonly kind: 'revocation'
+  readonly user: string
+  readonly at: number
+}
+
+/** What a store holds, apart from tickets, which live for 30 seconds, and the state events of its log: who imports begins a new log. */
+export type ArchiveRecord = ArchivedNote | ArchivedMark | ArchivedKey | ArchivedRevocation
+
+/** A store that is read. */
+export interface ArchiveSource {
+  /** What the reader should know about it, in a sentence. */
+  readonly notice?: string | undefined
+  /** Everything: notifications in the order of the log, each before its marks. Nothing that has expired. */
+  records(): AsyncIterable<ArchiveRecord>
+  close(): Promise<void>
+}
+
+/** An empty store that is filled. */
+export interface ArchiveTarget {
+  /** Takes records in order. Rejects with {@link ArchiveFault} for one that cannot be, and takes none after it. */
+  load(records: readonly ArchiveRecord[]): Promise<void>
+  /** What was loaded is durable, and there for the service. */
+  commit(): Promise<void>
+  /** Lets go; what was not committed is taken back. */
+  close(): Promise<void>
+}
+
+/** A record that cannot be taken; `index` within the call. */
+export class ArchiveFault extends Error {
+  readonly index: number
+  constructor(index: number, message: string) {
+    super(message)
+    this.name = 'ArchiveFault'
+    this.index = index
+  }
+}
+
+/** The channel through which a user has a notification, or undefined where it is not for the user. */
+export function channelOfReader(to: Recipients, user: string): Channel | undefined {
+  const own = userChannel(user)
+  return channelsOf(to).find((channel) => channel === own || !isPersonal(channel))
+}
+
+const Instant = z.iso.datetime().transform((text) => Date.parse(text))
+const Id = z.string().regex(/^[A-Za-z0-9_-]{1,64}$/, 'is not an id')
+const To = z.union([
+  z.strictObject({ user: Name }),
+  z.strictObject({ users: z.array(Name).min(1) }),
+  z.strictObject({ topic: Name }),
+  z.strictObject({ everyone: z.literal(true) })
+])
+const Content = z.strictObject({
+  type: z.string().regex(/^[A-Za-z0-9_.:-]{1,64}$/),
+  title: z.string().optional(),
+  body: z.string().optional(),
+  url: z.string().optional(),
+  level: z.enum(['info', 'success', 'warning', 'error']),
+  data: z.record(z.string(), z.unknown()).optional(),
+  key: z
+    .string()
+    .regex(/^[ -~]{1,128}$/)
+    .optional()
+})
+
+const Line = z.discriminatedUnion('kind', [
+  z.strictObject({
+    kind: z.literal('notification'),
+    id: Id,
+    to: To,
+    content: Content,
+    createdAt: Instant,
+    expiresAt: Instant.optional(),
+    producer: z.string(),
+    places: z.array(z.strictObject({ channel: z.string(), times: z.int().min(0), replaces: Id.optional() })).min(1)
+  }),
+  z.strictObject({ kind: z.literal('mark'), user: Name, id: Id, readAt: Instant.nullable(), archived: z.boolean() }),
+  z.strictObject({
+    kind: z.literal('idempotency-key'),
+    key: z.string().min(1).max(1000),
+    fingerprint: z.string().regex(/^[A-Za-z0-9_-]{1,100}$/),
+    id: Id,
+    createdAt: Instant,
+    expiresAt: Instant
+  }),
+  z.strictObject({ kind: z.literal('revocation'), user: Name, at: Instant })
+])
+
+const iso = (at: number): string => new Date(at).toISOString()
+
+/** One record as a line of JSON, without its end. */
+export function encodeRecord(record: ArchiveRecord): string {
+  switch (record.kind) {
+    case 'notification': {
+      const { kind, id, to, content, createdAt, expiresAt, producer, places } = record
+      const expiry = expiresAt === undefined ? '' : `,"expiresAt":"${iso(expiresAt)}"`
+      return `{"kind":"${kind}","id":"${id}","to":${JSON.stringify(to)},"content":{${content}},"createdAt":"${iso(createdAt)}"${expiry},"producer":${JSON.stringify(producer)},"places":${JSON.stringify(places)}}`
+    }
+    case 'mark':
+      return JSON.stringify({ ...record, readAt: record.readAt === null ? null : iso(record.readAt) })
+    case 'idempotency-key':
+      return JSON.stringify({ ...record, createdAt: iso(record.createdAt), expiresAt: iso(record.expiresAt) })
+    case 'revocation':
+      return JSON.stringify({ ...record, at: iso(record.at) })
+  }
+}
+
+/** Reads one line, or throws an error that says what is wrong with it. */
+export function decodeRecord(line: string): ArchiveRecord {
+  const parsed = Line.safeParse(parseJson(line))
+  if (!parsed.success) {
+    const { path, message } = parsed.error.issues[0]!
+    throw new Error(path.length > 0 ? `${path.join('.')}: ${message}` : message)
+  }
+  const record = parsed.data
+  if (record.kind !== 'notification') return record
+  const { content, places, ...rest } = record
+  const channels = channelsOf(record.to)
+  let after = -1
+  for (const { channel } of places) {
+    const at = channels.indexOf(channel as Channel)
+    if (at <= after) throw new Error(`places: ${channel} is not one of its recipients, or stands in the wrong order`)
+    after = at
+  }
+  return {
+    ...rest,
+    // As it was encoded when it was published: JSON that was made by JSON.stringify is made the same again.
+    content: JSON.stringify(content).slice(1, -1),
+    key: content.key,
+    places: places as ArchivedNote['places']
+  }
+}
+
+function parseJson(line: string): unknown {
+  try {
+    return JSON.parse(line)
+  } catch {
+    throw new Error('is not valid JSON')
+  }
+}

@@ -1,0 +1,147 @@
+import { createRow } from './row.js'
+
+/** What a connection's state means for who looks at the page. */
+const STATUS = {
+  live: { text: 'Live', notice: '' },
+  polling: { text: 'Polling', notice: 'Something in between holds streams back, so the page asks again and again.' },
+  connecting: { text: 'Connecting', notice: '' },
+  offline: { text: 'Offline', notice: 'The service cannot be reached. The list stays, and what you mark is sent later.' },
+  unauthorized: { text: 'Signed out', notice: 'The credential was refused, and there is no other.' }
+}
+/** Times in words are set anew this often. */
+const TIMES_MS = 20_000
+
+/** One person's inbox: bell, badge, list, and what can be done with it. */
+export function createPanel({ user, name, topics }, inbox) {
+  const panel = document.querySelector('#panel').content.cloneNode(true).firstElementChild
+  const find = (selector) => panel.querySelector(selector)
+  const [bell, badge, list] = [find('.bell'), find('.badge'), find('.items')]
+  const rows = new Map()
+  let unread = 0
+
+  panel.dataset.user = user
+  panel.setAttribute('aria-labelledby', `name-${user}`)
+  Object.assign(find('h2'), { id: `name-${user}`, textContent: name })
+  find('.avatar').textContent = name[0]
+  find('.topics').textContent = `reads ${topics.join(', ')}`
+  find('.body').id = `inbox-${user}`
+  bell.setAttribute('aria-controls', `inbox-${user}`)
+
+  /** What went wrong with the last thing that was tried. */
+  let fault = ''
+  const attempt = async (action) => {
+    fault = ''
+    try {
+      await action
+    } catch (error) {
+      fault = `That did not work: ${error.message}`
+      render()
+    }
+  }
+  const isOpen = () => bell.getAttribute('aria-expanded') === 'true'
+  let lookedAt
+  /** Whoever looks at the list has seen what is in it. Told once for what is newest: a service that refuses is not asked on and on. */
+  const look = () => {
+    const newest = inbox.items[0]?.id
+    if (!isOpen() || document.visibilityState !== 'visible' || inbox.counts.unseen === 0 || newest === lookedAt) return
+    lookedAt = newest
+    attempt(inbox.seen())
+  }
+
+  bell.addEventListener('click', () => {
+    bell.setAttribute('aria-expanded', String(!isOpen()))
+    render()
+  })
+  document.addEventListener('visibilitychange', look)
+  find('.read-all').addEventListener('click', () => attempt(inbox.readAll()))
+  find('.archive-all').addEventListener('click', () => {
+    find('h2').focus()
+    attempt(inbox.archiveAll())
+  })
+  find('.more').addEventListener('click', async ({ currentTarget: more }) => {
+    const last = list.lastElementChild
+    more.disabled = true
+    await attempt(inbox.loadMore())
+    more.disabled = false
+    // The button may be gone: go on where the new ones begin.
+    if (last?.nextElementSibling && document.activeElement === document.body)
+      last.nextElementSibling.querySelector('button').focus()
+  })
+
+  const actions = {
+    read: (id) => attempt(inbox.read(id)),
+    unread: (id) => attempt(inbox.unread(id)),
+    archive(id) {
+      // The button that has the focus goes with its row.
+      const { element } = rows.get(id)
+      const next = element.nextElementSibling ?? element.previousElementSibling
+      const focus = next?.querySelector('.archive') ?? find('h2')
+      focus.focus()
+      attempt(inbox.archive(id))
+    }
+  }
+
+  function render() {
+    const { items, counts, status, hasMore, error } = inbox.state
+    const shown = isOpen()
+    const { text, notice } = STATUS[status]
+    setText(find('.status'), text)
+    find('.status').dataset.status = status
+    setText(find('.notice'), (status === 'unauthorized' && error ? `${notice} ${error.message}` : notice) || fault)
+
+    setText(badge, counts.unread > 99 ? '99+' : String(counts.unread))
+    badge.hidden = counts.unread === 0
+    badge.classList.toggle('fresh', counts.unseen > 0)
+    bell.setAttribute('aria-label', `Notifications of ${name}: ${counts.unread} unread, ${counts.unseen} new`)
+    if (counts.unread > unread) ring(bell)
+    unread = counts.unread
+
+    find('.body').hidden = !shown
+    find('.read-all').disabled = counts.unread === 0
+    find('.archive-all').disabled = items.length === 0
+    find('.empty').hidden = items.length > 0
+    find('.more').hidden = !hasMore
+    renderItems(items)
+    look()
+  }
+
+  /** Rows that stay are left where they are: nothing that has the focus moves. */
+  function renderItems(items) {
+    const kept = new Set(items.map(({ id }) => id))
+    for (const [id, { element }] of rows) {
+      if (kept.has(id)) continue
+      element.remove()
+      rows.delete(id)
+    }
+    let at = list.firstElementChild
+    for (const item of items) {
+      let row = rows.get(item.id)
+      if (!row) {
+        row = createRow(item, actions)
+        rows.set(item.id, row)
+      }
+      row.update(item)
+      if (row.element === at) at = at.nextElementSibling
+      else list.insertBefore(row.element, at)
+    }
+  }
+
+  inbox.subscribe(render)
+  render()
+  setInterval(() => {
+    for (const row of rows.values()) row.updateTime()
+  }, TIMES_MS)
+  document.querySelector('#people').append(panel)
+}
+
+/** A status that is written anew is read out anew. */
+function setText(element, text) {
+  if (element.textContent !== text) element.textContent = text
+}
+
+function ring(bell) {
+  bell.classList.remove('ring')
+  // Without a layout in between the animation would not start over.
+  void bell.offsetWidth
+  bell.classList.add('ring')
+}

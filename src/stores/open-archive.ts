@@ -1,0 +1,49 @@
+import type { ArchiveSource, ArchiveTarget } from '../core/archive.ts'
+import { StoreOpenError } from './store-open-error.ts'
+
+/** Where an archive comes from or goes to; see the settings of the same names. */
+export interface ArchiveOptions {
+  readonly store: 'sqlite' | 'memory' | 'redis'
+  readonly dataDir: string
+  readonly redisUrl?: string | undefined
+  readonly redisPrefix: string
+  readonly retentionDays: number
+}
+
+const nothingKept = (): StoreOpenError =>
+  new StoreOpenError('STORE=memory keeps nothing between processes: set STORE to sqlite or redis')
+const noAddress = (): StoreOpenError => new StoreOpenError('REDIS_URL is required with STORE=redis: set the address')
+
+/** Opens a store for export. Rejects with {@link StoreOpenError}. */
+export async function openArchiveSource({ redisUrl, ...options }: ArchiveOptions): Promise<ArchiveSource> {
+  switch (options.store) {
+    case 'memory':
+      throw nothingKept()
+    case 'sqlite': {
+      const { SqliteArchiveSource } = await import('./sqlite/sqlite-archive.ts')
+      return new SqliteArchiveSource(options.dataDir)
+    }
+    case 'redis': {
+      if (redisUrl === undefined) throw noAddress()
+      const { RedisArchiveSource } = await import('./redis/redis-archive.ts')
+      return RedisArchiveSource.open({ ...options, redisUrl })
+    }
+  }
+}
+
+/** Opens an empty store for import. Rejects with {@link StoreOpenError}. */
+export async function openArchiveTarget({ redisUrl, ...options }: ArchiveOptions): Promise<ArchiveTarget> {
+  switch (options.store) {
+    case 'memory':
+      throw nothingKept()
+    case 'sqlite': {
+      const { SqliteArchiveTarget } = await import('./sqlite/sqlite-archive.ts')
+      return new SqliteArchiveTarget(options.dataDir)
+    }
+    case 'redis': {
+      if (redisUrl === undefined) throw noAddress()
+      const { RedisArchiveTarget } = await import('./redis/redis-archive.ts')
+      return RedisArchiveTarget.open({ ...options, redisUrl })
+    }
+  }
+}

@@ -1,0 +1,352 @@
+import { randomBytes } from 'node:crypto'
+import type { Cluster, Redis } from 'ioredis'
+import {
+  type ArchivedNote,
+  ArchiveFault,
+  type ArchiveRecord,
+  type ArchiveSource,
+  type ArchiveTarget
+} from '../../core/archive.ts'
+import { type Channel, channelsOf } from '../../core/channel.ts'
+import { LEASE_MS, REDIS_BATCH_BYTES, REDIS_COMMAND_TIMEOUT_MS } from '../../core/limits.ts'
+import type { Recipients } from '../../core/notification.ts'
+import { StoreOpenError } from '../store-open-error.ts'
+import { connectRedis, isReady, type RedisClients } from './client.ts'
+import { redisKeys } from './keys.ts'
+import { SCRIPTS } from './scripts.ts'
+
+export interface RedisArchiveOptions {
+  readonly redisUrl: string
+  readonly redisPrefix: string
+  readonly retentionDays: number
+}
+
+/** Keys, or notifications, asked for at a time. */
+const PAGE = 500
+const DAY_MS = 24 * 60 * 60 * 1000
+
+/** One entry of one channel: where it lies decides the order of everything. */
+interface Place {
+  readonly place: number
+  readonly channel: Channel
+  readonly id: string
+  readonly times: number
+  readonly replaces: string
+}
+
+/** What reading and filling have in common: a connection, the names of the keys, and who else is there. */
+class ArchiveRedis {
+  readonly clients: RedisClients
+  /** What all keys of the log begin with; see `prelude.lua`. */
+  readonly base: string
+  readonly prefix: string
+
+  private constructor(clients: RedisClients, prefix: string) {
+    this.clients = clients
+    this.prefix = prefix
+    this.base = redisKeys(prefix).state.slice(0, -'state'.length)
+  }
+
+  static async connect({ redisUrl, redisPrefix }: RedisArchiveOptions): Promise<ArchiveRedis> {
+    let trouble = 'it does not answer'
+    const clients = await connectRedis(redisUrl, {
+      name: `${redisPrefix}:archive`,
+      onError: (error) => {
+        trouble = error.message
+      }
+    })
+    const end = performance.now() + REDIS_COMMAND_TIMEOUT_MS
+    while (!isReady(clients.commands) || !isReady(clients.reads)) {
+      if (performance.now() > end) {
+        clients.close()
+        throw new StoreOpenError(`Redis cannot be reached (${trouble}); check REDIS_URL`)
+      }
+      await new Promise((resolve) => setTimeout(resolve, 20))
+    }
+    return new ArchiveRedis(clients, redisPrefix)
+  }
+
+  /** Names of the nodes that serve this log now. */
+  async nodes(): Promise<string[]> {
+    const [seconds] = await this.clients.reads.time()
+    return this.clients.reads.zrangebyscore(`${this.prefix}:{nodes}:seen`, Number(seconds) * 1000 - LEASE_MS, '+inf')
+  }
+
+  /** Keys whose name goes on with `kind`, some at a time, without the beginning. */
+  async *keys(kind: string): AsyncGenerator<string[]> {
+    const { reads } = this.clients
+    const servers = this.clients.kind === 'cluster' ? (reads as Cluster).nodes('master') : [reads as Redis]
+    const start = this.base.length + kind.length
+    for (const server of servers) {
+      let cursor = '0'
+      do {
+        const [next, keys] = await server.scan(cursor, 'MATCH', `${this.base}${kind}*`, 'COUNT', PAGE)
+        cursor = next
+        if (keys.length > 0) yield keys.map((key) => key.slice(start))
+      } while (cursor !== '0')
+    }
+  }
+
+  /** Runs commands together; rejects with the first failure. */
+  async all(commands: readonly (readonly [name: string, ...args: string[]])[]): Promise<unknown[]> {
+    const results = (await this.clients.reads.pipeline(commands.map((command) => [...command])).exec()) ?? []
+    return results.map(([error, result]) => {
+      if (error) throw error
+      return result
+    })
+  }
+}
+
+/**
+ * Reads the log of a Redis. It is read key by key: while nodes serve it, what changes meanwhile may be there or not. All places, a
+ * hundred bytes or so each, are held in memory, since only together do they tell the order.
+ */
+export class RedisArchiveSource implements ArchiveSource {
+  readonly notice: string | undefined
+  readonly #redis: ArchiveRedis
+  readonly #now = Date.now()
+
+  private constructor(redis: ArchiveRedis, notice: string | undefined) {
+    this.#redis = redis
+    this.notice = notice
+  }
+
+  /** Rejects with {@link StoreOpenError}. */
+  static async open(options: RedisArchiveOptions): Promise<RedisArchiveSource> {
+    const redis = await ArchiveRedis.connect(options)
+    const nodes = await redis.nodes()
+    const notice = `${nodes.join(', ')} ${nodes.length > 1 ? 'are' : 'is'} running: what changes while this reads may be missing`
+    return new RedisArchiveSource(redis, nodes.length > 0 ? notice : undefined)
+  }
+
+  async *records(): AsyncGenerator<ArchiveRecord> {
+    const places = await this.#places()
+    const ids = new Map(places.map(({ channel, place, id }) => [`${channel} ${place}`, id]))
+    const byId = new Map<string, Place[]>()
+    for (const place of places) {
+      const known = byId.get(place.id)
+      if (known) known.push(place)
+      else byId.set(place.id, [place])
+    }
+    const kept = new Set<string>()
+    for (const part of slices([...byId])) {
+      const found = await this.#redis.all(
+        part.map(([id]) => ['hmget', `${this.#redis.base}n:${id}`, 'to', 'content', 'createdAt', 'expiresAt', 'key', 'producer'])
+      )
+      for (const [k, [id, own]] of part.entries()) {
+        const note = noteOf(id, own, found[k] as (string | null)[])
+        if (!note || (note.expiresAt !== undefined && note.expiresAt <= this.#now)) continue
+        kept.add(id)
+        yield note
+      }
+    }
+    yield* this.#marks((channel, place) => {
+      const id = ids.get(`${channel} ${place}`)
+      return id !== undefined && kept.has(id) ? id : undefined
+    })
+    yield* this.#idempotencyKeys()
+    const [revocations] = (await this.#redis.all([['hgetall', `${this.#redis.base}z:`]])) as [Record<string, string>]
+    for (const [user, at] of Object.entries(revocations)) yield { kind: 'revocation', user, at: Number(at) }
+  }
+
+  async close(): Promise<void> {
+    this.#redis.clients.close()
+  }
+
+  async #places(): Promise<Place[]> {
+    const { base } = this.#redis
+    const places = new Map<string, Place>()
+    for await (const channels of this.#redis.keys('l:')) {
+      const lists = await this.#redis.all(channels.map((channel) => ['hgetall', `${base}l:${channel}`]))
+      for (const [k, channel] of channels.entries()) {
+        for (const [place, text] of Object.entries(lists[k] as Record<string, string>)) {
+          const [id = '', times, replaces = ''] = text.split(' ')
+          // SCAN may give a key twice.
+          places.set(`${channel} ${place}`, {
+            place: Number(place),
+            channel: channel as Channel,
+            id,
+            times: Number(times),
+            replaces
+          })
+        }
+      }
+    }
+    return [...places.values()].sort((a, b) => a.place - b.place)
+  }
+
+  async *#marks(idAt: (channel: string, place: string) => string | undefined): AsyncGenerator<ArchiveRecord> {
+    const { base } = this.#redis
+    const done = new Set<string>()
+    for await (const names of this.#redis.keys('m:')) {
+      const found = await this.#redis.all(names.map((name) => ['hgetall', `${base}m:${name}`]))
+      for (const [k, name] of names.entries()) {
+        if (done.has(name)) continue
+        done.add(name)
+        const [user = '', channel = ''] = name.split(' ')
+        for (const [place, mark] of Object.entries(found[k] as Record<string, string>)) {
+          const id = idAt(channel, place)
+          if (id === undefined) continue
+          const [readAt, archived] = mark.split(' ')
+          yield { kind: 'mark', user, id, readAt: readAt === '-' ? null : Number(readAt), archived: archived === '1' }
+        }
+      }
+    }
+  }
+
+  async *#idempotencyKeys(): AsyncGenerator<ArchiveRecord> {
+    const { base } = this.#redis
+    for await (const keys of this.#redis.keys('y:')) {
+      const values = (await this.#redis.all(keys.map((key) => ['get', `${base}y:${key}`]))) as (string | null)[]
+      const left = (await this.#redis.all(keys.map((key) => ['pttl', `${base}y:${key}`]))) as number[]
+      for (const [k, key] of keys.entries()) {
+        const [fingerprint, id, createdAt] = values[k]?.split(' ') ?? []
+        if (fingerprint === undefined || id === undefined || left[k]! <= 0) continue
+        yield {
+          kind: 'idempotency-key',
+          key,
+          fingerprint,
+          id,
+          createdAt: Number(createdAt),
+          expiresAt: this.#now + left[k]!
+        }
+      }
+    }
+  }
+}
+
+function noteOf(id: string, own: readonly Place[], fields: readonly (string | null)[]): ArchivedNote | undefined {
+  const [to, content, createdAt, expiresAt, key, producer] = fields
+  // Removed since its places were read.
+  if (to == null || content == null) return undefined
+  const recipients = JSON.parse(to) as Recipients
+  const order = channelsOf(recipients)
+  const places = [...own].sort((a, b) => order.indexOf(a.channel) - order.indexOf(b.channel))
+  return {
+    kind: 'notification',
+    id,
+    to: recipients,
+    content,
+    key: key ?? undefined,
+    createdAt: Number(createdAt),
+    ...(expiresAt == null ? {} : { expiresAt: Number(expiresAt) }),
+    producer: producer ?? '',
+    places: places.map(({ channel, times, replaces }) => ({ channel, times, ...(replaces === '' ? {} : { replaces }) }))
+  }
+}
+
+/** Fills an empty log that no node serves. What was loaded is taken out again where it is not committed, unless the process is killed. */
+export class RedisArchiveTarget implements ArchiveTarget {
+  readonly #redis: ArchiveRedis
+  readonly #args: readonly string[]
+  readonly #now = Date.now()
+  #committed = false
+  #open = true
+
+  private constructor(redis: ArchiveRedis, args: readonly string[]) {
+    this.#redis = redis
+    this.#args = args
+  }
+
+  /** Rejects with {@link StoreOpenError}: where the log is not empty, or a node serves it. */
+  static async open(options: RedisArchiveOptions): Promise<RedisArchiveTarget> {
+    const redis = await ArchiveRedis.connect(options)
+    try {
+      const nodes = await redis.nodes()
+      if (nodes.length > 0) {
+        throw new StoreOpenError(
+          `${nodes.join(', ')} ${nodes.length > 1 ? 'are' : 'is'} running: stop all nodes, wait 20 s after a crash, and import again`
+        )
+      }
+      const { state, log, bell } = redisKeys(options.redisPrefix)
+      const seq = await redis.clients.commands.hget(state, 'seq')
+      if (Number(seq ?? 0) > 0) {
+        throw new StoreOpenError(
+          `Redis already holds a log under ${options.redisPrefix}: set REDIS_PREFIX to another name, or delete the keys ${redis.base}*`
+        )
+      }
+      const marksMs = options.retentionDays === 0 ? 0 : (options.retentionDays + 2) * DAY_MS
+      const ring = redis.clients.kind === 'cluster' ? 'SPUBLISH' : 'PUBLISH'
+      const args = (epoch: string): string[] => [state, log, epoch, '0', String(marksMs), ring, bell]
+      const fresh = `r${randomBytes(5).toString('hex').slice(0, 9)}`
+      const answer = (await SCRIPTS.open.run(redis.clients.commands, [...args(''), fresh, ''])) as [string, string]
+      return new RedisArchiveTarget(redis, args(answer[1]))
+    } catch (error) {
+      redis.clients.close()
+      throw error
+    }
+  }
+
+  async load(records: readonly ArchiveRecord[]): Promise<void> {
+    let batch: string[] = []
+    let bytes = 0
+    // Which records the script counts: those whose time is over are left out.
+    let sent: number[] = []
+    const send = async (): Promise<void> => {
+      if (batch.length === 0) return
+      const answer = (await SCRIPTS.load.run(this.#redis.clients.commands, [...this.#args, ...batch])) as [
+        string,
+        number?,
+        string?
+      ]
+      const [, at, why] = answer
+      if (at !== undefined) throw new ArchiveFault(sent[at] ?? 0, why ?? '')
+      batch = []
+      bytes = 0
+      sent = []
+    }
+    for (const [index, record] of records.entries()) {
+      const encoded = encode(record, this.#now)
+      if (encoded === undefined) continue
+      const size = encoded.reduce((sum, value) => sum + value.length, 0)
+      // Lua unpacks no more than some thousand values at once, and does nothing else meanwhile.
+      if (sent.length > 0 && (bytes + size > REDIS_BATCH_BYTES || sent.length >= PAGE)) await send()
+      batch.push(...encoded)
+      bytes += size
+      sent.push(index)
+    }
+    await send()
+  }
+
+  async commit(): Promise<void> {
+    this.#committed = true
+  }
+
+  async close(): Promise<void> {
+    if (!this.#open) return
+    this.#open = false
+    try {
+      if (!this.#committed) {
+        for await (const names of this.#redis.keys('')) {
+          await this.#redis.clients.commands.unlink(...names.map((name) => `${this.#redis.base}${name}`))
+        }
+      }
+    } finally {
+      this.#redis.clients.close()
+    }
+  }
+}
+
+/** As `load-2.lua` takes it; undefined where its time is over. */
+function encode(record: ArchiveRecord, now: number): string[] | undefined {
+  switch (record.kind) {
+    case 'notification': {
+      const { id, to, content, key = '', createdAt, expiresAt, producer, places } = record
+      const expiry = expiresAt === undefined ? '' : String(expiresAt)
+      const head = ['n', id, JSON.stringify(to), content, key, String(createdAt), expiry, producer, String(places.length)]
+      return [...head, ...places.flatMap(({ channel, times, replaces = '' }) => [channel, String(times), replaces])]
+    }
+    case 'mark':
+      return ['m', record.user, record.id, `${record.readAt ?? '-'} ${record.archived ? 1 : 0}`]
+    case 'idempotency-key': {
+      const { key, fingerprint, id, createdAt, expiresAt } = record
+      return expiresAt <= now ? undefined : ['y', key, `${fingerprint} ${id} ${createdAt}`, String(expiresAt - now)]
+    }
+    case 'revocation':
+      return ['z', record.user, String(record.at)]
+  }
+}
+
+function* slices<T>(list: readonly T[]): Generator<T[]> {
+  for (let at = 0; at < list.length; at += PAGE) yield list.slice(at, at + PAGE)
+}

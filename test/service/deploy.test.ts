@@ -1,0 +1,14 @@
+import { test } from 'tap'
+import { deployUnderLoad } from '../soak/deploy.ts'
+import { skipNginx } from '../soak/fleet.ts'
+import { skipOwnServer } from '../stores/redis-server.ts'
+
+// The long form, with 3,000 streams that come back as slowly as browsers do, is part of `npm run soak`.
+test(
+  'three nodes are restarted one after the other, one is killed, and Redis: nothing is lost or repeated',
+  {
+    skip: skipOwnServer || skipNginx,
+    timeout: 110_000
+  },
+  (t) => deployUnderLoad(t, { streams: 60, publishesPerSecond: 50, drainMs: 500, haste: 10, calmMs: 700, redisAwayMs: 500 })
+)

@@ -1,0 +1,227 @@
+import { Redis } from 'ioredis'
+import { type Test, test } from 'tap'
+import type { Answer, Member, NodeReport, Question } from '../../src/core/cluster.ts'
+import { LEASE_MS, PLACE_MS } from '../../src/core/limits.ts'
+import { RedisCluster } from '../../src/stores/redis/redis-cluster.ts'
+import { redisUrl, skipOwnServer, skipRedis, startRedis } from './redis-server.ts'
+
+const report = (connections: number): NodeReport => ({
+  version: '1',
+  status: 'ok',
+  recommendations: [],
+  draining: false,
+  uptimeSeconds: 1,
+  connections,
+  users: 0,
+  stale: 0,
+  slow: 0,
+  publishedPerSecond: 0,
+  framesPerSecond: 0,
+  errorsPerMinute: 0,
+  eventLoopLagMs: 0,
+  rssBytes: 0
+})
+
+/** A node that has what it is told to have. */
+class TestNode implements Member {
+  readonly users = new Map<string, number>()
+  readonly asked: Question[] = []
+  total = 0
+  report = (): NodeReport => report(this.total)
+  held = () => this.users.entries()
+  heldOf = (user: string): number => this.users.get(user) ?? 0
+  answer<K extends Question['kind']>(question: Extract<Question, { kind: K }>): Answer<K> {
+    this.asked.push(question)
+    return ('user' in question ? this.heldOf(String(question.user)) : false) as Answer<K>
+  }
+}
+
+interface Joined {
+  readonly name: string
+  readonly cluster: RedisCluster
+  readonly node: TestNode
+  readonly troubles: string[]
+  /** Opens one more connection of the user, as the hub would. */
+  open(user: string): Promise<boolean>
+  close(user: string): void
+}
+
+let drawn = 0
+const freshPrefix = (): string => `test${process.pid}x${++drawn}`
+
+async function join(t: Test, url: string, prefix: string, name: string, most = 3): Promise<Joined> {
+  const node = new TestNode()
+  const troubles: string[] = []
+  const options = {
+    redisUrl: url,
+    redisPrefix: prefix,
+    maxConnectionsPerUser: most,
+    onTrouble: (what: string) => troubles.push(what)
+  }
+  const cluster = await RedisCluster.open(name, options)
+  t.teardown(() => cluster.leave())
+  cluster.join(node)
+  const close = (user: string): void => {
+    node.users.set(user, node.heldOf(user) - 1)
+    cluster.hold(user, node.heldOf(user))
+  }
+  return {
+    name,
+    cluster,
+    node,
+    troubles,
+    async open(user) {
+      node.users.set(user, node.heldOf(user) + 1)
+      const granted = await cluster.take(user, node.heldOf(user))
+      if (!granted) close(user)
+      return granted
+    },
+    close
+  }
+}
+
+const until = async (holds: () => boolean | Promise<boolean>): Promise<void> => {
+  const end = performance.now() + 20_000
+  while (!(await holds())) {
+    if (performance.now() > end) throw new Error('it never held')
+    await new Promise((resolve) => setTimeout(resolve, 10))
+  }
+}
+
+/** All see all, and can be asked. */
+const met = (...nodes: Joined[]): Promise<void> =>
+  until(async () => {
+    for (const { cluster } of nodes) {
+      if (cluster.nodes().length !== nodes.length) return false
+      if ((await cluster.ask({ kind: 'count-user', user: 'nobody' })).length !== nodes.length) return false
+    }
+    return true
+  })
+
+test('nodes see each other, ask each other, and are gone at once when they leave', { skip: skipRedis }, async (t) => {
+  const url = await redisUrl(t)
+  const prefix = freshPrefix()
+  const [a, b, c] = [await join(t, url, prefix, 'a'), await join(t, url, prefix, 'b'), await join(t, url, prefix, 'c')]
+  const stranger = await join(t, url, freshPrefix(), 'stranger')
+  b.node.total = 7
+  await met(a, b, c)
+  await until(() => a.cluster.nodes().some(({ report: { connections } }) => connections === 7))
+  const view = a.cluster.nodes()
+  t.equal(view[0]?.node, 'a', 'itself first')
+  t.same(view.map(({ node }) => node).sort(), ['a', 'b', 'c'])
+  for (const { lastSeenAt } of view) t.ok(Math.abs(lastSeenAt - Date.now()) < 10_000)
+  t.same(
+    stranger.cluster.nodes().map(({ node }) => node),
+    ['stranger'],
+    'another prefix is another cluster'
+  )
+
+  a.node.users.set('u', 1)
+  c.node.users.set('u', 5)
+  t.same([...(await a.cluster.ask({ kind: 'count-user', user: 'u' }))].sort(), [0, 1, 5])
+  t.same(c.node.asked.at(-1), { kind: 'count-user', user: 'u' })
+  t.same(
+    stranger.node.asked.filter(({ kind }) => kind !== 'count-user'),
+    []
+  )
+
+  await c.cluster.leave()
+  await until(() => a.cluster.nodes().length === 2)
+  const started = performance.now()
+  t.equal((await a.cluster.ask({ kind: 'count-user', user: 'u' })).length, 2)
+  t.ok(performance.now() - started < 300, 'who is gone is not waited for')
+})
+
+test('the last place is given once, however many ask at once', { skip: skipRedis }, async (t) => {
+  const url = await redisUrl(t)
+  const prefix = freshPrefix()
+  const nodes = [await join(t, url, prefix, 'a', 3), await join(t, url, prefix, 'b', 3), await join(t, url, prefix, 'c', 3)]
+  await met(...nodes)
+  for (let round = 0; round < 50; round++) {
+    const user = `u${round}`
+    const granted = await Promise.all(Array.from({ length: 9 }, (_, n) => nodes[(n + round) % 3]!.open(user)))
+    t.equal(granted.filter(Boolean).length, 3, user)
+    const [one] = nodes.filter(({ node }) => node.heldOf(user) > 0)
+    one!.close(user)
+    const again = await Promise.all(nodes.map((node) => node.open(user)))
+    t.equal(again.filter(Boolean).length, 1, 'a place that was given back is there for one')
+  }
+})
+
+test('places of a node that died are free when its lease is over, and it is in no list any more', {
+  skip: skipRedis
+}, async (t) => {
+  const url = await redisUrl(t)
+  const prefix = freshPrefix()
+  const redis = new Redis(url)
+  t.teardown(() => redis.disconnect())
+  const [seen, reports, places] = ['seen', 'reports', 'places:ghost'].map((name) => `${prefix}:{nodes}:${name}`) as [
+    string,
+    string,
+    string
+  ]
+  const diedAgo = async (ms: number): Promise<void> => {
+    const [seconds] = await redis.time()
+    await redis.zadd(seen, Number(seconds) * 1000 - ms, 'ghost')
+    await redis.hset(reports, 'ghost', JSON.stringify(report(2)))
+  }
+  await diedAgo(LEASE_MS - 5000)
+  await redis.hset(places, 'u', 2)
+  const a = await join(t, url, prefix, 'a', 2)
+  await until(() => a.cluster.nodes().length === 2)
+  t.notOk(await a.open('u'), 'a node that was silent for less than its lease may yet live')
+  await diedAgo(LEASE_MS + 1000)
+  t.ok(await a.open('u'))
+  t.ok(await a.open('u'))
+  t.notOk(await a.open('u'))
+  await until(() => a.cluster.nodes().length === 1)
+  t.equal(await redis.exists(places), 0, 'nothing of it is left')
+})
+
+test('a node whose lease ran out in a pause tells its places again', { skip: skipRedis }, async (t) => {
+  const url = await redisUrl(t)
+  const prefix = freshPrefix()
+  const redis = new Redis(url)
+  t.teardown(() => redis.disconnect())
+  const [a, b] = [await join(t, url, prefix, 'a', 2), await join(t, url, prefix, 'b', 2)]
+  await met(a, b)
+  t.ok(await b.open('u'))
+  t.ok(await b.open('u'))
+  await redis.del(`${prefix}:{nodes}:places:b`)
+  await until(async () => (await redis.hget(`${prefix}:{nodes}:places:b`, 'u')) === '2')
+  t.notOk(await a.open('u'))
+})
+
+test('while Redis is away or hangs nobody waits for it, and the limit holds on each node; then over all of them again', {
+  skip: skipOwnServer
+}, async (t) => {
+  const server = await startRedis(t, { persistence: 'none' })
+  const prefix = freshPrefix()
+  const [a, b] = [await join(t, server.url, prefix, 'a', 2), await join(t, server.url, prefix, 'b', 2)]
+  await met(a, b)
+  t.ok(await a.open('u'))
+
+  server.freeze()
+  let started = performance.now()
+  t.ok(await b.open('u'))
+  t.ok(performance.now() - started < PLACE_MS + 200, 'the first waits for as long as it may')
+  started = performance.now()
+  t.same(await Promise.all([b.open('u'), b.open('u')]), [true, false], 'two on this node, as if it were alone')
+  t.ok(performance.now() - started < 100, 'the next do not wait')
+  t.match(b.troubles, [/limits per user hold on each node by itself/])
+  await server.kill()
+  t.same(await b.cluster.ask({ kind: 'count-user', user: 'u' }), [2], 'its own answer, at once')
+  a.close('u')
+  t.ok(await a.open('u'))
+  t.equal(b.troubles.length, 1, 'told once')
+
+  await server.start()
+  await met(a, b)
+  const redis = new Redis(server.url)
+  t.teardown(() => redis.disconnect())
+  await until(async () => (await redis.hget(`${prefix}:{nodes}:places:b`, 'u')) === '2')
+  t.notOk(await a.open('u'), 'nobody was cut off, and nobody more is let in')
+  b.close('u')
+  b.close('u')
+  t.ok(await a.open('u'))
+})
