@@ -6,6 +6,8 @@ const HOUR_S = 3600
 /** A young process would have its first minute squeezed into the last hair of an hour. */
 const SHORTEST_S = 300
 const HEIGHT = 96
+/** Pixels that a clock time takes to either side of its instant. */
+const HALF_A_LABEL = 16
 
 const pointers = uPlot.sync('bellwire')
 const charts = new Set()
@@ -23,8 +25,13 @@ const axes = (format) => [
     incrs: [60, 120, 300, 600, 900, 1800, 3600],
     grid: { show: false },
     ticks: { show: false },
-    values: (_chart, instants) =>
-      instants.map((at) => new Date(at * 1000).toLocaleTimeString('en-GB', { hour: '2-digit', minute: '2-digit' }))
+    // One at the very left would run into the zero of the other axis.
+    values: (chart, instants) =>
+      instants.map((at) =>
+        chart.valToPos(at, 'x') < HALF_A_LABEL
+          ? null
+          : new Date(at * 1000).toLocaleTimeString('en-GB', { hour: '2-digit', minute: '2-digit' })
+      )
   },
   {
     stroke: () => color('--faint'),

@@ -60,4 +60,8 @@ export function time(instant) {
   return (date.toDateString() === new Date().toDateString() ? clock : dayAndClock).format(date)
 }
 
-export const plural = (n, one, many = `${one}s`) => `${count(n)} ${n === 1 ? one : many}`
+/** One where one is written: 1.04 rounds to a single one. */
+export function plural(n, one, many = `${one}s`, write = count) {
+  const written = write(n)
+  return `${written} ${written === '1' ? one : many}`
+}

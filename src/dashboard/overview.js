@@ -13,6 +13,14 @@ const lastMinute = (name) => (points) =>
     points.slice(Math.max(0, n - POINTS_A_MINUTE + 1), n + 1).reduce((sum, point) => sum + (point[name] ?? 0), 0)
   )
 
+/** A time that was measured; where nothing was, zeros come, which would read as very fast. */
+const measured = (name) => (points) => points.map((point) => (point.p99 > 0 ? point[name] : null))
+const measuredNow =
+  (name) =>
+  ({ latencyMs: { publishToWrite } }) =>
+    publishToWrite.max > 0 ? publishToWrite[name] : null
+const NOTHING_MEASURED = 'none in the last minute'
+
 const single = (title, format, now, past, note, more = {}) => ({
   title,
   format,
@@ -43,7 +51,8 @@ const TILES = [
     count,
     (body) => body.connections.users,
     levelOf('users'),
-    ({ connections: { active, users } }) => (users > 0 ? `${rate(active / users)} streams each` : 'nobody is connected')
+    ({ connections: { active, users } }) =>
+      users > 0 ? plural(active / users, 'stream each', 'streams each', rate) : 'nobody is connected'
   ),
   single(
     'Stale',
@@ -89,10 +98,11 @@ const TILES = [
     axisFormat: (ms) => (ms >= 1000 ? `${rate(ms / 1000)} s` : `${rate(ms)} ms`),
     least: 2,
     lines: [
-      { label: 'p50', color: '--line-1', now: (body) => body.latencyMs.publishToWrite.p50, past: levelOf('p50') },
-      { label: 'p99', color: '--line-2', dash: [5, 3], now: (body) => body.latencyMs.publishToWrite.p99, past: levelOf('p99') }
+      { label: 'p50', color: '--line-1', now: measuredNow('p50'), past: measured('p50') },
+      { label: 'p99', color: '--line-2', dash: [5, 3], now: measuredNow('p99'), past: measured('p99') }
     ],
-    note: ({ latencyMs: { publishToWrite } }) => `slowest ${milliseconds(publishToWrite.max)}`
+    note: ({ latencyMs: { publishToWrite } }) =>
+      publishToWrite.max > 0 ? `slowest ${milliseconds(publishToWrite.max)}` : NOTHING_MEASURED
   },
   single(
     'Errors per minute',
@@ -308,7 +318,7 @@ const facts = (list, rows) =>
   )
 
 /** Of the last minute; a store or an hour without any has none. */
-const spread = ({ p50, p99, max }) => (max > 0 ? `p50 ${milliseconds(p50)}, p99 ${milliseconds(p99)}` : 'none in the last minute')
+const spread = ({ p50, p99, max }) => (max > 0 ? `p50 ${milliseconds(p50)}, p99 ${milliseconds(p99)}` : NOTHING_MEASURED)
 
 function showFacts(body) {
   const { heartbeats, store, process, latencyMs, limits, recommendations } = body
