@@ -45,6 +45,12 @@ const axes = (format) => [
   }
 ]
 
+/** Values with nothing known to either side: no line goes through them, and they would not be seen. */
+function alone({ data }, n) {
+  const values = data[n]
+  return values.flatMap((value, at) => (value != null && values[at - 1] == null && values[at + 1] == null ? [at] : []))
+}
+
 /** The stretch of time to show, given what is known: an hour, or less in the first one. */
 function hourOf(instants) {
   const now = Date.now() / 1000
@@ -80,7 +86,7 @@ export function createChart({ title, series, format, axisFormat, least }) {
           stroke: () => color(line.color),
           width: 1.75,
           spanGaps: false,
-          points: { show: false },
+          points: { show: false, filter: alone, size: 4 },
           ...(line.dash ? { dash: line.dash } : { fill: () => `${color(line.color)}22` })
         }))
       ]

@@ -1,4 +1,4 @@
-import { announce, byId, element, keyed, setText } from './dom.js'
+import { announce, byId, cell, element, keyed, setText } from './dom.js'
 import { bytes, count, duration, plural } from './format.js'
 
 const REFRESH_MS = 3000
@@ -90,19 +90,22 @@ export function createConnections(url) {
       'tr',
       { title: `connection ${connection.id}` },
       element('th', { scope: 'row', class: 'id' }, connection.user),
-      element('td', {}, element('span', { class: 'badge' })),
-      element('td', { class: 'number nowrap' }),
-      element('td', { class: 'number nowrap' }),
-      element('td', { class: 'number' }),
-      element('td', {}, connection.transport),
-      element('td', { class: 'id' }),
-      element('td', { class: 'id' }, connection.remoteAddress ?? ''),
-      element('td', {}, button)
+      cell('State', {}, element('span', { class: 'badge' })),
+      cell('Age', { class: 'number nowrap' }),
+      cell('Buffered', { class: 'number nowrap' }),
+      cell('Frames', { class: 'number' }),
+      cell('Transport', {}, connection.transport),
+      cell('Topics', { class: 'id' }),
+      cell('Address', { class: 'id' }, connection.remoteAddress ?? ''),
+      // An id is its node's name and a number.
+      cell('Node', { class: 'several-only' }, connection.id.slice(0, connection.id.lastIndexOf('-'))),
+      element('td', { class: 'act' }, button)
     )
   }
 
   function updateRow(row, connection) {
-    const [, state, age, buffered, frames, , topics, , close] = row.children
+    const [, state, age, buffered, frames, , topics] = row.children
+    const close = row.lastElementChild
     const badge = state.firstElementChild
     delete row.dataset.gone
     row.dataset.age = duration(connection.ageMs)

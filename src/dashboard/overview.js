@@ -1,5 +1,5 @@
 import { createChart } from './charts.js'
-import { byId, element, keyed, setText } from './dom.js'
+import { byId, cell, element, keyed, setText } from './dom.js'
 import { bytes, count, duration, milliseconds, NONE, percent, plural, rate, time } from './format.js'
 
 /** Points of history that make a minute. */
@@ -51,8 +51,10 @@ const TILES = [
     count,
     (body) => body.connections.users,
     levelOf('users'),
-    ({ connections: { active, users } }) =>
-      users > 0 ? plural(active / users, 'stream each', 'streams each', rate) : 'nobody is connected'
+    ({ connections: { active, users }, nodes }) =>
+      users > 0
+        ? plural(active / users, 'stream each', 'streams each', rate)
+        : `nobody is connected${nodes.length > 1 ? ' to this node' : ''}`
   ),
   single(
     'Stale',
@@ -164,7 +166,7 @@ function createTile(tile) {
   const figures = tile.lines.map(() => element('span', { class: 'figure' }))
   const note = element('p', { class: 'note faint' })
   const chart = createChart({ ...tile, series: tile.lines })
-  const heading = element('h3', {}, tile.title)
+  const heading = element('h3', {}, tile.title, element('span', { class: 'several-only' }, ' · this node'))
   const values = element('p', { class: 'figures' })
   for (const [n, line] of tile.lines.entries()) {
     const key = element('span', { class: `key ${line.dash ? 'dashed' : 'solid'}` }, line.label)
@@ -350,21 +352,84 @@ function showFacts(body) {
   ])
 }
 
-function showNodes({ nodes }) {
+/** Three beats, after which a node that lives would have told of itself. */
+const SILENT_MS = 6000
+
+function showNodes({ nodes, cluster }) {
   // One node is what the rest of the page is about.
-  byId('nodes-box').hidden = nodes.length < 2
-  if (nodes.length < 2) return
+  const several = nodes.length > 1
+  document.body.toggleAttribute('data-several', several)
+  if (!several) return
+  // The node that answers comes first, and was seen now by its own clock; the reader's may be wrong.
+  const now = Date.parse(nodes[0].lastSeenAt)
+  const views = nodes.map((node) => ({ ...node, silent: now - Date.parse(node.lastSeenAt) > SILENT_MS }))
+  showAll(cluster, views)
   keyed(
     byId('nodes'),
-    nodes,
+    views,
     ({ node }) => node,
     ({ node }) =>
-      element('tr', {}, element('th', { scope: 'row' }, node), element('td'), element('td', { class: 'number' }), timeCell()),
-    (row, { status, connections, lastSeenAt }) => {
-      const [, state, streams, seen] = row.children
-      setText(state, status)
-      setText(streams, count(connections))
-      setTime(seen, lastSeenAt)
+      element(
+        'tr',
+        {},
+        element(
+          'th',
+          { scope: 'row', class: 'id' },
+          node,
+          node === nodes[0].node ? element('span', { class: 'faint' }, ' this node') : ''
+        ),
+        cell('Status', {}, element('span', { class: 'badge' })),
+        cell('To do', { class: 'codes' }, element('code')),
+        ...NODE_FIGURES.map(([label]) => cell(label, { class: 'number nowrap' })),
+        cell('Version'),
+        cell('Up', { class: 'nowrap' }),
+        cell('Last seen', { class: 'nowrap' }, element('time'))
+      ),
+    (row, view) => {
+      const [, state, toDo, ...rest] = row.children
+      const [version, up, seen] = rest.slice(NODE_FIGURES.length)
+      row.toggleAttribute('data-silent', view.silent)
+      const badge = state.firstElementChild
+      badge.dataset.state = view.silent ? 'unknown' : view.status
+      badge.title = view.silent ? `has told nothing for a while; was ${view.status}` : ''
+      setText(badge, view.silent ? 'unknown' : view.draining ? `${view.status}, draining` : view.status)
+      setText(toDo.firstElementChild, view.recommendations?.join(', ') || NONE)
+      for (const [n, [, figure]] of NODE_FIGURES.entries()) setText(rest[n], figure(view))
+      setText(version, view.version ?? NONE)
+      setText(up, duration(view.uptimeSeconds * 1000))
+      setTime(seen, view.lastSeenAt)
     }
+  )
+}
+
+/** What a node tells of itself in numbers, as columns. */
+const NODE_FIGURES = [
+  ['Streams', (view) => count(view.connections)],
+  ['Users', (view) => count(view.users)],
+  ['Publishes/s', (view) => rate(view.publishedPerSecond)],
+  ['Frames/s', (view) => rate(view.framesPerSecond)],
+  ['Errors/min', (view) => count(view.errorsPerMinute)],
+  ['Loop lag', (view) => milliseconds(view.eventLoopLagMs)],
+  ['Memory', (view) => bytes(view.rssBytes)]
+]
+
+/** The sums of all nodes, and which of them is not well: the rest of the page is about one only. */
+function showAll(cluster, views) {
+  facts(byId('all'), [
+    ['Nodes', count(cluster.nodes)],
+    ['Streams', count(cluster.connections)],
+    ['Stale', count(cluster.stale)],
+    ['Slow', count(cluster.slow)],
+    ['Publishes per second', rate(cluster.publishedPerSecond)],
+    ['Frames per second', rate(cluster.framesPerSecond)],
+    ['Errors per minute', count(cluster.errorsPerMinute)]
+  ])
+  const bad = views.filter(({ silent, status }) => silent || status !== 'ok')
+  byId('all-note').dataset.well = bad.length === 0
+  setText(
+    byId('all-note'),
+    bad.length === 0
+      ? 'All of them work.'
+      : `${bad.map(({ node, silent, status }) => `${node} is ${silent ? 'silent, and counted as it was' : status}`).join('; ')}. See Nodes, below.`
   )
 }

@@ -1,6 +1,7 @@
 import type { BrowserContextOptions, Page } from 'playwright-core'
 import tap, { test } from 'tap'
 import { freePort, launchChromium, noChromium } from '../fixtures/chromium.ts'
+import { skipOwnServer, startRedis } from '../stores/redis-server.ts'
 import { call, connectionsOf, eventually, MONITOR_KEY, openStream, publish, startService, tokenOf } from './harness.ts'
 
 const skip = noChromium
@@ -59,6 +60,8 @@ test('an operator sees the state, what to do, and since when, and closes a strea
   t.equal(await page.getByRole('banner').locator('#status-text').textContent(), 'Works')
   await figure(page, 'Streams open').getByText('2', { exact: true }).waitFor()
   await figure(page, 'Users').getByText('2', { exact: true }).waitFor()
+  await page.getByText('1 stream each', { exact: true }).waitFor()
+  t.notOk(await page.getByText('this node').first().isVisible(), 'there is no other')
   t.match(await page.getByRole('img', { name: /^Streams open, chart: .*now 2$/ }).count(), 1, 'a chart says what it shows')
   t.equal(await page.locator('.chart canvas').count(), 9, 'an hour for each figure, and for the lag')
   for (const name of ['What to do', 'Errors by code', 'Why streams closed', 'Connections', 'Heartbeats', 'Store', 'Process'])
@@ -189,6 +192,39 @@ test('whatever comes over the wire is text', { skip }, async (t) => {
   t.equal(await page.evaluate('window.hit'), undefined)
 })
 
+test('with several nodes it says what is of this one and what of all', { skip: skip || skipOwnServer }, async (t) => {
+  const env = { STORE: 'redis', REDIS_URL: (await startRedis(t)).url }
+  const [here, there] = await Promise.all([startService(t, { env }), startService(t, { env })])
+  const monitorOf = async (url: string) => (await call('GET', `${url}/monitor`, { key: MONITOR_KEY })).body
+  const name = async (url: string): Promise<string> => (await monitorOf(url)).node
+  const [hereName, thereName] = [await name(here.url), await name(there.url)]
+  const stream = await openStream(t, `${there.url}/v1/stream`, { token: tokenOf('ann') })
+  await stream.until((frame) => frame.event === 'ready')
+  await eventually(async () => (await monitorOf(here.url)).cluster.connections === 1)
+
+  const { page, complaints } = await openDashboard(t, here.url)
+  await figure(page, 'Streams open · this node').getByText('0', { exact: true }).waitFor()
+  await page.getByText('nobody is connected to this node').waitFor()
+  const all = page.getByRole('region', { name: 'All nodes together' })
+  await all.locator('dl > div', { hasText: /^Streams1$/ }).waitFor()
+  await all.getByText('All of them work.').waitFor()
+  await eventually(async () => (await rows(page).count()) === 1)
+  t.equal(await rows(page).getByRole('cell', { name: thereName, exact: true }).count(), 1, 'a stream tells where it is')
+  const nodes = page.getByRole('region', { name: 'Nodes', exact: true }).locator('tbody tr')
+  t.match(await nodes.allTextContents(), [new RegExp(`^${hereName} this nodeok–0`), new RegExp(`^${thereName}ok–1`)])
+  t.strictSame(complaints, [])
+
+  // The other fell silent a moment ago, and is not yet given up.
+  const silent = await monitorOf(here.url)
+  silent.nodes[1].lastSeenAt = new Date(Date.parse(silent.nodes[0].lastSeenAt) - 7000).toISOString()
+  await page.route('**/monitor/stream', (route) =>
+    route.fulfill({ contentType: 'text/event-stream', body: `event: stats\ndata: ${JSON.stringify(silent)}\n\n` })
+  )
+  await page.goto(`${here.url}/monitor`)
+  await all.getByText(`${thereName} is silent`).waitFor()
+  t.match(await nodes.allTextContents(), [/this nodeok/, new RegExp(`^${thereName}unknown`)])
+})
+
 test('it fits a phone, in the dark and in the light, and the policy lets nothing inline in', { skip }, async (t) => {
   const service = await startService(t, { env: { STORE: 'memory' } })
   for (let n = 0; n < 3; n++) await openStream(t, `${service.url}/v1/stream`, { token: tokenOf(`${'long-'.repeat(20)}${n}`) })
@@ -199,6 +235,10 @@ test('it fits a phone, in the dark and in the light, and the policy lets nothing
     t.ok(await page.evaluate('document.documentElement.scrollWidth <= innerWidth'), 'nothing sticks out sideways')
     const button = await rows(page).first().getByRole('button').boundingBox()
     t.ok(button && button.x >= 0 && button.x + button.width <= 375, 'a stream can be closed without scrolling sideways')
+    const covered = await page.evaluate(
+      "(() => [...document.querySelectorAll('#connections tr:first-child > :not(.several-only)')].filter((cell) => { cell.scrollIntoView({ block: 'center' }); const { left, right, top, bottom } = cell.getBoundingClientRect(); return left < 0 || right > innerWidth || !cell.contains(document.elementFromPoint(left + 2, (top + bottom) / 2)) }).map((cell) => cell.textContent))()"
+    )
+    t.same(covered, [], 'every value of a row is in sight')
     grounds.push(await page.evaluate('getComputedStyle(document.body).backgroundColor'))
     const inline = await page.evaluate(
       "(() => { const s = document.createElement('script'); try { s.textContent = 'window.hit = 1' } catch {} document.body.append(s); return window.hit })()"
