@@ -205,6 +205,7 @@ test('with several nodes it says what is of this one and what of all', { skip: s
   const { page, complaints } = await openDashboard(t, here.url)
   await figure(page, 'Streams open · this node').getByText('0', { exact: true }).waitFor()
   await page.getByText('nobody is connected to this node').waitFor()
+  t.same(await figure(page, 'Publish to write · this node').allTextContents(), ['–', '–'], 'nothing measured is no zero')
   const all = page.getByRole('region', { name: 'All nodes together' })
   await all.locator('dl > div', { hasText: /^Streams1$/ }).waitFor()
   await all.getByText('All of them work.').waitFor()
