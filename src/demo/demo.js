@@ -25,7 +25,7 @@ for (const person of people) {
   createPanel(person, inbox)
   inbox.on('notification', ({ op, item }) => {
     showToast(person, item)
-    note(person, op, item.title ?? item.type)
+    note(person, op, [item.title ?? item.type, item.body].filter(Boolean).join(': '))
   })
   inbox.on('state', ({ op, ids, upTo }) => note(person, op, ids ? `${ids.length} of them` : `up to ${upTo}`))
   inbox.on('reset', ({ reason }) => note(person, 'reset', reason))
