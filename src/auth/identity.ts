@@ -91,11 +91,12 @@ export function createIdentity(options: IdentityOptions): Identity {
   return {
     async authenticate(credentials) {
       const { via, verify } = find(credentials)
+      const checkedAt = performance.now()
       try {
         const subscriber = await verify()
         if (subscriber.expiresAt !== undefined && subscriber.expiresAt <= Date.now())
           throw unauthenticated('The credential has expired: get a new one.')
-        return { subscriber, via }
+        return { subscriber: { ...subscriber, checkedAt }, via }
       } catch (error) {
         if (error instanceof ProblemError && error.slug === 'unavailable')
           log?.warn({ err: error.cause ?? error, via }, 'a subscriber could not be identified')

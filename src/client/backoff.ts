@@ -1,6 +1,6 @@
-/** What the bound grows from, and up to. */
+/** What the bound grows from, and up to: somebody may be looking at the page. */
 const BASE_MS = 1_000
-const MAX_MS = 30_000
+const MAX_MS = 15_000
 
 /**
  * Full jitter: anything up to a bound that doubles with each failure, so that those who fell together do not return together.

@@ -42,7 +42,7 @@ export const TABLE = {
   NODE_ENV: withDefault(
     value.oneOf(['production', 'development', 'test']),
     'development',
-    'production refuses to start without keys and a way in; anything else may use the fixed development keys'
+    'production, development or test; production refuses to start without keys and a way in, the others may use the fixed development keys'
   ),
   HOST: optional(value.host, 'address to listen on; unset: 0.0.0.0 in production, 127.0.0.1 otherwise'),
   PORT: withDefault(value.port, '3000', 'port to listen on; 0 lets the system choose'),

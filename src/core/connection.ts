@@ -110,8 +110,10 @@ export class Connection {
   readonly #once: Opening['once']
   readonly #items: number
   #state: State
-  /** Place that the frames written so far have moved the peer to; -1 before the first. */
+  /** Place that this peer has had everything up to, as far as it concerns it; -1 before the first frame. */
   #seq = -1
+  /** The part of it that the peer was told by the id of a frame: what moves no cursor repeats this one. */
+  #told = -1
   #unread = 0
   #unseen = 0
   /** False where only the store can tell the counts: an event that needs them sends us there. */
@@ -161,14 +163,14 @@ export class Connection {
     return this.#state.phase === 'closed' ? null : this.#state.sink.peer
   }
 
-  /** The place in the log that everything written so far has moved the peer to; -1 before the first frame. */
+  /** The place in the log that the peer has had everything up to; -1 before the first frame. */
   get place(): number {
     return this.#seq
   }
 
-  /** The cursor that everything written so far has moved the peer to, null before the first frame. */
+  /** The cursor of that place, null before the first frame. */
   get cursor(): string | null {
-    return this.#seq < 0 ? null : formatCursor(this.#host.store.epoch, this.#seq)
+    return this.#cursorAt(this.#seq)
   }
 
   /** True where the page just written was not the last. */
@@ -194,7 +196,7 @@ export class Connection {
   deliverRun(run: Run): void {
     const phase = this.#state.phase
     if ((phase !== 'live' && phase !== 'blocked') || run.first <= this.#seq || this.#once) return this.deliver(run.outgoing)
-    this.#seq = run.last
+    this.#seq = this.#told = run.last
     this.#unread += run.created
     this.#unseen += run.created
     if (run.recount) this.recount()
@@ -222,7 +224,7 @@ export class Connection {
         return this.#readOn(events.slice(i))
       }
       if (ephemeral) {
-        frames.push(outgoing.frameAt(this.codec, this.cursor, outgoing.personal ? this.#counts : null))
+        frames.push(outgoing.frameAt(this.codec, this.#cursorAt(this.#told), outgoing.personal ? this.#counts : null))
         continue
       }
       if (created) {
@@ -230,7 +232,7 @@ export class Connection {
         this.#unseen++
       } else this.recount()
       frames.push(outgoing.personal ? outgoing.personalFrame(this.codec, this.#counts) : outgoing.frame(this.codec))
-      this.#seq = outgoing.event.seq
+      this.#seq = this.#told = outgoing.event.seq
     }
     if (frames.length) this.#send(this.codec.join(frames), frames.length)
   }
@@ -239,6 +241,8 @@ export class Connection {
   recount(): void {
     this.#countsKnown = false
     this.#countsDue = true
+    // A poll has no heartbeat to wait for: it is answered with the counts.
+    if (this.#once && this.#state.phase === 'live') this.#readOn([])
   }
 
   /** The log goes on elsewhere than where it was read: a fresh page takes the place of what lies between. */
@@ -246,7 +250,7 @@ export class Connection {
     const state = this.#state
     if (state.phase === 'closed') return
     // Its place was one of the log that was: no cursor may name it as one of this.
-    this.#seq = -1
+    this.#seq = this.#told = -1
     // What is being read is of the log that was, too; the peer comes back with a cursor that says so.
     if (state.phase === 'replaying') return this.close('rotate')
     const queue = state.phase === 'blocked' ? state.queue : []
@@ -267,6 +271,7 @@ export class Connection {
     // A page may have been read ahead of what was followed; a heartbeat never takes the cursor back.
     const ahead = this.#seq > this.#host.position
     if (!ahead) this.#seq = this.#host.position
+    this.#told = this.#seq
     this.#send(ahead ? this.codec.frame('heartbeat', '{}', this.cursor) : this.#host.heartbeatFrame(this.codec), 1)
     return true
   }
@@ -302,7 +307,7 @@ export class Connection {
     if (state.phase === 'closed') return
     // An empty answer moves the cursor past what was not for this peer, as a heartbeat would.
     if (this.#once && state.phase === 'live') this.#seq = Math.max(this.#seq, this.#host.position)
-    const cursor = this.cursor
+    const cursor = this.#cursorAt(this.#told)
     this.#enter({ phase: 'closed', reason })
     if (CLOSE_REASONS[reason].goodbye) {
       const retryMs = retryMsFor(reason)
@@ -367,7 +372,7 @@ export class Connection {
     if (reset !== null) this.#host.reset(reset)
     this.#setCounts(page.counts)
     const first = this.#seq < 0
-    this.#seq = page.head
+    this.#seq = this.#told = page.head
     const list = page.items.map(({ entry, channel, marks }) =>
       encodeItem(entry, channel, formatCursor(store.epoch, entry.seq), marks)
     )
@@ -384,7 +389,7 @@ export class Connection {
     const cursor = formatCursor(this.#host.store.epoch, seq)
     this.#setCounts(page.counts)
     const ready = this.codec.frame('ready', this.#readyData(true, '[]', null), cursor, drawRetryMs(OPENING_RETRY_MS))
-    this.#seq = seq
+    this.#seq = this.#told = seq
     await this.#catchUp({ lead: this.#announce ? [ready] : [], page })
   }
 
@@ -424,12 +429,14 @@ export class Connection {
         const created = event.kind === 'notification' && event.op === 'created'
         if (outgoing.personal) told = true
         due = outgoing.personal ? false : due || told || !created
+        this.#told = event.seq
       }
       this.#seq = Math.max(this.#seq, page.upTo)
       this.#more = page.more
       if (page.events.length) this.#host.replayed(page.events.length)
       if (due && !page.more) {
         frames.push(this.codec.frame('heartbeat', `{"counts":${encodeCounts(page.counts)}}`, this.cursor))
+        this.#told = this.#seq
         due = false
       }
       await this.#sendAndWait(frames)
@@ -469,6 +476,10 @@ export class Connection {
     if (state.phase !== 'replaying') return
     // What is in the log will be read from it; an ephemeral event is nowhere else.
     state.held = state.held === 'overflow' ? [] : state.held.filter(({ event }) => event.kind === 'ephemeral')
+  }
+
+  #cursorAt(place: number): string | null {
+    return place < 0 ? null : formatCursor(this.#host.store.epoch, place)
   }
 
   get #counts(): Counts {

@@ -177,7 +177,9 @@ export const RULES: readonly Rule[] = [
     enter: 30,
     clear: 10,
     message: (v) =>
-      `${v.errorsPerMinute} errors in the last minute${v.lastErrorCode ? `, the last one: ${v.lastErrorCode}` : ''}.`,
+      v.errorsPerMinute === 0
+        ? 'There were many errors; none in the last minute.'
+        : `${plural(v.errorsPerMinute, 'error')} in the last minute${v.lastErrorCode ? `, the last one: ${v.lastErrorCode}` : ''}.`,
     action: () => 'See errors.byCode for which, since when, and the last message of each; the log has their request ids.'
   },
   {

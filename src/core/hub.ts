@@ -6,6 +6,7 @@ import { formatCursor, type ResetReason } from './cursor.ts'
 import type { FollowedEvent } from './event.ts'
 import type { Codec } from './frame.ts'
 import { HeartbeatManager } from './heartbeat.ts'
+import { REVOCATION_ECHO_MS } from './limits.ts'
 import { Outgoing } from './outgoing.ts'
 import type { Sink } from './sink.ts'
 import type { Stats } from './stats.ts'
@@ -79,6 +80,8 @@ export class Hub implements ConnectionHost {
   readonly #codecs = new Map<Codec, number>()
   /** The newest heartbeat of each codec. */
   readonly #heartbeatFrames = new Map<Codec, { position: number; epoch: string; frame: Buffer }>()
+  /** Users revoked lately, and when we heard of it, oldest first: who was checked before and opens after it was let in by mistake. */
+  readonly #revoked = new Map<string, number>()
   #position: number
   #lastNumber = 0
   #draining = false
@@ -209,7 +212,10 @@ export class Hub implements ConnectionHost {
     if (connection.beats) this.heartbeats.add(connection)
     this.#stats.opened(this.#connections.size, connection.transport)
     this.#log.opened(connection, request.requestId)
-    void connection.begin(opening.after)
+    // In a moment: the caller has not connected the sink yet.
+    if ((this.#revoked.get(connection.user) ?? -1) >= (subscriber.checkedAt ?? now))
+      queueMicrotask(() => connection.close('revoked'))
+    else void connection.begin(opening.after)
     return connection
   }
 
@@ -310,8 +316,11 @@ export class Hub implements ConnectionHost {
     const now = Date.now()
     for (const event of events) {
       if (event.kind === 'restarted') this.#restart(event.head)
-      else if (event.kind === 'revoked') this.closeUser(event.user, 'revoked')
-      else if (event.kind === 'dropped') recount.add(event.channel)
+      else if (event.kind === 'revoked') {
+        this.#revoked.delete(event.user)
+        this.#revoked.set(event.user, performance.now())
+        this.closeUser(event.user, 'revoked')
+      } else if (event.kind === 'dropped') recount.add(event.channel)
       else {
         if (event.kind !== 'ephemeral') this.#position = event.seq
         const user = userOf(event.channel)
@@ -404,6 +413,10 @@ export class Hub implements ConnectionHost {
   #checkDeadlines(now: number): void {
     if (now < this.#deadlinesAt) return
     this.#deadlinesAt = now + DEADLINES_MS
+    for (const [user, at] of this.#revoked) {
+      if (now - at < REVOCATION_ECHO_MS) break
+      this.#revoked.delete(user)
+    }
     this.#storeHealthy = this.store.status().healthy
     // A stall of our own is no fault of the readers: they get the time back.
     const own = this.heartbeats.lagMs

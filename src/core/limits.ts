@@ -12,6 +12,8 @@ export const MAX_DATA_DEPTH = 32
 export const MAX_MARK_IDS = 500
 /** How long an idempotency key is remembered. */
 export const IDEMPOTENCY_MS = 24 * 60 * 60 * 1000
+/** How long a revocation is remembered beside its user: longer than it takes from the check of a credential to an open stream. */
+export const REVOCATION_ECHO_MS = 60_000
 /** How long a ticket may be used after it was issued. */
 export const TICKET_MS = 30_000
 /** Events in one page of replay: about 100 KB of frames, written before the next page is read. */

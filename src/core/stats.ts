@@ -204,6 +204,8 @@ export class Stats {
   }
 
   closed(reason: CloseReason, transport: Sink['transport'], ageMs: number): void {
+    // A poll that is answered ends as it should: that is no news.
+    if (reason === 'closed' && transport === 'poll') return
     this.closedBy.set(reason, (this.closedBy.get(reason) ?? 0) + 1)
     if (reason === 'gone' && transport !== 'poll') this.lifetimes.record(ageMs)
   }

@@ -5,6 +5,8 @@ export interface Subscriber {
   readonly topics: readonly string[]
   /** Milliseconds since 1970; after it the credential is worth nothing. */
   readonly expiresAt?: number | undefined
+  /** Monotonic milliseconds (`performance.now()`) at which the check of the credential began. */
+  readonly checkedAt?: number | undefined
 }
 
 /** The exact names a credential lists: what is read where no `topics=` asks otherwise. */

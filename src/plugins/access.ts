@@ -50,8 +50,10 @@ type OnRequest = (request: FastifyRequest, reply: FastifyReply, done: (error?: E
 export function producerOnly(keyring: ProducerKeys): OnRequest {
   return (request, _reply, done) => {
     const producer = keyring.match(request.headers.authorization)
-    if (producer === undefined)
-      return done(new ProblemError('unauthenticated', 'Send a publish key: Authorization: Bearer <key>.'))
+    if (producer === undefined) {
+      const told = request.headers.authorization === undefined ? '' : 'What was sent is not one of PUBLISH_KEYS. '
+      return done(new ProblemError('unauthenticated', `${told}Send a publish key: Authorization: Bearer <key>.`))
+    }
     request.producer = producer
     done()
   }

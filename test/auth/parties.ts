@@ -3,6 +3,7 @@ import { once } from 'node:events'
 import http from 'node:http'
 import type { AddressInfo } from 'node:net'
 import { type Credentials, createIdentity, type IdentityOptions } from '../../src/auth/identity.ts'
+import type { Subscriber } from '../../src/core/subscriber.ts'
 import { ProblemError } from '../../src/errors.ts'
 
 type Teardown = { teardown(fn: () => unknown): void }
@@ -41,6 +42,9 @@ export class FakeStore {
     return this.revoked.get(user) ?? 0
   }
 }
+
+/** Who a subscriber is, without the moment of the check, which is another each time. */
+export const whoIs = ({ checkedAt: _, ...who }: Subscriber): Omit<Subscriber, 'checkedAt'> => who
 
 export function identityWith(options: Partial<IdentityOptions> = {}) {
   const store = new FakeStore()

@@ -1,6 +1,6 @@
 import type http from 'node:http'
 import { test } from 'tap'
-import { type FakeStore, identityWith, serve } from './parties.ts'
+import { type FakeStore, identityWith, serve, whoIs } from './parties.ts'
 
 type Teardown = { teardown(fn: () => unknown): void }
 type Answer = (request: http.IncomingMessage, response: http.ServerResponse) => void
@@ -26,14 +26,14 @@ test('the application tells who it is, from the Cookie and Authorization of the 
   const expiresAt = new Date(Date.now() + 60_000).toISOString()
   const app = await application(t, json({ user: 'u1', topics: ['a', 'b*'], expiresAt, theme: 'dark' }))
   const { subscriber, via } = await app.identity.authenticate({ ...COOKIE, authorization: 'Bearer opaque' })
-  t.strictSame(subscriber, { user: 'u1', topics: ['a', 'b*'], expiresAt: Date.parse(expiresAt) })
+  t.strictSame(whoIs(subscriber), { user: 'u1', topics: ['a', 'b*'], expiresAt: Date.parse(expiresAt) })
   t.equal(via, 'session')
   const [request] = app.requests
   t.equal(request?.method, 'GET')
   t.equal(request?.headers.cookie, COOKIE.cookie)
   t.equal(request?.headers.authorization, 'Bearer opaque')
   app.answer = json({ user: 'u2' })
-  t.strictSame((await app.identity.authenticate({ authorization: 'Bearer other' })).subscriber, { user: 'u2', topics: [] })
+  t.strictSame(whoIs((await app.identity.authenticate({ authorization: 'Bearer other' })).subscriber), { user: 'u2', topics: [] })
   t.notOk(app.requests[1]?.headers.cookie)
 })
 

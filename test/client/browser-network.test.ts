@@ -3,13 +3,14 @@ import { once } from 'node:events'
 import { existsSync, mkdirSync, writeFileSync } from 'node:fs'
 import path from 'node:path'
 import { test } from 'tap'
+import { freePort, noChromium } from '../fixtures/chromium.ts'
 import { call, connectionsOf, eventually, jwt, PUBLISH_KEY, publish, startService, tempDir, tokenOf } from '../service/harness.ts'
-import { counts, freePort, heard, launch, noBrowser, tabsOf, titles, untilHeard } from './browser.ts'
+import { counts, heard, launch, tabsOf, titles, untilHeard } from './browser.ts'
 
 const numbered = (from: number, to: number): string[] => Array.from({ length: to - from }, (_, n) => `n${from + n}`)
 const nginx = ['/usr/sbin/nginx', '/usr/bin/nginx', '/usr/local/sbin/nginx'].find((file) => existsSync(file))
 
-test('one tab and its network', { skip: noBrowser }, async (t) => {
+test('one tab and its network', { skip: noChromium }, async (t) => {
   // They wait for time-outs most of the time, and have a user each.
   t.jobs = 3
   const browser = await launch(t)

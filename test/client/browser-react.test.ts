@@ -1,7 +1,8 @@
 import { build } from 'esbuild'
 import { test } from 'tap'
+import { noChromium } from '../fixtures/chromium.ts'
 import { eventually, publish, startService, tokenOf } from '../service/harness.ts'
-import { launch, noBrowser, tabsOf } from './browser.ts'
+import { launch, tabsOf } from './browser.ts'
 
 const APP = `
   import { createElement as h } from 'react'
@@ -20,7 +21,7 @@ const APP = `
   createRoot(root).render(h('div', null, h(Badge), h(List)))
 `
 
-test('the hooks render what the inbox shows, and only when it changes', { skip: noBrowser }, async (t) => {
+test('the hooks render what the inbox shows, and only when it changes', { skip: noChromium }, async (t) => {
   const browser = await launch(t)
   const service = await startService(t)
   const { outputFiles } = await build({

@@ -1,11 +1,12 @@
 import type { CDPSession, Page } from 'playwright-core'
 import { test } from 'tap'
+import { noChromium } from '../fixtures/chromium.ts'
 import { connectionsOf, eventually, publish, startService, tokenOf } from '../service/harness.ts'
-import { counts, heard, launch, noBrowser, tabsOf, titles, untilHeard } from './browser.ts'
+import { counts, heard, launch, tabsOf, titles, untilHeard } from './browser.ts'
 
 const numbered = (from: number, to: number): string[] => Array.from({ length: to - from }, (_, n) => `n${from + n}`)
 
-test('tabs of one browser', { skip: noBrowser }, async (t) => {
+test('tabs of one browser', { skip: noChromium }, async (t) => {
   const browser = await launch(t)
 
   await t.test('ten tabs are one connection, and the death of the leader loses nothing and repeats nothing', async (t) => {

@@ -1,8 +1,6 @@
-import { once } from 'node:events'
-import { existsSync } from 'node:fs'
-import { createServer } from 'node:net'
-import { type Browser, type BrowserContext, chromium, type Page } from 'playwright-core'
+import type { Browser, BrowserContext, Page } from 'playwright-core'
 import type { Inbox, InboxOptions } from '../../src/client/index.ts'
+import { launchChromium } from '../fixtures/chromium.ts'
 import { eventually, type Service, tokenOf } from '../service/harness.ts'
 
 type Teardown = { teardown(fn: () => unknown): void }
@@ -18,33 +16,12 @@ declare global {
   }
 }
 
-const executablePath = [
-  process.env['CHROME_PATH'] ?? '',
-  '/usr/bin/chromium',
-  '/usr/bin/chromium-browser',
-  '/usr/bin/google-chrome'
-].find((file) => file !== '' && existsSync(file))
-
-/** Why browser tests are skipped, or false. */
-export const noBrowser = executablePath ? false : 'no browser found: apt-get install chromium, or set CHROME_PATH'
-
-export async function launch(t: Teardown): Promise<Browser> {
-  // Tests run as root in containers; the pages are ours. A page that a test serves itself has no address, so the browser would take the
-  // service, which has one, for a local network that it asks for.
-  const args = ['--no-sandbox', '--disable-features=LocalNetworkAccessChecks,LocalNetworkAccessChecksWebSockets']
-  const browser = await chromium.launch({ executablePath: executablePath!, args })
-  t.teardown(() => browser.close())
-  return browser
-}
-
-export async function freePort(): Promise<number> {
-  const server = createServer().listen(0, '127.0.0.1')
-  await once(server, 'listening')
-  const { port } = server.address() as { port: number }
-  server.close()
-  await once(server, 'close')
-  return port
-}
+/**
+ * The pages are ours. A page that a test serves itself has no address, so the browser would take the service, which has one, for a local
+ * network that it asks for.
+ */
+export const launch = (t: Teardown): Promise<Browser> =>
+  launchChromium(t, ['--disable-features=LocalNetworkAccessChecks,LocalNetworkAccessChecksWebSockets'])
 
 export interface Tabs {
   readonly context: BrowserContext

@@ -224,3 +224,28 @@ test('the places that others count for a user are those that are taken, in whate
   }
   t.pass()
 })
+
+test('who was checked before a revocation and opens after it is sent away, who is checked after it stays', async (t) => {
+  const { hub, store, settled } = hubWith(t)
+  const checkedAt = performance.now()
+  await store.revoke('u')
+  const [late, next] = [new Wire(), new Wire()]
+  hub.open({ subscriber: { user: 'u', topics: [], checkedAt }, sink: late, codec: sseCodec })
+  hub.open({ subscriber: { user: 'u', topics: [], checkedAt: performance.now() }, sink: next, codec: sseCodec })
+  await settled()
+  t.match(late.text, /^event: goodbye\ndata: \{"reason":"revoked","retryMs":null\}\n\n$/)
+  t.match(next.text, /event: ready/)
+  t.equal(hub.size, 1)
+})
+
+test('what moves no cursor repeats the one that was told, though more is known to have passed', async (t) => {
+  const { hub, store, settled, publish } = hubWith(t)
+  const since = `${store.epoch}-${store.head}`
+  await publish({ user: 'another' })
+  const sink = new Wire()
+  const connection = hub.open({ subscriber: { user: 'u', topics: [] }, sink, codec: sseCodec, after: since })
+  await settled()
+  connection.close('closed')
+  const ids = [...sink.text.matchAll(/^id: (.*)$/gm)].map(([, id]) => id)
+  t.strictSame(ids, [since, since], 'ready, and goodbye')
+})

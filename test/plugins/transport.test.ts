@@ -1,5 +1,5 @@
 import t from 'tap'
-import { startService, tokenOf } from '../service/harness.ts'
+import { call, publish, startService, tokenOf } from '../service/harness.ts'
 import { TRANSPORTS, transportContract } from './transport-contract.ts'
 
 const [plain, strict, aged] = await Promise.all([
@@ -13,6 +13,14 @@ const [plain, strict, aged] = await Promise.all([
 for (const transport of TRANSPORTS) {
   t.test(`the contract of transports: ${transport.name}`, async (t) => transportContract(t, transport, { plain, strict, aged }))
 }
+
+t.test('a poll that waits is told of counts that fell because something expired', async (t) => {
+  const key = tokenOf('forgetful')
+  await publish(plain, { to: { user: 'forgetful' }, ttl: 1 })
+  const { cursor } = (await call('GET', `${plain.url}/v1/inbox`, { key })).body
+  const { body } = await call('GET', `${plain.url}/v1/changes?since=${cursor}&wait=10`, { key })
+  t.match(body, { events: [{ event: 'heartbeat', data: { counts: { unread: 0, unseen: 0 } } }], more: false })
+})
 
 t.test('a process that stops says goodbye to all of them, and ends', async (t) => {
   const service = await startService(t, { env: { DRAIN_MS: '300' } })

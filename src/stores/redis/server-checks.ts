@@ -41,7 +41,7 @@ function warningsOf(about: ReadonlyMap<string, string>): StoreWarning[] {
     warnings.push({
       code: 'redis-not-durable',
       message: 'Redis keeps no append-only file: what it accepted is gone when it restarts.',
-      action: 'Set appendonly yes in Redis (appendfsync everysec loses a second at most with a power cut, always nothing).'
+      action: 'Set appendonly yes in Redis (with a power cut appendfsync everysec loses up to two seconds, always nothing).'
     })
   }
   const policy = about.get('maxmemory_policy') ?? 'noeviction'

@@ -28,5 +28,8 @@ export function storeErrorOf(error: unknown): unknown {
   if (error instanceof StoreError || !(error instanceof Error)) return error
   if (hasCode(error.message, 'OOM')) return new StoreError('full', 'Redis has no room left (maxmemory)', { cause: error })
   if (error.name === 'ReplyError' && !hasCode(error.message, FOR_NOW)) return error
+  // In our words: the library tells of its own options.
+  if (wasNotSent(error) || isBrokenConnection(error))
+    return new StoreError('unavailable', 'there is no connection to Redis', { cause: error })
   return new StoreError('unavailable', `Redis does not answer as it should: ${error.message}`, { cause: error })
 }
