@@ -6,7 +6,8 @@ import { createPanel } from './panel.js'
 import { offerToSend } from './send.js'
 import { showToast } from './toasts.js'
 
-const SHOWN_EVENTS = 30
+/** Twenty sent at once, and that each was seen, fit in. */
+const SHOWN_EVENTS = 50
 
 const people = [
   { user: 'alice', name: 'Alice', topics: ['news', 'project:7'] },
