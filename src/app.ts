@@ -11,6 +11,7 @@ import { openFileLimit } from './config/open-files.ts'
 import type { Config } from './config.ts'
 import { takeCensus } from './core/census.ts'
 import type { NodeReport } from './core/cluster.ts'
+import { formatCursor } from './core/cursor.ts'
 import { type Assessment, Health } from './core/health.ts'
 import { Hub } from './core/hub.ts'
 import { HISTORY_STEP_MS } from './core/limits.ts'
@@ -202,7 +203,12 @@ export async function createApp(config: Config, version: string): Promise<Fastif
 
   await app.register(
     async (routes) => {
-      await routes.register(documentation, { version, basePath: config.basePath, cookieName: config.auth.cookie })
+      await routes.register(documentation, {
+        version,
+        basePath: config.basePath,
+        cookieName: config.auth.cookie,
+        cursor: () => formatCursor(store.epoch, store.head)
+      })
       await routes.register(healthProbes, { hub, store })
       await routes.register(publish, {
         store,

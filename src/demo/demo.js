@@ -6,7 +6,8 @@ import { createPanel } from './panel.js'
 import { offerToSend } from './send.js'
 import { showToast } from './toasts.js'
 
-const SHOWN_EVENTS = 30
+/** Twenty sent at once, and that each was seen, fit in. */
+const SHOWN_EVENTS = 50
 
 const people = [
   { user: 'alice', name: 'Alice', topics: ['news', 'project:7'] },
@@ -25,7 +26,7 @@ for (const person of people) {
   createPanel(person, inbox)
   inbox.on('notification', ({ op, item }) => {
     showToast(person, item)
-    note(person, op, item.title ?? item.type)
+    note(person, op, [item.title ?? item.type, item.body].filter(Boolean).join(': '))
   })
   inbox.on('state', ({ op, ids, upTo }) => note(person, op, ids ? `${ids.length} of them` : `up to ${upTo}`))
   inbox.on('reset', ({ reason }) => note(person, 'reset', reason))

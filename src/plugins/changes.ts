@@ -34,6 +34,7 @@ export default fp<ChangesOptions>(
           description: 'Answers as soon as there is one event, or empty when `wait` is over. Without a cursor: one `ready`.',
           security: [{ ticket: [] }, { bearer: [] }, { cookie: [] }],
           querystring: ChangesQuery,
+          reads: ['Last-Event-ID'],
           response: answers({ 200: ChangesAnswer })
         }
       },

@@ -43,6 +43,9 @@ export default fp<DemoOptions>(
       )
     }
 
+    // Who opens the service in a browser looks for something to see.
+    app.get('/', { schema: { hide: true } }, async (_request, reply) => reply.redirect(`${app.prefix}/demo`))
+
     app.post('/demo/token', { schema: { hide: true, body: Person } }, async ({ body }, reply) => {
       reply.header('cache-control', 'no-store')
       return { token: token(body.user, body.topics) }

@@ -2,6 +2,7 @@ import swagger from '@fastify/swagger'
 import swaggerUi from '@fastify/swagger-ui'
 import fp from 'fastify-plugin'
 import { jsonSchemaTransform } from 'fastify-type-provider-zod'
+import { EXAMPLE_CURSOR } from './schemas/inbox.ts'
 
 interface DocumentationOptions {
   readonly version: string
@@ -9,7 +10,32 @@ interface DocumentationOptions {
   readonly basePath: string
   /** Name of the cookie that admits a subscriber. */
   readonly cookieName?: string | undefined
+  /** The newest cursor: an example that is accepted cannot be written down in advance. */
+  readonly cursor: () => string
 }
+
+declare module 'fastify' {
+  interface FastifySchema {
+    /** Headers that the handler reads itself: told to readers, not checked by the framework. */
+    reads?: readonly ReadHeader[]
+  }
+}
+
+type ReadHeader = keyof typeof HEADERS
+
+const HEADERS = {
+  'Idempotency-Key': {
+    type: 'string',
+    pattern: '^[!-~]{1,255}$',
+    description:
+      'Makes a repetition safe: within 24 h the same key with the same body is answered alike and delivered once, with another body refused. A new value for each thing that is said, such as a UUID.'
+  },
+  'Last-Event-ID': {
+    type: 'string',
+    description:
+      'Cursor to go on from: the `id` of the last event that arrived. Wins over `since`; browsers send it by themselves.'
+  }
+} as const
 
 const PROBLEM = {
   description: 'What went wrong, and what to do (RFC 9457)',
@@ -48,15 +74,33 @@ const EVENT_STREAM = {
 
 const SOCKET = { description: 'The connection is a WebSocket from here on' }
 
+/** Nothing inline, nothing from elsewhere. */
+const POLICY =
+  "default-src 'none'; script-src 'self'; style-src 'self'; connect-src 'self'; img-src 'self' data:; base-uri 'none'; form-action 'none'; frame-ancestors 'none'"
+
+const BELL =
+  '<svg xmlns="http://www.w3.org/2000/svg" viewBox="0 0 24 24"><path fill="#2456c9" d="M12 2a6 6 0 0 0-6 6v4.6L4.3 16a1 1 0 0 0 .9 1.5h13.6a1 1 0 0 0 .9-1.5L18 12.6V8a6 6 0 0 0-6-6Zm0 20a3 3 0 0 0 2.8-2H9.2A3 3 0 0 0 12 22Z"/></svg>'
+
+/** The page as the library makes it, told that it may be as narrow as a phone. */
+const fitted = (page: string): string =>
+  page.replace('<head>', '<head>\n      <meta name="viewport" content="width=device-width, initial-scale=1">')
+
 interface Documented {
   hide?: boolean
+  headers?: unknown
+  reads?: readonly ReadHeader[]
   produces?: readonly string[]
   response?: Record<string, unknown>
 }
 
+/** Examples with a cursor of this log in place of one that no log knows. */
+function withCursor(document: Readonly<Record<string, unknown>>, cursor: string): Record<string, unknown> {
+  return JSON.parse(JSON.stringify(document), (_name, value: unknown) => (value === EXAMPLE_CURSOR ? cursor : value))
+}
+
 /** The OpenAPI 3.1 document and its page, made from the schemas of the routes that are registered later. */
 export default fp<DocumentationOptions>(
-  async (app, { version, basePath, cookieName = 'session' }) => {
+  async (app, { version, basePath, cookieName = 'session', cursor }) => {
     await app.register(swagger, {
       openapi: {
         openapi: '3.1.0',
@@ -101,15 +145,31 @@ export default fp<DocumentationOptions>(
         if (schema.produces?.includes('websocket')) response['101'] ??= SOCKET
         if (Object.keys(response).length === 0) response['200'] = { description: 'Done' }
         response['default'] ??= PROBLEM
-        return { ...transformed, schema: { ...schema, response } as typeof transformed.schema }
+        const { reads = [], ...told } = schema
+        const headers = { type: 'object', properties: Object.fromEntries(reads.map((name) => [name, HEADERS[name]])) }
+        const documented = { ...told, response, ...(reads.length > 0 ? { headers } : {}) }
+        return { ...transformed, schema: documented as typeof transformed.schema }
       }
     })
-    await app.register(swaggerUi, {
-      routePrefix: '/documentation',
-      indexPrefix: basePath,
-      staticCSP: true,
-      // On plain HTTP the page would ask for its own parts over TLS.
-      transformStaticCSP: (policy) => policy.replace(/\s*upgrade-insecure-requests;?/, '')
+    await app.register(async (page) => {
+      page.addHook('onSend', async (_request, reply, payload) =>
+        typeof payload === 'string' && String(reply.getHeader('content-type')).startsWith('text/html') ? fitted(payload) : payload
+      )
+      await page.register(swaggerUi, {
+        routePrefix: '/documentation',
+        indexPrefix: basePath,
+        staticCSP: POLICY,
+        // Without the bar on top: it offers other documents, and styles itself inline, which the policy refuses.
+        uiConfig: { layout: 'BaseLayout' },
+        logo: { type: 'image/svg+xml', content: BELL },
+        theme: {
+          title: 'Bellwire',
+          favicon: [{ filename: 'bell.svg', rel: 'icon', type: 'image/svg+xml', sizes: 'any', content: BELL }]
+        },
+        // It copies the document already.
+        transformSpecificationClone: false,
+        transformSpecification: (document) => withCursor(document, cursor())
+      })
     })
   },
   { name: 'documentation' }

@@ -98,6 +98,7 @@ export default fp<PublishOptions>(
           description:
             '201 means durable. With an `Idempotency-Key` header (1–255 visible ASCII characters) a repetition within 24 h is answered alike, with `Idempotent-Replayed: true`, and delivered once.',
           body: NotificationInput,
+          reads: ['Idempotency-Key'],
           response: answers({ 201: Created })
         }
       },
@@ -150,6 +151,7 @@ export default fp<PublishOptions>(
             description:
               'Answers item by item, in order; one bad item never spoils the others. An `Idempotency-Key` header covers the items that have no `idempotencyKey`. Pointers of an item’s problem start at the body of the request.',
             body: BatchInput,
+            reads: ['Idempotency-Key'],
             response: answers({ 200: BatchResults })
           }
         },
@@ -248,7 +250,7 @@ export default fp<PublishOptions>(
         schema: {
           ...byUser.schema,
           summary: 'End a user’s streams and refuse the credentials up to now',
-          response: answers({ 200: z.object({ closed: z.int() }) })
+          response: answers({ 200: z.object({ closed: z.int() }).describe('How many streams end') })
         }
       },
       async (request, reply) =>

@@ -32,6 +32,7 @@ export default fp<StreamOptions>(
         'Frames: ready, notification, state, reset, heartbeat, goodbye; each with an id, the cursor to go on from. Limits, draining and trouble behind the service are answered 200 with retry, goodbye and the end.',
       security: [{ ticket: [] }, { bearer: [] }, { cookie: [] }],
       querystring: StreamQuery,
+      reads: ['Last-Event-ID'] as const,
       produces: ['text/event-stream']
     }
 

@@ -36,45 +36,47 @@ const VERDICTS: Readonly<Record<Verdict, string>> = {
 
 const instant = z.iso.datetime()
 const cursor = z.string()
-const TraceAnswer = z.object({
-  id: z.string(),
-  fate: z.enum(['stored', 'ephemeral', 'recalled', 'replaced', 'expired', 'beyond_retention']),
-  acceptedAt: instant,
-  producer: z.string().nullable().describe('Name of the publish key; null where it is not known any more'),
-  durableAfterMs: z.number().nullable().describe('Null where a process that ended took it'),
-  to: z.record(z.string(), z.unknown()).nullable(),
-  channels: z.array(z.object({ channel: z.string(), cursor })).describe('Where it lies now; at most 100'),
-  channelCount: z.int(),
-  expiresAt: instant.nullable(),
-  recalledAt: instant.nullable(),
-  replacedBy: z.string().nullable(),
-  written: z
-    .object({
-      connections: z.int(),
-      firstAt: instant.nullable(),
-      lastAt: instant.nullable(),
-      firstAfterMs: z.number().nullable()
-    })
-    .nullable()
-    .describe('By all nodes to live connections; replays come on top. Null where no running process saw it'),
-  readers: z.object({ seen: z.int(), read: z.int(), archived: z.int(), unread: z.int().nullable() }).nullable(),
-  user: z
-    .object({
-      user: z.string(),
-      verdict: z.enum(Object.keys(VERDICTS) as [Verdict, ...Verdict[]]),
-      explanation: z.string(),
-      connections: z.array(
-        z.object({
-          id: z.string(),
-          openedAt: instant,
-          closedAt: instant.nullable(),
-          reason: z.string().nullable(),
-          cursor: cursor.nullable()
-        })
-      )
-    })
-    .optional()
-})
+const TraceAnswer = z
+  .object({
+    id: z.string(),
+    fate: z.enum(['stored', 'ephemeral', 'recalled', 'replaced', 'expired', 'beyond_retention']),
+    acceptedAt: instant,
+    producer: z.string().nullable().describe('Name of the publish key; null where it is not known any more'),
+    durableAfterMs: z.number().nullable().describe('Null where a process that ended took it'),
+    to: z.record(z.string(), z.unknown()).nullable(),
+    channels: z.array(z.object({ channel: z.string(), cursor })).describe('Where it lies now; at most 100'),
+    channelCount: z.int(),
+    expiresAt: instant.nullable(),
+    recalledAt: instant.nullable(),
+    replacedBy: z.string().nullable(),
+    written: z
+      .object({
+        connections: z.int(),
+        firstAt: instant.nullable(),
+        lastAt: instant.nullable(),
+        firstAfterMs: z.number().nullable()
+      })
+      .nullable()
+      .describe('By all nodes to live connections; replays come on top. Null where no running process saw it'),
+    readers: z.object({ seen: z.int(), read: z.int(), archived: z.int(), unread: z.int().nullable() }).nullable(),
+    user: z
+      .object({
+        user: z.string(),
+        verdict: z.enum(Object.keys(VERDICTS) as [Verdict, ...Verdict[]]),
+        explanation: z.string(),
+        connections: z.array(
+          z.object({
+            id: z.string(),
+            openedAt: instant,
+            closedAt: instant.nullable(),
+            reason: z.string().nullable(),
+            cursor: cursor.nullable()
+          })
+        )
+      })
+      .optional()
+  })
+  .describe('What is known of it')
 
 const iso = (at: number): string => new Date(at).toISOString()
 const isoOrNull = (at: number | null | undefined): string | null => (at == null ? null : iso(at))

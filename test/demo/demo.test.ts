@@ -107,6 +107,12 @@ t.test('the demo page in a browser', { skip: noChromium }, async (t) => {
 
     await send('Alice', 'Twenty')
     await eventually(async () => (await unread(alice)) === 20)
+    t.match(
+      await page.locator('#result').textContent(),
+      /^Sent 20 to Alice, one after another\. Round trip: \d+ ms each, \d+ ms in all\.$/
+    )
+    const told = (await page.locator('#events li').allTextContents()).filter((line) => line.includes('One of twenty'))
+    t.equal(new Set(told.map((line) => line.slice(line.indexOf('One')))).size, 20, 'the log tells them apart')
     const fresh = await openDemo(t, browser, service)
     await fresh.alice.getByText('Number 20.').waitFor()
     t.equal(await fresh.alice.locator('.item').count(), 10)
@@ -226,6 +232,13 @@ t.test('the demo page in a browser', { skip: noChromium }, async (t) => {
     await publish(service, { to: { user: 'alice' }, title: 'x'.repeat(200), body: 'y'.repeat(400) })
     await alice.getByText('xxxxxxxxxx').waitFor()
     t.equal(await page.evaluate(() => document.documentElement.scrollWidth), 375, 'nothing hangs over')
+    await page.evaluate(() => scrollTo(0, 200))
+    const below = await page.evaluate(() => {
+      const [top, toast] = ['.top', '.toast'].map((selector) => document.querySelector(selector)!.getBoundingClientRect())
+      return { top: top!.top, height: toast!.height, overhang: toast!.bottom - top!.bottom }
+    })
+    t.equal(below.top, 0, 'the top stays in view')
+    t.ok(below.height > 0 && below.overhang <= 0, 'and a toast covers nothing else', { below })
     const heights = await page.evaluate(() =>
       [...document.querySelectorAll('button, select, input:not([type=checkbox])')]
         .filter((element) => element.checkVisibility())
@@ -240,9 +253,24 @@ t.test('the demo page in a browser', { skip: noChromium }, async (t) => {
   })
 })
 
+t.test('in development the bare address leads to the demo, with and without a base path', async (t) => {
+  for (const base of ['', '/bell']) {
+    const { url } = await startService(t, { env: { ...DEVELOPMENT, BASE_PATH: base } })
+    const { origin } = new URL(url)
+    for (const path of [`${base}/`, base || '/']) {
+      const { status, headers } = await call('GET', `${origin}${path}`)
+      t.equal(status, 302)
+      t.equal(headers.get('location'), `${base}/demo`)
+    }
+    const { paths } = (await call('GET', `${origin}${base}/documentation/json`)).body
+    t.notOk(paths['/'], 'undocumented')
+    t.ok(paths['/v1/notifications'])
+  }
+})
+
 t.test('in production there is no demo', async (t) => {
   const service = await startService(t)
-  for (const path of ['/demo', '/demo/demo.js']) t.equal((await call('GET', `${service.url}${path}`)).status, 404)
+  for (const path of ['/', '/demo', '/demo/demo.js']) t.equal((await call('GET', `${service.url}${path}`)).status, 404)
   for (const path of ['/demo/token', '/demo/publish', '/demo/ticket'])
     t.equal((await call('POST', `${service.url}${path}`, { body: {} })).status, 404)
 })

@@ -1,12 +1,15 @@
 import t from 'tap'
+import { launchChromium, noChromium } from '../fixtures/chromium.ts'
 import { json, servePlugins } from '../fixtures/serve-plugins.ts'
+import { call, PUBLISH_KEY, startService, tokenOf } from '../service/harness.ts'
 
 interface Operation {
   summary?: string
   tags?: string[]
   security?: unknown[]
-  requestBody?: { content: Record<string, { schema: { properties?: Record<string, unknown> } }> }
-  responses: Record<string, { content?: Record<string, unknown> }>
+  parameters?: { name: string; in: string; required?: boolean; description?: string }[]
+  requestBody?: { content: Record<string, { example?: unknown; schema: { properties?: Record<string, unknown> } }> }
+  responses: Record<string, { description?: string; content?: Record<string, unknown> }>
 }
 interface Document {
   openapi: string
@@ -50,6 +53,7 @@ t.test('every route is documented, with its problems, with and without a base pa
       for (const [method, operation] of Object.entries(operations)) {
         t.ok(operation.summary && operation.tags?.length, `${method} ${path}`)
         t.ok(operation.responses['default']?.content?.['application/problem+json'], `${method} ${path}`)
+        for (const { description } of Object.values(operation.responses)) t.notMatch(description, 'Default Response')
       }
     }
     t.ok(document.paths['/v1/stream']?.['get']?.responses['200']?.content?.['text/event-stream'])
@@ -81,4 +85,70 @@ t.test('the page loads what it needs, also over plain HTTP', async (t) => {
   const parts = [...(await response.text()).matchAll(/(?:src|href)="([^"]+\.(?:js|css))"/g)].map(([, part]) => part!)
   t.ok(parts.length >= 3)
   for (const part of parts) t.equal((await fetch(new URL(part, response.url))).status, 200, part)
+})
+
+t.test('the example of every body is accepted as it stands', async (t) => {
+  const service = await startService(t)
+  const document: Document = (await call('GET', `${service.url}/documentation/json`)).body
+  const tried: string[] = []
+  for (const [path, operations] of Object.entries(document.paths)) {
+    for (const [method, { requestBody, security }] of Object.entries(operations)) {
+      if (!requestBody) continue
+      const { example } = requestBody.content['application/json']!
+      t.ok(example, `${method} ${path} has an example`)
+      const key = JSON.stringify(security).includes('producer') ? PUBLISH_KEY : tokenOf('alice', ['news'])
+      const { status, body } = await call(method.toUpperCase(), `${service.url}${path}`, { key, body: example })
+      t.ok(status === 200 || status === 201, `${path} answers ${status}`, { body })
+      for (const result of body.results ?? []) t.equal(result.status, 201, 'each of a batch')
+      tried.push(path)
+    }
+  }
+  t.same(tried.sort(), [
+    '/v1/inbox/archive',
+    '/v1/inbox/read',
+    '/v1/inbox/seen',
+    '/v1/inbox/unread',
+    '/v1/notifications',
+    '/v1/notifications/batch',
+    '/v1/tickets'
+  ])
+  const headersOf = (path: string, method: string): string[] =>
+    (document.paths[path]?.[method]?.parameters ?? [])
+      .filter((parameter) => parameter.in === 'header' && !parameter.required && parameter.description)
+      .map(({ name }) => name)
+  t.same(headersOf('/v1/notifications', 'post'), ['Idempotency-Key'])
+  t.same(headersOf('/v1/notifications/batch', 'post'), ['Idempotency-Key'])
+  t.same(headersOf('/v1/stream', 'get'), ['Last-Event-ID'])
+  t.same(headersOf('/v1/changes', 'get'), ['Last-Event-ID'])
+})
+
+t.test('on a phone the page fits, and publishes what it proposes', { skip: noChromium }, async (t) => {
+  const service = await startService(t)
+  const browser = await launchChromium(t)
+  const page = await browser.newPage({ viewport: { width: 375, height: 780 }, hasTouch: true, isMobile: true })
+  const complaints: string[] = []
+  page.on('console', (message) => message.type() === 'error' && complaints.push(message.text()))
+  page.on('pageerror', (error) => complaints.push(error.message))
+  const width = (): Promise<number> => page.evaluate('document.documentElement.scrollWidth')
+
+  await page.goto(`${service.url}/documentation`)
+  const operation = page.locator('.opblock', { hasText: 'Publish a notification' })
+  await operation.waitFor()
+  t.equal(await page.title(), 'Bellwire')
+  t.equal(await page.locator('img, .topbar').count(), 0, 'nobody else’s logo')
+  t.equal(await width(), 375)
+
+  await page.locator('button.authorize').first().click()
+  const dialog = page.locator('.modal-ux')
+  await dialog.locator('input').first().fill(PUBLISH_KEY)
+  await dialog.locator('button[type=submit]').first().click()
+  await dialog.locator('.close-modal').click()
+  await operation.locator('.opblock-summary-control').click()
+  await operation.locator('.try-out__btn').click()
+  await operation.locator('button.execute').click()
+  t.match(await operation.locator('.live-responses-table .response-col_status').last().textContent(), /^201/)
+  await page.locator('.opblock', { hasText: 'as server-sent events' }).first().locator('.opblock-summary-control').click()
+  await page.locator('[data-param-name="Last-Event-ID"]').waitFor()
+  t.equal(await width(), 375, 'nothing hangs over')
+  t.same(complaints, [])
 })

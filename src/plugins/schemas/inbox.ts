@@ -22,20 +22,25 @@ export const InboxQuery = z.object({
   before: z.string().optional().describe('`next` of the page before')
 })
 
+/** Stands for a cursor in examples; whoever shows them puts a real one in its place. */
+export const EXAMPLE_CURSOR = '<cursor>'
+/** In the form of ours; that nobody has it is no error. */
+const EXAMPLE_ID = '01890a5d-ac96-774b-bcce-b302099a8057'
+
 const ids = z
   // Ids that cannot exist count as not there, so they are not checked any closer.
   .array(z.string().max(200, 'must be an id as answered by this service'))
   .max(MAX_MARK_IDS, `must hold at most ${MAX_MARK_IDS} ids`)
 const upTo = z.string().max(200, 'must be a cursor as answered by this service').describe('Cursor: everything up to it')
 
-export const IdsOnly = z.strictObject({ ids })
-export const UpToOnly = z.strictObject({ upTo })
+export const IdsOnly = z.strictObject({ ids }).meta({ examples: [{ ids: [EXAMPLE_ID] }] })
+export const UpToOnly = z.strictObject({ upTo }).meta({ examples: [{ upTo: EXAMPLE_CURSOR }] })
 export const IdsOrUpTo = z
   .strictObject({ ids: ids.optional(), upTo: upTo.optional() })
   .refine((body) => (body.ids === undefined) !== (body.upTo === undefined), 'must have exactly one of ids and upTo')
-  .meta({ minProperties: 1, maxProperties: 1 })
+  .meta({ minProperties: 1, maxProperties: 1, examples: [{ ids: [EXAMPLE_ID] }] })
 
-export const CountsAnswer = z.object({ unread: z.int(), unseen: z.int() })
+export const CountsAnswer = z.object({ unread: z.int(), unseen: z.int() }).describe('What is left, in the topics asked for')
 const Item = z.object({
   id: z.string(),
   cursor: z.string(),
@@ -54,10 +59,14 @@ const Item = z.object({
   times: z.int(),
   replaces: z.string().optional()
 })
-export const InboxAnswer = z.object({
-  items: z.array(Item),
-  counts: CountsAnswer,
-  cursor: z.string(),
-  next: z.string().nullable()
-})
-export const MarkAnswer = z.object({ affected: z.int(), counts: CountsAnswer, cursor: z.string() })
+export const InboxAnswer = z
+  .object({
+    items: z.array(Item),
+    counts: CountsAnswer,
+    cursor: z.string(),
+    next: z.string().nullable()
+  })
+  .describe('One page; `next` is `before` of the page after it, or null')
+export const MarkAnswer = z
+  .object({ affected: z.int(), counts: CountsAnswer, cursor: z.string() })
+  .describe('Marked and durable: how many that changed, and what is left')

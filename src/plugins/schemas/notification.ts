@@ -107,8 +107,21 @@ const oneExpiry = (value: { ttl?: number | undefined; expiresAt?: string | undef
   value.ttl === undefined || value.expiresAt === undefined
 const ONE_EXPIRY = { message: 'must not stand beside ttl; send one of the two', path: ['expiresAt'] }
 
+const EXAMPLE = {
+  to: { user: 'alice' },
+  type: 'comment',
+  title: 'Carol commented on your draft',
+  body: 'Looks good, ship it.',
+  url: '/drafts/7',
+  level: 'info',
+  data: { draft: 7 }
+}
+
 /** What a producer sends. */
-export const NotificationInput = z.strictObject(members).refine(oneExpiry, ONE_EXPIRY)
+export const NotificationInput = z
+  .strictObject(members)
+  .refine(oneExpiry, ONE_EXPIRY)
+  .meta({ examples: [EXAMPLE] })
 export type NotificationInput = z.output<typeof NotificationInput>
 
 /** One of a batch. */
@@ -120,42 +133,72 @@ export const BatchItem = z
   .refine(oneExpiry, ONE_EXPIRY)
 
 /** The items are looked at one by one, so that a bad one does not spoil the others. */
-export const BatchInput = z.strictObject({
-  notifications: z
-    .array(z.unknown())
-    .min(1, 'must hold at least one notification')
-    .max(MAX_BATCH_ITEMS, `must hold at most ${MAX_BATCH_ITEMS} notifications`)
-    .describe('Each as the body of POST /v1/notifications, with an optional idempotencyKey of its own')
-})
+export const BatchInput = z
+  .strictObject({
+    notifications: z
+      .array(z.unknown())
+      .min(1, 'must hold at least one notification')
+      .max(MAX_BATCH_ITEMS, `must hold at most ${MAX_BATCH_ITEMS} notifications`)
+      .describe('Each as the body of POST /v1/notifications, with an optional idempotencyKey of its own')
+  })
+  .meta({
+    examples: [
+      {
+        notifications: [
+          EXAMPLE,
+          {
+            to: { topic: 'news' },
+            type: 'deploy.finished',
+            title: 'Version 2.4 is live',
+            level: 'success',
+            key: 'deploy',
+            ttl: 86_400
+          }
+        ]
+      }
+    ]
+  })
 
-export const Created = z.object({ id: z.string(), createdAt: z.iso.datetime() })
-export const BatchResults = z.object({
-  results: z.array(
-    z.union([
-      z.object({ status: z.literal(201), id: z.string(), createdAt: z.iso.datetime() }),
-      z.object({ status: z.literal(422), problem: z.record(z.string(), z.unknown()) })
-    ])
+export const Created = z
+  .object({ id: z.string(), createdAt: z.iso.datetime() })
+  .describe(
+    'Accepted and durable; `Location` says where to look it up, `Idempotent-Replayed: true` that it had been accepted before'
   )
-})
-export const StoredNotificationAnswer = z.object({
-  id: z.string(),
-  to: z.record(z.string(), z.unknown()),
-  type: z.string(),
-  title: z.string().optional(),
-  body: z.string().optional(),
-  url: z.string().optional(),
-  level: z.enum(['info', 'success', 'warning', 'error']),
-  data: z.record(z.string(), z.unknown()).optional(),
-  key: z.string().optional(),
-  createdAt: z.iso.datetime(),
-  expiresAt: z.iso.datetime().optional()
-})
+export const BatchResults = z
+  .object({
+    results: z.array(
+      z.union([
+        z.object({ status: z.literal(201), id: z.string(), createdAt: z.iso.datetime() }),
+        z.object({ status: z.literal(422), problem: z.record(z.string(), z.unknown()) })
+      ])
+    )
+  })
+  .describe('A result for each item, in order; those with 201 are durable')
+export const StoredNotificationAnswer = z
+  .object({
+    id: z.string(),
+    to: z.record(z.string(), z.unknown()),
+    type: z.string(),
+    title: z.string().optional(),
+    body: z.string().optional(),
+    url: z.string().optional(),
+    level: z.enum(['info', 'success', 'warning', 'error']),
+    data: z.record(z.string(), z.unknown()).optional(),
+    key: z.string().optional(),
+    createdAt: z.iso.datetime(),
+    expiresAt: z.iso.datetime().optional()
+  })
+  .describe('As it is stored')
 
-export const TicketInput = z.strictObject({
-  user: Name,
-  topics: z.array(TopicGrant).max(1000, 'must name at most 1000 topics').default([])
-})
-export const TicketAnswer = z.object({ ticket: z.string(), expiresAt: z.iso.datetime() })
+export const TicketInput = z
+  .strictObject({
+    user: Name,
+    topics: z.array(TopicGrant).max(1000, 'must name at most 1000 topics').default([])
+  })
+  .meta({ examples: [{ user: 'alice', topics: ['news', 'project:*'] }] })
+export const TicketAnswer = z
+  .object({ ticket: z.string(), expiresAt: z.iso.datetime() })
+  .describe('Good for one request with `?ticket=`, until `expiresAt`')
 
 /** Whom it is for, each user once. */
 export function recipientsOf(to: NotificationInput['to']): Recipients {

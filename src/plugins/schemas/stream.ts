@@ -29,17 +29,19 @@ export const ChangesQuery = z.object({
   limit: count(1, 500, 100).describe('Events in one answer')
 })
 
-export const ChangesAnswer = z.object({
-  events: z.array(
-    z.object({
-      event: z.enum(['ready', 'notification', 'state', 'reset', 'heartbeat', 'goodbye']),
-      id: z.string().optional(),
-      data: z.record(z.string(), z.unknown())
-    })
-  ),
-  cursor: z.string().describe('`since` of the next poll'),
-  more: z.boolean().describe('More waits: ask again at once')
-})
+export const ChangesAnswer = z
+  .object({
+    events: z.array(
+      z.object({
+        event: z.enum(['ready', 'notification', 'state', 'reset', 'heartbeat', 'goodbye']),
+        id: z.string().optional(),
+        data: z.record(z.string(), z.unknown())
+      })
+    ),
+    cursor: z.string().describe('`since` of the next poll'),
+    more: z.boolean().describe('More waits: ask again at once')
+  })
+  .describe('Events in order, and the cursor to ask again with')
 
 /** The cursor a request comes with: the header wins over the aliases, they over `since`. */
 export function cursorOf(
