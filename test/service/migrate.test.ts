@@ -222,6 +222,7 @@ test('an import names the line that it cannot take, and takes nothing then', { s
     dataDir: path.join(dir, 'data'),
     redisUrl: await redisUrl(t),
     redisPrefix: `wrong${process.pid}`,
+    redisShards: 1,
     retentionDays: 30
   }
   for (const store of ['sqlite', 'redis'] as const) {
