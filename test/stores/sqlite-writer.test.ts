@@ -33,10 +33,10 @@ async function afterwards(t: Test, dataDir: string, store: Store): Promise<void>
   await store.close()
   const again = await openStore(storeOptions(dataDir))
   t.teardown(() => again.close())
-  t.equal(again.epoch, store.epoch)
+  t.equal(again.logs[0].epoch, store.logs[0].epoch)
   t.same(await again.counts('ann', scope), { unread: 5, unseen: 5 })
   await put(again)
-  t.equal(again.head, 6)
+  t.equal(again.logs[0].head, 6)
   t.ok(again.status().healthy)
 }
 
@@ -81,7 +81,7 @@ t.test('a writer that does not start is told, and the directory is free again', 
   t.match(error, { message: /bellwire\.db: the writer could not start/ })
   const store = await openStore(storeOptions(dataDir))
   await put(store)
-  t.equal(store.head, 1)
+  t.equal(store.logs[0].head, 1)
   await store.close()
 })
 
@@ -96,7 +96,7 @@ t.test('more than MAX_PENDING_COMMANDS are refused, and taken again once there i
   t.equal(new Set(await Promise.all(pending)).size, 1, 'those before are answered')
   t.match(await last, [{ kind: 'accepted' }])
   t.match(await put(store), [{ kind: 'accepted' }])
-  t.equal(store.head, 2, 'what was refused is not in the log')
+  t.equal(store.logs[0].head, 2, 'what was refused is not in the log')
   t.ok(store.status().healthy)
 })
 
