@@ -6,9 +6,9 @@ import { fileURLToPath } from 'node:url'
 import t from 'tap'
 import { scopeOf } from '../../src/core/channel.ts'
 import type { Store } from '../../src/core/store.ts'
-import { openStore, StoreOpenError } from '../../src/stores/open-store.ts'
 import { openDatabase } from '../../src/stores/sqlite/driver.ts'
 import { BARE_NODE } from '../fixtures/bare-node.ts'
+import { openStore, StoreOpenError } from './built.ts'
 import { publication, storeOptions, tempDir } from './store-fixtures.ts'
 
 const scope = scopeOf('ann', [])

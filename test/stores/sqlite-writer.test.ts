@@ -6,8 +6,8 @@ import t, { type Test } from 'tap'
 import { scopeOf } from '../../src/core/channel.ts'
 import { MAX_PENDING_COMMANDS } from '../../src/core/limits.ts'
 import type { Store } from '../../src/core/store.ts'
-import { openStore, StoreOpenError } from '../../src/stores/open-store.ts'
 import { BARE_NODE } from '../fixtures/bare-node.ts'
+import { openStore, StoreOpenError } from './built.ts'
 import { publication, storeOptions, tempDir } from './store-fixtures.ts'
 
 const scope = scopeOf('ann', [])
