@@ -208,15 +208,25 @@ test('with several nodes it says what is of this one and what of all', { skip: s
   t.same(await figure(page, 'Publish to write · this node').allTextContents(), ['–', '–'], 'nothing measured is no zero')
   const all = page.getByRole('region', { name: 'All nodes together' })
   await all.locator('dl > div', { hasText: /^Streams1$/ }).waitFor()
-  await all.getByText('All of them work.').waitFor()
   await eventually(async () => (await rows(page).count()) === 1)
   t.equal(await rows(page).getByRole('cell', { name: thereName, exact: true }).count(), 1, 'a stream tells where it is')
   const nodes = page.getByRole('region', { name: 'Nodes', exact: true }).locator('tbody tr')
-  t.match(await nodes.allTextContents(), [new RegExp(`^${hereName} this nodeok–0`), new RegExp(`^${thereName}ok–1`)])
+  // How each is, is what it says itself: on a machine that is out of CPU not ok.
+  await eventually(async () => {
+    const [one, other] = (await monitorOf(here.url)).nodes
+    const [first, second] = await nodes.allTextContents()
+    const well = one.status === 'ok' && other.status === 'ok'
+    return (
+      first!.startsWith(`${hereName} this node${one.status}–0`) &&
+      second!.startsWith(`${thereName}${other.status}–1`) &&
+      well === ((await all.locator('#all-note').textContent()) === 'All of them work.')
+    )
+  }, 20_000)
   t.strictSame(complaints, [])
 
   // The other fell silent a moment ago, and is not yet given up.
   const silent = await monitorOf(here.url)
+  for (const node of silent.nodes) node.status = 'ok'
   silent.nodes[1].lastSeenAt = new Date(Date.parse(silent.nodes[0].lastSeenAt) - 7000).toISOString()
   await page.route('**/monitor/stream', (route) =>
     route.fulfill({ contentType: 'text/event-stream', body: `event: stats\ndata: ${JSON.stringify(silent)}\n\n` })

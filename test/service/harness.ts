@@ -47,6 +47,8 @@ export interface ServiceOptions {
   readonly env?: Record<string, string>
   readonly dataDir?: string
   readonly args?: readonly string[]
+  /** Of Node. */
+  readonly flags?: readonly string[]
   /** A program and its arguments that runs the service, such as `prlimit`. */
   readonly under?: readonly string[]
 }
@@ -70,7 +72,7 @@ export function serviceEnv(dataDir: string, env: Record<string, string> = {}): R
 /** Runs the built program and waits until it tells where it listens. */
 export async function startService(t: Teardown, options: ServiceOptions = {}): Promise<Service> {
   const dataDir = options.dataDir ?? tempDir(t)
-  const command = [...(options.under ?? []), ...BARE_NODE, MAIN, ...(options.args ?? [])]
+  const command = [...(options.under ?? []), ...BARE_NODE, ...(options.flags ?? []), MAIN, ...(options.args ?? [])]
   const child = spawn(command[0]!, command.slice(1), {
     env: serviceEnv(dataDir, options.env),
     stdio: ['ignore', 'pipe', 'pipe']
