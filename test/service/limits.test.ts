@@ -108,7 +108,7 @@ t.test(
     skip: linux ? false : 'only Linux tells what the kernel holds for a peer'
   },
   async (t) => {
-    const stallMs = 1200
+    const stallMs = 2400
     const service = await startService(t, { env: { STALL_MS: String(stallMs) } })
     for (let n = 0; n < 5; n++) await publishAll(service, big(200))
     const { port, hostname } = new URL(service.url)
@@ -125,16 +125,17 @@ t.test(
       (await call('GET', `${service.url}/monitor/connections`, { key: MONITOR_KEY })).body.connections[0]
     await eventually(async () => (await blocked())?.bufferedBytes > 0)
     // Its own kernel tells ours of room by the half megabyte, ours asks for more by the megabyte and a half.
-    const since = performance.now()
     let read = 0
-    while (performance.now() - since < 4 * stallMs) {
-      read += (slow.read(32_000) as Buffer | null)?.length ?? 0
-      await new Promise((resolve) => setTimeout(resolve, 40))
-    }
+    const reading = setInterval(() => {
+      read += (slow.read(16_000) as Buffer | null)?.length ?? 0
+    }, 40)
+    t.teardown(() => clearInterval(reading))
+    await new Promise((resolve) => setTimeout(resolve, 3.5 * stallMs))
     t.ok(read > 500_000, `${read} bytes were read`)
     t.notOk(ended)
     t.match(await connectionsOf(service), { active: 1, closed: { slow: undefined } })
     // Now it stops.
+    clearInterval(reading)
     await eventually(async () => (await connectionsOf(service)).closed.slow === 1)
   }
 )

@@ -228,7 +228,7 @@ t.test('bells that are lost delay, and lose nothing', { skip: skipOwnServer }, a
   await publish(one.store, 1)
   const rung = performance.now()
   await two.followed.until((event) => 'seq' in event && event.seq === 101)
-  t.ok(performance.now() - rung < 3000)
+  t.ok(performance.now() - rung < 6000)
   const all = Array.from({ length: 101 }, (_, n) => n + 1)
   t.same(seqsOf(one.followed), all)
   t.same(seqsOf(two.followed), all)
