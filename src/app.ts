@@ -61,6 +61,7 @@ export async function createApp(config: Config, version: string): Promise<Fastif
     sync: config.storeSync,
     redisUrl: config.redisUrl,
     redisPrefix: config.redisPrefix,
+    redisShards: config.redisShards,
     redisWaitReplicas: config.redisWaitReplicas,
     retentionDays: config.retentionDays,
     retentionPerChannel: config.retentionPerChannel,
@@ -207,7 +208,7 @@ export async function createApp(config: Config, version: string): Promise<Fastif
         version,
         basePath: config.basePath,
         cookieName: config.auth.cookie,
-        cursor: () => formatCursor(store.epoch, store.head)
+        cursor: () => formatCursor(store.logs[0].epoch, store.logs[0].head)
       })
       await routes.register(healthProbes, { hub, store })
       await routes.register(publish, {

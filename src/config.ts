@@ -39,6 +39,7 @@ export interface Config {
   readonly storeSync: 'full' | 'normal'
   readonly redisUrl: string | undefined
   readonly redisPrefix: string
+  readonly redisShards: number
   readonly redisWaitReplicas: number
   readonly retentionDays: number
   readonly retentionPerChannel: number
@@ -219,6 +220,7 @@ function assemble(values: Values): Config {
     storeSync: values.STORE_SYNC,
     redisUrl: values.REDIS_URL,
     redisPrefix: values.REDIS_PREFIX,
+    redisShards: values.REDIS_SHARDS,
     redisWaitReplicas: values.REDIS_WAIT_REPLICAS,
     retentionDays: values.RETENTION_DAYS,
     retentionPerChannel: values.RETENTION_PER_CHANNEL,

@@ -79,6 +79,11 @@ export const TABLE = {
     'bellwire',
     'what every key in Redis begins with; processes with the same one share a log'
   ),
+  REDIS_SHARDS: withDefault(
+    value.shards,
+    '1',
+    'logs that users are spread over, for a Cluster: each lies on one server; fixed once the first notification is there'
+  ),
   REDIS_WAIT_REPLICAS: withDefault(
     value.limit,
     '0',

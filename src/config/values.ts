@@ -155,4 +155,6 @@ export const redisUrl = z
     'must be redis://host:port, rediss://host:port, redis://host:port,host:port (Cluster) or redis+sentinel://host:port,host:port/master; user:password@ before the first host, percent-encoded, /number of a database after a single one'
   )
 
+/** More would be more logs than a process follows lightly. */
+export const shards = wholeNumber(1, 64, 'must be a whole number from 1 to 64')
 export const redisPrefix = z.string().regex(/^[A-Za-z0-9_.:-]{1,64}$/, 'must be 1–64 characters of A–Z a–z 0–9 _ . : -')

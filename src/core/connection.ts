@@ -4,6 +4,7 @@ import { formatCursor, type ResetReason } from './cursor.ts'
 import { findPlace } from './find-place.ts'
 import type { Codec } from './frame.ts'
 import { encodeItem } from './item.ts'
+import type { Lane } from './lane.ts'
 import { MAX_HELD_EVENTS, REPLAY_PAGE } from './limits.ts'
 import type { Counts } from './notification.ts'
 import { encodeCounts, Outgoing } from './outgoing.ts'
@@ -31,14 +32,10 @@ export interface ConnectionHost {
   readonly heartbeatMs: number
   readonly maxBufferedBytes: number
   readonly stallMs: number
-  /** Place of the newest event that was handed to connections. */
-  readonly position: number
   /** Whether the store worked a moment ago. */
   readonly storeHealthy: boolean
   /** Public id of a connection. */
   nameOf(connection: Connection): string
-  /** The heartbeat frame for the current position. */
-  heartbeatFrame(codec: Codec): Buffer
   closed(connection: Connection, reason: CloseReason): void
   wrote(connection: Connection, frames: number, bytes: number): void
   replayed(frames: number): void
@@ -86,6 +83,8 @@ type State =
 /** One open transport of one subscriber. It owns its sink; nobody else writes to it. */
 export class Connection {
   readonly number: number
+  /** The log that its user's events are in. */
+  readonly lane: Lane
   readonly user: string
   readonly topics: readonly string[]
   readonly codec: Codec
@@ -122,8 +121,9 @@ export class Connection {
   #countsDue = false
   #more = false
 
-  constructor(host: ConnectionHost, number: number, opening: Opening) {
+  constructor(host: ConnectionHost, lane: Lane, number: number, opening: Opening) {
     this.#host = host
+    this.lane = lane
     this.number = number
     this.user = opening.user
     this.topics = opening.topics
@@ -183,7 +183,7 @@ export class Connection {
     try {
       if (after === undefined) await this.#fresh(null)
       else {
-        const place = await findPlace(this.#host.store, after)
+        const place = await findPlace(this.#host.store, this.user, after)
         if ('reset' in place) await this.#fresh(place.reset)
         else await this.#resume(place.seq)
       }
@@ -269,10 +269,10 @@ export class Connection {
     // A frame of the last second is as good; more than a second and the peer's proxies would wait too long.
     if (now - this.lastWriteAt < Math.min(1000, this.#host.heartbeatMs / 2)) return false
     // A page may have been read ahead of what was followed; a heartbeat never takes the cursor back.
-    const ahead = this.#seq > this.#host.position
-    if (!ahead) this.#seq = this.#host.position
+    const ahead = this.#seq > this.lane.position
+    if (!ahead) this.#seq = this.lane.position
     this.#told = this.#seq
-    this.#send(ahead ? this.codec.frame('heartbeat', '{}', this.cursor) : this.#host.heartbeatFrame(this.codec), 1)
+    this.#send(ahead ? this.codec.frame('heartbeat', '{}', this.cursor) : this.lane.heartbeatFrame(this.codec), 1)
     return true
   }
 
@@ -306,7 +306,7 @@ export class Connection {
     const state = this.#state
     if (state.phase === 'closed') return
     // An empty answer moves the cursor past what was not for this peer, as a heartbeat would.
-    if (this.#once && state.phase === 'live') this.#seq = Math.max(this.#seq, this.#host.position)
+    if (this.#once && state.phase === 'live') this.#seq = Math.max(this.#seq, this.lane.position)
     const cursor = this.#cursorAt(this.#told)
     this.#enter({ phase: 'closed', reason })
     if (CLOSE_REASONS[reason].goodbye) {
@@ -374,7 +374,7 @@ export class Connection {
     const first = this.#seq < 0
     this.#seq = this.#told = page.head
     const list = page.items.map(({ entry, channel, marks }) =>
-      encodeItem(entry, channel, formatCursor(store.epoch, entry.seq), marks)
+      encodeItem(entry, channel, formatCursor(this.lane.log.epoch, entry.seq), marks)
     )
     const data = this.#readyData(false, `[${list.join(',')}]`, reset)
     const retryMs = first ? drawRetryMs(OPENING_RETRY_MS) : null
@@ -386,7 +386,7 @@ export class Connection {
     this.#holdAnew()
     const page = await this.#host.store.read(this.user, this.#scope(), seq, this.#pageLimit)
     if ('gap' in page) return this.#fresh('cursor_too_old')
-    const cursor = formatCursor(this.#host.store.epoch, seq)
+    const cursor = formatCursor(this.lane.log.epoch, seq)
     this.#setCounts(page.counts)
     const ready = this.codec.frame('ready', this.#readyData(true, '[]', null), cursor, drawRetryMs(OPENING_RETRY_MS))
     this.#seq = this.#told = seq
@@ -424,7 +424,7 @@ export class Connection {
       lead = []
       this.#setCounts(page.counts)
       for (const event of page.events) {
-        const outgoing = new Outgoing(event, store.epoch)
+        const outgoing = new Outgoing(event, this.lane.log.epoch)
         frames.push(outgoing.personal ? outgoing.personalFrame(this.codec, page.counts) : outgoing.frame(this.codec))
         const created = event.kind === 'notification' && event.op === 'created'
         if (outgoing.personal) told = true
@@ -479,7 +479,7 @@ export class Connection {
   }
 
   #cursorAt(place: number): string | null {
-    return place < 0 ? null : formatCursor(this.#host.store.epoch, place)
+    return place < 0 ? null : formatCursor(this.lane.log.epoch, place)
   }
 
   get #counts(): Counts {

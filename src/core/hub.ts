@@ -1,16 +1,17 @@
-import { EVERYONE, isPersonal, topicOf, userOf } from './channel.ts'
+import { type Channel, userOf } from './channel.ts'
 import type { CloseReason } from './close-reason.ts'
 import type { Places } from './cluster.ts'
-import { Connection, type ConnectionHost, type Opening, type Run } from './connection.ts'
-import { formatCursor, type ResetReason } from './cursor.ts'
+import { Connection, type ConnectionHost, type Opening } from './connection.ts'
+import type { ResetReason } from './cursor.ts'
 import type { FollowedEvent } from './event.ts'
 import type { Codec } from './frame.ts'
 import { HeartbeatManager } from './heartbeat.ts'
+import { Lane, readsChannel } from './lane.ts'
 import { REVOCATION_ECHO_MS } from './limits.ts'
 import { Outgoing } from './outgoing.ts'
 import type { Sink } from './sink.ts'
 import type { Stats } from './stats.ts'
-import type { Store } from './store.ts'
+import type { Log, Store } from './store.ts'
 import { exactTopics, type Subscriber } from './subscriber.ts'
 import { type Reading, Traces } from './traces.ts'
 
@@ -30,15 +31,6 @@ export interface HubLog {
   opened(connection: Connection, requestId: string | undefined): void
   closed(connection: Connection, reason: CloseReason): void
   failed(connection: Connection, error: unknown): void
-}
-
-/** Connections that read the same shared channels in the same codec, so that they share their frames. */
-interface Group {
-  readonly key: string
-  readonly topics: readonly string[]
-  readonly codec: Codec
-  /** A flat array: it is what is written to. */
-  readonly connections: Connection[]
 }
 
 export interface OpenRequest {
@@ -72,17 +64,13 @@ export class Hub implements ConnectionHost {
   readonly #log: HubLog
   readonly #places: Places
   readonly #connections = new Map<number, Connection>()
-  readonly #groups = new Map<string, Group>()
+  readonly #lanes: ReadonlyMap<Log, Lane>
   readonly #byUser = new Map<string, Connection[]>()
   readonly #byAddress = new Map<string, number>()
   /** Connections for whose place the other nodes are being asked. */
   readonly #opening = new Map<string, number>()
-  readonly #codecs = new Map<Codec, number>()
-  /** The newest heartbeat of each codec. */
-  readonly #heartbeatFrames = new Map<Codec, { position: number; epoch: string; frame: Buffer }>()
   /** Users revoked lately, and when we heard of it, oldest first: who was checked before and opens after it was let in by mistake. */
   readonly #revoked = new Map<string, number>()
-  #position: number
   #lastNumber = 0
   #draining = false
   #storeHealthy = true
@@ -95,10 +83,10 @@ export class Hub implements ConnectionHost {
     this.#settings = settings
     this.#stats = stats
     this.#log = log
-    this.#position = store.head
+    this.#lanes = new Map(store.logs.map((log) => [log, new Lane(log)]))
     this.heartbeats = new HeartbeatManager(settings.heartbeatMs, (now) => this.#checkDeadlines(now))
     this.heartbeats.start()
-    store.follow((events) => this.#follow(events))
+    store.follow((events, log) => this.#follow(events, this.#laneOf(log)))
   }
 
   get heartbeatMs(): number {
@@ -109,9 +97,6 @@ export class Hub implements ConnectionHost {
   }
   get stallMs(): number {
     return this.#settings.stallMs
-  }
-  get position(): number {
-    return this.#position
   }
   get storeHealthy(): boolean {
     return this.#storeHealthy
@@ -147,7 +132,7 @@ export class Hub implements ConnectionHost {
     if (maxConnections > 0 && this.#connections.size >= maxConnections) return 'limit'
     if (maxConnectionsPerUser > 0 && (this.#byUser.get(user)?.length ?? 0) >= maxConnectionsPerUser) return 'limit'
     if (maxConnectionsPerIp > 0 && (this.#byAddress.get(addressBlock(address)) ?? 0) >= maxConnectionsPerIp) return 'limit'
-    if (!this.store.status().healthy) return 'unavailable'
+    if (!this.store.logOf(user).healthy) return 'unavailable'
     return null
   }
 
@@ -189,7 +174,8 @@ export class Hub implements ConnectionHost {
     // Ages are spread by a tenth, so that what was opened together does not end together.
     const aged = now + maxConnectionAgeMs * (0.9 + Math.random() * 0.2)
     const expires = subscriber.expiresAt === undefined ? Number.POSITIVE_INFINITY : now + (subscriber.expiresAt - Date.now())
-    const group = this.#group(request.topics ?? exactTopics(subscriber), request.codec)
+    const lane = this.#laneOf(this.store.logOf(subscriber.user))
+    const group = lane.group(request.topics ?? exactTopics(subscriber), request.codec)
     const opening: Opening = {
       user: subscriber.user,
       topics: group.topics,
@@ -202,7 +188,7 @@ export class Hub implements ConnectionHost {
       closeAt: Math.min(aged, expires),
       closeReason: expires <= aged ? 'expired' : 'rotate'
     }
-    const connection = new Connection(this, ++this.#lastNumber, opening)
+    const connection = new Connection(this, lane, ++this.#lastNumber, opening)
     this.#connections.set(connection.number, connection)
     connection.groupIndex = group.connections.push(connection) - 1
     const tabs = this.#byUser.get(connection.user)
@@ -262,14 +248,7 @@ export class Hub implements ConnectionHost {
   closed(connection: Connection, reason: CloseReason): void {
     this.heartbeats.remove(connection)
     this.#connections.delete(connection.number)
-    const key = groupKey(connection.topics, this.#codecNumber(connection.codec))
-    const group = this.#groups.get(key)
-    const last = group?.connections.pop()
-    if (group && last && last !== connection) {
-      group.connections[connection.groupIndex] = last
-      last.groupIndex = connection.groupIndex
-    }
-    if (group?.connections.length === 0) this.#groups.delete(key)
+    connection.lane.leave(connection)
     const tabs = this.#byUser.get(connection.user)!
     if (tabs.length === 1) this.#byUser.delete(connection.user)
     else tabs.splice(tabs.indexOf(connection), 1)
@@ -297,38 +276,30 @@ export class Hub implements ConnectionHost {
     this.#log.failed(connection, error)
   }
 
-  heartbeatFrame(codec: Codec): Buffer {
-    const known = this.#heartbeatFrames.get(codec)
-    if (known && known.position === this.#position && known.epoch === this.store.epoch) return known.frame
-    const frame = codec.frame('heartbeat', '{}', formatCursor(this.store.epoch, this.#position))
-    this.#heartbeatFrames.set(codec, { position: this.#position, epoch: this.store.epoch, frame })
-    return frame
-  }
-
   // The fan-out.
 
   /** What became durable together goes out together: one write a connection. */
-  #follow(events: readonly FollowedEvent[]): void {
+  #follow(events: readonly FollowedEvent[], lane: Lane): void {
     const shared: Outgoing[] = []
     const personal = new Map<string, Outgoing[]>()
     const all: Outgoing[] = []
-    const recount = new Set<string>()
+    const recount = new Set<Channel>()
     const now = Date.now()
     for (const event of events) {
-      if (event.kind === 'restarted') this.#restart(event.head)
+      if (event.kind === 'restarted') this.#restart(lane, event.head)
       else if (event.kind === 'revoked') {
         this.#revoked.delete(event.user)
         this.#revoked.set(event.user, performance.now())
         this.closeUser(event.user, 'revoked')
       } else if (event.kind === 'dropped') recount.add(event.channel)
       else {
-        if (event.kind !== 'ephemeral') this.#position = event.seq
+        if (event.kind !== 'ephemeral') lane.position = event.seq
         const user = userOf(event.channel)
         if (user !== undefined && !this.#byUser.has(user)) {
           this.traces.followed(event, 0, now)
           continue
         }
-        const outgoing = new Outgoing(event, this.store.epoch)
+        const outgoing = new Outgoing(event, lane.log.epoch)
         all.push(outgoing)
         if (user === undefined) shared.push(outgoing)
         else {
@@ -338,8 +309,8 @@ export class Hub implements ConnectionHost {
         }
       }
     }
-    for (const channel of recount) this.#recount(channel)
-    const mixed = shared.length > 0 ? this.#deliverShared(shared, personal) : null
+    for (const channel of recount) this.#recount(lane, channel)
+    const mixed = shared.length > 0 ? lane.deliver(shared, personal) : null
     for (const [user, own] of personal) {
       const tabs = this.#byUser.get(user) ?? []
       // From the end: one that is closed by its write leaves, and those before it stay where they are.
@@ -347,31 +318,10 @@ export class Hub implements ConnectionHost {
         const connection = tabs[i]
         if (!connection) continue
         for (const outgoing of own) outgoing.connections++
-        connection.deliver(mixed?.has(connection) ? all.filter(({ event }) => readsEvent(connection, event.channel)) : own)
+        connection.deliver(mixed?.has(connection) ? all.filter(({ event }) => readsChannel(connection, event.channel)) : own)
       }
     }
     this.#account(all)
-  }
-
-  /** To everybody but the users who also get something of their own, who are returned: theirs goes out in one piece, in order. */
-  #deliverShared(shared: readonly Outgoing[], personal: ReadonlyMap<string, unknown>): ReadonlySet<Connection> {
-    const mixed = new Set<Connection>()
-    for (const group of [...this.#groups.values()]) {
-      const mine = shared.filter(({ event }) => covers(group.topics, event.channel))
-      if (mine.length === 0) continue
-      const run = runOf(mine, group.codec)
-      const connections = group.connections
-      for (const outgoing of mine) outgoing.connections += connections.length
-      // From the end: one that is closed by its write is replaced by one that had its turn.
-      for (let i = connections.length - 1; i >= 0; i--) {
-        const connection = connections[i]
-        if (!connection) continue
-        if (personal.size > 0 && personal.has(connection.user)) mixed.add(connection)
-        else if (run) connection.deliverRun(run)
-        else connection.deliver(mine)
-      }
-    }
-    return mixed
   }
 
   /** Remembers what was written, and how long after it was published. */
@@ -388,9 +338,9 @@ export class Hub implements ConnectionHost {
   }
 
   /** What was written so far cannot be gone on from: everybody begins anew. */
-  #restart(head: number): void {
-    this.#position = head
-    for (const connection of [...this.#connections.values()]) connection.restart()
+  #restart(lane: Lane, head: number): void {
+    lane.position = head
+    for (const connection of [...this.#connections.values()]) if (connection.lane === lane) connection.restart()
   }
 
   #reading(connection: Connection, closedAt: number | null, reason: CloseReason | null): Reading {
@@ -399,15 +349,10 @@ export class Hub implements ConnectionHost {
     return { connection: this.nameOf(connection), user, topics, openedAt, closedAt, reason, place }
   }
 
-  #recount(channel: string): void {
-    const user = channel.startsWith('user:') ? channel.slice(5) : undefined
-    if (user !== undefined) {
-      for (const connection of this.#byUser.get(user) ?? []) connection.recount()
-      return
-    }
-    for (const group of this.#groups.values()) {
-      if (covers(group.topics, channel as 'everyone')) for (const connection of group.connections) connection.recount()
-    }
+  #recount(lane: Lane, channel: Channel): void {
+    const user = userOf(channel)
+    if (user === undefined) lane.recount(channel)
+    else for (const connection of this.#byUser.get(user) ?? []) connection.recount()
   }
 
   #checkDeadlines(now: number): void {
@@ -426,24 +371,8 @@ export class Hub implements ConnectionHost {
     }
   }
 
-  #group(topics: readonly string[], codec: Codec): Group {
-    const sorted = [...new Set(topics)].sort()
-    const key = groupKey(sorted, this.#codecNumber(codec))
-    let group = this.#groups.get(key)
-    if (!group) {
-      group = { key, topics: Object.freeze(sorted), codec, connections: [] }
-      this.#groups.set(key, group)
-    }
-    return group
-  }
-
-  #codecNumber(codec: Codec): number {
-    let number = this.#codecs.get(codec)
-    if (number === undefined) {
-      number = this.#codecs.size
-      this.#codecs.set(codec, number)
-    }
-    return number
+  #laneOf(log: Log): Lane {
+    return this.#lanes.get(log)!
   }
 
   #count(map: Map<string, number>, key: string, by: number): void {
@@ -451,30 +380,6 @@ export class Hub implements ConnectionHost {
     if (count > 0) map.set(key, count)
     else map.delete(key)
   }
-}
-
-const groupKey = (topics: readonly string[], codec: number): string => `${codec} ${topics.join(' ')}`
-
-function covers(topics: readonly string[], channel: Outgoing['event']['channel']): boolean {
-  if (channel === EVERYONE) return true
-  const topic = topicOf(channel)
-  return topic !== undefined && topics.includes(topic)
-}
-
-const readsEvent = (connection: Connection, channel: Outgoing['event']['channel']): boolean =>
-  isPersonal(channel) ? userOf(channel) === connection.user : covers(connection.topics, channel)
-
-/** Null where the frames differ from reader to reader. */
-function runOf(outgoing: readonly Outgoing[], codec: Codec): Run | null {
-  let created = 0
-  let recount = false
-  for (const { event } of outgoing) {
-    if (event.kind === 'ephemeral') return null
-    if (event.kind === 'notification' && event.op === 'created') created++
-    else recount = true
-  }
-  const bytes = codec.join(outgoing.map((one) => one.frame(codec)))
-  return { outgoing, bytes, first: outgoing[0]!.seq!, last: outgoing.at(-1)!.seq!, created, recount }
 }
 
 /** An IPv6 customer has a /64: that is one address here, however it is written (RFC 4291, 2.2). */

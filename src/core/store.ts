@@ -84,7 +84,8 @@ export interface Readers {
 
 /** Where a notification lies, and what became of it there. */
 export interface NotificationTrace extends StoredNotification {
-  readonly places: readonly { readonly channel: Channel; readonly seq: number }[]
+  /** `epoch` tells which log. */
+  readonly places: readonly { readonly channel: Channel; readonly seq: number; readonly epoch: string }[]
   readonly readers: Readers
 }
 
@@ -95,12 +96,25 @@ export interface StoreWarning {
   readonly action: string
 }
 
+/** One sequence of events, in which each has a place of its own. */
+export interface Log {
+  /** Names one unbroken life of the log. */
+  readonly epoch: string
+  /** Place of the newest event. 0 in an empty log. */
+  readonly head: number
+  /** Oldest place that can still be resumed. */
+  readonly oldest: number
+  /** Whether it can be read and written now, as far as is known. */
+  readonly healthy: boolean
+}
+
+/** Hears what became durable together, in the order of the log that it is in. */
+export type Follower = (events: readonly FollowedEvent[], log: Log) => void
+
 export interface StoreStatus {
   readonly healthy: boolean
   /** Why not, for an operator. */
   readonly reason?: string | undefined
-  /** Oldest place that can still be resumed. */
-  readonly oldest: number
   readonly bytes?: number | undefined
   /** Milliseconds of the last commit, where there is such a thing. */
   readonly commitMs?: number | undefined
@@ -122,7 +136,7 @@ export class StoreError extends Error {
  *
  * - A promise that resolved is durable as configured; one that rejected with {@link StoreError} `full` or `unavailable` appended nothing
  *   that will be shown twice if the caller tries again with the same idempotency key.
- * - Events are followed in the order of their `seq`, each once, after they are durable, also those of this process; a call's own
+ * - Events are followed in the order of their `seq` within a log, each once, after they are durable, also those of this process; a call's own
  *   promise resolves before or in the same turn as its events are followed.
  * - Append, idempotency, collapse, expiry, recall and marks of one call happen together or not at all.
  * - Reads see everything that was followed before they were called.
@@ -130,16 +144,16 @@ export class StoreError extends Error {
  */
 export interface Store {
   readonly kind: 'sqlite' | 'memory' | 'redis'
-  /** Names one unbroken life of the log. */
-  readonly epoch: string
-  /** Place of the newest event. 0 in an empty log. */
-  readonly head: number
+  /** All logs: one, or where they are split, as many as there are shards. What is for a topic or for everyone lies in each of them. */
+  readonly logs: readonly [Log, ...Log[]]
+  /** The one log in which everything is that concerns a user: every place and cursor of that user's names a place there. Always the same object. */
+  logOf(user: string): Log
 
-  /** Hands every later event to the one listener, in order, as batches of what became durable together. Called once, before anything else. */
-  follow(listener: (events: readonly FollowedEvent[]) => void): void
+  /** Hands every later event to the one listener. Called once, before anything else. */
+  follow(listener: Follower): void
 
-  /** Resolves when everything has been followed that other processes appended before the call, or when that cannot be had. */
-  catchUp(): Promise<void>
+  /** Resolves when everything in the user's log has been followed that other processes appended before the call, or when that cannot be had. */
+  catchUp(user: string): Promise<void>
 
   /** Appends in the order given; one outcome each. One bad item never spoils the others. */
   publish(items: readonly Publication[]): Promise<readonly PublishOutcome[]>

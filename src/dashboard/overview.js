@@ -338,7 +338,8 @@ function showFacts(body) {
     ['Acknowledged in', spread(latencyMs.publishAck)],
     ['Head', store.head],
     ['Oldest kept', store.oldest],
-    ['Epoch', store.epoch]
+    ['Epoch', store.epoch],
+    ['Shards', store.shards === undefined ? undefined : count(store.shards.length)]
   ])
   facts(byId('process'), [
     ['Node', body.node],

@@ -70,9 +70,9 @@ export default fp<InboxOptions>(
         const page = await store.inbox(subscriber.user, scopeOf(subscriber.user, selectTopics(subscriber, topics)), {
           status,
           limit,
-          before: before === undefined ? undefined : await placeOf(before, 'before')
+          before: before === undefined ? undefined : await placeOf(subscriber.user, before, 'before')
         })
-        const { epoch } = store
+        const { epoch } = store.logOf(subscriber.user)
         const items = page.items.map(({ entry, channel, marks }) =>
           encodeItem(entry, channel, formatCursor(epoch, entry.seq), marks)
         )
@@ -127,17 +127,18 @@ export default fp<InboxOptions>(
           const scope = scopeOf(subscriber.user, selectTopics(subscriber, request.query.topics))
           const { affected, seq } = await store.mark(subscriber.user, op, await targetOf(request.body, subscriber, scope))
           const counts = await store.counts(subscriber.user, scope)
+          const cursor = formatCursor(store.logOf(subscriber.user).epoch, seq)
           return reply
             .header('cache-control', 'no-store')
             .header('content-type', JSON_TYPE)
-            .send(`{"affected":${affected},"counts":${encodeCounts(counts)},"cursor":"${formatCursor(store.epoch, seq)}"}`)
+            .send(`{"affected":${affected},"counts":${encodeCounts(counts)},"cursor":"${cursor}"}`)
         }
       )
     }
 
     /** The place a cursor of ours names; here, unlike on the stream, there is nothing to reset. */
-    async function placeOf(cursor: string, pointer: string): Promise<number> {
-      const place = await findPlace(store, cursor)
+    async function placeOf(user: string, cursor: string, pointer: string): Promise<number> {
+      const place = await findPlace(store, user, cursor)
       if ('seq' in place) return place.seq
       const detail = 'must be a cursor that this service gave out and still knows'
       throw new ProblemError('validation', `${pointer} ${detail}.`, { errors: [{ pointer, detail }] })
@@ -148,7 +149,7 @@ export default fp<InboxOptions>(
       subscriber: Subscriber,
       scope: readonly Channel[]
     ): Promise<MarkTarget> {
-      if (body.upTo !== undefined) return { upTo: await placeOf(body.upTo, '/upTo'), scope }
+      if (body.upTo !== undefined) return { upTo: await placeOf(subscriber.user, body.upTo, '/upTo'), scope }
       const ids = [...new Set(body.ids)].filter((id) => Id.safeParse(id).success)
       return { ids, allows: (channel) => mayRead(subscriber, channel) }
     }

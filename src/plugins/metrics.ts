@@ -197,8 +197,12 @@ export default fp<MetricsOptions>(
     )
 
     gauge('bellwire_store_healthy', 'Whether the store works.', () => Number(store.status().healthy))
-    gauge('bellwire_store_head', 'Place of the newest event in the log.', () => store.head)
-    gauge('bellwire_store_oldest', 'Oldest place that can still be resumed.', () => store.status().oldest)
+    gauge('bellwire_store_head', 'Place of the newest event; the sum over the shards.', () =>
+      sum(store.logs.map(({ head }) => head))
+    )
+    gauge('bellwire_store_oldest', 'Oldest place that can still be resumed; the sum over the shards.', () =>
+      sum(store.logs.map(({ oldest }) => oldest))
+    )
     gauge('bellwire_store_bytes', 'Size of the store; no value where it has none.', () => store.status().bytes)
     histogram('bellwire_commit_seconds', 'Time of a commit of the store, fsync included.', stats.commit)
 
@@ -231,3 +235,5 @@ export default fp<MetricsOptions>(
 function counted(known: readonly string[], counts: Rows): Rows {
   return new Map([...known.map((name) => [name, 0] as const), ...counts])
 }
+
+const sum = (values: readonly number[]): number => values.reduce((total, value) => total + value, 0)

@@ -9,7 +9,7 @@ import type { Hub } from '../core/hub.ts'
 import { mergeRows } from '../core/member.ts'
 import type { Sink } from '../core/sink.ts'
 import type { Stats } from '../core/stats.ts'
-import type { Store } from '../core/store.ts'
+import type { Log, Store } from '../core/store.ts'
 import type { HostFigures } from '../core/vitals.ts'
 import { ProblemError } from '../errors.ts'
 import { operatorOnly } from './access.ts'
@@ -128,9 +128,8 @@ export default fp<MonitorOptions>(
         store: {
           kind: store.kind,
           healthy: status.healthy,
-          epoch: store.epoch,
-          head: formatCursor(store.epoch, store.head),
-          oldest: formatCursor(store.epoch, status.oldest),
+          ...logOf(store.logs[0]),
+          ...(store.logs.length === 1 ? {} : { shards: store.logs.map((log) => ({ ...logOf(log), healthy: log.healthy })) }),
           ...(status.bytes === undefined ? {} : { bytes: status.bytes }),
           ...(status.commitMs === undefined ? {} : { commitMs: Math.round(status.commitMs * 10) / 10 })
         },
@@ -262,3 +261,5 @@ export default fp<MonitorOptions>(
   },
   { name: 'monitor' }
 )
+
+const logOf = ({ epoch, head, oldest }: Log) => ({ epoch, head: formatCursor(epoch, head), oldest: formatCursor(epoch, oldest) })

@@ -123,7 +123,7 @@ export default fp<TraceOptions>(
           to,
           channels: places
             .slice(0, MAX_CHANNELS)
-            .map(({ channel, seq }) => ({ channel, cursor: formatCursor(store.epoch, seq) })),
+            .map(({ channel, seq, epoch }) => ({ channel, cursor: formatCursor(epoch, seq) })),
           channelCount: places.length,
           expiresAt: isoOrNull(stored?.expiresAt ?? seen?.expiresAt),
           recalledAt: isoOrNull(seen?.recalledAt),
@@ -144,7 +144,7 @@ export default fp<TraceOptions>(
       all: readonly Reading[]
     ) {
       const channel = channelFor(to, user)
-      const place = stored?.places.find((one) => one.channel === channel)?.seq
+      const place = stored?.places.find((one) => one.channel === channel && one.epoch === store.logOf(user).epoch)?.seq
       // Collapsed, erased or pruned from this user's channel alone.
       const gone: Fate = seen?.replacedBy == null ? 'beyond_retention' : 'replaced'
       const own = fate === 'stored' && channel !== undefined && place === undefined ? gone : fate
@@ -157,7 +157,7 @@ export default fp<TraceOptions>(
       openedAt: iso(reading.openedAt),
       closedAt: isoOrNull(reading.closedAt),
       reason: reading.reason,
-      cursor: reading.place < 0 ? null : formatCursor(store.epoch, reading.place)
+      cursor: reading.place < 0 ? null : formatCursor(store.logOf(reading.user).epoch, reading.place)
     })
   },
   { name: 'trace' }

@@ -7,6 +7,7 @@ export interface ArchiveOptions {
   readonly dataDir: string
   readonly redisUrl?: string | undefined
   readonly redisPrefix: string
+  readonly redisShards: number
   readonly retentionDays: number
 }
 

@@ -23,6 +23,8 @@ export interface StoreOptions {
   readonly redisPrefix: string
   /** Replicas that must have a write before it counts; 0: none. */
   readonly redisWaitReplicas: number
+  /** Logs that the store is split into, see `redis-store.ts`. */
+  readonly redisShards: number
   /** 0: for ever. */
   readonly retentionDays: number
   /** What one channel keeps at least, and at most twice that; 0: everything. */

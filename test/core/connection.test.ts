@@ -5,6 +5,7 @@ import { Connection, type ConnectionHost } from '../../src/core/connection.ts'
 import { formatCursor } from '../../src/core/cursor.ts'
 import type { LoggedEvent } from '../../src/core/event.ts'
 import { sseCodec } from '../../src/core/frame.ts'
+import { Lane } from '../../src/core/lane.ts'
 import { Outgoing } from '../../src/core/outgoing.ts'
 import type { Sink } from '../../src/core/sink.ts'
 import type { LogPage, Store } from '../../src/core/store.ts'
@@ -43,6 +44,10 @@ class SlowLog {
   readonly #pending: (() => void)[] = []
   asked = 0
 
+  readonly epoch = EPOCH
+  readonly oldest = 0
+  readonly healthy = true
+
   get head(): number {
     return this.events.length
   }
@@ -66,24 +71,20 @@ class SlowLog {
   }
 
   asStore(): Store {
-    const log = this
     const later = <T>(make: () => T): Promise<T> => {
       this.asked++
       return new Promise((resolve) => this.#pending.push(() => resolve(make())))
     }
-    const counts = () => ({ unread: log.head, unseen: log.head })
+    const counts = () => ({ unread: this.head, unseen: this.head })
     return {
       kind: 'memory',
-      epoch: EPOCH,
-      get head() {
-        return log.head
-      },
-      inbox: () => later(() => ({ items: [], counts: counts(), head: log.head, more: false })),
+      logOf: () => this,
+      inbox: () => later(() => ({ items: [], counts: counts(), head: this.head, more: false })),
       read: (_user: string, _scope: readonly string[], after: number, limit: number) =>
         later<LogPage>(() => {
-          const rest = log.events.slice(after)
+          const rest = this.events.slice(after)
           const more = rest.length > limit
-          return { events: rest.slice(0, limit), upTo: more ? after + limit : log.head, more, counts: counts() }
+          return { events: rest.slice(0, limit), upTo: more ? after + limit : this.head, more, counts: counts() }
         })
     } as unknown as Store
   }
@@ -114,18 +115,14 @@ function born(start: number | undefined): Life {
   for (let i = 0; i < (start ?? 0) + 3; i++) log.append(i % 2 === 0)
   const sink = new StrictSink()
   const closed: CloseReason[] = []
-  let position = log.head
+  const lane = new Lane(log)
   const host: ConnectionHost = {
     store: log.asStore(),
     heartbeatMs: 1000,
     maxBufferedBytes: 5_000,
     stallMs: 1000,
-    get position() {
-      return position
-    },
     storeHealthy: true,
     nameOf: () => 'c1',
-    heartbeatFrame: (codec) => codec.frame('heartbeat', '{}', formatCursor(EPOCH, position)),
     closed: (_connection, reason) => closed.push(reason),
     wrote: () => {},
     replayed: () => {},
@@ -134,7 +131,7 @@ function born(start: number | undefined): Life {
       throw error
     }
   }
-  const connection = new Connection(host, 1, {
+  const connection = new Connection(host, lane, 1, {
     user: 'u',
     topics: ['t'],
     sink,
@@ -168,8 +165,8 @@ function born(start: number | undefined): Life {
       look()
       if (step === 'append-personal' || step === 'append-shared') log.append(step === 'append-personal')
       else if (step === 'follow') {
-        const news = log.events.slice(position).map((event) => new Outgoing(event, EPOCH))
-        position = log.head
+        const news = log.events.slice(lane.position).map((event) => new Outgoing(event, EPOCH))
+        lane.position = log.head
         connection.deliver(news)
       } else if (step === 'answer') {
         log.answer()

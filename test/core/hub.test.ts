@@ -115,7 +115,7 @@ test('all streams of a user have one order, whoever publishes', async (t) => {
   await Promise.all(Array.from({ length: 60 }, (_, n) => publish(to[n % 3]!)))
   const late = open('u', ['news'])
   const page = await store.read('u', scopeOf('u', ['news']), 0, 1000)
-  const log = 'gap' in page ? [] : page.events.map((event) => `id: ${store.epoch}-${event.seq}`)
+  const log = 'gap' in page ? [] : page.events.map((event) => `id: ${store.logs[0].epoch}-${event.seq}`)
   t.equal(log.length, 60)
   for (const sink of tabs) {
     const cursors = sink.text.match(/^id: .*$/gm)!.slice(1)
@@ -240,7 +240,7 @@ test('who was checked before a revocation and opens after it is sent away, who i
 
 test('what moves no cursor repeats the one that was told, though more is known to have passed', async (t) => {
   const { hub, store, settled, publish } = hubWith(t)
-  const since = `${store.epoch}-${store.head}`
+  const since = `${store.logs[0].epoch}-${store.logs[0].head}`
   await publish({ user: 'another' })
   const sink = new Wire()
   const connection = hub.open({ subscriber: { user: 'u', topics: [] }, sink, codec: sseCodec, after: since })

@@ -10,5 +10,6 @@ test(
     skip: skipOwnServer || skipNginx,
     timeout: 110_000
   },
-  (t) => deployUnderLoad(t, { streams: 60, publishesPerSecond: 50, drainMs: 500, haste: 10, calmMs: 700, redisAwayMs: 500 })
+  (t) =>
+    deployUnderLoad(t, { streams: 60, publishesPerSecond: 50, drainMs: 500, haste: 10, calmMs: 700, redisAwayMs: 500, shards: 3 })
 )

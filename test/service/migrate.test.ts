@@ -99,7 +99,7 @@ test('an inbox moves from SQLite to Redis and back: ids, order, marks, keys, exp
   timeout: 110_000
 }, async (t) => {
   const dir = tempDir(t)
-  const redis = { STORE: 'redis', REDIS_URL: await redisUrl(t), REDIS_PREFIX: `move${process.pid}x${++drawn}` }
+  const redis = { STORE: 'redis', REDIS_URL: await redisUrl(t), REDIS_PREFIX: `move${process.pid}x${++drawn}`, REDIS_SHARDS: '3' }
   const first = await startService(t)
   const { keyed, recalled, latest } = await fill(first)
   const anns = tokenOf('ann', ['news', 'ops'])
@@ -222,6 +222,7 @@ test('an import names the line that it cannot take, and takes nothing then', { s
     dataDir: path.join(dir, 'data'),
     redisUrl: await redisUrl(t),
     redisPrefix: `wrong${process.pid}`,
+    redisShards: 1,
     retentionDays: 30
   }
   for (const store of ['sqlite', 'redis'] as const) {

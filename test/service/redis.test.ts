@@ -27,80 +27,83 @@ const start = async (t: Test, n: number, options: RedisServerOptions = {}, env: 
 const isReady = async (node: Service): Promise<boolean> => (await fetch(`${node.url}/readyz`)).status === 200
 const monitor = async (node: Service) => (await call('GET', `${node.url}/monitor`, { key: MONITOR_KEY })).body
 
-t.test('two nodes behave as one', { skip: skipOwnServer }, async (t) => {
-  const { one, two } = await start(t, 2)
-  const token = tokenOf('ann', ['news'])
-  const stream = await openStream(t, `${two.url}/v1/stream`, { token })
-  const ready = await stream.until((f) => f.event === 'ready')
+for (const shards of [1, 3]) {
+  t.test(`two nodes behave as one (REDIS_SHARDS=${shards})`, { skip: skipOwnServer }, async (t) => {
+    const { one, two } = await start(t, 2, {}, { REDIS_SHARDS: String(shards) })
+    const token = tokenOf('ann', ['news'])
+    const stream = await openStream(t, `${two.url}/v1/stream`, { token })
+    const ready = await stream.until((f) => f.event === 'ready')
 
-  const first = await publish(one, { to: { user: 'ann' }, title: 'first' })
-  t.equal(first.status, 201)
-  const created = await stream.until((f) => f.event === 'notification')
-  t.match(created.data, { item: { id: first.body.id, title: 'first' }, counts: { unread: 1, unseen: 1 } })
-  await publish(two, { to: { topic: 'news' }, title: 'second' })
-  await stream.until((f) => f.data.item?.title === 'second')
+    const first = await publish(one, { to: { user: 'ann' }, title: 'first' })
+    t.equal(first.status, 201)
+    const created = await stream.until((f) => f.event === 'notification')
+    t.match(created.data, { item: { id: first.body.id, title: 'first' }, counts: { unread: 1, unseen: 1 } })
+    await publish(two, { to: { topic: 'news' }, title: 'second' })
+    await stream.until((f) => f.data.item?.title === 'second')
 
-  // Marks and counts.
-  const read = await call('POST', `${one.url}/v1/inbox/read`, { key: token, body: { upTo: created.id } })
-  t.match(read.body, { affected: 1, counts: { unread: 1, unseen: 1 } })
-  t.match((await stream.until((f) => f.event === 'state')).data, {
-    op: 'read',
-    upTo: created.id,
-    counts: { unread: 1, unseen: 1 }
+    // Marks and counts.
+    const read = await call('POST', `${one.url}/v1/inbox/read`, { key: token, body: { upTo: created.id } })
+    t.match(read.body, { affected: 1, counts: { unread: 1, unseen: 1 } })
+    t.match((await stream.until((f) => f.event === 'state')).data, {
+      op: 'read',
+      upTo: created.id,
+      counts: { unread: 1, unseen: 1 }
+    })
+    t.same((await call('GET', `${two.url}/v1/inbox/counts`, { key: token })).body, { unread: 1, unseen: 1 })
+
+    // A cursor of either node is one of both.
+    stream.close()
+    const third = await publish(two, { to: { everyone: true }, title: 'third' })
+    for (const node of [one, two]) {
+      const resumed = await openStream(t, `${node.url}/v1/stream?since=${ready.id}`, { token })
+      await resumed.until((f) => f.data.item?.title === 'third')
+      t.same(
+        resumed.frames.filter((f) => f.event !== 'heartbeat').map((f) => f.data.item?.title ?? f.event),
+        ['ready', 'first', 'second', 'state', 'third']
+      )
+      resumed.close()
+    }
+
+    // Recall, erase.
+    const last = await openStream(t, `${one.url}/v1/stream`, { token })
+    await last.until((f) => f.event === 'ready')
+    t.equal((await call('DELETE', `${two.url}/v1/notifications/${third.body.id}`, { key: PUBLISH_KEY })).status, 204)
+    t.match((await last.until((f) => f.data.op === 'removed')).data, { ids: [third.body.id] })
+    t.equal((await call('DELETE', `${one.url}/v1/notifications/${third.body.id}`, { key: PUBLISH_KEY })).status, 404)
+    t.equal((await call('DELETE', `${two.url}/v1/users/ann`, { key: PUBLISH_KEY })).status, 204)
+    await last.until((f) => f.data.op === 'removed' && f.data.ids === null)
+
+    // The same idempotency key at once on both.
+    const twice = await Promise.all(
+      Array.from({ length: 10 }, (_, n) =>
+        publish(n % 2 ? one : two, { to: { user: 'ann' }, title: 'once' }, { 'idempotency-key': 'k' })
+      )
+    )
+    t.equal(new Set(twice.map(({ body }) => body.id)).size, 1)
+    t.equal(twice.filter(({ headers }) => headers.get('idempotent-replayed') === 'true').length, 9)
+    t.equal((await publish(one, { to: { user: 'ann' }, title: 'other' }, { 'idempotency-key': 'k' })).status, 422)
+    await last.until((f) => f.data.item?.title === 'once')
+    t.equal(last.frames.filter((f) => f.data.item?.title === 'once').length, 1)
+
+    // A ticket is used up on all of them; a revocation ends the streams of all of them.
+    const ticket = (await call('POST', `${one.url}/v1/tickets`, { key: PUBLISH_KEY, body: { user: 'ann' } })).body.ticket
+    const tickets = await Promise.all([one, two].map((node) => fetch(`${node.url}/v1/stream?ticket=${ticket}`)))
+    t.same(tickets.map(({ status }) => status).sort(), [200, 401])
+    for (const { body } of tickets) await body?.cancel()
+    const other = await openStream(t, `${two.url}/v1/stream`, { token })
+    await other.until((f) => f.event === 'ready')
+    const asked = performance.now()
+    t.equal((await call('DELETE', `${one.url}/v1/users/ann/connections`, { key: PUBLISH_KEY })).status, 200)
+    await other.until((f) => f.event === 'goodbye' && f.data.reason === 'revoked')
+    t.ok(performance.now() - asked < 3000, 'within a second, on a machine that has time for two nodes')
+    t.equal((await fetch(`${two.url}/v1/inbox`, { headers: { authorization: `Bearer ${token}` } })).status, 401)
+
+    const { store } = await monitor(two)
+    t.match(store, { kind: 'redis', healthy: true, epoch: (await monitor(one)).store.epoch })
+    t.equal(store.shards?.length ?? 1, shards)
+    t.ok(store.bytes > 0)
   })
-  t.same((await call('GET', `${two.url}/v1/inbox/counts`, { key: token })).body, { unread: 1, unseen: 1 })
-
-  // A cursor of either node is one of both.
-  stream.close()
-  const third = await publish(two, { to: { everyone: true }, title: 'third' })
-  for (const node of [one, two]) {
-    const resumed = await openStream(t, `${node.url}/v1/stream?since=${ready.id}`, { token })
-    await resumed.until((f) => f.data.item?.title === 'third')
-    t.same(
-      resumed.frames.filter((f) => f.event !== 'heartbeat').map((f) => f.data.item?.title ?? f.event),
-      ['ready', 'first', 'second', 'state', 'third']
-    )
-    resumed.close()
-  }
-
-  // Recall, erase.
-  const last = await openStream(t, `${one.url}/v1/stream`, { token })
-  await last.until((f) => f.event === 'ready')
-  t.equal((await call('DELETE', `${two.url}/v1/notifications/${third.body.id}`, { key: PUBLISH_KEY })).status, 204)
-  t.match((await last.until((f) => f.data.op === 'removed')).data, { ids: [third.body.id] })
-  t.equal((await call('DELETE', `${one.url}/v1/notifications/${third.body.id}`, { key: PUBLISH_KEY })).status, 404)
-  t.equal((await call('DELETE', `${two.url}/v1/users/ann`, { key: PUBLISH_KEY })).status, 204)
-  await last.until((f) => f.data.op === 'removed' && f.data.ids === null)
-
-  // The same idempotency key at once on both.
-  const twice = await Promise.all(
-    Array.from({ length: 10 }, (_, n) =>
-      publish(n % 2 ? one : two, { to: { user: 'ann' }, title: 'once' }, { 'idempotency-key': 'k' })
-    )
-  )
-  t.equal(new Set(twice.map(({ body }) => body.id)).size, 1)
-  t.equal(twice.filter(({ headers }) => headers.get('idempotent-replayed') === 'true').length, 9)
-  t.equal((await publish(one, { to: { user: 'ann' }, title: 'other' }, { 'idempotency-key': 'k' })).status, 422)
-  await last.until((f) => f.data.item?.title === 'once')
-  t.equal(last.frames.filter((f) => f.data.item?.title === 'once').length, 1)
-
-  // A ticket is used up on all of them; a revocation ends the streams of all of them.
-  const ticket = (await call('POST', `${one.url}/v1/tickets`, { key: PUBLISH_KEY, body: { user: 'ann' } })).body.ticket
-  const tickets = await Promise.all([one, two].map((node) => fetch(`${node.url}/v1/stream?ticket=${ticket}`)))
-  t.same(tickets.map(({ status }) => status).sort(), [200, 401])
-  for (const { body } of tickets) await body?.cancel()
-  const other = await openStream(t, `${two.url}/v1/stream`, { token })
-  await other.until((f) => f.event === 'ready')
-  const asked = performance.now()
-  t.equal((await call('DELETE', `${one.url}/v1/users/ann/connections`, { key: PUBLISH_KEY })).status, 200)
-  await other.until((f) => f.event === 'goodbye' && f.data.reason === 'revoked')
-  t.ok(performance.now() - asked < 3000, 'within a second, on a machine that has time for two nodes')
-  t.equal((await fetch(`${two.url}/v1/inbox`, { headers: { authorization: `Bearer ${token}` } })).status, 401)
-
-  const { store } = await monitor(two)
-  t.match(store, { kind: 'redis', healthy: true, epoch: (await monitor(one)).store.epoch })
-  t.ok(store.bytes > 0)
-})
+}
 
 t.test('a Redis that is away: the process serves, says so, never hangs, and goes on', { skip: skipOwnServer }, async (t) => {
   const redis = await startRedis(t)

@@ -11,6 +11,7 @@ test(
       drainMs: 5000,
       haste: 1,
       calmMs: 12_000,
-      redisAwayMs: 5000
+      redisAwayMs: 5000,
+      shards: Number(process.env['SOAK_SHARDS'] ?? 1)
     })
 )

@@ -13,6 +13,8 @@ export interface DeploySize {
   readonly calmMs: number
   /** How long Redis is away. */
   readonly redisAwayMs: number
+  /** Logs that the users are spread over. */
+  readonly shards: number
 }
 
 /** Two streams for each user, ten users for each topic. */
@@ -43,7 +45,7 @@ function peakShare(moments: readonly number[]): number {
  * anything twice; while a Redis is there, no publish is refused.
  */
 export async function deployUnderLoad(t: Test, size: DeploySize): Promise<void> {
-  const fleet = await startFleet(t, { DRAIN_MS: String(size.drainMs) })
+  const fleet = await startFleet(t, { DRAIN_MS: String(size.drainMs), REDIS_SHARDS: String(size.shards) })
   const users = usersOf(size.streams)
   const readers = Array.from({ length: size.streams }, (_, n) => {
     const user = n % users

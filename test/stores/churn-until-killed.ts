@@ -5,14 +5,14 @@ import { publication, storeOptions } from './store-fixtures.ts'
 
 /** A process of its own that adds and removes the newest until it is killed, and tells each place it was told of. */
 const store = await openStore(storeOptions(process.argv[2]!, { retentionPerChannel: 5 }))
-writeSync(1, `epoch ${store.epoch}\n`)
+writeSync(1, `epoch ${store.logs[0].epoch}\n`)
 store.follow((events) => {
   for (const event of events) if ('seq' in event) writeSync(1, `place ${event.seq}\n`)
 })
 for (;;) {
   const item = publication({ user: 'ann' })
   await store.publish([item, publication({ topic: 'news' }, { key: 'k' })])
-  await store.mark('ann', 'read', { upTo: store.head, scope: scopeOf('ann', ['news']) })
+  await store.mark('ann', 'read', { upTo: store.logs[0].head, scope: scopeOf('ann', ['news']) })
   await store.recall(item.id)
-  if (store.head % 3 === 0) await store.erase('ann')
+  if (store.logs[0].head % 3 === 0) await store.erase('ann')
 }

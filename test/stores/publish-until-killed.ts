@@ -4,7 +4,7 @@ import { publication, storeOptions } from './store-fixtures.ts'
 
 /** A process of its own that publishes until it is killed, and tells each id that was acknowledged. */
 const store = await openStore(storeOptions(process.argv[2]!))
-writeSync(1, `epoch ${store.epoch}\n`)
+writeSync(1, `epoch ${store.logs[0].epoch}\n`)
 await Promise.all(
   Array.from({ length: 8 }, async () => {
     for (;;) {

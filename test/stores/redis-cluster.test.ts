@@ -249,7 +249,7 @@ test('on a Redis that is a cluster itself: nodes meet, ask, share places, and an
   const granted = await Promise.all([a.open('u'), b.open('u'), a.open('u'), b.open('u')])
   t.equal(granted.filter(Boolean).length, 2)
 
-  const options = { redisUrl: url, redisPrefix: freshPrefix(), retentionDays: 30 }
+  const options = { redisUrl: url, redisPrefix: freshPrefix(), redisShards: 1, retentionDays: 30 }
   const records: ArchiveRecord[] = [
     {
       kind: 'notification',

@@ -94,13 +94,13 @@ t.test('Redis loses what it accepted', { skip: skipOwnServer }, async (t) => {
     await publish(two.store, 10)
     await two.followed.until((event) => 'seq' in event && event.seq === 20)
     await one.followed.until((event) => 'seq' in event && event.seq === 20)
-    const { epoch } = one.store
+    const { epoch } = one.store.logs[0]
     await master.kill()
     await replica.say('REPLICAOF NO ONE')
     between.to(replica)
     await Promise.all([one.followed.until(restarted), two.followed.until(restarted)])
-    t.not(one.store.epoch, epoch, 'a new epoch')
-    t.equal(two.store.epoch, one.store.epoch, 'the same one everywhere')
+    t.not(one.store.logs[0].epoch, epoch, 'a new epoch')
+    t.equal(two.store.logs[0].epoch, one.store.logs[0].epoch, 'the same one everywhere')
     t.equal((await one.store.counts('ann', scope)).unread, 10, 'what the replica had is there')
     await publish(two.store, 1)
     const last = await one.followed.until((event) => 'seq' in event && event.seq > 20)
@@ -120,7 +120,7 @@ t.test('Redis loses what it accepted', { skip: skipOwnServer }, async (t) => {
     await replica.say('REPLICAOF NO ONE')
     const { store } = await open(t, replica.url)
     await publish(store, 1)
-    t.equal(store.head, 1_000_000_011)
+    t.equal(store.logs[0].head, 1_000_000_011)
     for (const [after, wanted] of [
       [10, 1],
       [9, 2],
@@ -143,12 +143,12 @@ t.test('Redis loses what it accepted', { skip: skipOwnServer }, async (t) => {
       const redis = await startRedis(t, { persistence: 'none' })
       const [one, two] = [await open(t, redis.url), await open(t, redis.url)]
       await publish(one.store, 5)
-      const { epoch } = one.store
+      const { epoch } = one.store.logs[0]
       await lose(redis)
       await Promise.all([one.followed.until(restarted), two.followed.until(restarted)])
-      t.not(one.store.epoch, epoch)
-      t.equal(one.store.epoch, two.store.epoch)
-      t.equal(one.store.head, 0)
+      t.not(one.store.logs[0].epoch, epoch)
+      t.equal(one.store.logs[0].epoch, two.store.logs[0].epoch)
+      t.equal(one.store.logs[0].head, 0)
       await publish(two.store, 1)
       await one.followed.until((event) => 'seq' in event && event.seq === 1)
       t.same(await one.store.counts('ann', scope), { unread: 1, unseen: 1 })
@@ -158,10 +158,10 @@ t.test('Redis loses what it accepted', { skip: skipOwnServer }, async (t) => {
   t.test('a publish to an empty Redis is in its new life', async (t) => {
     const redis = await startRedis(t)
     const { store } = await open(t, redis.url)
-    const { epoch } = store
+    const { epoch } = store.logs[0]
     await redis.say('FLUSHALL')
     t.match(await publish(store, 1), [{ kind: 'accepted' }])
-    t.not(store.epoch, epoch)
+    t.not(store.logs[0].epoch, epoch)
     t.equal((await store.counts('ann', scope)).unread, 1)
   })
 
@@ -169,22 +169,23 @@ t.test('Redis loses what it accepted', { skip: skipOwnServer }, async (t) => {
     const redis = await startRedis(t)
     const { store, followed } = await open(t, redis.url)
     await publish(store, 5)
-    const { epoch } = store
+    const { epoch } = store.logs[0]
     await redis.kill()
     await redis.start()
     while ((await publish(store, 1).catch(() => [])).length === 0) await new Promise(setImmediate)
-    t.equal(store.epoch, epoch)
+    t.equal(store.logs[0].epoch, epoch)
     t.notOk(followed.events.some(restarted))
     const page = await store.read('ann', scope, 0, 100)
     t.equal('gap' in page ? 'gap' : page.events.length, 6)
-    for (const after of [3, 5, store.head]) t.notOk('gap' in (await store.read('ann', scope, after, 100)), `after ${after}`)
+    for (const after of [3, 5, store.logs[0].head])
+      t.notOk('gap' in (await store.read('ann', scope, after, 100)), `after ${after}`)
   })
 
   t.test('a node that was behind for longer than the stream reaches begins anew, and says so', async (t) => {
     const redis = await startRedis(t)
     const { store, followed } = await open(t, redis.url)
     await publish(store, 3)
-    const { epoch } = store
+    const { epoch } = store.logs[0]
     const client = new Redis(redis.port)
     t.teardown(() => client.disconnect())
     await client
@@ -193,10 +194,10 @@ t.test('Redis loses what it accepted', { skip: skipOwnServer }, async (t) => {
       .xadd('bellwire:{bellwire}:log', '9-0', 'k', 'n', 'c', 'user:ann', 'h', 'x 1  0 ', 'b', '"type":"t"')
       .exec()
     t.same(await followed.until(restarted), { kind: 'restarted', head: 9 })
-    t.equal(store.epoch, epoch, 'the log itself lost nothing')
-    t.equal(store.head, 9)
+    t.equal(store.logs[0].epoch, epoch, 'the log itself lost nothing')
+    t.equal(store.logs[0].head, 9)
     await publish(store, 1)
-    t.equal(store.head, 10)
+    t.equal(store.logs[0].head, 10)
   })
 })
 
@@ -205,8 +206,8 @@ t.test('what was recalled before it expired is waited for by nobody', { skip: sk
   const { store } = await open(t, redis.url)
   const client = new Redis(redis.port)
   t.teardown(() => client.disconnect())
-  const waited = 'bellwire:{bellwire}:x:'
   await store.publish([publication({ topic: 'news' }, { expiresAt: Date.now() + 60_000 })])
+  const waited = 'bellwire:{bellwire}:x:'
   const { found } = await publishExpiring(store, ann, {}, async (id) => {
     await store.recall(id)
     return client.zrange(waited, '0', '-1')
@@ -279,7 +280,7 @@ t.test('what Redis answers', { skip: skipOwnServer }, async (t) => {
     // Less than an empty one takes.
     await redis.say('CONFIG SET maxmemory 100kb')
     await t.rejects(publish(store, 1), { name: 'StoreError', kind: 'full' })
-    const { head } = store
+    const { head } = store.logs[0]
     t.equal((await store.counts('ann', scope)).unread, head)
     await followed.until((event) => event.kind === 'dropped')
     t.equal((await store.counts('ann', scope)).unread, head - 1, 'also what expires goes')

@@ -95,13 +95,13 @@ t.test('kill -9 loses nothing acknowledged and starts no new life', async (t) =>
   }
   const store = await openStore(storeOptions(dataDir))
   t.teardown(() => store.close())
-  epochs.add(store.epoch)
+  epochs.add(store.logs[0].epoch)
   t.equal(epochs.size, 1, 'one life')
   for (const id of acked) if (!(await store.notification(id))) t.fail(`${id} was lost`)
   t.ok(acked.size > 100, `${acked.size} acknowledged`)
-  const { head } = store
+  const { head } = store.logs[0]
   await put(store)
-  t.equal(store.head, head + 1)
+  t.equal(store.logs[0].head, head + 1)
 })
 
 t.test('a torn WAL opens, and an old copy or a missing proof is a new life', async (t) => {
@@ -114,7 +114,7 @@ t.test('a torn WAL opens, and an old copy or a missing proof is a new life', asy
   const wal = join(dataDir, 'wal')
   copyFileSync(`${path}-wal`, wal)
   await store.close()
-  const { epoch } = store
+  const { epoch } = store.logs[0]
   copyFileSync(path, old)
 
   const reopen = async (): Promise<Store> => {
@@ -124,20 +124,20 @@ t.test('a torn WAL opens, and an old copy or a missing proof is a new life', asy
   }
   writeFileSync(`${path}-wal`, '')
   appendFileSync(`${path}-wal`, 'garbage'.repeat(1000))
-  t.equal((await reopen()).epoch, epoch, 'garbage in the WAL is ignored')
+  t.equal((await reopen()).logs[0].epoch, epoch, 'garbage in the WAL is ignored')
 
   store = await openStore(options)
   t.equal(await unread(store), 5)
   await put(store, 3)
   await store.close()
   copyFileSync(old, path)
-  t.not((await reopen()).epoch, epoch, 'an old copy in its place')
+  t.not((await reopen()).logs[0].epoch, epoch, 'an old copy in its place')
   store = await openStore(options)
   t.equal(await unread(store), 5, 'whose data is kept')
   await store.close()
-  const second = store.epoch
+  const second = store.logs[0].epoch
   rmSync(join(dataDir, 'bellwire.life'))
-  t.not((await reopen()).epoch, second, 'no proof')
+  t.not((await reopen()).logs[0].epoch, second, 'no proof')
 })
 
 t.test('a full disk refuses, and takes again when there is room', async (t) => {
@@ -172,5 +172,5 @@ t.test('a full disk refuses, and takes again when there is room', async (t) => {
   await put(store)
   t.ok(store.status().healthy)
   t.equal(await unread(store), acked + 1)
-  t.equal(store.head, acked + 1, 'no place was lost or used twice')
+  t.equal(store.logs[0].head, acked + 1, 'no place was lost or used twice')
 })

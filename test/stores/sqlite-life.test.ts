@@ -42,10 +42,10 @@ for (const { wrote, end, boot, opens = wrote, epoch } of CASES) {
 
     const second = await openStore(storeOptions(dataDir, { sync: opens }))
     t.teardown(() => second.close())
-    t.equal(second.epoch === first.epoch ? 'kept' : 'new', epoch, 'epoch')
+    t.equal(second.logs[0].epoch === first.logs[0].epoch ? 'kept' : 'new', epoch, 'epoch')
     t.same(await second.counts('ann', scope), { unread: 2, unseen: 2 }, 'what is there is kept')
     await second.publish([publication({ user: 'ann' })])
-    t.equal(second.head, 3, 'and no place is used twice')
+    t.equal(second.logs[0].head, 3, 'and no place is used twice')
   })
 }
 
@@ -56,7 +56,7 @@ t.test('a new life is kept as the old one was', async (t) => {
     if (boot === 'other') writeLife(dataDir, { boot: 'another', clean: false })
     const store = await openStore(storeOptions(dataDir, { sync: 'normal' }))
     await store.close()
-    epochs.push(store.epoch)
+    epochs.push(store.logs[0].epoch)
   }
   t.equal(new Set(epochs).size, 2)
   t.not(epochs[0], epochs[1])

@@ -22,15 +22,15 @@ t.test('the place of an event that is gone is not used again after a restart', a
   }
   for (const [way, sql] of Object.entries(ways)) {
     const store = await openStore(options)
-    epoch ??= store.epoch
+    epoch ??= store.logs[0].epoch
     await store.publish([publication(ann), publication(ann, { key: 'k' })])
-    t.equal(store.head, last + 2, `before ${way}`)
-    last = store.head
+    t.equal(store.logs[0].head, last + 2, `before ${way}`)
+    last = store.logs[0].head
     await store.close()
     edit(dataDir, sql)
     const after = await openStore(options)
     t.equal(await settled(empty, Boolean), true, `nothing is left by ${way}`)
-    t.same([after.head, after.epoch], [last, epoch])
+    t.same([after.logs[0].head, after.logs[0].epoch], [last, epoch])
     await after.close()
   }
   const store = await openStore(options)
@@ -39,7 +39,7 @@ t.test('the place of an event that is gone is not used again after a restart', a
   await store.publish([a, b])
   await store.recall(b.id)
   await store.recall(a.id)
-  t.equal(store.head, last + 4, 'a removal has a place of its own')
+  t.equal(store.logs[0].head, last + 4, 'a removal has a place of its own')
   t.same(await store.read('ann', ['user:ann'], last + 4, 10), {
     events: [],
     upTo: last + 4,
@@ -78,8 +78,8 @@ t.test('kill -9 amid publishing, collapsing and removing never uses a place twic
   t.equal(epochs.size, 1, 'one life')
   const store = await openStore(storeOptions(dataDir))
   t.teardown(() => store.close())
-  t.ok(store.head >= last)
-  const { head } = store
+  t.ok(store.logs[0].head >= last)
+  const { head } = store.logs[0]
   await store.publish([publication(ann)])
-  t.equal(store.head, head + 1)
+  t.equal(store.logs[0].head, head + 1)
 })

@@ -52,7 +52,7 @@ t.test('what is older than RETENTION_DAYS goes, and what is younger stays', asyn
   t.equal(await settled(left, (found) => found === '3,3,1'), '3,3,1', 'notifications, entries and events that are left')
   t.equal(
     await settled(
-      () => store.status().oldest,
+      () => store.logs[0].oldest,
       (found) => found === lastOld
     ),
     lastOld
@@ -83,7 +83,7 @@ t.test('with RETENTION_DAYS=0 nothing is too old', async (t) => {
     0
   )
   t.equal((await idsOf(store)).length, 3)
-  t.equal(store.status().oldest, 0)
+  t.equal(store.logs[0].oldest, 0)
 })
 
 t.test('a burst into one channel is brought to the newest ones, of the others nothing is taken', async (t) => {

@@ -16,10 +16,10 @@ t.test('agrees with a plain model, also across restarts', async (t) => {
       const options = storeOptions(mkdtempSync(join(parent, 'run-')))
       let store = await openStore(options)
       const reopen = async () => {
-        const { epoch, head } = store
+        const { epoch, head } = store.logs[0]
         await store.close()
         store = await openStore(options)
-        if (store.epoch !== epoch || store.head !== head) throw new Error('a restart is no new life')
+        if (store.logs[0].epoch !== epoch || store.logs[0].head !== head) throw new Error('a restart is no new life')
         return store
       }
       return { store, reopen, end: () => store.close() }

@@ -4,7 +4,7 @@ import { join } from 'node:path'
 import type { Test } from 'tap'
 import type { FollowedEvent } from '../../src/core/event.ts'
 import type { Publication, Recipients } from '../../src/core/notification.ts'
-import type { Store } from '../../src/core/store.ts'
+import type { Log, Store } from '../../src/core/store.ts'
 import type { StoreOptions } from '../../src/stores/open-store.ts'
 
 let drawn = 0
@@ -30,6 +30,7 @@ export const storeOptions = (dataDir: string, over: Partial<StoreOptions> = {}):
   dataDir,
   sync: 'full',
   redisPrefix: 'bellwire',
+  redisShards: 1,
   redisWaitReplicas: 0,
   retentionDays: 30,
   retentionPerChannel: 1000,
@@ -43,13 +44,14 @@ export function tempDir(t: Test): string {
   return dir
 }
 
-/** Everything a store lets follow, and a way to wait for something in it. */
+/** Everything a store lets follow, or what is in one log of it, and a way to wait for something in it. */
 export class Followed {
   readonly events: FollowedEvent[] = []
   #wake: () => void = () => {}
 
-  constructor(store: Store) {
-    store.follow((events) => {
+  constructor(store: Store, only?: Log) {
+    store.follow((events, log) => {
+      if (only !== undefined && log !== only) return
       this.events.push(...events)
       this.#wake()
     })

@@ -1,5 +1,5 @@
 import type { Channel } from '../../src/core/channel.ts'
-import { channelsOf, userChannel } from '../../src/core/channel.ts'
+import { userChannel } from '../../src/core/channel.ts'
 import type { MarkOp } from '../../src/core/event.ts'
 import type { Publication } from '../../src/core/notification.ts'
 
@@ -29,8 +29,8 @@ export class StoreModel {
   /** `user seq` → marks. */
   readonly marks = new Map<string, { read: boolean; archived: boolean }>()
 
-  publish({ to, id, key }: Publication): void {
-    for (const channel of channelsOf(to)) {
+  publish({ id, key }: Publication, channels: readonly Channel[]): void {
+    for (const channel of channels) {
       const before = key === undefined ? undefined : this.entries.find((entry) => entry.channel === channel && entry.key === key)
       this.entries = this.entries.filter((entry) => entry !== before)
       if (before) this.#trace(before)

@@ -1,6 +1,6 @@
 import fc from 'fast-check'
 import type { Test } from 'tap'
-import { scopeOf } from '../../src/core/channel.ts'
+import { channelsOf, scopeOf, userOf } from '../../src/core/channel.ts'
 import type { Recipients } from '../../src/core/notification.ts'
 import type { Store } from '../../src/core/store.ts'
 import { publication } from './store-fixtures.ts'
@@ -27,7 +27,7 @@ const step = fc.oneof(
 )
 type Step = typeof step extends fc.Arbitrary<infer T> ? T : never
 
-/** Does the same to a store and to the model, at random, and compares what each user sees after every step. */
+/** Does the same to a store and to a model of each of its logs, at random, and compares what each user sees after every step. */
 export async function storeProperty(
   t: Test,
   open: () => Promise<{ store: Store; reopen: () => Promise<Store>; end: () => Promise<void> }>,
@@ -37,14 +37,14 @@ export async function storeProperty(
     fc.asyncProperty(fc.array(step, { maxLength: 40, size: 'max' }), async (steps) => {
       const opened = await open()
       let { store } = opened
-      const model = new StoreModel()
+      const models = store.logs.map(() => new StoreModel())
       const ids: string[] = []
       const erased = new Map<string, number>()
       try {
         for (const next of steps) {
           if (next.do === 'reopen') store = await opened.reopen()
-          else await apply(next as Step, store, model, ids, erased)
-          for (const name of ['u1', 'u2', 'u3']) await compare(name, store, model, erased.get(name) ?? 0)
+          else await apply(next as Step, store, models, ids, erased)
+          for (const name of ['u1', 'u2', 'u3']) await compare(name, store, modelOf(name, store, models), erased.get(name) ?? 0)
         }
       } finally {
         await opened.end()
@@ -52,34 +52,61 @@ export async function storeProperty(
     }),
     { numRuns }
   )
-  t.pass('the store and the model agree')
+  t.pass('the store and its models agree')
 }
 
-async function apply(next: Step, store: Store, model: StoreModel, ids: string[], erased: Map<string, number>): Promise<void> {
+/** The model of the log that a user reads. */
+const modelOf = (user: string, store: Store, models: readonly StoreModel[]): StoreModel =>
+  models[store.logs.indexOf(store.logOf(user) as Store['logs'][0])]!
+
+async function apply(
+  next: Step,
+  store: Store,
+  models: readonly StoreModel[],
+  ids: string[],
+  erased: Map<string, number>
+): Promise<void> {
   const pick = (nth: number): string => ids[nth % Math.max(ids.length, 1)] ?? 'nothing'
   if ('to' in next) {
     const item = publication(next.to, { key: next.key })
     ids.push(item.id)
-    model.publish(item)
+    for (const model of models) {
+      const readsIt = (user: string | undefined): boolean => user === undefined || modelOf(user, store, models) === model
+      model.publish(
+        item,
+        channelsOf(next.to).filter((channel) => readsIt(userOf(channel)))
+      )
+    }
     await store.publish([item])
   } else if ('nths' in next) {
     const named = next.nths.map(pick)
-    const affected = model.mark(next.user, next.op, ({ id }) => named.includes(id), scopeOf(next.user, ['t1', 't2']))
+    const affected = modelOf(next.user, store, models).mark(
+      next.user,
+      next.op,
+      ({ id }) => named.includes(id),
+      scopeOf(next.user, ['t1', 't2'])
+    )
     equal((await store.mark(next.user, next.op, { ids: named, allows: () => true })).affected, affected)
   } else if ('op' in next) {
     const scope = scopeOf(next.user, ['t1'])
+    const model = modelOf(next.user, store, models)
     const upTo = next.nth % (model.head + 1)
     const affected = model.mark(next.user, next.op, ({ seq }) => seq <= upTo, scope)
     equal((await store.mark(next.user, next.op, { upTo, scope })).affected, affected)
   } else if ('user' in next) {
+    const model = modelOf(next.user, store, models)
     erased.set(next.user, model.head)
     model.erase(next.user)
     await store.erase(next.user)
   } else if ('nth' in next) {
     const id = pick(next.nth)
-    equal(await store.recall(id), model.recall(id))
+    const recalled = models.map((model) => model.recall(id))
+    equal(await store.recall(id), recalled.includes(true))
   }
-  equal(store.head, model.head)
+  equal(
+    store.logs.map(({ head }) => head),
+    models.map(({ head }) => head)
+  )
 }
 
 async function compare(user: string, store: Store, model: StoreModel, after: number): Promise<void> {

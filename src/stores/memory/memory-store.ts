@@ -4,8 +4,10 @@ import type { FollowedEvent, LoggedEvent, MarkOp } from '../../core/event.ts'
 import { IDEMPOTENCY_MS, MAX_TIMER_MS } from '../../core/limits.ts'
 import { type Counts, type Marks, type Publication, UNTOUCHED } from '../../core/notification.ts'
 import {
+  type Follower,
   type InboxPage,
   type InboxStatus,
+  type Log,
   type LogGap,
   type LogPage,
   type MarkOutcome,
@@ -23,15 +25,16 @@ import { MemoryLog, type Place } from './memory-log.ts'
 const HOUR_MS = 60 * 60 * 1000
 
 /** A store that forgets everything with the process: for trials and tests. The same contract as the others. */
-export class MemoryStore implements Store {
+export class MemoryStore implements Store, Log {
   readonly kind = 'memory'
+  readonly logs: readonly [Log] = [this]
   readonly epoch = `m${randomBytes(5).toString('hex').slice(0, 9)}`
   head = 0
   readonly #log: MemoryLog
   readonly #keys = new Map<string, { fingerprint: string; id: string; createdAt: number; expiresAt: number }>()
   readonly #tickets = new Map<string, { holder: TicketHolder; expiresAt: number }>()
   readonly #revoked = new Map<string, number>()
-  #listener: (events: readonly FollowedEvent[]) => void = () => {}
+  #listener: Follower = () => {}
   #timer: NodeJS.Timeout | undefined
   readonly #hourly: NodeJS.Timeout
   #closed = false
@@ -41,7 +44,19 @@ export class MemoryStore implements Store {
     this.#hourly = setInterval(() => void this.#write(() => this.#tidy()), HOUR_MS).unref()
   }
 
-  follow(listener: (events: readonly FollowedEvent[]) => void): void {
+  logOf(): Log {
+    return this
+  }
+
+  get oldest(): number {
+    return this.#log.floor
+  }
+
+  get healthy(): boolean {
+    return !this.#closed
+  }
+
+  follow(listener: Follower): void {
     this.#listener = listener
   }
 
@@ -63,7 +78,7 @@ export class MemoryStore implements Store {
     const stored = await this.notification(id)
     const note = this.#log.note(id, this.#now())
     if (!stored || !note) return null
-    const places = [...note.places].map(([channel, seq]) => ({ channel, seq }))
+    const places = [...note.places].map(([channel, seq]) => ({ channel, seq, epoch: this.epoch }))
     const readers = { seen: 0, read: 0, archived: 0 }
     for (const marks of this.#log.marks.values()) {
       for (const { seq } of places) {
@@ -179,7 +194,7 @@ export class MemoryStore implements Store {
   }
 
   status(): StoreStatus {
-    return { healthy: !this.#closed, ...(this.#closed ? { reason: 'the store is closed' } : {}), oldest: this.#log.floor }
+    return { healthy: this.healthy, ...(this.#closed ? { reason: 'the store is closed' } : {}) }
   }
 
   async close(): Promise<void> {
@@ -289,7 +304,7 @@ export class MemoryStore implements Store {
     const followed = [...this.#log.dropped.splice(0), ...events]
     queueMicrotask(() => {
       this.head = head
-      if (followed.length > 0) this.#listener(followed)
+      if (followed.length > 0) this.#listener(followed, this)
     })
     return result
   }

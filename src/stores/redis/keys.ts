@@ -10,8 +10,11 @@ export interface RedisKeys {
   readonly bell: string
 }
 
-/** All carry the prefix as their hash tag: a script finds everything in one slot of a cluster, and other prefixes lie in others. */
-export function redisKeys(prefix: string): RedisKeys {
-  const base = `${prefix}:{${prefix}}:`
+/**
+ * All keys of a shard carry one hash tag: a script finds everything in one slot of a cluster, and other shards and prefixes lie in
+ * others. The first is named alike however many there are, so that it can tell a process that reckons with another number.
+ */
+export function redisKeys(prefix: string, shard: number): RedisKeys {
+  const base = `${prefix}:{${shard === 0 ? prefix : `${prefix}.${shard}`}}:`
   return { state: `${base}state`, log: `${base}log`, revoked: `${base}z:`, bell: `${base}bell` }
 }

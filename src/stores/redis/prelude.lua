@@ -1,7 +1,7 @@
 -- What every script begins with: it is put in front of each of them.
 --
 -- KEYS[1]  <base>state   hash: epoch, seq, sub (place of the newest entry of the log), run (run_id of the server that wrote it),
---                        fences ("tail seq;…"), floor (oldest place that can be resumed), removals (a counter)
+--                        fences ("tail seq;…"), floor (oldest place that can be resumed), removals (a counter), shards
 -- KEYS[2]  <base>log     stream of everything that is followed; see emit()
 -- Everything else is named after the same base, so that it lies in the same slot of a cluster:
 --   n:<id>               hash, a notification: to, content, createdAt, expiresAt, key, producer, shared, places, c:<channel> = place

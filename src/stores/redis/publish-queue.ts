@@ -1,12 +1,11 @@
 import { randomBytes } from 'node:crypto'
-import { channelsOf } from '../../core/channel.ts'
 import { IDEMPOTENCY_MS, REDIS_BATCH_BYTES, REDIS_BATCH_ENTRIES, REDIS_QUEUE_BYTES } from '../../core/limits.ts'
-import type { Publication } from '../../core/notification.ts'
 import { type PublishOutcome, StoreError } from '../../core/store.ts'
 import type { RedisLog } from './redis-log.ts'
+import type { ShardPublication } from './shard-publication.ts'
 
 interface Request {
-  readonly items: readonly Publication[]
+  readonly items: readonly ShardPublication[]
   /** Entries that it will make, one for each recipient. */
   readonly entries: number
   readonly bytes: number
@@ -27,7 +26,7 @@ export class PublishQueue {
     this.#onCommit = onCommit
   }
 
-  publish(items: readonly Publication[]): Promise<readonly PublishOutcome[]> {
+  publish(items: readonly ShardPublication[]): Promise<readonly PublishOutcome[]> {
     const slices = sliced(items)
     const bytes = slices.reduce((sum, slice) => sum + slice.bytes, 0)
     if (this.#waitingBytes + bytes > REDIS_QUEUE_BYTES)
@@ -91,29 +90,29 @@ export class PublishQueue {
 }
 
 /** Cuts a request into what one call takes; one notification is never cut. */
-function sliced(items: readonly Publication[]): Pick<Request, 'items' | 'entries' | 'bytes'>[] {
-  const slices: { items: Publication[]; entries: number; bytes: number }[] = []
-  for (const item of items) {
-    const entries = 'users' in item.to ? item.to.users.length : 1
+function sliced(items: readonly ShardPublication[]): Pick<Request, 'items' | 'entries' | 'bytes'>[] {
+  const slices: { items: ShardPublication[]; entries: number; bytes: number }[] = []
+  for (const one of items) {
+    const { item, channels } = one
+    const entries = Math.max(1, channels.length)
     const last = slices.at(-1)
     if (last && last.entries + entries <= REDIS_BATCH_ENTRIES && last.bytes + item.content.length <= REDIS_BATCH_BYTES) {
-      last.items.push(item)
+      last.items.push(one)
       last.entries += entries
       last.bytes += item.content.length
-    } else slices.push({ items: [item], entries, bytes: item.content.length })
+    } else slices.push({ items: [one], entries, bytes: item.content.length })
   }
   return slices
 }
 
-function pushItem(args: string[], item: Publication): void {
+function pushItem(args: string[], { item, channels }: ShardPublication): void {
   const { id, to, content, key, createdAt, expiresAt, ephemeral, idempotency, producer } = item
-  const channels = channelsOf(to)
   args.push(id, JSON.stringify(to), content, key ?? '', String(createdAt), expiresAt === undefined ? '' : String(expiresAt))
   args.push(ephemeral ? '1' : '', idempotency?.key ?? '', idempotency?.fingerprint ?? '', producer)
   args.push(String(channels.length), ...channels)
 }
 
-function outcomeOf(item: Publication, answer: string): PublishOutcome {
+function outcomeOf({ item }: ShardPublication, answer: string): PublishOutcome {
   switch (answer[0]) {
     case 'r': {
       const [, id = '', createdAt] = answer.split(' ')

@@ -14,10 +14,12 @@ import { StoreOpenError } from '../store-open-error.ts'
 import { connectRedis, isReady, type RedisClients } from './client.ts'
 import { redisKeys } from './keys.ts'
 import { SCRIPTS } from './scripts.ts'
+import { channelsByShard, interleaved, shardOf } from './sharding.ts'
 
 export interface RedisArchiveOptions {
   readonly redisUrl: string
   readonly redisPrefix: string
+  readonly redisShards: number
   readonly retentionDays: number
 }
 
@@ -37,17 +39,17 @@ interface Place {
 /** What reading and filling have in common: a connection, the names of the keys, and who else is there. */
 class ArchiveRedis {
   readonly clients: RedisClients
-  /** What all keys of the log begin with; see `prelude.lua`. */
-  readonly base: string
+  /** What all keys of each shard begin with; see `prelude.lua`. */
+  readonly bases: readonly string[]
   readonly prefix: string
 
-  private constructor(clients: RedisClients, prefix: string) {
+  private constructor(clients: RedisClients, prefix: string, shards: number) {
     this.clients = clients
     this.prefix = prefix
-    this.base = redisKeys(prefix).state.slice(0, -'state'.length)
+    this.bases = Array.from({ length: shards }, (_, shard) => redisKeys(prefix, shard).state.slice(0, -'state'.length))
   }
 
-  static async connect({ redisUrl, redisPrefix }: RedisArchiveOptions): Promise<ArchiveRedis> {
+  static async connect({ redisUrl, redisPrefix, redisShards }: RedisArchiveOptions): Promise<ArchiveRedis> {
     let trouble = 'it does not answer'
     const clients = await connectRedis(redisUrl, {
       name: `${redisPrefix}:archive`,
@@ -63,7 +65,11 @@ class ArchiveRedis {
       }
       await new Promise((resolve) => setTimeout(resolve, 20))
     }
-    return new ArchiveRedis(clients, redisPrefix)
+    const redis = new ArchiveRedis(clients, redisPrefix, redisShards)
+    const begun = (await clients.reads.hmget(`${redis.bases[0]}state`, 'epoch', 'shards')) as (string | null)[]
+    if (begun[0] === null || Number(begun[1] ?? 1) === redisShards) return redis
+    clients.close()
+    throw new StoreOpenError(`the log was begun with REDIS_SHARDS=${begun[1] ?? 1}: set it to that`)
   }
 
   /** Names of the nodes that serve this log now. */
@@ -72,15 +78,15 @@ class ArchiveRedis {
     return this.clients.reads.zrangebyscore(`${this.prefix}:{nodes}:seen`, Number(seconds) * 1000 - LEASE_MS, '+inf')
   }
 
-  /** Keys whose name goes on with `kind`, some at a time, without the beginning. */
-  async *keys(kind: string): AsyncGenerator<string[]> {
+  /** Keys of a shard whose name goes on with `kind`, some at a time, without the beginning. */
+  async *keys(base: string, kind: string): AsyncGenerator<string[]> {
     const { reads } = this.clients
     const servers = this.clients.kind === 'cluster' ? (reads as Cluster).nodes('master') : [reads as Redis]
-    const start = this.base.length + kind.length
+    const start = base.length + kind.length
     for (const server of servers) {
       let cursor = '0'
       do {
-        const [next, keys] = await server.scan(cursor, 'MATCH', `${this.base}${kind}*`, 'COUNT', PAGE)
+        const [next, keys] = await server.scan(cursor, 'MATCH', `${base}${kind}*`, 'COUNT', PAGE)
         cursor = next
         if (keys.length > 0) yield keys.map((key) => key.slice(start))
       } while (cursor !== '0')
@@ -120,43 +126,56 @@ export class RedisArchiveSource implements ArchiveSource {
   }
 
   async *records(): AsyncGenerator<ArchiveRecord> {
-    const places = await this.#places()
-    const ids = new Map(places.map(({ channel, place, id }) => [`${channel} ${place}`, id]))
-    const byId = new Map<string, Place[]>()
-    for (const place of places) {
-      const known = byId.get(place.id)
-      if (known) known.push(place)
-      else byId.set(place.id, [place])
-    }
+    const { bases } = this.#redis
+    const shards = await Promise.all(bases.map((base) => this.#places(base)))
+    const byId = new Map<string, { readonly shard: number; readonly places: Place[] }>()
+    const lists = shards.map((places) => [...new Set(places.map(({ id }) => id))])
+    shards.forEach((places, shard) => {
+      for (const place of places) {
+        const known = byId.get(place.id)
+        if (!known) byId.set(place.id, { shard, places: [place] })
+        // What lies in every shard is told once.
+        else if (!known.places.some(({ channel }) => channel === place.channel)) known.places.push(place)
+      }
+    })
     const kept = new Set<string>()
-    for (const part of slices([...byId])) {
-      const found = await this.#redis.all(
-        part.map(([id]) => ['hmget', `${this.#redis.base}n:${id}`, 'to', 'content', 'createdAt', 'expiresAt', 'key', 'producer'])
-      )
-      for (const [k, [id, own]] of part.entries()) {
-        const note = noteOf(id, own, found[k] as (string | null)[])
+    for (const part of slices(interleaved(lists))) {
+      const found = new Map<string, (string | null)[]>()
+      for (const [shard, base] of bases.entries()) {
+        const own = part.filter((id) => byId.get(id)!.shard === shard)
+        const fields = await this.#redis.all(
+          own.map((id) => ['hmget', `${base}n:${id}`, 'to', 'content', 'createdAt', 'expiresAt', 'key', 'producer'])
+        )
+        own.forEach((id, k) => {
+          found.set(id, fields[k] as (string | null)[])
+        })
+      }
+      for (const id of part) {
+        const note = noteOf(id, byId.get(id)!.places, found.get(id)!)
         if (!note || (note.expiresAt !== undefined && note.expiresAt <= this.#now)) continue
         kept.add(id)
         yield note
       }
     }
-    yield* this.#marks((channel, place) => {
-      const id = ids.get(`${channel} ${place}`)
-      return id !== undefined && kept.has(id) ? id : undefined
-    })
-    yield* this.#idempotencyKeys()
-    const [revocations] = (await this.#redis.all([['hgetall', `${this.#redis.base}z:`]])) as [Record<string, string>]
-    for (const [user, at] of Object.entries(revocations)) yield { kind: 'revocation', user, at: Number(at) }
+    for (const [shard, base] of bases.entries()) {
+      const ids = new Map(shards[shard]!.map(({ channel, place, id }) => [`${channel} ${place}`, id]))
+      yield* this.#marks(base, (channel, place) => {
+        const id = ids.get(`${channel} ${place}`)
+        return id !== undefined && kept.has(id) ? id : undefined
+      })
+      yield* this.#idempotencyKeys(base)
+      const [revocations] = (await this.#redis.all([['hgetall', `${base}z:`]])) as [Record<string, string>]
+      for (const [user, at] of Object.entries(revocations)) yield { kind: 'revocation', user, at: Number(at) }
+    }
   }
 
   async close(): Promise<void> {
     this.#redis.clients.close()
   }
 
-  async #places(): Promise<Place[]> {
-    const { base } = this.#redis
+  async #places(base: string): Promise<Place[]> {
     const places = new Map<string, Place>()
-    for await (const channels of this.#redis.keys('l:')) {
+    for await (const channels of this.#redis.keys(base, 'l:')) {
       const lists = await this.#redis.all(channels.map((channel) => ['hgetall', `${base}l:${channel}`]))
       for (const [k, channel] of channels.entries()) {
         for (const [place, text] of Object.entries(lists[k] as Record<string, string>)) {
@@ -175,10 +194,9 @@ export class RedisArchiveSource implements ArchiveSource {
     return [...places.values()].sort((a, b) => a.place - b.place)
   }
 
-  async *#marks(idAt: (channel: string, place: string) => string | undefined): AsyncGenerator<ArchiveRecord> {
-    const { base } = this.#redis
+  async *#marks(base: string, idAt: (channel: string, place: string) => string | undefined): AsyncGenerator<ArchiveRecord> {
     const done = new Set<string>()
-    for await (const names of this.#redis.keys('m:')) {
+    for await (const names of this.#redis.keys(base, 'm:')) {
       const found = await this.#redis.all(names.map((name) => ['hgetall', `${base}m:${name}`]))
       for (const [k, name] of names.entries()) {
         if (done.has(name)) continue
@@ -194,14 +212,15 @@ export class RedisArchiveSource implements ArchiveSource {
     }
   }
 
-  async *#idempotencyKeys(): AsyncGenerator<ArchiveRecord> {
-    const { base } = this.#redis
-    for await (const keys of this.#redis.keys('y:')) {
+  async *#idempotencyKeys(base: string): AsyncGenerator<ArchiveRecord> {
+    for await (const keys of this.#redis.keys(base, 'y:')) {
       const values = (await this.#redis.all(keys.map((key) => ['get', `${base}y:${key}`]))) as (string | null)[]
       const left = (await this.#redis.all(keys.map((key) => ['pttl', `${base}y:${key}`]))) as number[]
       for (const [k, key] of keys.entries()) {
         const [fingerprint, id, createdAt] = values[k]?.split(' ') ?? []
         if (fingerprint === undefined || id === undefined || left[k]! <= 0) continue
+        // By which a shard has taken what lies in several, see `RedisStore.publish`.
+        if (key === id) continue
         yield {
           kind: 'idempotency-key',
           key,
@@ -238,12 +257,13 @@ function noteOf(id: string, own: readonly Place[], fields: readonly (string | nu
 /** Fills an empty log that no node serves. What was loaded is taken out again where it is not committed, unless the process is killed. */
 export class RedisArchiveTarget implements ArchiveTarget {
   readonly #redis: ArchiveRedis
-  readonly #args: readonly string[]
+  /** The keys and arguments that all scripts take, of each shard. */
+  readonly #args: readonly (readonly string[])[]
   readonly #now = Date.now()
   #committed = false
   #open = true
 
-  private constructor(redis: ArchiveRedis, args: readonly string[]) {
+  private constructor(redis: ArchiveRedis, args: readonly (readonly string[])[]) {
     this.#redis = redis
     this.#args = args
   }
@@ -258,19 +278,24 @@ export class RedisArchiveTarget implements ArchiveTarget {
           `${nodes.join(', ')} ${nodes.length > 1 ? 'are' : 'is'} running: stop all nodes, wait 20 s after a crash, and import again`
         )
       }
-      const { state, log, bell } = redisKeys(options.redisPrefix)
-      const seq = await redis.clients.commands.hget(state, 'seq')
-      if (Number(seq ?? 0) > 0) {
-        throw new StoreOpenError(
-          `Redis already holds a log under ${options.redisPrefix}: set REDIS_PREFIX to another name, or delete the keys ${redis.base}*`
-        )
-      }
       const marksMs = options.retentionDays === 0 ? 0 : (options.retentionDays + 2) * DAY_MS
       const ring = redis.clients.kind === 'cluster' ? 'SPUBLISH' : 'PUBLISH'
-      const args = (epoch: string): string[] => [state, log, epoch, '0', String(marksMs), ring, bell]
-      const fresh = `r${randomBytes(5).toString('hex').slice(0, 9)}`
-      const answer = (await SCRIPTS.open.run(redis.clients.commands, [...args(''), fresh, ''])) as [string, string]
-      return new RedisArchiveTarget(redis, args(answer[1]))
+      const shards: string[][] = []
+      for (const [shard, base] of redis.bases.entries()) {
+        const { state, log, bell } = redisKeys(options.redisPrefix, shard)
+        const seq = await redis.clients.commands.hget(state, 'seq')
+        if (Number(seq ?? 0) > 0) {
+          throw new StoreOpenError(
+            `Redis already holds a log under ${options.redisPrefix}: set REDIS_PREFIX to another name, or delete the keys ${base}*`
+          )
+        }
+        const args = (epoch: string): string[] => [state, log, epoch, '0', String(marksMs), ring, bell]
+        const fresh = `r${randomBytes(5).toString('hex').slice(0, 9)}`
+        const opening = [...args(''), fresh, '', String(options.redisShards)]
+        const answer = (await SCRIPTS.open.run(redis.clients.commands, opening)) as [string, string]
+        shards.push(args(answer[1]))
+      }
+      return new RedisArchiveTarget(redis, shards)
     } catch (error) {
       redis.clients.close()
       throw error
@@ -278,17 +303,17 @@ export class RedisArchiveTarget implements ArchiveTarget {
   }
 
   async load(records: readonly ArchiveRecord[]): Promise<void> {
+    for (const [shard, args] of this.#args.entries()) await this.#loadInto(shard, args, records)
+  }
+
+  async #loadInto(shard: number, args: readonly string[], records: readonly ArchiveRecord[]): Promise<void> {
     let batch: string[] = []
     let bytes = 0
-    // Which records the script counts: those whose time is over are left out.
+    // Which records the script counts: those that are not for this shard, or whose time is over, are left out.
     let sent: number[] = []
     const send = async (): Promise<void> => {
       if (batch.length === 0) return
-      const answer = (await SCRIPTS.load.run(this.#redis.clients.commands, [...this.#args, ...batch])) as [
-        string,
-        number?,
-        string?
-      ]
+      const answer = (await SCRIPTS.load.run(this.#redis.clients.commands, [...args, ...batch])) as [string, number?, string?]
       const [, at, why] = answer
       if (at !== undefined) throw new ArchiveFault(sent[at] ?? 0, why ?? '')
       batch = []
@@ -296,7 +321,7 @@ export class RedisArchiveTarget implements ArchiveTarget {
       sent = []
     }
     for (const [index, record] of records.entries()) {
-      const encoded = encode(record, this.#now)
+      const encoded = encode(record, shard, this.#args.length, this.#now)
       if (encoded === undefined) continue
       const size = encoded.reduce((sum, value) => sum + value.length, 0)
       // Lua unpacks no more than some thousand values at once, and does nothing else meanwhile.
@@ -317,8 +342,10 @@ export class RedisArchiveTarget implements ArchiveTarget {
     this.#open = false
     try {
       if (!this.#committed) {
-        for await (const names of this.#redis.keys('')) {
-          await this.#redis.clients.commands.unlink(...names.map((name) => `${this.#redis.base}${name}`))
+        for (const base of this.#redis.bases) {
+          for await (const names of this.#redis.keys(base, '')) {
+            await this.#redis.clients.commands.unlink(...names.map((name) => `${base}${name}`))
+          }
         }
       }
     } finally {
@@ -327,26 +354,42 @@ export class RedisArchiveTarget implements ArchiveTarget {
   }
 }
 
-/** As `load-2.lua` takes it; undefined where its time is over. */
-function encode(record: ArchiveRecord, now: number): string[] | undefined {
+/** As `load-2.lua` takes it; undefined where it is not for this shard, or its time is over. */
+function encode(record: ArchiveRecord, shard: number, shards: number, now: number): string[] | undefined {
   switch (record.kind) {
     case 'notification': {
-      const { id, to, content, key = '', createdAt, expiresAt, producer, places } = record
+      const { id, to, content, key = '', createdAt, expiresAt, producer } = record
+      const mine = channelsByShard(
+        record.places.map(({ channel }) => channel),
+        shards
+      ).get(shard)
+      if (mine === undefined) return undefined
+      const channels = new Set(mine)
+      const places = record.places.filter(({ channel }) => channels.has(channel))
       const expiry = expiresAt === undefined ? '' : String(expiresAt)
       const head = ['n', id, JSON.stringify(to), content, key, String(createdAt), expiry, producer, String(places.length)]
       return [...head, ...places.flatMap(({ channel, times, replaces = '' }) => [channel, String(times), replaces])]
     }
     case 'mark':
+      if (shardOf(record.user, shards) !== shard) return undefined
       return ['m', record.user, record.id, `${record.readAt ?? '-'} ${record.archived ? 1 : 0}`]
     case 'idempotency-key': {
       const { key, fingerprint, id, createdAt, expiresAt } = record
-      return expiresAt <= now ? undefined : ['y', key, `${fingerprint} ${id} ${createdAt}`, String(expiresAt - now)]
+      if (expiresAt <= now || shardOf(key, shards) !== shard) return undefined
+      return ['y', key, `${fingerprint} ${id} ${createdAt}`, String(expiresAt - now)]
     }
     case 'revocation':
+      if (shardOf(record.user, shards) !== shard) return undefined
       return ['z', record.user, String(record.at)]
   }
 }
 
-function* slices<T>(list: readonly T[]): Generator<T[]> {
-  for (let at = 0; at < list.length; at += PAGE) yield list.slice(at, at + PAGE)
+function* slices<T>(list: Iterable<T>): Generator<T[]> {
+  let slice: T[] = []
+  for (const one of list) {
+    if (slice.push(one) < PAGE) continue
+    yield slice
+    slice = []
+  }
+  if (slice.length > 0) yield slice
 }

@@ -18,6 +18,8 @@ export interface RedisLogOptions {
   /** How long marks are kept after the last was set; 0: for ever. */
   readonly marksMs: number
   readonly waitReplicas: number
+  /** How many logs there are beside one another, this one included. */
+  readonly shards: number
 }
 
 interface Waiter {
@@ -205,7 +207,7 @@ export class RedisLog {
   async #openOnce(): Promise<void> {
     const known = Math.max(this.#place.seq, this.#promised)
     const fresh = `r${randomBytes(5).toString('hex').slice(0, 9)}`
-    const args = this.#args([fresh, this.epoch === '' ? '' : String(known)])
+    const args = this.#args([fresh, this.epoch === '' ? '' : String(known), String(this.#options.shards)])
     const answer = (await SCRIPTS.open.run(this.#clients.commands, args)) as [string, string, number, number, string]
     const [place, epoch, seq, floor, soonest] = answer
     this.soonest = soonest === '' ? Number.POSITIVE_INFINITY : Number(soonest)

@@ -1,10 +1,11 @@
-import { type Channel, isPersonal, userChannel } from '../../core/channel.ts'
-import type { FollowedEvent, MarkOp } from '../../core/event.ts'
-import { MAX_TIMER_MS, REDIS_INSPECT_MS, REDIS_SWEEP_PAUSE_MS } from '../../core/limits.ts'
-import type { Counts, Publication, Recipients } from '../../core/notification.ts'
+import { type Channel, channelsOf } from '../../core/channel.ts'
+import type { MarkOp } from '../../core/event.ts'
+import type { Counts, Publication } from '../../core/notification.ts'
 import type {
+  Follower,
   InboxPage,
   InboxStatus,
+  Log,
   LogGap,
   LogPage,
   MarkOutcome,
@@ -17,273 +18,244 @@ import type {
   StoreWarning,
   TicketHolder
 } from '../../core/store.ts'
-import type { StoreLog, StoreOptions } from '../open-store.ts'
+import type { StoreOptions } from '../open-store.ts'
 import { StoreOpenError } from '../store-open-error.ts'
-import { connectRedis, type RedisClients } from './client.ts'
-import { decodeEvents, decodeItems } from './entries.ts'
-import { type RedisKeys, redisKeys } from './keys.ts'
-import { PublishQueue } from './publish-queue.ts'
-import { RedisLog } from './redis-log.ts'
-import { inspectServer } from './server-checks.ts'
-import { storeErrorOf } from './trouble.ts'
+import { RedisShard } from './redis-shard.ts'
+import type { ShardPublication } from './shard-publication.ts'
+import { channelsByShard, shardOf } from './sharding.ts'
 
-const HOUR_MS = 60 * 60 * 1000
-const DAY_MS = 24 * HOUR_MS
-const SILENT: StoreLog = { trouble: () => {}, warning: () => {} }
-
-/** The store that many processes share: the log lies in Redis, each process follows it. */
+/**
+ * The store that many processes share. It is split into shards, each a log with a sequence of its own, wherever in a cluster it lies:
+ * a user's events, marks and tickets are in one, chosen by name; what is for a topic or for everyone is appended to each.
+ *
+ * What lies in several shards is appended to them one by one. A producer that was told of a failure in between and comes again with
+ * the same idempotency key completes it: the key lies in one shard, and each takes a notification once by its id.
+ */
 export class RedisStore implements Store {
   readonly kind = 'redis'
-  readonly #clients: RedisClients
-  readonly #keys: RedisKeys
-  readonly #log: RedisLog
-  readonly #queue: PublishQueue
-  readonly #days: number
-  readonly #logs: StoreLog
-  #commitMs: number | undefined
-  #bytes: number | undefined
-  #warnings: readonly StoreWarning[] = []
-  #listener: (events: readonly FollowedEvent[]) => void = () => {}
-  #sweeper: NodeJS.Timeout | undefined
-  #sweepAt = Number.POSITIVE_INFINITY
-  readonly #hourly: NodeJS.Timeout
-  readonly #inspector: NodeJS.Timeout
-  #closed: Promise<void> | undefined
+  readonly logs: readonly [RedisShard, ...RedisShard[]]
+  readonly #commit: { readonly ms: number | undefined }
 
-  private constructor(clients: RedisClients, keys: RedisKeys, options: StoreOptions) {
-    const { retentionDays, retentionPerChannel, onCommit } = options
-    this.#clients = clients
-    this.#keys = keys
-    this.#days = retentionDays
-    this.#logs = options.log ?? SILENT
-    this.#log = new RedisLog(clients, {
-      keys,
-      retentionPerChannel,
-      // Marks may be a little older than the newest entry that they are for.
-      marksMs: retentionDays === 0 ? 0 : (retentionDays + 2) * DAY_MS,
-      waitReplicas: options.redisWaitReplicas
-    })
-    this.#log.onEvents = (events) => {
-      this.#listener(events)
-      this.#arrange()
-    }
-    this.#queue = new PublishQueue(this.#log, (ms) => {
-      this.#commitMs = ms
-      onCommit?.(ms)
-    })
-    this.#hourly = setInterval(() => void this.#age(), HOUR_MS).unref()
-    this.#inspector = setInterval(() => void this.#inspect(), REDIS_INSPECT_MS).unref()
-    clients.commands.on('ready', () => void this.#inspect())
+  private constructor(logs: readonly [RedisShard, ...RedisShard[]], commit: { readonly ms: number | undefined }) {
+    this.logs = logs
+    this.#commit = commit
   }
 
-  /** Connects, and waits a moment for Redis to answer: one that is away now is found when it comes. */
+  /** Connects, and waits a moment for Redis to answer: one that is away now is found when it comes. Rejects with {@link StoreOpenError}. */
   static async open(options: StoreOptions): Promise<RedisStore> {
-    if (options.redisUrl === undefined) throw new StoreOpenError('REDIS_URL is required with STORE=redis: set the address')
-    const log = options.log ?? SILENT
-    const clients = await connectRedis(options.redisUrl, {
-      name: 'bellwire',
-      onError: (error, role) => log.trouble(`Redis (${role}): ${error.message}`)
+    const { redisUrl, log, onCommit } = options
+    if (redisUrl === undefined) throw new StoreOpenError('REDIS_URL is required with STORE=redis: set the address')
+    const shards: RedisShard[] = []
+    const commit: { ms: number | undefined } = { ms: undefined }
+    const shardOptions = {
+      ...options,
+      redisUrl,
+      onCommit: (ms: number) => {
+        commit.ms = ms
+        onCommit?.(ms)
+      },
+      log: log && {
+        trouble: (message: string) => log.trouble(message),
+        // Shards on one server have the same to tell.
+        warning: (warning: StoreWarning) => warningsOf(shards).has(warning.code) || log.warning(warning)
+      }
+    }
+    // The first tells whether there are as many as it was begun with; before that no other may be touched.
+    const first = await RedisShard.open(0, shardOptions)
+    shards.push(first)
+    const others = await Promise.allSettled(
+      Array.from({ length: options.redisShards - 1 }, (_, k) => RedisShard.open(k + 1, shardOptions))
+    )
+    for (const other of others) if (other.status === 'fulfilled') shards.push(other.value)
+    const failed = others.find((other) => other.status === 'rejected')
+    if (failed) {
+      await Promise.all(shards.map((shard) => shard.close()))
+      throw failed.reason
+    }
+    return new RedisStore([first, ...shards.slice(1)], commit)
+  }
+
+  logOf(user: string): Log {
+    return this.#shardOf(user)
+  }
+
+  follow(listener: Follower): void {
+    for (const shard of this.logs) shard.follow(listener)
+  }
+
+  catchUp(user: string): Promise<void> {
+    return this.#shardOf(user).catchUp()
+  }
+
+  async publish(items: readonly Publication[]): Promise<readonly PublishOutcome[]> {
+    const plans = items.map((item) => channelsByShard(channelsOf(item.to), this.logs.length))
+    const claims = await this.#claim(items, plans)
+    const parts = new Parts(this.logs)
+    items.forEach((item, index) => {
+      const claim = claims.get(index)
+      if (claim !== undefined && !('id' in claim)) return
+      const own = claim === undefined ? item : claimed(item, claim)
+      for (const [shard, channels] of plans[index]!) parts.add(shard, index, { item: own, channels })
     })
-    const store = new RedisStore(clients, redisKeys(options.redisPrefix), options)
-    await store.#log.begin()
-    if (store.#log.trouble === null) await Promise.all([store.#inspect(), store.#age()])
-    return store
-  }
-
-  get epoch(): string {
-    return this.#log.epoch
-  }
-
-  get head(): number {
-    return this.#log.head
-  }
-
-  follow(listener: (events: readonly FollowedEvent[]) => void): void {
-    this.#listener = listener
-  }
-
-  catchUp(): Promise<void> {
-    return this.#log.pull()
-  }
-
-  publish(items: readonly Publication[]): Promise<readonly PublishOutcome[]> {
-    return this.#queue.publish(items)
+    const found = await parts.publish()
+    return items.map((_, index) => outcomeOf(claims.get(index), found.get(index) ?? []))
   }
 
   async notification(id: string): Promise<StoredNotification | null> {
-    const found = (await this.#log.read('note', [id, ''])) as readonly string[]
-    return found.length === 0 ? null : storedOf(id, found)
+    const found = await Promise.all(this.logs.map((shard) => shard.notification(id)))
+    return found.find((one) => one !== null) ?? null
   }
 
   async trace(id: string): Promise<NotificationTrace | null> {
-    const found = (await this.#log.read('note', [id, '1'])) as readonly string[]
-    if (found.length === 0) return null
-    const places: { channel: Channel; seq: number }[] = []
-    for (let k = 8; k < found.length; k += 2) places.push({ channel: found[k] as Channel, seq: Number(found[k + 1]) })
-    const readers = { seen: Number(found[5]), read: Number(found[6]), archived: Number(found[7]) }
-    return { ...storedOf(id, found), places, readers }
+    const found = (await Promise.all(this.logs.map((shard) => shard.trace(id)))).filter((one) => one !== null)
+    const [first] = found
+    if (first === undefined) return null
+    const readers = { seen: 0, read: 0, archived: 0 }
+    for (const { readers: own } of found) {
+      readers.seen += own.seen
+      readers.read += own.read
+      readers.archived += own.archived
+    }
+    return { ...first, places: found.flatMap(({ places }) => places), readers }
   }
 
   async recall(id: string): Promise<boolean> {
-    return (await this.#log.write('recall', [id]))[1] === 1
+    const found = await Promise.all(this.logs.map((shard) => shard.recall(id)))
+    return found.includes(true)
   }
 
-  async mark(user: string, op: MarkOp, target: MarkTarget): Promise<MarkOutcome> {
-    const which = 'ids' in target ? ['', ...(await this.#places(user, target))] : [String(target.upTo), ...target.scope]
-    const [, affected, seq] = await this.#log.write('mark', [user, op, ...which])
-    return { affected: affected as number, seq: seq as number }
+  mark(user: string, op: MarkOp, target: MarkTarget): Promise<MarkOutcome> {
+    return this.#shardOf(user).mark(user, op, target)
   }
 
-  async erase(user: string): Promise<void> {
-    await this.#log.write('erase', [user])
+  erase(user: string): Promise<void> {
+    return this.#shardOf(user).erase(user)
   }
 
-  async read(user: string, scope: readonly Channel[], after: number, limit: number): Promise<LogPage | LogGap> {
-    const answer = (await this.#log.read('read', [user, String(after), String(limit), ...scope])) as readonly string[]
-    if (answer.length === 0) return { gap: true }
-    const counts = { unread: Number(answer[3]), unseen: Number(answer[4]) }
-    return { events: decodeEvents(answer, 5), upTo: Number(answer[1]), more: Number(answer[2]) === 1, counts }
+  read(user: string, scope: readonly Channel[], after: number, limit: number): Promise<LogPage | LogGap> {
+    return this.#shardOf(user).read(user, scope, after, limit)
   }
 
-  async inbox(
+  inbox(
     user: string,
     scope: readonly Channel[],
     query: { status: InboxStatus; limit: number; before?: number | undefined }
   ): Promise<InboxPage> {
-    const before = query.before === undefined ? '' : String(query.before)
-    const answer = (await this.#log.read('inbox', [
-      user,
-      query.status,
-      String(query.limit),
-      before,
-      ...scope
-    ])) as readonly string[]
-    const counts = { unread: Number(answer[3]), unseen: Number(answer[4]) }
-    return { items: decodeItems(answer, 5), counts, head: Number(answer[1]), more: Number(answer[2]) === 1 }
+    return this.#shardOf(user).inbox(user, scope, query)
   }
 
-  async counts(user: string, scope: readonly Channel[]): Promise<Counts> {
-    const [, unread, unseen] = (await this.#log.read('counts', [user, ...scope])) as [string, number, number]
-    return { unread, unseen }
+  counts(user: string, scope: readonly Channel[]): Promise<Counts> {
+    return this.#shardOf(user).counts(user, scope)
   }
 
-  async putTicket(hash: string, holder: TicketHolder, expiresAt: number): Promise<void> {
-    await this.#log.write('putTicket', [hash, holder.user, JSON.stringify(holder.topics), String(expiresAt)])
+  putTicket(hash: string, holder: TicketHolder, expiresAt: number): Promise<void> {
+    return this.#shardOf(holder.user).putTicket(hash, holder, expiresAt)
   }
 
-  async takeTicket(hash: string, { keep = false }: { keep?: boolean } = {}): Promise<TicketHolder | null> {
-    const answer = keep ? await this.#log.read('takeTicket', [hash, '1']) : await this.#log.write('takeTicket', [hash, ''])
-    const [, user, topics] = answer as readonly (string | undefined)[]
-    return user === undefined ? null : { user, topics: JSON.parse(topics ?? '[]') as string[] }
+  /** Who brings a ticket does not say whose it is, and it lies with its user, so that a revocation finds it: all are asked. */
+  async takeTicket(hash: string, options?: { keep?: boolean }): Promise<TicketHolder | null> {
+    const found = await Promise.all(this.logs.map((shard) => shard.takeTicket(hash, options)))
+    return found.find((one) => one !== null) ?? null
   }
 
-  async revoke(user: string): Promise<void> {
-    await this.#log.write('revoke', [user])
+  revoke(user: string): Promise<void> {
+    return this.#shardOf(user).revoke(user)
   }
 
-  async revokedAt(user: string): Promise<number> {
-    return Number((await this.#log.read('revokedAt', [user])) ?? 0)
+  revokedAt(user: string): Promise<number> {
+    return this.#shardOf(user).revokedAt(user)
   }
 
   status(): StoreStatus {
-    const { reason } = this.#log
+    const reason = this.logs.find((shard) => shard.reason !== null)?.reason ?? null
+    const servers = new Map(this.logs.flatMap(({ report }) => (report === undefined ? [] : [[report.runId, report.bytes]])))
     return {
       healthy: reason === null,
       ...(reason === null ? {} : { reason }),
-      oldest: this.#log.floor,
-      bytes: this.#bytes,
-      commitMs: this.#commitMs,
-      warnings: this.#warnings
+      bytes: servers.size === 0 ? undefined : [...servers.values()].reduce((sum, bytes) => sum + bytes, 0),
+      commitMs: this.#commit.ms,
+      warnings: [...warningsOf(this.logs).values()]
     }
   }
 
-  close(): Promise<void> {
-    this.#closed ??= this.#end()
-    return this.#closed
+  async close(): Promise<void> {
+    await Promise.all(this.logs.map((shard) => shard.close()))
   }
 
-  async #end(): Promise<void> {
-    clearTimeout(this.#sweeper)
-    clearInterval(this.#hourly)
-    clearInterval(this.#inspector)
-    await this.#queue.idle()
-    this.#log.close()
+  #shardOf(user: string): RedisShard {
+    return this.logs[shardOf(user, this.logs.length)]!
   }
 
-  /** The channels in which the user may mark these ids, as channel, id, channel, id …. */
-  async #places(user: string, { ids, allows }: Extract<MarkTarget, { ids: readonly string[] }>): Promise<string[]> {
-    if (ids.length === 0) return []
-    const channels = (await this.#log.read('channels', [user, ...ids])) as readonly (Channel | '')[]
-    return ids.flatMap((id, k) => {
-      const channel = channels[k]
-      if (channel === undefined || channel === '') return []
-      return channel === userChannel(user) || (!isPersonal(channel) && allows(channel)) ? [channel, id] : []
+  /**
+   * Takes the idempotency keys of what does not lie in the key's own shard alone, where the append would take them. The outcome of each
+   * by its index: it was accepted, now or before, with this id, or it was not.
+   */
+  async #claim(
+    items: readonly Publication[],
+    plans: readonly ReadonlyMap<number, unknown>[]
+  ): Promise<ReadonlyMap<number, PublishOutcome>> {
+    const parts = new Parts(this.logs)
+    items.forEach((item, index) => {
+      if (item.idempotency === undefined) return
+      const home = shardOf(item.idempotency.key, this.logs.length)
+      const plan = plans[index]!
+      if (plan.size === 1 && plan.has(home)) return
+      parts.add(home, index, { item: { ...item, ephemeral: true }, channels: [] })
     })
-  }
-
-  /** Takes care that what expires next is taken out, and told, when it does. */
-  #arrange(): void {
-    const { soonest } = this.#log
-    if (this.#closed || soonest === this.#sweepAt) return
-    this.#sweepAt = soonest
-    clearTimeout(this.#sweeper)
-    if (soonest === Number.POSITIVE_INFINITY) return
-    const wait = Math.min(Math.max(soonest - Date.now(), 0), MAX_TIMER_MS)
-    this.#sweeper = setTimeout(() => void this.#sweep(''), wait).unref()
-  }
-
-  /** True where there is more to do. */
-  async #sweep(tooOld: string): Promise<boolean> {
-    try {
-      const [, soonest, more, floor] = await this.#log.write('sweep', [tooOld])
-      this.#log.floor = Number(floor)
-      // Another clock than Redis' may be ahead: not again and again within a millisecond.
-      this.#log.soonest = soonest === '' ? Number.POSITIVE_INFINITY : Math.max(Number(soonest), Date.now() + REDIS_SWEEP_PAUSE_MS)
-      return more === 1
-    } catch (error) {
-      this.#failed('expiry and retention', error)
-      this.#log.soonest = Math.max(this.#log.soonest, Date.now() + 1000)
-      return false
-    } finally {
-      this.#sweepAt = Number.POSITIVE_INFINITY
-      this.#arrange()
-    }
-  }
-
-  /** Takes out what is older than retention. */
-  async #age(): Promise<void> {
-    while (this.#closed === undefined && (await this.#sweep(this.#days === 0 ? '' : String(Date.now() - this.#days * DAY_MS))));
-  }
-
-  /** Looks at what the server is set up for. */
-  async #inspect(): Promise<void> {
-    if (this.#closed || this.#log.trouble !== null) return
-    try {
-      const { bytes, warnings } = await inspectServer(this.#clients.reads, this.#keys.state)
-      this.#bytes = bytes
-      for (const warning of warnings) {
-        if (!this.#warnings.some(({ code }) => code === warning.code)) this.#logs.warning(warning)
-      }
-      this.#warnings = warnings
-    } catch (error) {
-      this.#failed('the checks of the server', error)
-    }
-  }
-
-  #failed(what: string, error: unknown): void {
-    const known = storeErrorOf(error)
-    if (!this.#closed) this.#logs.trouble(`Redis (${what}): ${known instanceof Error ? known.message : String(known)}`)
+    return new Map([...(await parts.publish())].map(([index, [outcome]]) => [index, outcome!]))
   }
 }
 
-function storedOf(id: string, found: readonly string[]): StoredNotification {
-  const [to = '', content = '', createdAt, expiresAt = '', producer = ''] = found
-  return {
-    id,
-    to: JSON.parse(to) as Recipients,
-    content,
-    createdAt: Number(createdAt),
-    producer,
-    ...(expiresAt === '' ? {} : { expiresAt: Number(expiresAt) })
+/** What goes to each shard of one call, in the order of its items, and what came of each item there. */
+class Parts {
+  readonly #shards: readonly RedisShard[]
+  readonly #parts = new Map<number, { indexes: number[]; items: ShardPublication[] }>()
+
+  constructor(shards: readonly RedisShard[]) {
+    this.#shards = shards
+  }
+
+  add(shard: number, index: number, item: ShardPublication): void {
+    let part = this.#parts.get(shard)
+    if (!part) {
+      part = { indexes: [], items: [] }
+      this.#parts.set(shard, part)
+    }
+    part.indexes.push(index)
+    part.items.push(item)
+  }
+
+  /** The outcomes of each item in its shards, by its index. */
+  async publish(): Promise<ReadonlyMap<number, readonly PublishOutcome[]>> {
+    const found = new Map<number, PublishOutcome[]>()
+    await Promise.all(
+      [...this.#parts].map(async ([shard, { indexes, items }]) => {
+        const outcomes = await this.#shards[shard]!.publish(items)
+        outcomes.forEach((outcome, k) => {
+          const index = indexes[k]!
+          const known = found.get(index)
+          if (known) known.push(outcome)
+          else found.set(index, [outcome])
+        })
+      })
+    )
+    return found
   }
 }
+
+/** A publication under the id with which its key was first taken. Each shard takes it once by that id, which is no key of a producer. */
+function claimed(item: Publication, { id, createdAt }: { readonly id: string; readonly createdAt: number }): Publication {
+  return { ...item, id, createdAt, idempotency: { key: id, fingerprint: item.idempotency!.fingerprint } }
+}
+
+/** One outcome for the producer, from that of its key, if it was taken beforehand, and those of the shards. */
+function outcomeOf(claim: PublishOutcome | undefined, found: readonly PublishOutcome[]): PublishOutcome {
+  if (claim !== undefined && !('id' in claim)) return claim
+  // It expired between its shards, or before a second try at it: whoever has it has it.
+  const taken = found.find(({ kind }) => kind !== 'expired')
+  return taken === undefined ? found[0]! : (claim ?? taken)
+}
+
+/** What the servers of these shards have to tell, each once, by its code. */
+const warningsOf = (shards: readonly RedisShard[]): ReadonlyMap<string, StoreWarning> =>
+  new Map(shards.flatMap(({ report }) => report?.warnings ?? []).map((warning) => [warning.code, warning]))

@@ -3,6 +3,8 @@ import type { RedisConnection } from './client.ts'
 
 /** What a server says about itself that an operator should know. */
 export interface ServerReport {
+  /** Names this life of the server. */
+  readonly runId: string
   readonly bytes: number
   readonly warnings: readonly StoreWarning[]
 }
@@ -22,7 +24,7 @@ export async function inspectServer(connection: RedisConnection, key: string): P
       if (colon > 0) about.set(line.slice(0, colon), line.slice(colon + 1))
     }
   }
-  return { bytes: Number(about.get('used_memory') ?? 0), warnings: warningsOf(about) }
+  return { runId: about.get('run_id') ?? '', bytes: Number(about.get('used_memory') ?? 0), warnings: warningsOf(about) }
 }
 
 function warningsOf(about: ReadonlyMap<string, string>): StoreWarning[] {

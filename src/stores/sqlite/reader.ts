@@ -120,14 +120,14 @@ export class Reader {
     }
   }
 
-  trace(id: string): NotificationTrace | null {
+  trace(id: string, epoch: string): NotificationTrace | null {
     return this.#atOneMoment(() => {
       const stored = this.notification(id)
       if (!stored) return null
       const first = Number(this.#s.note.get(id, Date.now())?.['seq'])
       const readers = { seen: 0, read: 0, archived: 0 }
       const places = channelsOf(stored.to)
-        .map((channel, k) => ({ channel, seq: first + k }))
+        .map((channel, k) => ({ channel, seq: first + k, epoch }))
         .filter(({ channel, seq }) => {
           const row = this.#s.readers.get(channel, seq)!
           readers.seen += Number(row['seen'])

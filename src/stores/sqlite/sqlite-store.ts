@@ -3,8 +3,10 @@ import { type Channel, channelsOf, userChannel } from '../../core/channel.ts'
 import type { FollowedEvent, MarkOp } from '../../core/event.ts'
 import type { Counts, Publication } from '../../core/notification.ts'
 import {
+  type Follower,
   type InboxPage,
   type InboxStatus,
+  type Log,
   type LogGap,
   type LogPage,
   type MarkOutcome,
@@ -30,15 +32,16 @@ const LIFE_MS = 1000
 const SIZE_MS = 1000
 
 /** The embedded store: one SQLite file, one writer thread, short reads on this thread. */
-export class SqliteStore implements Store {
+export class SqliteStore implements Store, Log {
   readonly kind = 'sqlite'
+  readonly logs: readonly [Log] = [this]
   readonly epoch: string
   head: number
   readonly #file: PreparedFile
   readonly #writer: WriterThread
   readonly #reader: Reader
   #floor: number
-  #listener: (events: readonly FollowedEvent[]) => void = () => {}
+  #listener: Follower = () => {}
   /** Events of the report that is being taken apart. */
   #events: FollowedEvent[] = []
   #commitMs: number | undefined
@@ -73,7 +76,19 @@ export class SqliteStore implements Store {
     }
   }
 
-  follow(listener: (events: readonly FollowedEvent[]) => void): void {
+  logOf(): Log {
+    return this
+  }
+
+  get oldest(): number {
+    return this.#floor
+  }
+
+  get healthy(): boolean {
+    return this.#reason === null
+  }
+
+  follow(listener: Follower): void {
     this.#listener = listener
   }
 
@@ -125,7 +140,7 @@ export class SqliteStore implements Store {
   }
 
   async trace(id: string): Promise<NotificationTrace | null> {
-    return this.#read(() => this.#reader.trace(id))
+    return this.#read(() => this.#reader.trace(id, this.epoch))
   }
 
   recall(id: string): Promise<boolean> {
@@ -199,14 +214,17 @@ export class SqliteStore implements Store {
   }
 
   status(): StoreStatus {
-    const reason = this.#closed ? 'the store is closed' : (this.#writer.gone?.message ?? this.#trouble)
+    const reason = this.#reason
     return {
       healthy: reason === null,
       ...(reason === null ? {} : { reason }),
-      oldest: this.#floor,
       bytes: this.#bytes(),
       commitMs: this.#commitMs
     }
+  }
+
+  get #reason(): string | null {
+    return this.#closed ? 'the store is closed' : (this.#writer.gone?.message ?? this.#trouble)
   }
 
   close(): Promise<void> {
@@ -235,7 +253,7 @@ export class SqliteStore implements Store {
     this.#events = events
     this.head = report.head
     settle()
-    if (events.length > 0) this.#listener(events)
+    if (events.length > 0) this.#listener(events, this)
     if (Date.now() - this.#lifeAt >= LIFE_MS) this.#proveLife(false)
   }
 

@@ -1,0 +1,8 @@
+import type { Channel } from '../../core/channel.ts'
+import type { Publication } from '../../core/notification.ts'
+
+/** What one shard keeps of a publication: the channels that lie in it. Without any, and ephemeral, its idempotency key alone. */
+export interface ShardPublication {
+  readonly item: Publication
+  readonly channels: readonly Channel[]
+}
