@@ -6,7 +6,8 @@ import t, { type Test } from 'tap'
 import { scopeOf } from '../../src/core/channel.ts'
 import { MAX_PENDING_COMMANDS } from '../../src/core/limits.ts'
 import type { Store } from '../../src/core/store.ts'
-import { openStore, StoreOpenError } from '../../src/stores/open-store.ts'
+import { BARE_NODE } from '../fixtures/bare-node.ts'
+import { openStore, StoreOpenError } from './built.ts'
 import { publication, storeOptions, tempDir } from './store-fixtures.ts'
 
 const scope = scopeOf('ann', [])
@@ -106,7 +107,9 @@ t.test('more than MAX_PENDING_COMMANDS are refused, and taken again once there i
 t.test('an exit at once, in the middle of a commit, has the status asked for', async (t) => {
   const script = fileURLToPath(new URL('./exit-while-publishing.ts', import.meta.url))
   for (let round = 0; round < 4; round++) {
-    const child = spawn(process.execPath, ['--import', 'tsx', script, tempDir(t)], { stdio: ['ignore', 'inherit', 'inherit'] })
+    const child = spawn(BARE_NODE[0], [...BARE_NODE.slice(1), '--import', 'tsx', script, tempDir(t)], {
+      stdio: ['ignore', 'inherit', 'inherit']
+    })
     t.strictSame(await once(child, 'exit'), [3, null])
   }
 })
