@@ -87,7 +87,13 @@ export class RedisStore implements Store {
     return this.#shardOf(user).catchUp()
   }
 
-  async publish(items: readonly Publication[]): Promise<readonly PublishOutcome[]> {
+  publish(items: readonly Publication[]): Promise<readonly PublishOutcome[]> {
+    // Where there is but one nothing has to be divided: a fifth of what a publish costs this process.
+    if (this.logs.length > 1) return this.#publishParts(items)
+    return this.logs[0].publish(items.map((item) => ({ item, channels: channelsOf(item.to) })))
+  }
+
+  async #publishParts(items: readonly Publication[]): Promise<readonly PublishOutcome[]> {
     const plans = items.map((item) => channelsByShard(channelsOf(item.to), this.logs.length))
     const claims = await this.#claim(items, plans)
     const parts = new Parts(this.logs)
