@@ -342,4 +342,13 @@ t.test('a cluster: each shard where it belongs, and one that is away is no loss'
     )
   const heard = followed.events.filter((event) => event.kind === 'notification' && event.entry.id === id)
   t.equal(heard.length, shards, 'the other process heard it once from each shard')
+
+  // A process that starts while the first shard is away.
+  for (const server of servers) if (await holds(server, 0)) await server.kill()
+  const late = await openStore(options)
+  t.teardown(() => late.close())
+  t.notOk(late.logs[0].healthy)
+  const there = users.filter((user) => late.logOf(user).healthy)
+  t.ok(there.length > 0, 'what was begun before is served without it')
+  for (const user of there) t.equal((await titles(late, user))[0], after.id)
 })
