@@ -1,9 +1,8 @@
 import type { Channel } from './channel.ts'
 import { topicOf } from './channel.ts'
 import type { Cursor } from './cursor.ts'
+import { iso } from './iso.ts'
 import { type Entry, type Marks, UNTOUCHED } from './notification.ts'
-
-const iso = (instant: number): string => new Date(instant).toISOString()
 
 /**
  * The `item` of the wire as JSON text. The content was encoded when it was published; here only what the log and the reader

@@ -133,10 +133,9 @@ interface Window {
 }
 type Counted = (error: Error | null, result?: { current: number; ttl: number }) => void
 
-/** Counts for @fastify/rate-limit: its own store counts each route apart, this one all routes of a group together. */
-class GroupedCounts {
-  readonly #groups = new Map<string, LRUCache<string, Window>>()
-  #windows: LRUCache<string, Window> = new LRUCache({ max: MAX_COUNTED_CALLERS })
+/** The counts of one group of routes. */
+class Counts {
+  readonly #windows = new LRUCache<string, Window>({ max: MAX_COUNTED_CALLERS })
 
   incr(caller: string, counted: Counted, windowMs: number): void {
     const now = performance.now()
@@ -148,16 +147,20 @@ class GroupedCounts {
     window.count++
     counted(null, { current: window.count, ttl: window.endsAt - now })
   }
+}
 
-  child({ groupId = '' }: { groupId?: string }): GroupedCounts {
-    let windows = this.#groups.get(groupId)
-    if (!windows) {
-      windows = new LRUCache({ max: MAX_COUNTED_CALLERS })
-      this.#groups.set(groupId, windows)
+/** Counts for @fastify/rate-limit: its own store counts each route apart, this one all routes of a group together. */
+class GroupedCounts {
+  readonly #groups = new Map<string, Counts>()
+
+  /** Of a route. A cache takes its room when it is made, which is megabytes: one for each group, none that nobody counts in. */
+  child({ groupId = '' }: { groupId?: string }): Counts {
+    let counts = this.#groups.get(groupId)
+    if (!counts) {
+      counts = new Counts()
+      this.#groups.set(groupId, counts)
     }
-    const child = new GroupedCounts()
-    child.#windows = windows
-    return child
+    return counts
   }
 }
 

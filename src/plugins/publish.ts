@@ -2,6 +2,7 @@ import type { FastifyRequest } from 'fastify'
 import fp from 'fastify-plugin'
 import type { ZodTypeProvider } from 'fastify-type-provider-zod'
 import { z } from 'zod'
+import { iso } from '../core/iso.ts'
 import { MAX_NOTIFICATION_BYTES } from '../core/limits.ts'
 import { Name } from '../core/names.ts'
 import type { Idempotency, Publication } from '../core/notification.ts'
@@ -69,7 +70,6 @@ const MAX_BATCH_BYTES = 17 * 1024 * 1024
 /** Names that would reach a prototype when copied. `JSON.stringify` escapes quotes in texts, so this finds names of fields only. */
 const PROTO_FIELD = /"__proto__":/
 
-const iso = (instant: number): string => new Date(instant).toISOString()
 const EXPIRED: Fault = { pointer: '/expiresAt', detail: 'must lie in the future' }
 const KEY_REUSED = 'The idempotency key was used for another notification within 24 h; use a new one.'
 const documented = { tags: ['publish'], security: [{ producer: [] }] }

@@ -45,7 +45,7 @@ export default fp<SocketOptions>(
       else refuseUpgrade(instance.server, request, socket, rest)
     }
     instance.server.on('upgrade', onUpgrade)
-    // From Node 24.9 on the server asks before it stops to read; earlier ones know nothing of this.
+    // Newer lines of Node ask before they stop to read; others know nothing of this.
     Object.assign(instance.server, { shouldUpgradeCallback: isOurs })
 
     const options = {

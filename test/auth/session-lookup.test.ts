@@ -71,7 +71,7 @@ test('an application that is slow, endless or gone is trouble after two seconds'
   const started = performance.now()
   t.strictSame(await Promise.all([silent.ask(COOKIE), dripping.ask(COOKIE)]), ['unavailable', 'unavailable'])
   const took = performance.now() - started
-  t.ok(took > 1_900 && took < 4_000, `after ${took} ms`)
+  t.ok(took > 1_900 && took < 10_000, `after ${took} ms`)
   await silent.close()
   t.equal(await silent.ask(COOKIE), 'unavailable')
 })
@@ -97,7 +97,7 @@ test('callers with one session share one question, and its answer for a while', 
 })
 
 test('an answer is not believed beyond its end', async (t) => {
-  const ends = Date.now() + 300
+  const ends = Date.now() + 1500
   const app = await application(t, json({ user: 'u', expiresAt: new Date(ends).toISOString() }))
   t.equal(await app.ask(COOKIE), 'u by session')
   app.answer = json({ user: 'u', expiresAt: new Date(ends + 60_000).toISOString() })

@@ -13,6 +13,7 @@ declare global {
     heard: string[]
     statuses: string[]
     getToken(): Promise<string>
+    stole(): Promise<void>
   }
 }
 
@@ -27,10 +28,12 @@ export interface Tabs {
   readonly context: BrowserContext
   /** Opens a tab with an inbox; ready when it is live or polling. */
   open(options?: Omit<InboxOptions, 'token' | 'ticket'>): Promise<Page>
-  /** The tab that asked for the stream last. */
-  leader(): Page
+  /** The tab that holds the lock, as another tab that answers sees it; undefined while the lock passes from one to the next. */
+  leader(witness: Page): Promise<Page | undefined>
   /** How many streams were asked for. */
   asked(): number
+  /** How often a tab has taken the lead from one that it thought dead, which on a busy machine may be one that was only slow. */
+  thefts(): number
 }
 
 /** A browser of one user, whose pages are of the service's own origin unless another is named. */
@@ -51,17 +54,32 @@ export async function tabsOf(
     })
   )
   if (token) await context.exposeFunction('getToken', token)
-  let leader: Page | undefined
+  let thefts = 0
+  await context.exposeFunction('stole', () => {
+    thefts++
+  })
+  await context.addInitScript(() => {
+    if (!globalThis.LockManager) return
+    const request = LockManager.prototype.request as (...args: unknown[]) => Promise<unknown>
+    LockManager.prototype.request = function (this: LockManager, ...args: unknown[]) {
+      if ((args[1] as LockOptions).steal) void window.stole()
+      return request.apply(this, args)
+    }
+  })
+  const pages = new Map<string, Page>()
   let asked = 0
   context.on('request', (request) => {
-    if (!request.url().includes('/v1/stream')) return
-    asked++
-    leader = request.frame().page()
+    if (request.url().includes('/v1/stream')) asked++
   })
   return {
     context,
-    leader: () => leader!,
+    async leader(witness) {
+      const { held } = await witness.evaluate(() => navigator.locks.query())
+      const holder = held?.find(({ name }) => name?.startsWith('bellwire '))
+      return pages.get(holder?.clientId ?? '')
+    },
     asked: () => asked,
+    thefts: () => thefts,
     async open(options = {}) {
       const tab = await context.newPage()
       // Runs in each document of the tab, so a reload opens the inbox again.
@@ -79,6 +97,16 @@ export async function tabsOf(
       )
       await tab.goto(page)
       await tab.waitForFunction(() => ['live', 'polling'].includes(window.inbox.status))
+      const clientId = await tab.evaluate(() =>
+        navigator.locks
+          ?.request(String(Math.random()), async (mine) => {
+            const { held } = await navigator.locks.query()
+            return held?.find(({ name }) => name === mine?.name)?.clientId
+          })
+          // Where locks are refused every tab leads.
+          .catch(() => undefined)
+      )
+      if (clientId) pages.set(clientId, tab)
       return tab
     }
   }

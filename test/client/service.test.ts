@@ -203,10 +203,10 @@ test('a service that is silent, away, or goes in an orderly way', async (t) => {
   })
 
   t.test('a goodbye says when to come back, and it is kept', { buffered: true }, async (t) => {
-    const service = await startService(t, { env: { MAX_CONNECTIONS_PER_USER: '1', DRAIN_MS: '200' } })
+    const service = await startService(t, { env: { MAX_CONNECTIONS: '1', DRAIN_MS: '200' } })
     const first = open(t, service, { token: tokenOf('u1') })
     await live(first)
-    const second = open(t, service, { token: tokenOf('u1') })
+    const second = open(t, service, { token: tokenOf('u2') })
     const statuses: string[] = []
     second.on('status', (status) => statuses.push(status))
     const refused = async (): Promise<number> => {

@@ -193,7 +193,7 @@ test('a receiver that hangs is given up, keeps nobody waiting, and holds no shut
   const { heard, url } = await receiver(t, (response, nth) => {
     if (nth === 2) response.writeHead(200).write('and so on')
   })
-  const { app, become, failures } = await alerting(t, url, { timeoutMs: 100 })
+  const { app, become, failures } = await alerting(t, url, { timeoutMs: 1000 })
   become('critical')
   await eventually(() => failures.length === 1)
   t.match(failures[0], 'did not answer in time')
@@ -204,7 +204,7 @@ test('a receiver that hangs is given up, keeps nobody waiting, and holds no shut
   t.match(heard[2]!.body, { previous: 'critical', status: 'ok' })
   const began = performance.now()
   await app.close()
-  t.ok(performance.now() - began < 90, 'it does not wait for the one that is under way')
+  t.ok(performance.now() - began < 900, 'it does not wait for the one that is under way')
 })
 
 test('the service tells of a limit that is near, and nothing waits for a receiver that hangs', async (t) => {

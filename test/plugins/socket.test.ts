@@ -234,13 +234,23 @@ t.test('a closing handshake that the client begins is answered, also where it ke
   t.pass('it does not wait for the socket to be cut')
 })
 
+// Newer lines of Node ask first, and what need not be upgraded is an ordinary request.
+const asksFirst = 'shouldUpgradeCallback' in http.createServer()
+
 t.test('an upgrade behind an answer that is still due ends the socket', async (t) => {
   await quiet()
   for (const path of [SOCKET, '/notify/v1/inbox']) {
     const poll = requestHead(`/notify/v1/changes?wait=30&since=${await cursorNow()}`, token)
     const peer = await rawPeer(t, service, poll + requestHead(path, token, handshake()))
-    await ended(peer)
-    t.equal(peer.text(), '')
+    if (path !== SOCKET && asksFirst) {
+      await eventually(async () => (await connectionsOf(at)).byTransport.poll === 1)
+      await publish(at, { to: { user: 'u1' }, title: 'for both' })
+      await eventually(() => peer.text().match(/HTTP\/1\.1 200 /g)?.length === 2)
+      peer.socket.destroy()
+    } else {
+      await ended(peer)
+      t.equal(peer.text(), '')
+    }
     await quiet()
   }
 })
@@ -312,7 +322,7 @@ t.test('other upgrades are served as if nobody had asked', async (t) => {
   await elsewhere.until(/HTTP\/1\.1 200 /)
   const cut = await rawPeer(t, service, requestHead('/notify/v1/inbox', token, [...upgrade, ...Array(1_100).fill('a: b')]))
   await ended(cut)
-  t.equal(cut.text(), '', 'a head that was not kept whole is not put together again')
+  t.match(cut.text(), asksFirst ? /^HTTP\/1\.1 431 / : /^$/, 'a head that was not kept whole is not put together again')
 })
 
 t.test('the documentation has it', async (t) => {

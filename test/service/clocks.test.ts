@@ -18,11 +18,11 @@ const STEPS = `let ahead = 0; const now = Date.now; Date.now = () => now() + ahe
 const service = await startService(t, {
   env: {
     HEARTBEAT_MS: '200',
-    STALL_MS: '1000',
+    STALL_MS: '2000',
     MAX_BUFFERED_BYTES: '4000000',
-    MAX_CONNECTION_AGE_MS: '2147483647',
-    NODE_OPTIONS: `--import=data:text/javascript,${encodeURIComponent(STEPS)}`
-  }
+    MAX_CONNECTION_AGE_MS: '2147483647'
+  },
+  flags: [`--import=data:text/javascript,${encodeURIComponent(STEPS)}`]
 })
 
 const DAY_S = 24 * 60 * 60
@@ -88,7 +88,7 @@ t.test('a stall of the process is no fault of its peers: nobody is cut off when 
     published += notifications.length
   }
   service.child.kill('SIGSTOP')
-  await new Promise((resolve) => setTimeout(resolve, 1_700))
+  await new Promise((resolve) => setTimeout(resolve, 2_700))
   service.child.kill('SIGCONT')
   slow.resume()
   await eventually(() => slow.frames.filter((f) => f.event === 'notification').length === published)

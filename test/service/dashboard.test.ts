@@ -31,6 +31,13 @@ const figure = (page: Page, title: string) =>
     .locator('.tile')
     .filter({ has: page.getByRole('heading', { name: title, exact: true }) })
     .locator('.figure')
+const STATUSES: Record<string, string> = { ok: 'Works', degraded: 'Degraded', critical: 'Critical' }
+/** Waits until the page says of the service what the service says of itself, which on a machine without CPU for it is not that it is well. */
+const told = (page: Page, url: string) =>
+  eventually(async () => {
+    const { status } = (await call('GET', `${url}/monitor`, { key: MONITOR_KEY })).body
+    return (await page.locator('#status-text').textContent()) === STATUSES[status]
+  })
 const rows = (page: Page) => page.locator('#connections tr')
 
 test('a browser asks for the key, and nobody without one sees the page', { skip }, async (t) => {
@@ -57,7 +64,8 @@ test('an operator sees the state, what to do, and since when, and closes a strea
   await publish(service, { to: { topic: 'news' }, title: 'A secret title' })
   const { page, complaints, asked } = await openDashboard(t, service.url)
 
-  t.equal(await page.getByRole('banner').locator('#status-text').textContent(), 'Works')
+  t.equal(await page.getByRole('banner').locator('#status-text').count(), 1)
+  await told(page, service.url)
   await figure(page, 'Streams open').getByText('2', { exact: true }).waitFor()
   await figure(page, 'Users').getByText('2', { exact: true }).waitFor()
   await page.getByText('1 stream each', { exact: true }).waitFor()
@@ -144,7 +152,7 @@ test('it says when its own stream is cut, and goes on by itself', { skip }, asyn
   await page.locator('body[data-feed=live]').waitFor()
   t.notOk(await page.locator('#cut').isVisible())
   await figure(page, 'Streams open').getByText('1', { exact: true }).waitFor()
-  t.equal(await page.locator('#status-text').textContent(), 'Works')
+  await told(page, `${again.url}/notify`)
   t.match(await page.getByRole('status').textContent(), 'the process was started anew')
   t.ok(await page.evaluate('window.sameDocument'), 'without a reload')
 })
@@ -208,15 +216,25 @@ test('with several nodes it says what is of this one and what of all', { skip: s
   t.same(await figure(page, 'Publish to write · this node').allTextContents(), ['–', '–'], 'nothing measured is no zero')
   const all = page.getByRole('region', { name: 'All nodes together' })
   await all.locator('dl > div', { hasText: /^Streams1$/ }).waitFor()
-  await all.getByText('All of them work.').waitFor()
   await eventually(async () => (await rows(page).count()) === 1)
   t.equal(await rows(page).getByRole('cell', { name: thereName, exact: true }).count(), 1, 'a stream tells where it is')
   const nodes = page.getByRole('region', { name: 'Nodes', exact: true }).locator('tbody tr')
-  t.match(await nodes.allTextContents(), [new RegExp(`^${hereName} this nodeok–0`), new RegExp(`^${thereName}ok–1`)])
+  // How each is, is what it says itself: on a machine that is out of CPU not ok.
+  await eventually(async () => {
+    const [one, other] = (await monitorOf(here.url)).nodes
+    const [first, second] = await nodes.allTextContents()
+    const well = one.status === 'ok' && other.status === 'ok'
+    return (
+      first!.startsWith(`${hereName} this node${one.status}–0`) &&
+      second!.startsWith(`${thereName}${other.status}–1`) &&
+      well === ((await all.locator('#all-note').textContent()) === 'All of them work.')
+    )
+  }, 20_000)
   t.strictSame(complaints, [])
 
   // The other fell silent a moment ago, and is not yet given up.
   const silent = await monitorOf(here.url)
+  for (const node of silent.nodes) node.status = 'ok'
   silent.nodes[1].lastSeenAt = new Date(Date.parse(silent.nodes[0].lastSeenAt) - 7000).toISOString()
   await page.route('**/monitor/stream', (route) =>
     route.fulfill({ contentType: 'text/event-stream', body: `event: stats\ndata: ${JSON.stringify(silent)}\n\n` })

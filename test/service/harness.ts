@@ -7,6 +7,7 @@ import { connect, type Socket } from 'node:net'
 import { tmpdir } from 'node:os'
 import path from 'node:path'
 import { createParser } from 'eventsource-parser'
+import { BARE_NODE } from '../fixtures/bare-node.ts'
 
 type Teardown = { teardown(fn: () => unknown): void }
 
@@ -46,6 +47,8 @@ export interface ServiceOptions {
   readonly env?: Record<string, string>
   readonly dataDir?: string
   readonly args?: readonly string[]
+  /** Of Node. */
+  readonly flags?: readonly string[]
   /** A program and its arguments that runs the service, such as `prlimit`. */
   readonly under?: readonly string[]
 }
@@ -69,7 +72,7 @@ export function serviceEnv(dataDir: string, env: Record<string, string> = {}): R
 /** Runs the built program and waits until it tells where it listens. */
 export async function startService(t: Teardown, options: ServiceOptions = {}): Promise<Service> {
   const dataDir = options.dataDir ?? tempDir(t)
-  const command = [...(options.under ?? []), process.execPath, MAIN, ...(options.args ?? [])]
+  const command = [...(options.under ?? []), ...BARE_NODE, ...(options.flags ?? []), MAIN, ...(options.args ?? [])]
   const child = spawn(command[0]!, command.slice(1), {
     env: serviceEnv(dataDir, options.env),
     stdio: ['ignore', 'pipe', 'pipe']
@@ -110,7 +113,8 @@ export async function runService(
   args: readonly string[],
   env: Record<string, string>
 ): Promise<{ code: number | null; stdout: string; stderr: string }> {
-  const child = spawn(process.execPath, [MAIN, ...args], { env, stdio: ['ignore', 'pipe', 'pipe'] })
+  const [command, ...bare] = BARE_NODE
+  const child = spawn(command, [...bare, MAIN, ...args], { env, stdio: ['ignore', 'pipe', 'pipe'] })
   let stdout = ''
   let stderr = ''
   child.stdout.on('data', (chunk) => {

@@ -227,8 +227,7 @@ const prlimit = spawnSync('prlimit', ['--version']).status === 0
 test('a store that takes no more writes is critical within seconds, says why, and what to do', {
   skip: prlimit ? false : 'prlimit not found: apt-get install util-linux'
 }, async (t) => {
-  // Without what the test runner would load into it: that ends a process at the signal of this limit, which Node itself ignores.
-  const service = await startService(t, { under: ['prlimit', '--fsize=2000000', 'env', '-u', 'NODE_OPTIONS'] })
+  const service = await startService(t, { under: ['prlimit', '--fsize=2000000'] })
   const data = { x: 'y'.repeat(15_000) }
   await eventually(async () => (await publish(service, { to: { user: 'ann' }, data })).status >= 500)
   await eventually(async () => {

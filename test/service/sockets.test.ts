@@ -119,6 +119,8 @@ t.test('HTTP/1.0 gets plain frames, and a poll whose end is told by its length',
   const service = await quiet(services.on)
   const old = (path: string): string => requestHead(path, token).replace('HTTP/1.1', 'HTTP/1.0')
   const stream = await rawPeer(t, service, old('/v1/stream'))
+  // Published before the stream is open it would stand in `ready`.
+  await stream.until(/event: ready\n.*\nid: .*\n\n/)
   await publish(service, { to: { user: 'u1' }, title: 'for the old' })
   const text = await stream.until(/"for the old".*\nid: .*\n\n/)
   t.notMatch(text, /transfer-encoding/i)

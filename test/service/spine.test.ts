@@ -209,12 +209,11 @@ test('SIGTERM: not ready at once, every stream told when to come back, exit 0 in
     await stream.ended
   }
   t.equal(await exit, 0)
-  t.ok(performance.now() - started < 6000)
+  t.ok(performance.now() - started < 10_000)
 })
 
 test('limits, revocation and expiry end streams as the contract says', async (t) => {
   const service = await startService(t, { env: { MAX_CONNECTIONS_PER_USER: '2' } })
-  const now = Math.floor(Date.now() / 1000)
   const token = tokenOf('u1')
   const two = [
     await openStream(t, `${service.url}/v1/stream`, { token }),
@@ -231,10 +230,11 @@ test('limits, revocation and expiry end streams as the contract says', async (t)
   await third.ended
 
   const { jwt } = await import('./harness.ts')
-  const short = await openStream(t, `${service.url}/v1/stream`, { token: jwt({ sub: 'u2', exp: now + 2 }) })
+  const exp = Math.floor(Date.now() / 1000) + 3
+  const short = await openStream(t, `${service.url}/v1/stream`, { token: jwt({ sub: 'u2', exp }) })
   const expired = await short.until((f) => f.event === 'goodbye')
   t.same(expired.data, { reason: 'expired', retryMs: null })
-  t.ok(Date.now() / 1000 < now + 4.5)
+  t.ok(Date.now() / 1000 < exp + 5)
   await short.ended
 
   const revoked = await call('DELETE', `${service.url}/v1/users/u1/connections`, { key: PUBLISH_KEY })

@@ -1,6 +1,6 @@
 import { writeSync } from 'node:fs'
 import { scopeOf } from '../../src/core/channel.ts'
-import { openStore } from '../../src/stores/open-store.ts'
+import { openStore } from './built.ts'
 import { publication, storeOptions } from './store-fixtures.ts'
 
 /** A process of its own that adds and removes the newest until it is killed, and tells each place it was told of. */

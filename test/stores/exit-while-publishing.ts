@@ -1,5 +1,5 @@
 /** Publishes into the directory named, two hundred at a time, and ends by `process.exit` while the writer is at the next of them. */
-import { openStore } from '../../src/stores/open-store.ts'
+import { openStore } from './built.ts'
 import { publication, storeOptions } from './store-fixtures.ts'
 
 const store = await openStore(storeOptions(process.argv[2]!))

@@ -1,5 +1,5 @@
 import { writeSync } from 'node:fs'
-import { openStore } from '../../src/stores/open-store.ts'
+import { openStore } from './built.ts'
 import { publication, storeOptions } from './store-fixtures.ts'
 
 /** A process of its own that publishes until it is killed, and tells each id that was acknowledged. */

@@ -82,7 +82,7 @@ t.test('a command never hangs: not without a server, not with a frozen one', { s
   server.freeze()
   const asked = performance.now()
   await t.rejects(clients.commands.ping(), { message: 'Command timed out' })
-  t.ok(performance.now() - asked < 3000, 'within its time')
+  t.ok(performance.now() - asked < 6000, 'within its time')
   server.thaw()
   t.equal(await clients.commands.ping(), 'PONG', 'and goes on when it thaws')
 

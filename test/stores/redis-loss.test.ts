@@ -7,7 +7,7 @@ import type { FollowedEvent } from '../../src/core/event.ts'
 import type { Store } from '../../src/core/store.ts'
 import { openStore, type StoreOptions } from '../../src/stores/open-store.ts'
 import { type RedisServer, skipOwnServer, startRedis } from './redis-server.ts'
-import { Followed, publication, storeOptions } from './store-fixtures.ts'
+import { Followed, publication, publishExpiring, storeOptions } from './store-fixtures.ts'
 
 const scope = scopeOf('ann', [])
 const ann = { user: 'ann' }
@@ -206,12 +206,13 @@ t.test('what was recalled before it expired is waited for by nobody', { skip: sk
   const { store } = await open(t, redis.url)
   const client = new Redis(redis.port)
   t.teardown(() => client.disconnect())
-  const item = publication(ann, { expiresAt: Date.now() + 1000 })
-  const later = publication({ topic: 'news' }, { expiresAt: Date.now() + 60_000 })
-  await store.publish([item, later])
-  await store.recall(item.id)
+  await store.publish([publication({ topic: 'news' }, { expiresAt: Date.now() + 60_000 })])
   const waited = 'bellwire:{bellwire}:x:'
-  t.same(await client.zrange(waited, '0', '-1'), ['user:ann', 'topic:news'])
+  const { found } = await publishExpiring(store, ann, {}, async (id) => {
+    await store.recall(id)
+    return client.zrange(waited, '0', '-1')
+  })
+  t.same(found, ['user:ann', 'topic:news'])
   while ((await client.zcard(waited)) > 1) await new Promise((resolve) => setTimeout(resolve, 10))
   t.same(await client.zrange(waited, '0', '-1'), ['topic:news'])
 })
@@ -228,7 +229,7 @@ t.test('bells that are lost delay, and lose nothing', { skip: skipOwnServer }, a
   await publish(one.store, 1)
   const rung = performance.now()
   await two.followed.until((event) => 'seq' in event && event.seq === 101)
-  t.ok(performance.now() - rung < 3000)
+  t.ok(performance.now() - rung < 6000)
   const all = Array.from({ length: 101 }, (_, n) => n + 1)
   t.same(seqsOf(one.followed), all)
   t.same(seqsOf(two.followed), all)
@@ -272,16 +273,13 @@ t.test('what Redis answers', { skip: skipOwnServer }, async (t) => {
   })
 
   t.test('a full Redis: 507 for who publishes, and readers read on', async (t) => {
-    const redis = await startRedis(t, { args: ['--maxmemory', '4mb', '--maxmemory-policy', 'noeviction'] })
+    const redis = await startRedis(t, { args: ['--maxmemory-policy', 'noeviction'] })
     const { store, followed } = await open(t, redis.url)
-    const expiresAt = Date.now() + 2000
-    await store.publish([publication(ann, { expiresAt }), publication(ann)])
-    await t.rejects(
-      (async () => {
-        for (let n = 0; n < 2000; n++) await store.publish([publication(ann, { content: `"title":"${'x'.repeat(10_000)}"` })])
-      })(),
-      { name: 'StoreError', kind: 'full' }
-    )
+    const expiresAt = Date.now() + 2500
+    await store.publish([publication(ann, { expiresAt }), ...Array.from({ length: 5 }, () => publication(ann))])
+    // Less than an empty one takes.
+    await redis.say('CONFIG SET maxmemory 100kb')
+    await t.rejects(publish(store, 1), { name: 'StoreError', kind: 'full' })
     const { head } = store.logs[0]
     t.equal((await store.counts('ann', scope)).unread, head)
     await followed.until((event) => event.kind === 'dropped')

@@ -35,7 +35,7 @@ t.test('a cluster passes the contract', { skip: skipOwnServer }, async (t) => {
         await one.publish([item])
         await followed.until((event) => event.kind === 'notification' && event.entry.id === item.id)
       }
-      t.ok(performance.now() - began < 3000, 'not by the timer, which takes a second each')
+      t.ok(performance.now() - began < 4000, 'not by the timer, which takes a second each')
     }
     await ring()
 
@@ -53,7 +53,7 @@ t.test('a cluster passes the contract', { skip: skipOwnServer }, async (t) => {
       )
     )
     await followed.until((event) => event.kind === 'notification' && event.entry.id === last.id)
-    t.ok(performance.now() - back < 10_000, `goes on ${Math.round(performance.now() - back)} ms after all of them were killed`)
+    t.ok(performance.now() - back < 20_000, `goes on ${Math.round(performance.now() - back)} ms after all of them were killed`)
     t.equal(two.logs[0].epoch, epoch)
     await ring()
   })

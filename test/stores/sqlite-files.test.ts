@@ -6,8 +6,9 @@ import { fileURLToPath } from 'node:url'
 import t from 'tap'
 import { scopeOf } from '../../src/core/channel.ts'
 import type { Store } from '../../src/core/store.ts'
-import { openStore, StoreOpenError } from '../../src/stores/open-store.ts'
 import { openDatabase } from '../../src/stores/sqlite/driver.ts'
+import { BARE_NODE } from '../fixtures/bare-node.ts'
+import { openStore, StoreOpenError } from './built.ts'
 import { publication, storeOptions, tempDir } from './store-fixtures.ts'
 
 const scope = scopeOf('ann', [])
@@ -77,7 +78,9 @@ t.test('kill -9 loses nothing acknowledged and starts no new life', async (t) =>
   const epochs = new Set<string>()
   for (let round = 1; round <= 3; round += 1) {
     const script = fileURLToPath(new URL('./publish-until-killed.ts', import.meta.url))
-    const child = spawn(process.execPath, ['--import', 'tsx', script, dataDir], { stdio: ['ignore', 'pipe', 'inherit'] })
+    const child = spawn(BARE_NODE[0], [...BARE_NODE.slice(1), '--import', 'tsx', script, dataDir], {
+      stdio: ['ignore', 'pipe', 'inherit']
+    })
     let text = ''
     const enough = round * 150
     child.stdout.on('data', (bytes: Buffer) => {

@@ -27,7 +27,7 @@ export const countOf = (dataDir: string, table: string): number =>
 
 /** Resolves with what is found as soon as it is as wanted, or with the last of it after some seconds, for the caller to judge. */
 export async function settled<T>(find: () => T, wanted: (found: T) => boolean): Promise<T> {
-  for (let turn = 0; turn < 300 && !wanted(find()); turn += 1) await setTimeout(5)
+  for (const end = performance.now() + 20_000; performance.now() < end && !wanted(find()); ) await setTimeout(5)
   return find()
 }
 

@@ -2,7 +2,7 @@ import { copyFileSync } from 'node:fs'
 import { join } from 'node:path'
 import t from 'tap'
 import { scopeOf } from '../../src/core/channel.ts'
-import { openStore } from '../../src/stores/open-store.ts'
+import { openStore } from './built.ts'
 import { writeLife } from './sqlite-fixtures.ts'
 import { publication, storeOptions, tempDir } from './store-fixtures.ts'
 

@@ -2,7 +2,8 @@ import { spawn } from 'node:child_process'
 import { once } from 'node:events'
 import { fileURLToPath } from 'node:url'
 import t from 'tap'
-import { openStore } from '../../src/stores/open-store.ts'
+import { BARE_NODE } from '../fixtures/bare-node.ts'
+import { openStore } from './built.ts'
 import { countOf, DAY_MS, edit, settled } from './sqlite-fixtures.ts'
 import { publication, storeOptions, tempDir } from './store-fixtures.ts'
 
@@ -53,7 +54,9 @@ t.test('kill -9 amid publishing, collapsing and removing never uses a place twic
   const epochs = new Set<string>()
   let last = 0
   for (let round = 1; round <= 3; round += 1) {
-    const child = spawn(process.execPath, ['--import', 'tsx', script, dataDir], { stdio: ['ignore', 'pipe', 'inherit'] })
+    const child = spawn(BARE_NODE[0], [...BARE_NODE.slice(1), '--import', 'tsx', script, dataDir], {
+      stdio: ['ignore', 'pipe', 'inherit']
+    })
     let text = ''
     child.stdout.on('data', (bytes: Buffer) => {
       text += bytes

@@ -6,7 +6,7 @@ import fc from 'fast-check'
 import t from 'tap'
 import { scopeOf } from '../../src/core/channel.ts'
 import type { LoggedEvent } from '../../src/core/event.ts'
-import { openStore } from '../../src/stores/open-store.ts'
+import { openStore } from './built.ts'
 import { readLife, writeLife } from './sqlite-fixtures.ts'
 import { Followed, publication, storeOptions, tempDir } from './store-fixtures.ts'
 

@@ -1,7 +1,7 @@
 import { mkdtempSync } from 'node:fs'
 import { join } from 'node:path'
 import t from 'tap'
-import { openStore } from '../../src/stores/open-store.ts'
+import { openStore } from './built.ts'
 import { storeContract } from './store-contract.ts'
 import { storeOptions, tempDir } from './store-fixtures.ts'
 import { storeProperty } from './store-property.ts'

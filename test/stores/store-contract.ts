@@ -3,7 +3,7 @@ import { type Channel, scopeOf } from '../../src/core/channel.ts'
 import type { LoggedEvent } from '../../src/core/event.ts'
 import type { LogPage, Store } from '../../src/core/store.ts'
 import type { StoreOptions } from '../../src/stores/open-store.ts'
-import { clockPast, Followed, publication } from './store-fixtures.ts'
+import { clockPast, Followed, publication, publishExpiring } from './store-fixtures.ts'
 
 type Open = (options: Partial<StoreOptions>) => Promise<Store>
 
@@ -153,10 +153,10 @@ export function storeContract(t: Test, open: Open): void {
       [3, 'removed', b.id],
       [4, 'removed', c.id]
     ])
-    const [d, e] = [publication({ topic: 'news' }, key), publication({ topic: 'news' }, { ...key, expiresAt: Date.now() + 300 })]
+    const d = publication({ topic: 'news' }, key)
     await store.publish([d])
-    await store.publish([e])
-    while (Date.now() < e.expiresAt!) await new Promise((resolve) => setTimeout(resolve, 5))
+    const { expiresAt } = await publishExpiring(store, { topic: 'news' }, key)
+    await clockPast(expiresAt)
     t.same(await gone(5), [[6, 'removed', d.id]], 'also from the moment its successor expires')
     await followed.until((event) => event.kind === 'dropped' && event.channel === 'topic:news')
     t.same(await gone(5), [[6, 'removed', d.id]], 'and ever after')
@@ -265,8 +265,7 @@ export function storeContract(t: Test, open: Open): void {
   })
 
   check('an expired one does not collapse', async (t, store, followed) => {
-    const expiresAt = Date.now() + 200
-    await store.publish([publication(ann, { key: 'k', expiresAt })])
+    const { expiresAt } = await publishExpiring(store, ann, { key: 'k' })
     await clockPast(expiresAt)
     await store.publish([publication(ann, { key: 'k' })])
     const created = followed.events.filter((event) => event.kind === 'notification')
@@ -274,17 +273,18 @@ export function storeContract(t: Test, open: Open): void {
   })
 
   check('expiry is exact for readers and told to followers', async (t, store, followed) => {
-    const expiresAt = Date.now() + 300
-    const item = publication({ topic: 'news' }, { expiresAt })
-    await store.publish([item, publication(ann)])
-    t.match(await store.notification(item.id), { expiresAt })
-    t.equal((await store.counts('ann', scope)).unread, 2)
+    await store.publish([publication(ann)])
+    const { id, expiresAt, found } = await publishExpiring(store, { topic: 'news' }, {}, async (id) => [
+      (await store.notification(id))?.expiresAt,
+      (await store.counts('ann', scope)).unread
+    ])
+    t.same(found, [expiresAt, 2])
     await clockPast(expiresAt)
     t.equal((await store.counts('ann', scope)).unread, 1)
     t.equal((await idsOf(store)).length, 1)
     t.equal((await page(store, 0)).events.length, 1)
-    t.equal(await store.notification(item.id), null)
-    t.equal(await store.recall(item.id), false)
+    t.equal(await store.notification(id), null)
+    t.equal(await store.recall(id), false)
     await followed.until((event) => event.kind === 'dropped' && event.channel === 'topic:news')
   })
 

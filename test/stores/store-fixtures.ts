@@ -69,6 +69,26 @@ export class Followed {
   }
 }
 
+/**
+ * Publishes what soon expires, and asks what is true until then. Where the machine took longer than that the answer tells nothing, so it is
+ * done once more, with more time.
+ */
+export async function publishExpiring<T = undefined>(
+  store: Store,
+  to: Recipients,
+  over: Partial<Publication> = {},
+  ask?: (id: string) => Promise<T>
+): Promise<{ id: string; expiresAt: number; found: T | undefined }> {
+  for (let ms = 300; ; ms *= 2) {
+    const expiresAt = Date.now() + ms
+    const item = publication(to, { ...over, expiresAt })
+    const [outcome] = await store.publish([item])
+    if (outcome?.kind !== 'accepted') continue
+    const found = await ask?.(item.id)
+    if (!ask || Date.now() < expiresAt) return { id: item.id, expiresAt, found }
+  }
+}
+
 /** Resolves when the clock has passed the instant; expiry is a fact of the clock. */
 export async function clockPast(instant: number): Promise<void> {
   while (Date.now() <= instant) await new Promise((resolve) => setTimeout(resolve, instant + 1 - Date.now()))

@@ -26,7 +26,9 @@ function startWorker(workerData: WriterData): Worker {
     const source = `import(${tsx}).then((tsx) => { tsx.register(); return import(${JSON.stringify(ENTRY.href)}) })`
     return new Worker(source, { eval: true, execArgv: [], workerData })
   }
-  return new Worker(ENTRY, { workerData })
+  // Nor what the process was made to import first, be it to instrument requests or by a test runner: the thread serves none, and starts
+  // with each opening. Other flags stay: which SQLite there is may depend on one, and two in one process would break each other's locks.
+  return new Worker(ENTRY, { execArgv: process.execArgv.filter((flag) => !flag.startsWith('--import=')), workerData })
 }
 
 /**
