@@ -32,8 +32,6 @@ export interface ConnectionHost {
   readonly heartbeatMs: number
   readonly maxBufferedBytes: number
   readonly stallMs: number
-  /** Whether the store worked a moment ago. */
-  readonly storeHealthy: boolean
   /** Public id of a connection. */
   nameOf(connection: Connection): string
   closed(connection: Connection, reason: CloseReason): void
@@ -261,8 +259,8 @@ export class Connection {
   /** One turn of the heartbeat wheel. True where a frame was written or will be. */
   beat(now: number): boolean {
     if (this.#state.phase !== 'live') return false
-    // A store that is away can tell them later; a stream stays open without it.
-    if (this.#countsDue && this.#host.storeHealthy) {
+    // A log that is away can tell them later; a stream stays open without it.
+    if (this.#countsDue && this.lane.log.healthy) {
       this.#readOn([])
       return true
     }

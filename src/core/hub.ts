@@ -73,7 +73,6 @@ export class Hub implements ConnectionHost {
   readonly #revoked = new Map<string, number>()
   #lastNumber = 0
   #draining = false
-  #storeHealthy = true
   #deadlinesAt = 0
 
   constructor(store: Store, node: string, places: Places, settings: HubSettings, stats: Stats, log: HubLog) {
@@ -97,9 +96,6 @@ export class Hub implements ConnectionHost {
   }
   get stallMs(): number {
     return this.#settings.stallMs
-  }
-  get storeHealthy(): boolean {
-    return this.#storeHealthy
   }
   get size(): number {
     return this.#connections.size
@@ -362,7 +358,6 @@ export class Hub implements ConnectionHost {
       if (now - at < REVOCATION_ECHO_MS) break
       this.#revoked.delete(user)
     }
-    this.#storeHealthy = this.store.status().healthy
     // A stall of our own is no fault of the readers: they get the time back.
     const own = this.heartbeats.lagMs
     for (const connection of this.#connections.values()) {

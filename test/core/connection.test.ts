@@ -121,7 +121,6 @@ function born(start: number | undefined): Life {
     heartbeatMs: 1000,
     maxBufferedBytes: 5_000,
     stallMs: 1000,
-    storeHealthy: true,
     nameOf: () => 'c1',
     closed: (_connection, reason) => closed.push(reason),
     wrote: () => {},

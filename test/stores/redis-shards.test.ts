@@ -2,11 +2,13 @@ import fc from 'fast-check'
 import t from 'tap'
 import { scopeOf } from '../../src/core/channel.ts'
 import type { Store } from '../../src/core/store.ts'
+import { openArchiveSource, openArchiveTarget } from '../../src/stores/open-archive.ts'
 import { openStore } from '../../src/stores/open-store.ts'
+import type { RedisStore } from '../../src/stores/redis/redis-store.ts'
 import { interleaved, shardOf } from '../../src/stores/redis/sharding.ts'
 import { startRedisCluster } from './redis-masters.ts'
-import { redisUrl, skipOwnServer, skipRedis } from './redis-server.ts'
-import { Followed, publication, storeOptions } from './store-fixtures.ts'
+import { redisUrl, skipOwnServer, skipRedis, startRedis } from './redis-server.ts'
+import { Followed, publication, storeOptions, tempDir } from './store-fixtures.ts'
 
 const users = Array.from({ length: 12 }, (_, n) => `u${n}`)
 const titles = async (store: Store, user: string): Promise<string[]> =>
@@ -146,6 +148,122 @@ t.test('three shards on one server', { skip: skipRedis }, async (t) => {
   })
 })
 
+t.test('a log moves from one shard to three, eight, a file and three', { skip: skipRedis }, async (t) => {
+  const url = await redisUrl(t)
+  const shapes = [1, 3, 8, 0, 3].map((redisShards, n) => ({
+    ...storeOptions(tempDir(t), { redisUrl: url, redisPrefix: `m${process.pid}x${n}`, redisShards: Math.max(1, redisShards) }),
+    store: redisShards === 0 ? ('sqlite' as const) : ('redis' as const)
+  }))
+  const kept = [
+    ...users.map((user) => publication({ user }, idempotent(user))),
+    publication({ users }, idempotent('several')),
+    publication({ topic: 'news' }, idempotent('news')),
+    publication({ everyone: true }, idempotent('everyone'))
+  ]
+  const gone = [publication({ user: users[0]! }, idempotent('gone own')), publication({ topic: 'news' }, idempotent('gone'))]
+  let store = await openStore(shapes[0]!)
+  await store.publish([...kept, ...gone])
+  for (const { id } of gone) t.ok(await store.recall(id))
+  await store.mark(users[3]!, 'read', { ids: [kept[3]!.id, kept.at(-1)!.id], allows: () => true })
+  const view = async () =>
+    Promise.all(
+      users.map(async (user) => {
+        const page = await store.inbox(user, scopeOf(user, ['news']), { status: 'all', limit: 100 })
+        return { counts: page.counts, items: page.items.map(({ entry, marks }) => ({ id: entry.id, read: marks.readAt })) }
+      })
+    )
+  const before = await view()
+  t.same(before[3]?.counts, { unread: 2, unseen: 2 })
+  for (const [n, shape] of shapes.entries()) {
+    if (n > 0) {
+      await store.close()
+      const source = await openArchiveSource(shapes[n - 1]!)
+      const target = await openArchiveTarget(shape)
+      for await (const record of source.records()) await target.load([record])
+      await target.commit()
+      await Promise.all([source.close(), target.close()])
+      store = await openStore(shape)
+    }
+    const told = await store.publish([...kept, ...gone].map((item) => ({ ...item, id: `${item.id}again${n}` })))
+    t.same(
+      told,
+      [...kept, ...gone].map(({ id, createdAt }) => ({ kind: 'replayed', id, createdAt })),
+      `${shape.store} of ${shape.redisShards} knows every key`
+    )
+    t.same(
+      await view(),
+      before,
+      `${shape.store} of ${shape.redisShards} shows the same, each once, and nothing that was recalled`
+    )
+  }
+  await store.close()
+})
+
+t.test('shards that do not agree which notification has a collapse key can be moved', { skip: skipRedis }, async (t) => {
+  const url = await redisUrl(t)
+  const shape = (redisPrefix: string, redisShards: number) =>
+    storeOptions('', { store: 'redis', redisUrl: url, redisPrefix: `d${process.pid}${redisPrefix}`, redisShards })
+  const store = (await openStore(shape('from', 3))) as RedisStore
+  const [older, newer, other] = [1, 2, 3].map(() => publication({ topic: 'news' }, { key: 'build' }))
+  await store.publish([older!, publication({ everyone: true })])
+  // As two nodes do it at once, and as one does where a shard is away.
+  const parts = [[newer!, other!], [], [other!, newer!]]
+  await Promise.all(parts.map((part, k) => store.logs[k]!.publish(part.map((item) => ({ item, channels: ['topic:news'] })))))
+  await store.close()
+  const source = await openArchiveSource(shape('from', 3))
+  const target = await openArchiveTarget(shape('to', 2))
+  for await (const record of source.records()) await target.load([record])
+  await target.commit()
+  await Promise.all([source.close(), target.close()])
+  const moved = await openStore(shape('to', 2))
+  t.teardown(() => moved.close())
+  const views = new Set(await Promise.all(users.map(async (user) => (await titles(moved, user)).join())))
+  t.equal(views.size, 1, 'all see the same')
+  const [first, second, third] = [...views][0]!.split(',')
+  t.equal(third, undefined)
+  t.ok([first, second].filter((id) => [newer!.id, other!.id].includes(id!)).length === 1, 'and one of the later two')
+})
+
+t.test(
+  'a Redis that was away at the start: another number of shards begins nothing and serves nobody',
+  {
+    skip: skipOwnServer
+  },
+  async (t) => {
+    const redis = await startRedis(t)
+    const options = (redisShards: number) => storeOptions('', { store: 'redis', redisUrl: redis.url, redisShards })
+    const right = await openStore(options(1))
+    t.teardown(() => right.close())
+    await redis.kill()
+    const wrong = await openStore(options(3))
+    t.teardown(() => wrong.close())
+    await redis.start()
+    const until = performance.now() + 10_000
+    while (!/REDIS_SHARDS=1/.test(wrong.status().reason ?? '') && performance.now() < until)
+      await new Promise((resolve) => setTimeout(resolve, 20))
+    t.match(wrong.status().reason, /^the log was begun with REDIS_SHARDS=1/)
+    for (const user of users) await t.rejects(wrong.publish([publication({ user })]), { name: 'StoreError', kind: 'unavailable' })
+    t.notOk(wrong.logs.some(({ healthy }) => healthy))
+    t.equal((await redis.say('KEYS bellwire:{bellwire.*')).trim(), '*0', 'no other shard was begun')
+
+    await Promise.all([right.close(), wrong.close()])
+    await redis.say('FLUSHALL')
+    await redis.kill()
+    const late = await openStore(options(3))
+    t.teardown(() => late.close())
+    await redis.start()
+    for (const user of users) {
+      while (!late.logOf(user).healthy) await new Promise((resolve) => setTimeout(resolve, 20))
+      t.match(await late.publish([publication({ user })]), [{ kind: 'accepted' }], 'with the right number it goes on by itself')
+    }
+
+    // Emptied, and begun anew with another number by somebody who was faster.
+    await redis.say('FLUSHALL\r\nHSET bellwire:{bellwire}:state epoch e seq 0 sub 0 shards 1 run r')
+    while (late.logs.some(({ healthy }) => healthy)) await new Promise((resolve) => setTimeout(resolve, 20))
+    for (const user of users) await t.rejects(late.publish([publication({ user })]), { name: 'StoreError', kind: 'unavailable' })
+  }
+)
+
 t.test('a cluster: each shard where it belongs, and one that is away is no loss', { skip: skipOwnServer }, async (t) => {
   const { servers, url } = await startRedisCluster(t)
   const shards = 6
@@ -189,6 +307,21 @@ t.test('a cluster: each shard where it belongs, and one that is away is no loss'
   }
   for (const user of of(true)) await t.rejects(store.publish([publication({ user })]), { name: 'StoreError' })
 
+  // What is of the others alone can be asked for and taken back, and of what may be of those that are away nobody can tell.
+  const [lucky] = of(false)
+  await store.putTicket('ticket', { user: lucky!, topics: [] }, Date.now() + 60_000)
+  t.same(await store.takeTicket('ticket', { keep: true }), { user: lucky, topics: [] })
+  t.same(await store.takeTicket('ticket'), { user: lucky, topics: [] })
+  await t.rejects(store.takeTicket('ticket'), { name: 'StoreError' })
+  const own = publication({ users: of(false) })
+  await store.publish([own])
+  t.match(await store.notification(own.id), { to: own.to })
+  t.equal((await store.trace(own.id))?.places.length, of(false).length)
+  t.equal(await store.recall(own.id), true)
+  await t.rejects(store.recall(own.id), { name: 'StoreError' })
+  t.match(await store.notification(everywhere.id), { to: { everyone: true } })
+  await t.rejects(store.trace(everywhere.id), { name: 'StoreError' })
+
   await away.start()
   const until = performance.now() + 20_000
   let outcome: unknown
@@ -207,6 +340,17 @@ t.test('a cluster: each shard where it belongs, and one that is away is no loss'
     await followed.until(
       (event) => event.kind === 'notification' && event.entry.id === after.id && event.channel === `user:${user}`
     )
-  const heard = followed.events.filter((event) => event.kind === 'notification' && event.entry.id === id)
-  t.equal(heard.length, shards, 'the other process heard it once from each shard')
+  const heard = () => followed.events.filter((event) => event.kind === 'notification' && event.entry.id === id)
+  // One of the shards has none of these users.
+  await followed.until(() => heard().length >= shards)
+  t.equal(heard().length, shards, 'the other process heard it once from each shard')
+
+  // A process that starts while the first shard is away.
+  for (const server of servers) if (await holds(server, 0)) await server.kill()
+  const late = await openStore(options)
+  t.teardown(() => late.close())
+  t.notOk(late.logs[0].healthy)
+  const there = users.filter((user) => late.logOf(user).healthy)
+  t.ok(there.length > 0, 'what was begun before is served without it')
+  for (const user of there) t.equal((await titles(late, user))[0], after.id)
 })

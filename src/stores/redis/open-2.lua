@@ -2,7 +2,7 @@
 -- of something that it no longer holds.
 -- KEYS, ARGV[1]–[5]: see prelude; ARGV[1] is the epoch that the caller knows, or empty
 -- ARGV[6] epoch to take where a new one is needed; ARGV[7] newest place that the caller has followed or was promised, or empty;
--- ARGV[8] number of shards that the caller reckons with
+-- ARGV[8] number of shards that the caller reckons with; ARGV[9] "1" where it may begin the log
 -- Result: { place, epoch, seq, floor, moment at which the next entry expires or empty }
 -- A Redis without room refuses the first write of a script if it may take room, and none behind it: what follows must be possible.
 call('DEL', P .. '-')
@@ -10,6 +10,7 @@ local epoch = state[1]
 local shards = call('HGET', S, 'shards') or '1'
 if epoch and shards ~= ARGV[8] then return redis.error_reply('SHARDS the log was begun with REDIS_SHARDS=' .. shards) end
 if not epoch then
+  if ARGV[9] ~= '1' then return redis.error_reply('UNBEGUN the first of the shards has not been reached yet') end
   epoch = ARGV[6]
   call('HSET', S, 'epoch', epoch, 'seq', '0', 'sub', '0', 'shards', ARGV[8], 'run', string.match(call('INFO', 'server'), 'run_id:(%w+)'))
   seq, sub = 0, 0

@@ -7,7 +7,7 @@ import {
   type ArchiveSource,
   type ArchiveTarget
 } from '../../core/archive.ts'
-import { type Channel, channelsOf } from '../../core/channel.ts'
+import { type Channel, channelsOf, isPersonal } from '../../core/channel.ts'
 import { LEASE_MS, REDIS_BATCH_BYTES, REDIS_COMMAND_TIMEOUT_MS } from '../../core/limits.ts'
 import type { Recipients } from '../../core/notification.ts'
 import { StoreOpenError } from '../store-open-error.ts'
@@ -138,8 +138,10 @@ export class RedisArchiveSource implements ArchiveSource {
         else if (!known.places.some(({ channel }) => channel === place.channel)) known.places.push(place)
       }
     })
+    const outdone = await this.#outdone(shards, lists)
     const kept = new Set<string>()
-    for (const part of slices(interleaved(lists))) {
+    for (const all of slices(interleaved(lists))) {
+      const part = all.filter((id) => !outdone.has(id))
       const found = new Map<string, (string | null)[]>()
       for (const [shard, base] of bases.entries()) {
         const own = part.filter((id) => byId.get(id)!.shard === shard)
@@ -158,7 +160,7 @@ export class RedisArchiveSource implements ArchiveSource {
       }
     }
     for (const [shard, base] of bases.entries()) {
-      const ids = new Map(shards[shard]!.map(({ channel, place, id }) => [`${channel} ${place}`, id]))
+      const ids = idsByPlace(shards[shard]!)
       yield* this.#marks(base, (channel, place) => {
         const id = ids.get(`${channel} ${place}`)
         return id !== undefined && kept.has(id) ? id : undefined
@@ -192,6 +194,33 @@ export class RedisArchiveSource implements ArchiveSource {
       }
     }
     return [...places.values()].sort((a, b) => a.place - b.place)
+  }
+
+  /**
+   * Notifications that another with the same collapse key took the place of, though not in every shard: two that came at once may have
+   * come in another order there, and one that was away may have missed the later. The last in the order of all of them stays.
+   */
+  async #outdone(shards: readonly (readonly Place[])[], lists: readonly (readonly string[])[]): Promise<ReadonlySet<string>> {
+    if (shards.length === 1) return new Set()
+    const holders = new Map<string, Set<string>>()
+    for (const [shard, base] of this.#redis.bases.entries()) {
+      const ids = idsByPlace(shards[shard]!)
+      for await (const names of this.#redis.keys(base, 'k:')) {
+        const channels = names.filter((name) => !isPersonal(name as Channel))
+        const found = await this.#redis.all(channels.map((channel) => ['hgetall', `${base}k:${channel}`]))
+        for (const [k, channel] of channels.entries()) {
+          for (const [key, place] of Object.entries(found[k] as Record<string, string>)) {
+            const id = ids.get(`${channel} ${place}`)
+            const name = `${channel} ${key}`
+            if (id !== undefined) holders.set(name, (holders.get(name) ?? new Set()).add(id))
+          }
+        }
+      }
+    }
+    const rivals = [...holders.values()].filter((ids) => ids.size > 1)
+    if (rivals.length === 0) return new Set()
+    const order = new Map([...interleaved(lists)].map((id, k) => [id, k]))
+    return new Set(rivals.flatMap((ids) => [...ids].sort((a, b) => order.get(a)! - order.get(b)!).slice(0, -1)))
   }
 
   async *#marks(base: string, idAt: (channel: string, place: string) => string | undefined): AsyncGenerator<ArchiveRecord> {
@@ -233,6 +262,9 @@ export class RedisArchiveSource implements ArchiveSource {
     }
   }
 }
+
+const idsByPlace = (places: readonly Place[]): ReadonlyMap<string, string> =>
+  new Map(places.map(({ channel, place, id }) => [`${channel} ${place}`, id]))
 
 function noteOf(id: string, own: readonly Place[], fields: readonly (string | null)[]): ArchivedNote | undefined {
   const [to, content, createdAt, expiresAt, key, producer] = fields
@@ -280,18 +312,20 @@ export class RedisArchiveTarget implements ArchiveTarget {
       }
       const marksMs = options.retentionDays === 0 ? 0 : (options.retentionDays + 2) * DAY_MS
       const ring = redis.clients.kind === 'cluster' ? 'SPUBLISH' : 'PUBLISH'
-      const shards: string[][] = []
-      for (const [shard, base] of redis.bases.entries()) {
-        const { state, log, bell } = redisKeys(options.redisPrefix, shard)
-        const seq = await redis.clients.commands.hget(state, 'seq')
+      for (const base of redis.bases) {
+        const seq = await redis.clients.commands.hget(`${base}state`, 'seq')
         if (Number(seq ?? 0) > 0) {
           throw new StoreOpenError(
             `Redis already holds a log under ${options.redisPrefix}: set REDIS_PREFIX to another name, or delete the keys ${base}*`
           )
         }
+      }
+      const shards: string[][] = []
+      for (const shard of redis.bases.keys()) {
+        const { state, log, bell } = redisKeys(options.redisPrefix, shard)
         const args = (epoch: string): string[] => [state, log, epoch, '0', String(marksMs), ring, bell]
         const fresh = `r${randomBytes(5).toString('hex').slice(0, 9)}`
-        const opening = [...args(''), fresh, '', String(options.redisShards)]
+        const opening = [...args(''), fresh, '', String(options.redisShards), '1']
         const answer = (await SCRIPTS.open.run(redis.clients.commands, opening)) as [string, string]
         shards.push(args(answer[1]))
       }
@@ -321,14 +355,14 @@ export class RedisArchiveTarget implements ArchiveTarget {
       sent = []
     }
     for (const [index, record] of records.entries()) {
-      const encoded = encode(record, shard, this.#args.length, this.#now)
-      if (encoded === undefined) continue
-      const size = encoded.reduce((sum, value) => sum + value.length, 0)
-      // Lua unpacks no more than some thousand values at once, and does nothing else meanwhile.
-      if (sent.length > 0 && (bytes + size > REDIS_BATCH_BYTES || sent.length >= PAGE)) await send()
-      batch.push(...encoded)
-      bytes += size
-      sent.push(index)
+      for (const encoded of encode(record, shard, this.#args.length, this.#now)) {
+        const size = encoded.reduce((sum, value) => sum + value.length, 0)
+        // Lua unpacks no more than some thousand values at once, and does nothing else meanwhile.
+        if (sent.length > 0 && (bytes + size > REDIS_BATCH_BYTES || sent.length >= PAGE)) await send()
+        batch.push(...encoded)
+        bytes += size
+        sent.push(index)
+      }
     }
     await send()
   }
@@ -354,8 +388,8 @@ export class RedisArchiveTarget implements ArchiveTarget {
   }
 }
 
-/** As `load-2.lua` takes it; undefined where it is not for this shard, or its time is over. */
-function encode(record: ArchiveRecord, shard: number, shards: number, now: number): string[] | undefined {
+/** As `load-2.lua` takes it; nothing where it is not for this shard, or its time is over. */
+function encode(record: ArchiveRecord, shard: number, shards: number, now: number): string[][] {
   switch (record.kind) {
     case 'notification': {
       const { id, to, content, key = '', createdAt, expiresAt, producer } = record
@@ -363,24 +397,26 @@ function encode(record: ArchiveRecord, shard: number, shards: number, now: numbe
         record.places.map(({ channel }) => channel),
         shards
       ).get(shard)
-      if (mine === undefined) return undefined
+      if (mine === undefined) return []
       const channels = new Set(mine)
       const places = record.places.filter(({ channel }) => channels.has(channel))
       const expiry = expiresAt === undefined ? '' : String(expiresAt)
       const head = ['n', id, JSON.stringify(to), content, key, String(createdAt), expiry, producer, String(places.length)]
-      return [...head, ...places.flatMap(({ channel, times, replaces = '' }) => [channel, String(times), replaces])]
+      return [[...head, ...places.flatMap(({ channel, times, replaces = '' }) => [channel, String(times), replaces])]]
     }
     case 'mark':
-      if (shardOf(record.user, shards) !== shard) return undefined
-      return ['m', record.user, record.id, `${record.readAt ?? '-'} ${record.archived ? 1 : 0}`]
+      if (shardOf(record.user, shards) !== shard) return []
+      return [['m', record.user, record.id, `${record.readAt ?? '-'} ${record.archived ? 1 : 0}`]]
     case 'idempotency-key': {
       const { key, fingerprint, id, createdAt, expiresAt } = record
-      if (expiresAt <= now || shardOf(key, shards) !== shard) return undefined
-      return ['y', key, `${fingerprint} ${id} ${createdAt}`, String(expiresAt - now)]
+      if (expiresAt <= now) return []
+      // What it was used for may be gone, and may have lain in any shard: none takes it again.
+      const names = [...(shardOf(key, shards) === shard ? [key] : []), ...(shards > 1 ? [id] : [])]
+      return names.map((name) => ['y', name, `${fingerprint} ${id} ${createdAt}`, String(expiresAt - now)])
     }
     case 'revocation':
-      if (shardOf(record.user, shards) !== shard) return undefined
-      return ['z', record.user, String(record.at)]
+      if (shardOf(record.user, shards) !== shard) return []
+      return [['z', record.user, String(record.at)]]
   }
 }
 

@@ -20,6 +20,8 @@ export interface RedisLogOptions {
   readonly waitReplicas: number
   /** How many logs there are beside one another, this one included. */
   readonly shards: number
+  /** The first of them, which knows that number; undefined where this is it. */
+  readonly first: RedisLog | undefined
 }
 
 interface Waiter {
@@ -41,6 +43,8 @@ export class RedisLog {
   soonest = Number.POSITIVE_INFINITY
   /** Why the log can neither be written nor followed now; null where it can. */
   trouble: string | null = 'Redis has not been reached yet'
+  /** What the log said when it was last opened, where it was begun with another number of shards; null where it was not. */
+  refused: string | null = null
   onEvents: (events: readonly FollowedEvent[]) => void = () => {}
   readonly #clients: RedisClients
   readonly #options: RedisLogOptions
@@ -79,7 +83,11 @@ export class RedisLog {
 
   /** Why not everything works; null where it does. */
   get reason(): string | null {
-    return this.trouble ?? (isReady(this.#clients.reads) ? null : 'the connection to Redis for reading is lost')
+    return (
+      this.#options.first?.refused ??
+      this.trouble ??
+      (isReady(this.#clients.reads) ? null : 'the connection to Redis for reading is lost')
+    )
   }
 
   /** Resolves when Redis has answered or failed to, for the first time. */
@@ -205,10 +213,9 @@ export class RedisLog {
   }
 
   async #openOnce(): Promise<void> {
-    const known = Math.max(this.#place.seq, this.#promised)
-    const fresh = `r${randomBytes(5).toString('hex').slice(0, 9)}`
-    const args = this.#args([fresh, this.epoch === '' ? '' : String(known), String(this.#options.shards)])
-    const answer = (await SCRIPTS.open.run(this.#clients.commands, args)) as [string, string, number, number, string]
+    const known = this.epoch === '' ? '' : String(Math.max(this.#place.seq, this.#promised))
+    const answer = await this.#openWith(known, this.#options.first === undefined)
+    this.refused = null
     const [place, epoch, seq, floor, soonest] = answer
     this.soonest = soonest === '' ? Number.POSITIVE_INFINITY : Number(soonest)
     this.floor = floor
@@ -223,6 +230,26 @@ export class RedisLog {
     this.head = seq
     this.#settle({ seq: Number.POSITIVE_INFINITY, sub: 0 })
     this.onEvents([{ kind: 'restarted', head: seq }])
+  }
+
+  async #openWith(known: string, begins: boolean): Promise<[string, string, number, number, string]> {
+    const { first, shards } = this.#options
+    const fresh = `r${randomBytes(5).toString('hex').slice(0, 9)}`
+    const args = this.#args([fresh, known, String(shards), begins ? '1' : ''])
+    try {
+      return (await SCRIPTS.open.run(this.#clients.commands, args)) as [string, string, number, number, string]
+    } catch (error) {
+      const { message } = error as Error
+      if (message.startsWith('SHARDS ')) {
+        this.refused = message.slice('SHARDS '.length)
+        throw new Error(this.refused)
+      }
+      if (first === undefined || begins || !message.startsWith('UNBEGUN ')) throw error
+      // Whether the number is right the first knows, as it is now: it may have been begun anew with another.
+      await first.pull()
+      if (first.trouble !== null) throw new Error(first.trouble)
+      return this.#openWith(known, true)
+    }
   }
 
   #args(own: readonly string[]): string[] {
@@ -283,6 +310,9 @@ export class RedisLog {
   async #usable(connection: RedisConnection, deadline: number): Promise<void> {
     const patience = this.trouble === null ? deadline : Math.min(deadline, this.#troubledAt + REDIS_COMMAND_TIMEOUT_MS)
     await ready(connection, patience)
+    // Users would be looked for where they are not.
+    const refused = this.#options.first?.refused ?? this.refused
+    if (refused !== null) throw new StoreError('unavailable', refused)
     // One that is frozen takes commands, and answers none: nobody is to find that out again, one by one.
     if (this.trouble !== null && performance.now() >= patience) throw new StoreError('unavailable', this.trouble)
     if (this.epoch === '') await this.pull()

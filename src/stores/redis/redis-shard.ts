@@ -50,7 +50,7 @@ export class RedisShard implements Log {
   readonly #inspector: NodeJS.Timeout
   #closed: Promise<void> | undefined
 
-  private constructor(clients: RedisClients, keys: RedisKeys, options: RedisShardOptions) {
+  private constructor(clients: RedisClients, keys: RedisKeys, options: RedisShardOptions, first: RedisShard | undefined) {
     const { retentionDays, retentionPerChannel, onCommit } = options
     this.#clients = clients
     this.#keys = keys
@@ -62,7 +62,8 @@ export class RedisShard implements Log {
       // Marks may be a little older than the newest entry that they are for.
       marksMs: retentionDays === 0 ? 0 : (retentionDays + 2) * DAY_MS,
       waitReplicas: options.redisWaitReplicas,
-      shards: options.redisShards
+      shards: options.redisShards,
+      first: first === undefined ? undefined : first.#log
     })
     this.#log.onEvents = (events) => {
       this.#listener(events, this)
@@ -74,20 +75,23 @@ export class RedisShard implements Log {
     clients.commands.on('ready', () => void this.#inspect())
   }
 
-  /** Connects, and waits a moment for Redis to answer: one that is away now is found when it comes. */
-  static async open(index: number, options: RedisShardOptions): Promise<RedisShard> {
+  /**
+   * Connects, and waits a moment for Redis to answer: one that is away now is found when it comes. `first` is the shard with the index 0,
+   * undefined for itself.
+   */
+  static async open(index: number, options: RedisShardOptions, first?: RedisShard): Promise<RedisShard> {
     const log = options.log ?? SILENT
     const clients = await connectRedis(options.redisUrl, {
       name: 'bellwire',
       onError: (error, role) => log.trouble(`Redis (${role}): ${error.message}`)
     })
-    const shard = new RedisShard(clients, redisKeys(options.redisPrefix, index), options)
+    const shard = new RedisShard(clients, redisKeys(options.redisPrefix, index), options, first)
     await shard.#log.begin()
-    const { trouble } = shard.#log
-    if (trouble?.startsWith('SHARDS ')) {
+    const { trouble, refused } = shard.#log
+    if (refused !== null) {
       await shard.close()
       const way = 'set it as it was, or export the log and import it under another REDIS_PREFIX'
-      throw new StoreOpenError(`${trouble.slice('SHARDS '.length)}: users would be looked for where they are not; ${way}`)
+      throw new StoreOpenError(`${refused}: users would be looked for where they are not; ${way}`)
     }
     if (trouble === null) await Promise.all([shard.#inspect(), shard.#age()])
     return shard
