@@ -1,7 +1,7 @@
 import { writeFileSync } from 'node:fs'
 import path from 'node:path'
 import { test } from 'tap'
-import { call, openStream, runService, serviceEnv, startService, tempDir } from './harness.ts'
+import { call, openStream, publish, runService, serviceEnv, startService, tempDir } from './harness.ts'
 
 test('--help lists every setting, --version the version, --check-config checks', async (t) => {
   const env = serviceEnv(tempDir(t))
@@ -43,8 +43,8 @@ test('without any setting it starts for development: loud, on loopback, with com
   const subscribe = /Bearer (\S+)' (\S+\/v1\/stream)/.exec(output)!
   const stream = await openStream(t, subscribe[2]!, { token: subscribe[1]! })
   await stream.until((f) => f.event === 'ready')
-  const publish = /curl -X POST (\S+) -H 'Authorization: (.+?)' -H '.+?' -d '(.+)'/.exec(output)!
-  const answer = await call('POST', publish[1]!, { body: publish[3]!, headers: { authorization: publish[2]! } })
+  const pasted = /curl -X POST (\S+) -H 'Authorization: (.+?)' -H '.+?' -d '(.+)'/.exec(output)!
+  const answer = await call('POST', pasted[1]!, { body: pasted[3]!, headers: { authorization: pasted[2]! } })
   t.equal(answer.status, 201)
   t.match(await stream.until((f) => f.event === 'notification'), { data: { item: { title: 'Hello, Alice' } } })
   t.equal((await call('GET', `${service.url}/monitor`, { key: 'dev-monitor-key' })).status, 200)
@@ -77,7 +77,7 @@ test('a port that is taken is told, with what to do', async (t) => {
 
 test('no secret reaches a log line', async (t) => {
   const service = await startService(t, { env: { LOG_LEVEL: 'trace' } })
-  const { MONITOR_KEY, openStream, PUBLISH_KEY, publish, SECRET, tokenOf } = await import('./harness.ts')
+  const { MONITOR_KEY, PUBLISH_KEY, SECRET, tokenOf } = await import('./harness.ts')
   const token = tokenOf('u1')
   const { body } = await call('POST', `${service.url}/v1/tickets`, { key: PUBLISH_KEY, body: { user: 'u1' } })
   const stream = await openStream(t, `${service.url}/v1/stream?ticket=${body.ticket}`)
@@ -94,4 +94,10 @@ test('no secret reaches a log line', async (t) => {
   for (const secret of [token, body.ticket, PUBLISH_KEY, MONITOR_KEY, SECRET, 'strictly-private-content'])
     t.notOk(service.output().includes(secret), 'not in the log')
   t.match(service.output(), /listening/)
+})
+
+test('flags that are for a process are no matter to its threads', async (t) => {
+  const flags = ['--expose-gc', '--max-old-space-size=256', '--title=notifications', '--enable-source-maps']
+  const service = await startService(t, { flags })
+  t.equal((await publish(service, { to: { user: 'u1' }, title: 'durable' })).status, 201)
 })

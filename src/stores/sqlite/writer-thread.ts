@@ -27,8 +27,9 @@ function startWorker(workerData: WriterData): Worker {
     return new Worker(source, { eval: true, execArgv: [], workerData })
   }
   // Nor what the process was made to import first, be it to instrument requests or by a test runner: the thread serves none, and starts
-  // with each opening. Other flags stay: which SQLite there is may depend on one, and two in one process would break each other's locks.
-  return new Worker(ENTRY, { execArgv: process.execArgv.filter((flag) => !flag.startsWith('--import=')), workerData })
+  // with each opening. Most other flags are the process' alone, and a thread refuses them; which SQLite there is may depend on one, and
+  // two in one process would break each other's locks.
+  return new Worker(ENTRY, { execArgv: process.execArgv.filter((flag) => flag.endsWith('experimental-sqlite')), workerData })
 }
 
 /**
