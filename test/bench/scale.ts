@@ -3,7 +3,7 @@
  * which is started for it with an append-only file. Every node has the same number of readers, so that what the others add shows. All of
  * it shares this machine's CPUs: rates of several nodes tell what they cost together, not how far they go on machines of their own.
  *
- *   npm run bench:scale -- --readers 100 --seconds 2     a quick look
+ *   npm run bench:scale -- --readers 100 --seconds 2 --rounds 1     a quick look
  */
 import { availableParallelism } from 'node:os'
 import { setTimeout as sleep } from 'node:timers/promises'
@@ -15,10 +15,15 @@ import { Load } from './readers.ts'
 import { bellwire, MONITOR_KEY, type Running, start, type Target, TOPIC } from './targets.ts'
 
 const { values } = parseArgs({
-  options: { readers: { type: 'string', default: '500' }, seconds: { type: 'string', default: '6' } }
+  options: {
+    readers: { type: 'string', default: '500' },
+    seconds: { type: 'string', default: '6' },
+    rounds: { type: 'string', default: '3' }
+  }
 })
 const READERS = Number(values.readers)
 const SECONDS = Number(values.seconds)
+const ROUNDS = Number(values.rounds)
 const BATCH = 100
 const IN_FLIGHT = 48
 const PER_SECOND = 30
@@ -97,22 +102,49 @@ async function measure(name: string, target: Target, count: number, redisPid: nu
   }
 }
 
-async function main(): Promise<void> {
+/** With an own Redis for each, so that none pays for what another has left. */
+async function measureOnRedis(count: number): Promise<Row> {
   const undo: (() => unknown)[] = []
-  const rows = [await measure('sqlite, 1 node', bellwire, 1, null)]
   try {
-    for (const count of [1, 2, 3]) {
-      const redis = await startRedis({ teardown: (fn) => undo.push(fn) })
-      const onRedis: Target = {
-        ...bellwire,
-        env: (port, dataDir) => ({ ...bellwire.env(port, dataDir), STORE: 'redis', REDIS_URL: redis.url })
-      }
-      rows.push(await measure(`redis, ${count} node${count > 1 ? 's' : ''}`, onRedis, count, redis.pid))
-      await redis.kill()
+    const redis = await startRedis({ teardown: (fn) => undo.push(fn) })
+    const target: Target = {
+      ...bellwire,
+      env: (port, dataDir) => ({ ...bellwire.env(port, dataDir), STORE: 'redis', REDIS_URL: redis.url })
     }
+    const row = await measure(`redis, ${count} node${count > 1 ? 's' : ''}`, target, count, redis.pid)
+    await redis.kill()
+    return row
   } finally {
     for (const fn of undo) await fn()
   }
+}
+
+const median = (found: readonly (number | null)[]): number | null =>
+  found.toSorted((a, b) => (a ?? 0) - (b ?? 0))[found.length >> 1] ?? null
+
+/** The median of each figure. */
+function medianOf(rows: readonly Row[]): { readonly [K in keyof Row]: K extends 'name' ? string : number | null } {
+  const of = (figure: Exclude<keyof Row, 'name'>): number | null => median(rows.map((row) => row[figure]))
+  return {
+    name: rows[0]!.name,
+    single: of('single'),
+    batched: of('batched'),
+    cpuPerFrame: of('cpuPerFrame'),
+    redisCpuPerPublish: of('redisCpuPerPublish'),
+    p50: of('p50'),
+    p99: of('p99'),
+    otherP50: of('otherP50')
+  }
+}
+
+async function main(): Promise<void> {
+  const found: Row[][] = [[], [], [], []]
+  // In turns, so that what changes on the machine meanwhile changes all of them.
+  for (let k = 0; k < ROUNDS; k++) {
+    found[0]!.push(await measure('sqlite, 1 node', bellwire, 1, null))
+    for (const count of [1, 2, 3]) found[count]!.push(await measureOnRedis(count))
+  }
+  const rows = found.map(medianOf)
   const round = (value: number | null, digits = 0): string => (value === null ? '' : value.toFixed(digits))
   console.log(`| | publish, ${IN_FLIGHT} in flight, /s | batches of ${BATCH}, notifications /s | CPU per frame, node 1, µs | Redis CPU per publish, µs | publish to write p50 / p99, ms | on node 2, p50, ms |
 |---|---|---|---|---|---|---|`)
@@ -122,7 +154,7 @@ async function main(): Promise<void> {
     )
   }
   console.log(
-    `\nNode ${process.version}, ${availableParallelism()} CPUs for nodes, readers, publishers and Redis together; ${READERS} readers on each node, ${PER_SECOND} publishes a second to a topic of all.`
+    `\nNode ${process.version}, ${availableParallelism()} CPUs for nodes, readers, publishers and Redis together; ${READERS} readers on each node, ${PER_SECOND} publishes a second to a topic of all; medians of ${ROUNDS} rounds in turns.`
   )
 }
 

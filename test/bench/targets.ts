@@ -97,7 +97,8 @@ export async function start(target: Target, cpu: number | null): Promise<Running
     env: { PATH, HOME, ...target.env(port, dataDir) }
   })
   const exited = once(child, 'exit')
-  process.once('exit', () => child.kill('SIGKILL'))
+  const end = (): unknown => child.kill('SIGKILL')
+  process.once('exit', end)
   for (let tries = 0; ; tries++) {
     const answer = await fetch(`http://127.0.0.1:${port}${target.readyPath}`).catch(() => null)
     await answer?.arrayBuffer()
@@ -109,8 +110,9 @@ export async function start(target: Target, cpu: number | null): Promise<Running
     pid: child.pid!,
     port,
     stop: async () => {
-      child.kill('SIGKILL')
+      end()
       await exited
+      process.off('exit', end)
       rmSync(dataDir, { recursive: true, force: true })
     }
   }
