@@ -40,7 +40,8 @@ import stalePeers from './plugins/stale-peers.ts'
 import stream from './plugins/stream.ts'
 import trace from './plugins/trace.ts'
 import { openCluster } from './stores/open-cluster.ts'
-import { openStore, type StoreLog } from './stores/open-store.ts'
+import { openStore } from './stores/open-store.ts'
+import type { StoreLog } from './stores/store-options.ts'
 
 /** Longest request id taken over from a caller; anything else gets one of ours. */
 const REQUEST_ID = /^[A-Za-z0-9._-]{1,64}$/

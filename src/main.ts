@@ -7,7 +7,7 @@ import { MAX_TIMER_MS } from './core/limits.ts'
 import { Name, TopicGrant } from './core/names.ts'
 import { exportTo, ImportError, importFrom, type Tally } from './migrate.ts'
 import { openArchiveSource, openArchiveTarget } from './stores/open-archive.ts'
-import { StoreOpenError } from './stores/open-store.ts'
+import { StoreOpenError } from './stores/store-open-error.ts'
 
 const { version } = JSON.parse(readFileSync(new URL('../package.json', import.meta.url), 'utf8')) as { version: string }
 

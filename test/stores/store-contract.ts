@@ -2,7 +2,7 @@ import type { Test } from 'tap'
 import { type Channel, scopeOf } from '../../src/core/channel.ts'
 import type { LoggedEvent } from '../../src/core/event.ts'
 import type { LogPage, Store } from '../../src/core/store.ts'
-import type { StoreOptions } from '../../src/stores/open-store.ts'
+import type { StoreOptions } from '../../src/stores/store-options.ts'
 import { clockPast, Followed, publication, publishExpiring } from './store-fixtures.ts'
 
 type Open = (options: Partial<StoreOptions>) => Promise<Store>

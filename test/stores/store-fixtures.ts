@@ -5,7 +5,7 @@ import type { Test } from 'tap'
 import type { FollowedEvent } from '../../src/core/event.ts'
 import type { Publication, Recipients } from '../../src/core/notification.ts'
 import type { Log, Store } from '../../src/core/store.ts'
-import type { StoreOptions } from '../../src/stores/open-store.ts'
+import type { StoreOptions } from '../../src/stores/store-options.ts'
 
 let drawn = 0
 

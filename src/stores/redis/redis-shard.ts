@@ -16,8 +16,8 @@ import type {
   StoredNotification,
   TicketHolder
 } from '../../core/store.ts'
-import type { StoreLog, StoreOptions } from '../open-store.ts'
 import { StoreOpenError } from '../store-open-error.ts'
+import type { StoreLog, StoreOptions } from '../store-options.ts'
 import { connectRedis, type RedisClients } from './client.ts'
 import { decodeEvents, decodeItems } from './entries.ts'
 import { type RedisKeys, redisKeys } from './keys.ts'

@@ -18,8 +18,8 @@ import type {
   StoreWarning,
   TicketHolder
 } from '../../core/store.ts'
-import type { StoreOptions } from '../open-store.ts'
 import { StoreOpenError } from '../store-open-error.ts'
+import type { StoreOptions } from '../store-options.ts'
 import { RedisShard } from './redis-shard.ts'
 import type { ShardPublication } from './shard-publication.ts'
 import { channelsByShard, shardOf } from './sharding.ts'

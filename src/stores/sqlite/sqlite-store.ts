@@ -19,8 +19,8 @@ import {
   type StoreStatus,
   type TicketHolder
 } from '../../core/store.ts'
-import type { StoreOptions } from '../open-store.ts'
 import { StoreOpenError } from '../store-open-error.ts'
+import type { StoreOptions } from '../store-options.ts'
 import { COMMAND, encodeRecipients, ITEM, type WriterReport } from './commands.ts'
 import { type PreparedFile, prepareFile } from './prepare-file.ts'
 import { Reader } from './reader.ts'
