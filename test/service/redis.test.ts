@@ -113,6 +113,7 @@ t.test('a Redis that is away: the process serves, says so, never hangs, and goes
   t.equal((await fetch(`${node.url}/healthz`)).status, 200)
   const unready = await fetch(`${node.url}/readyz`)
   t.equal(unready.status, 503)
+  t.match(await unready.json(), { reason: /connection to Redis/ }, 'in our words, not in those of the library')
   const refused = await openStream(t, `${node.url}/v1/stream`, { token: tokenOf('ann') })
   t.equal(refused.status, 200)
   t.equal((await refused.until((f) => f.event === 'goodbye')).data.reason, 'unavailable')

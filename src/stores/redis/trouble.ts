@@ -3,6 +3,9 @@ import { StoreError } from '../../core/store.ts'
 /** True where a script refused to touch the log because it is not the one this process knows. */
 export const isOtherEpoch = (error: unknown): boolean => error instanceof Error && error.message.startsWith('EPOCH')
 
+/** Said where there is none. In our words: the library tells of its own options. */
+export const NO_CONNECTION = 'there is no connection to Redis'
+
 /** True where there was no connection to send it over. */
 export const wasNotSent = (error: unknown): boolean =>
   error instanceof Error && /^(?:Stream isn't writeable|Cluster isn't ready)/.test(error.message)
@@ -28,8 +31,6 @@ export function storeErrorOf(error: unknown): unknown {
   if (error instanceof StoreError || !(error instanceof Error)) return error
   if (hasCode(error.message, 'OOM')) return new StoreError('full', 'Redis has no room left (maxmemory)', { cause: error })
   if (error.name === 'ReplyError' && !hasCode(error.message, FOR_NOW)) return error
-  // In our words: the library tells of its own options.
-  if (wasNotSent(error) || isBrokenConnection(error))
-    return new StoreError('unavailable', 'there is no connection to Redis', { cause: error })
+  if (wasNotSent(error) || isBrokenConnection(error)) return new StoreError('unavailable', NO_CONNECTION, { cause: error })
   return new StoreError('unavailable', `Redis does not answer as it should: ${error.message}`, { cause: error })
 }
