@@ -83,6 +83,9 @@ const DEVELOPMENT = {
   jwtSecret: 'dev-secret-do-not-use-in-production-0000'
 } as const
 
+/** Whether a key or secret is one that everybody knows, and may be shown. */
+export const isPublic = (value: string | undefined): boolean => Object.values<string | undefined>(DEVELOPMENT).includes(value)
+
 const NAMES = Object.keys(TABLE) as SettingName[]
 
 /** Reads the settings, or throws a {@link ConfigError} that lists every fault at once. */

@@ -2,7 +2,7 @@
 import { readFileSync } from 'node:fs'
 import { parseArgs } from 'node:util'
 import { signDevToken } from './auth/jwt.ts'
-import { type Config, ConfigError, loadConfig, SETTINGS } from './config.ts'
+import { type Config, ConfigError, isPublic, loadConfig, SETTINGS } from './config.ts'
 import { MAX_TIMER_MS } from './core/limits.ts'
 import { Name, TopicGrant } from './core/names.ts'
 import { exportTo, ImportError, importFrom, type Tally } from './migrate.ts'
@@ -68,21 +68,26 @@ function token(config: Config, user: string | undefined, topics: string | undefi
 function greeting(config: Config, address: string): string {
   const base = `${address}${config.basePath}`
   const [secret] = config.auth.jwtSecrets
-  const [producer] = config.publishKeys
+  const publishKey = config.publishKeys[0]?.key
+  const monitorKey = config.monitorKeys[0]?.key
+  // What is printed here is kept by whoever keeps the log: a key of the user's own is named, not shown.
+  const authorization = isPublic(publishKey) ? `'Authorization: Bearer ${publishKey}'` : '"Authorization: Bearer $PUBLISH_KEY"'
   // Without a secret nobody here can make a credential: what a subscriber brings is the application's.
-  const credential = secret
-    ? `-H 'Authorization: Bearer ${signDevToken('alice', ['news'], secret, 86_400, claims(config))}'`
-    : '-H "Cookie: $COOKIE"'
+  const credential = !secret
+    ? '-H "Cookie: $COOKIE"'
+    : isPublic(secret)
+      ? `-H 'Authorization: Bearer ${signDevToken('alice', ['news'], secret, 86_400, claims(config))}'`
+      : '-H "Authorization: Bearer $(node dist/main.js token alice --topics news)"'
   return `
   Bellwire ${version} listens on ${base}
 ${config.developmentCredentials ? '\n  DEVELOPMENT KEYS ARE IN USE. Anyone who reaches this port may publish and read; production refuses to start with them.\n' : ''}
   Subscribe (${secret ? 'as alice' : 'with what your application gives its users in $COOKIE'}, in one terminal):
     curl -N ${credential} ${base}/v1/stream
 
-  Publish (in another):
-    curl -X POST ${base}/v1/notifications -H 'Authorization: Bearer ${producer?.key ?? ''}' -H 'Content-Type: application/json' -d '{"to":{"user":"alice"},"type":"hello","title":"Hello, Alice"}'
+  Publish (in another${isPublic(publishKey) ? '' : ', with one of your PUBLISH_KEYS in $PUBLISH_KEY'}):
+    curl -X POST ${base}/v1/notifications -H ${authorization} -H 'Content-Type: application/json' -d '{"to":{"user":"alice"},"type":"hello","title":"Hello, Alice"}'
 
-  Dashboard:     ${base}/monitor (any user name, password ${config.monitorKeys[0]?.key ?? ''})
+  Dashboard:     ${base}/monitor (any user name, password ${isPublic(monitorKey) ? monitorKey : 'one of MONITOR_KEYS'})
 ${secret ? `  Demo page:     ${base}/demo\n` : ''}  Documentation: ${base}/documentation
 
 `

@@ -55,6 +55,21 @@ test('without any setting it starts for development: loud, on loopback, with com
   t.match((await bob.until((f) => f.event === 'ready')).data, { user: 'bob', topics: ['a', 'b'] })
 })
 
+test('keys of one’s own are named in what it prints at the start, and not shown', async (t) => {
+  const secret = 'a secret of their own, long enough to be one'
+  const env = {
+    NODE_ENV: 'development',
+    PUBLISH_KEYS: 'app:own-publish-key',
+    MONITOR_KEYS: 'own-monitor-key',
+    AUTH_JWT_SECRET: secret
+  }
+  const output = (await startService(t, { env })).output()
+  t.notMatch(output, /own-publish-key|own-monitor-key|eyJ|a secret of their own/)
+  t.match(output, /-H "Authorization: Bearer \$\(node dist\/main\.js token alice --topics news\)"/)
+  t.match(output, /PUBLISH_KEYS in \$PUBLISH_KEY\):\n +curl .* -H "Authorization: Bearer \$PUBLISH_KEY"/)
+  t.match(output, /password one of MONITOR_KEYS/)
+})
+
 test('a second process on the same data, and a file that is not ours, are refused with a line that says so', async (t) => {
   const service = await startService(t)
   const second = await runService([], serviceEnv(service.dataDir))
