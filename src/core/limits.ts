@@ -92,6 +92,8 @@ export const REDIS_COMMAND_TIMEOUT_MS = 2_000
 export const REDIS_SOCKET_TIMEOUT_MS = 5_000
 /** Longest pause before Redis is called again: streams must have caught up within five seconds of its return. */
 export const REDIS_RECONNECT_MS = 1_000
+/** Between two questions to a Cluster where its slots are: a fail-over takes longer. */
+export const REDIS_REFRESH_MS = 250
 /** How often the log in Redis is read without a bell: a bell that was lost delays nobody by more. */
 export const REDIS_POLL_MS = 1_000
 /** How long a write waits for `REDIS_WAIT_REPLICAS`; together with the write it stays below a command's time. */

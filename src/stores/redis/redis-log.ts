@@ -6,7 +6,7 @@ import { isReady, type RedisClients, type RedisConnection } from './client.ts'
 import { decodeFollowed, isAfter, parsePlace, type StreamEntry, type StreamPlace } from './entries.ts'
 import type { RedisKeys } from './keys.ts'
 import { SCRIPTS, type ScriptName } from './scripts.ts'
-import { isBrokenConnection, isOtherEpoch, NO_CONNECTION, storeErrorOf, wasNotSent } from './trouble.ts'
+import { isBrokenConnection, isOtherEpoch, reasonOf, storeErrorOf, wasNotSent } from './trouble.ts'
 
 /** Entries of the stream that are taken at a time. */
 const PAGE = 500
@@ -343,8 +343,7 @@ export class RedisLog {
   #troubled(error: unknown): void {
     if (this.#closed) return
     if (this.trouble === null) this.#troubledAt = performance.now()
-    const { message } = error instanceof Error ? error : new Error(String(error))
-    this.trouble = wasNotSent(error) ? NO_CONNECTION : message
+    this.trouble = reasonOf(error)
   }
 }
 
