@@ -6,10 +6,9 @@ import type { Store } from './store.ts'
  * this one: the store catches up before the answer is no.
  */
 export async function findPlace(store: Store, user: string, cursor: string): Promise<ReturnType<typeof parseCursor>> {
-  const { epoch, head } = store.logOf(user)
-  const place = parseCursor(cursor, epoch, head)
+  const log = store.logOf(user)
+  const place = parseCursor(cursor, log.epoch, log.head)
   if ('seq' in place) return place
   await store.catchUp(user)
-  const now = store.logOf(user)
-  return parseCursor(cursor, now.epoch, now.head)
+  return parseCursor(cursor, log.epoch, log.head)
 }

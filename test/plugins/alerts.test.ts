@@ -13,12 +13,19 @@ interface Teardown {
   teardown(fn: () => unknown): void
 }
 
+interface Alert {
+  readonly at: string
+  readonly node: string
+  readonly status: string
+  readonly previous: string
+  readonly recommendations: readonly { readonly since: string }[]
+}
+
 interface Heard {
   readonly at: number
   readonly headers: IncomingHttpHeaders
   readonly text: string
-  // biome-ignore lint/suspicious/noExplicitAny: looked into by assertions
-  readonly body: any
+  readonly body: Alert
 }
 
 /** What operators run: it hears each alert whole, and answers as told. */
@@ -95,7 +102,7 @@ test('a change of status is told, with what to do, and signed so that the receiv
     recommendations: [{ code: 'bad', severity: 'warning', message: 'It is so.', action: 'Do this.' }]
   })
   t.strictSame(Object.keys(body).sort(), ['at', 'node', 'previous', 'recommendations', 'status'])
-  for (const instant of [body.at, body.recommendations[0].since]) {
+  for (const instant of [body.at, body.recommendations[0]!.since]) {
     t.match(instant, /^\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d\.\d{3}Z$/)
     t.ok(Math.abs(Date.parse(instant) - before) < 5000)
   }

@@ -14,13 +14,20 @@ import {
   tokenOf
 } from './harness.ts'
 
-// biome-ignore lint/suspicious/noExplicitAny: lines are looked into by assertions
-const linesOf = (service: Service): any[] =>
+interface Line {
+  readonly level: number
+  readonly msg: string
+  readonly code?: string
+  readonly ageMs?: number
+  readonly [field: string]: unknown
+}
+
+const linesOf = (service: Service): Line[] =>
   service
     .output()
     .split('\n')
     .filter((line) => line.startsWith('{'))
-    .map((line) => JSON.parse(line))
+    .map((line) => JSON.parse(line) as Line)
 const told = (service: Service, msg: string | RegExp) =>
   linesOf(service).filter((line) => (typeof msg === 'string' ? line.msg === msg : msg.test(line.msg)))
 
@@ -53,7 +60,8 @@ test('the log tells what was opened, closed and accepted, and by which request',
   await eventually(() => told(service, 'connection closed').length === 1)
   const [closed] = told(service, 'connection closed')
   t.match(closed, { level: 30, connection: ready.connection, user: 'ann', reason: 'gone', frames: 21 })
-  t.ok(closed.ageMs >= 0 && closed.ageMs < 60_000)
+  const { ageMs = -1 } = closed!
+  t.ok(ageMs >= 0 && ageMs < 60_000)
 
   const odd = await call('GET', `${service.url}/healthz`, { headers: { 'x-request-id': 'not one "id"' } })
   t.match(odd.headers.get('x-request-id'), /^[\w-]+$/)

@@ -1,5 +1,7 @@
+import { execFileSync } from 'node:child_process'
+import path from 'node:path'
 import t, { type Test } from 'tap'
-import { type RedisServer, type RedisServerOptions, skipOwnServer, startRedis } from '../stores/redis-server.ts'
+import { freePort, type RedisServer, type RedisServerOptions, skipOwnServer, startRedis } from '../stores/redis-server.ts'
 import {
   call,
   eventually,
@@ -9,6 +11,7 @@ import {
   publish,
   type Service,
   startService,
+  tempDir,
   tokenOf
 } from './harness.ts'
 
@@ -186,6 +189,25 @@ t.test(
     t.equal((await resumed.until((f) => f.event === 'ready')).data.resumed, true)
   }
 )
+
+t.test('TLS: a certificate that is trusted is enough, and one that is not is told', { skip: skipOwnServer }, async (t) => {
+  const dir = tempDir(t)
+  const [key, cert] = [path.join(dir, 'key.pem'), path.join(dir, 'cert.pem')]
+  const request = ['req', '-x509', '-newkey', 'rsa:2048', '-nodes', '-days', '2', '-subj', '/CN=localhost']
+  execFileSync('openssl', [...request, '-addext', 'subjectAltName=IP:127.0.0.1', '-keyout', key, '-out', cert], { stdio: 'pipe' })
+  const port = await freePort()
+  const tls = ['--tls-port', String(port), '--tls-cert-file', cert, '--tls-key-file', key, '--tls-auth-clients', 'no']
+  await startRedis(t, { args: tls })
+  const env = { STORE: 'redis', REDIS_URL: `rediss://127.0.0.1:${port}` }
+  const [trusting, doubting] = await Promise.all([
+    startService(t, { env: { ...env, NODE_EXTRA_CA_CERTS: cert } }),
+    startService(t, { env })
+  ])
+  t.equal((await publish(trusting, { to: { user: 'ann' }, title: 'over TLS' })).status, 201)
+  t.ok(await isReady(trusting))
+  t.notOk(await isReady(doubting))
+  await eventually(() => /self-signed certificate/.test(doubting.output()))
+})
 
 t.test('a password is used, and told nowhere', { skip: skipOwnServer }, async (t) => {
   const redis = await startRedis(t, { args: ['--requirepass', 'right-password'] })

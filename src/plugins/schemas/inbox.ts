@@ -1,5 +1,6 @@
 import { z } from 'zod'
 import { MAX_MARK_IDS } from '../../core/limits.ts'
+import { contentMembers } from './content.ts'
 
 const reader = {
   topics: z.string().optional().describe('Comma-separated names; default: all exact names of the credential'),
@@ -44,13 +45,7 @@ export const CountsAnswer = z.object({ unread: z.int(), unseen: z.int() }).descr
 const Item = z.object({
   id: z.string(),
   cursor: z.string(),
-  type: z.string(),
-  title: z.string().optional(),
-  body: z.string().optional(),
-  url: z.string().optional(),
-  level: z.enum(['info', 'success', 'warning', 'error']),
-  data: z.record(z.string(), z.unknown()).optional(),
-  key: z.string().optional(),
+  ...contentMembers,
   topic: z.string().optional(),
   createdAt: z.iso.datetime(),
   expiresAt: z.iso.datetime().optional(),

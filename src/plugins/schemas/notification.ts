@@ -4,6 +4,7 @@ import { z } from 'zod'
 import { MAX_BATCH_ITEMS, MAX_DATA_DEPTH, MAX_INSTANT, MAX_RECIPIENTS } from '../../core/limits.ts'
 import { Name, TopicGrant } from '../../core/names.ts'
 import type { Recipients } from '../../core/notification.ts'
+import { contentMembers } from './content.ts'
 import { pointerToken } from './faults.ts'
 
 // biome-ignore lint/suspicious/noControlCharactersInRegex: they are what is refused
@@ -178,13 +179,7 @@ export const StoredNotificationAnswer = z
   .object({
     id: z.string(),
     to: z.record(z.string(), z.unknown()),
-    type: z.string(),
-    title: z.string().optional(),
-    body: z.string().optional(),
-    url: z.string().optional(),
-    level: z.enum(['info', 'success', 'warning', 'error']),
-    data: z.record(z.string(), z.unknown()).optional(),
-    key: z.string().optional(),
+    ...contentMembers,
     createdAt: z.iso.datetime(),
     expiresAt: z.iso.datetime().optional()
   })
