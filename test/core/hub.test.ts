@@ -107,6 +107,25 @@ test('tabs of one user are connections of their own: one that goes takes no othe
   t.strictSame([hub.size, hub.users, hub.countUser('u')], [0, 0, 0])
 })
 
+test('whoever leaves, in whatever order, leaves nothing behind in the group it shared', async (t) => {
+  const { hub, open, publish, settled } = hubWith(t)
+  // Each order in which four can leave, with what the last one gets told after each.
+  const orders = [0, 1, 2, 3].flatMap((a) => [0, 1, 2, 3].flatMap((b) => [0, 1, 2, 3].map((c) => [a, b, c])))
+  let published = 0
+  for (const order of orders.filter((leaving) => new Set(leaving).size === 3)) {
+    const readers = Array.from({ length: 4 }, (_, n) => open(`u${n}`, ['news']))
+    await settled()
+    for (const [gone, n] of order.entries()) {
+      readers[n]!.connection.close('gone')
+      await publish({ topic: 'news' })
+      t.equal(hub.traces.sighting(`n${++published}`)?.connections, 3 - gone, `${order}`)
+    }
+    const [left] = readers.filter((_, n) => !order.includes(n))
+    t.equal(left!.sink.written.length, 4, 'its page, and one frame for each')
+    left!.connection.close('gone')
+  }
+})
+
 test('all streams of a user have one order, whoever publishes', async (t) => {
   const { store, open, publish, settled } = hubWith(t)
   const to: Recipients[] = [{ user: 'u' }, { topic: 'news' }, { everyone: true }]

@@ -1,6 +1,7 @@
 import { execFileSync } from 'node:child_process'
 import path from 'node:path'
 import t, { type Test } from 'tap'
+import { shardOf } from '../../src/stores/redis/sharding.ts'
 import { freePort, type RedisServer, type RedisServerOptions, skipOwnServer, startRedis } from '../stores/redis-server.ts'
 import {
   call,
@@ -107,6 +108,21 @@ for (const shards of [1, 3]) {
     t.ok(store.bytes > 0)
   })
 }
+
+t.test('a trace judges by the place in the log of the user it is asked for', { skip: skipOwnServer }, async (t) => {
+  const { one } = await start(t, 1, {}, { REDIS_SHARDS: '3' })
+  const user = (shard: number): string =>
+    Array.from({ length: 99 }, (_, n) => `u${n}`).find((name) => shardOf(name, 3) === shard)!
+  for (let n = 0; n < 5; n++) await publish(one, { to: { user: user(0) }, title: 'the first shard is longer' })
+  const streams = [0, 1, 2].map((shard) => openStream(t, `${one.url}/v1/stream`, { token: tokenOf(user(shard), ['news']) }))
+  for (const stream of streams) await (await stream).until((f) => f.event === 'ready')
+  const { id } = (await publish(one, { to: { topic: 'news' }, title: 'in each' })).body
+  for (const stream of streams) await (await stream).until((f) => f.data.item?.id === id)
+  for (const shard of [0, 1, 2]) {
+    const trace = await call('GET', `${one.url}/monitor/notifications/${id}?user=${user(shard)}`, { key: MONITOR_KEY })
+    t.match(trace.body, { channelCount: 3, written: { connections: 3 }, user: { verdict: 'written' } })
+  }
+})
 
 t.test('a Redis that is away: the process serves, says so, never hangs, and goes on', { skip: skipOwnServer }, async (t) => {
   const redis = await startRedis(t)

@@ -1,5 +1,7 @@
 import t from 'tap'
 import { scopeOf } from '../../src/core/channel.ts'
+import { formatCursor } from '../../src/core/cursor.ts'
+import { findPlace } from '../../src/core/find-place.ts'
 import { openStore } from '../../src/stores/open-store.ts'
 import { redisUrl, skipRedis } from './redis-server.ts'
 import { storeContract } from './store-contract.ts'
@@ -60,6 +62,21 @@ t.test('redis', { skip: skipRedis }, async (t) => {
     t.same(await store.read('ann', scope, 1, 10), { gap: true })
     t.notOk('gap' in (await store.read('ann', scope, 2, 10)))
     t.equal(store.logs[0].oldest, 2)
+  })
+
+  t.test('a cursor of a process that is ahead is found by one that is behind', async (t) => {
+    const options = fresh(url)
+    const [one, other] = [await openStore(options), await openStore(options)]
+    t.teardown(() => Promise.all([one.close(), other.close()]))
+    let behind = 0
+    while (behind < 5) {
+      await one.publish([publication({ user: 'ann' })])
+      const { epoch, head } = one.logOf('ann')
+      if (other.logOf('ann').head < head) behind += 1
+      t.same(await findPlace(other, 'ann', formatCursor(epoch, head)), { seq: head })
+    }
+    const { epoch, head } = one.logOf('ann')
+    t.same(await findPlace(other, 'ann', formatCursor(epoch, head + 1)), { reset: 'cursor_unknown' })
   })
 
   t.test('two processes on the same shards agree with the model, whichever is asked', (t) =>
