@@ -1,7 +1,7 @@
 import { createSigner, createVerifier, TOKEN_ERROR_CODES, TokenError } from 'fast-jwt'
 import { createRemoteJWKSet, errors, type JWTPayload, type JWTVerifyOptions, jwtVerify, type RemoteJWKSet } from 'jose'
-import { LRUCache } from 'lru-cache'
 import { z } from 'zod'
+import { BoundedCache, textBytes, textsBytes } from '../core/bounded-cache.ts'
 import { MAX_INSTANT } from '../core/limits.ts'
 import { Name, TopicGrant } from '../core/names.ts'
 import type { Store } from '../core/store.ts'
@@ -22,9 +22,8 @@ export interface JwtOptions {
 const ASYMMETRIC = ['RS256', 'RS384', 'RS512', 'PS256', 'PS384', 'PS512', 'ES256', 'ES384', 'ES512', 'EdDSA', 'Ed25519']
 /** Clocks of issuers run ahead; for `exp` ours alone counts. */
 const NBF_TOLERANCE_SECONDS = 5
-/** How long a verified token is not verified again, and how many are remembered. */
+/** How long a verified token is not verified again. */
 const CACHE_MS = 60_000
-const CACHE_ENTRIES = 10_000
 const JWKS_TIMEOUT_MS = 2_000
 /** A key that we do not know is asked for at once after a rotation, and at most this often whoever makes up key ids. */
 const JWKS_COOLDOWN_MS = 1_000
@@ -49,7 +48,9 @@ export function createJwtVerifier(options: JwtOptions): ((token: string) => Prom
   if (jwksUrl === undefined && jwtSecrets.length === 0) return undefined
   // A secret never meets an asymmetric algorithm, nor a public key HS256: that is what algorithm confusion lives on.
   const verify = jwksUrl === undefined ? withSecrets(jwtSecrets, options) : withKeySet(new URL(jwksUrl), options)
-  const cache = new LRUCache<string, Verified>({ max: CACHE_ENTRIES })
+  const cache = new BoundedCache<Verified>('tokens', {
+    sizeOf: ({ subscriber }) => 150 + textBytes(subscriber.user) + textsBytes(subscriber.topics)
+  })
 
   return async (token) => {
     const key = digest(token)
@@ -57,7 +58,7 @@ export function createJwtVerifier(options: JwtOptions): ((token: string) => Prom
     if (!verified) {
       verified = toVerified(await verify(token))
       const left = (verified.subscriber.expiresAt ?? Number.POSITIVE_INFINITY) - Date.now()
-      if (left >= 1) cache.set(key, verified, { ttl: Math.ceil(Math.min(left, CACHE_MS)) })
+      if (left >= 1) cache.set(key, verified, Math.ceil(Math.min(left, CACHE_MS)))
     }
     const { subscriber, issuedAt } = verified
     if (subscriber.expiresAt !== undefined && subscriber.expiresAt <= Date.now()) throw expired()

@@ -1,5 +1,5 @@
-import { LRUCache } from 'lru-cache'
 import { z } from 'zod'
+import { BoundedCache, textBytes, textsBytes } from '../core/bounded-cache.ts'
 import { MAX_INSTANT } from '../core/limits.ts'
 import { Name, TopicGrant } from '../core/names.ts'
 import type { Store } from '../core/store.ts'
@@ -10,7 +10,6 @@ import { asking, unauthenticated, unavailable } from './refusal.ts'
 const TIMEOUT_MS = 2_000
 /** Longest an answer is believed, counted from the question. */
 const CACHE_MS = 10_000
-const CACHE_ENTRIES = 10_000
 /** An answer names a user and topics; more than this is not one. */
 const MAX_ANSWER_BYTES = 64 * 1024
 /** Revocations that may come in between before we give up. */
@@ -34,6 +33,8 @@ interface LookUp {
   /** Monotonic milliseconds, to tell whether it began after we knew of one. */
   readonly begun: number
   readonly subscriber: Promise<Subscriber>
+  /** What it found; undefined while it is under way. */
+  found: Subscriber | undefined
 }
 
 /** Asks the application who its session belongs to. One question at a time for each credential; yes is remembered, no is not. */
@@ -41,16 +42,27 @@ export function createSessionLookUp(
   url: string,
   store: Pick<Store, 'revokedAt'>
 ): (credentials: SessionCredentials) => Promise<Subscriber> {
-  const lookUps = new LRUCache<string, LookUp>({ max: CACHE_ENTRIES, ttl: CACHE_MS })
+  const lookUps = new BoundedCache<LookUp>('sessions', {
+    ttlMs: CACHE_MS,
+    sizeOf: ({ found }) => 300 + (found === undefined ? 0 : textBytes(found.user) + textsBytes(found.topics))
+  })
 
   const begin = (key: string, credentials: SessionCredentials): LookUp => {
-    const lookUp: LookUp = { startedAt: Date.now(), begun: performance.now(), subscriber: ask(url, credentials) }
+    const startedAt = Date.now()
+    const lookUp: LookUp = { startedAt, begun: performance.now(), subscriber: ask(url, credentials), found: undefined }
     lookUps.set(key, lookUp)
-    lookUp.subscriber.catch(() => forget(key, lookUp))
+    lookUp.subscriber.then(
+      (subscriber) => {
+        lookUp.found = subscriber
+        // Its size is known only now.
+        if (lookUps.get(key) === lookUp) lookUps.set(key, lookUp, startedAt + CACHE_MS - Date.now())
+      },
+      () => forget(key, lookUp)
+    )
     return lookUp
   }
   const forget = (key: string, lookUp: LookUp): void => {
-    if (lookUps.peek(key) === lookUp) lookUps.delete(key)
+    if (lookUps.get(key) === lookUp) lookUps.delete(key)
   }
 
   return async (credentials) => {

@@ -50,6 +50,7 @@ export type ConnectionRow = z.output<typeof ConnectionRow>
 const Sighting = z.object({
   // Our own recipients, checked when they were published.
   to: z.custom<import('./notification.ts').Recipients>((to) => typeof to === 'object' && to !== null).nullable(),
+  hashes: z.array(z.number()).readonly().optional(),
   producer: z.string().nullable(),
   acceptedAt: z.number(),
   durableAfterMs: z.number().nullable(),
@@ -66,6 +67,7 @@ const Reading = z.object({
   connection: z.string(),
   user: z.string(),
   topics: z.array(z.string()).readonly(),
+  hashes: z.array(z.number()).readonly().optional(),
   openedAt: z.number(),
   closedAt: z.number().nullable(),
   reason: z.custom<import('./close-reason.ts').CloseReason>((reason) => typeof reason === 'string').nullable(),

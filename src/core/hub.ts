@@ -1,3 +1,4 @@
+import { BoundedCache } from './bounded-cache.ts'
 import { type Channel, userOf } from './channel.ts'
 import type { CloseReason } from './close-reason.ts'
 import type { Places } from './cluster.ts'
@@ -13,7 +14,7 @@ import type { Sink } from './sink.ts'
 import type { Stats } from './stats.ts'
 import type { Log, Store } from './store.ts'
 import { exactTopics, type Subscriber } from './subscriber.ts'
-import { type Reading, Traces } from './traces.ts'
+import { type Reading, rememberedTopics, Traces } from './traces.ts'
 
 export interface HubSettings {
   readonly heartbeatMs: number
@@ -65,12 +66,22 @@ export class Hub implements ConnectionHost {
   readonly #places: Places
   readonly #connections = new Map<number, Connection>()
   readonly #lanes: ReadonlyMap<Log, Lane>
+  /** Bounded by the open connections, as is the next. */
   readonly #byUser = new Map<string, Connection[]>()
   readonly #byAddress = new Map<string, number>()
-  /** Connections for whose place the other nodes are being asked. */
+  /** Connections for whose place the other nodes are being asked; bounded by the open requests. */
   readonly #opening = new Map<string, number>()
-  /** Users revoked lately, and when we heard of it, oldest first: who was checked before and opens after it was let in by mistake. */
-  readonly #revoked = new Map<string, number>()
+  /** Users revoked lately, and when we heard of it: a connection authenticated before that but opened after it must be closed. */
+  readonly #revoked = new BoundedCache<number>('revocations', {
+    keep: 'newest',
+    ttlMs: REVOCATION_ECHO_MS,
+    sizeOf: () => 16,
+    onEvict: (at) => {
+      this.#revokedUnknown = at
+    }
+  })
+  /** Revocations up to here may have been forgotten for want of room. */
+  #revokedUnknown = Number.NEGATIVE_INFINITY
   #lastNumber = 0
   #draining = false
   #deadlinesAt = 0
@@ -194,9 +205,12 @@ export class Hub implements ConnectionHost {
     if (connection.beats) this.heartbeats.add(connection)
     this.#stats.opened(this.#connections.size, connection.transport)
     this.#log.opened(connection, request.requestId)
+    const checkedAt = subscriber.checkedAt ?? now
+    const revoked = (this.#revoked.get(connection.user) ?? Number.NEGATIVE_INFINITY) >= checkedAt
     // In a moment: the caller has not connected the sink yet.
-    if ((this.#revoked.get(connection.user) ?? -1) >= (subscriber.checkedAt ?? now))
-      queueMicrotask(() => connection.close('revoked'))
+    if (revoked) queueMicrotask(() => connection.close('revoked'))
+    // Nobody can tell any more: it comes back, and its credential is checked again.
+    else if (this.#revokedUnknown >= checkedAt) queueMicrotask(() => connection.close('unavailable'))
     else void connection.begin(opening.after)
     return connection
   }
@@ -284,7 +298,6 @@ export class Hub implements ConnectionHost {
     for (const event of events) {
       if (event.kind === 'restarted') this.#restart(lane, event.head)
       else if (event.kind === 'revoked') {
-        this.#revoked.delete(event.user)
         this.#revoked.set(event.user, performance.now())
         this.closeUser(event.user, 'revoked')
       } else if (event.kind === 'dropped') recount.add(event.channel)
@@ -340,9 +353,10 @@ export class Hub implements ConnectionHost {
   }
 
   #reading(connection: Connection, closedAt: number | null, reason: CloseReason | null): Reading {
-    const { user, topics, place } = connection
+    const { user, place } = connection
     const openedAt = Date.now() - (performance.now() - connection.openedAt)
-    return { connection: this.nameOf(connection), user, topics, openedAt, closedAt, reason, place }
+    const topics = rememberedTopics(connection.topics)
+    return { connection: this.nameOf(connection), user, ...topics, openedAt, closedAt, reason, place }
   }
 
   #recount(lane: Lane, channel: Channel): void {
@@ -354,10 +368,6 @@ export class Hub implements ConnectionHost {
   #checkDeadlines(now: number): void {
     if (now < this.#deadlinesAt) return
     this.#deadlinesAt = now + DEADLINES_MS
-    for (const [user, at] of this.#revoked) {
-      if (now - at < REVOCATION_ECHO_MS) break
-      this.#revoked.delete(user)
-    }
     // A stall of our own is no fault of the readers: they get the time back.
     const own = this.heartbeats.lagMs
     for (const connection of this.#connections.values()) {

@@ -1,3 +1,4 @@
+import { detachedTexts } from './bounded-cache.ts'
 import { EVERYONE, isPersonal, topicOf, userOf } from './channel.ts'
 import type { Connection, Run } from './connection.ts'
 import { formatCursor } from './cursor.ts'
@@ -34,7 +35,7 @@ export class Lane {
     const key = this.#key(sorted, codec)
     let group = this.#groups.get(key)
     if (!group) {
-      group = { topics: Object.freeze(sorted), codec, connections: [] }
+      group = { topics: Object.freeze(detachedTexts(sorted)), codec, connections: [] }
       this.#groups.set(key, group)
     }
     return group

@@ -68,8 +68,6 @@ export const LIFETIMES_A_SECOND = 5
 
 /** An error code, or a producer, gets one line in the log within this time, and a count. */
 export const LINE_EVERY_MS = 60_000
-/** Kinds of lines that are told apart: codes of errors, producers. More of them would be a fault of ours. */
-export const MAX_LINE_KINDS = 1000
 
 /** An alert is delivered at most once within this time. */
 export const ALERT_EVERY_MS = 60_000
@@ -77,9 +75,33 @@ export const ALERT_EVERY_MS = 60_000
 export const ALERT_TIMEOUT_MS = 10_000
 /** Pause after the first alert that failed, doubled each time up to the second figure. */
 export const ALERT_RETRY_MS = [1_000, 60_000] as const
-/** Notifications, and ended connections, that a process can still tell about: a few megabytes each. */
-export const REMEMBERED_TRACES = 10_000
-export const REMEMBERED_DEPARTURES = 10_000
+/** Names of users or topics that are remembered of a notification, or of a connection that ended: enough for a person to read. */
+export const REMEMBERED_NAMES = 20
+
+const MIB = 1024 * 1024
+
+/**
+ * What each memory that is keyed by something callers name or choose may take, in bytes (see `bounded-cache.ts`). Sizes are estimates
+ * from above. All of them full leave a process with a heap of 256 MiB enough to work with.
+ */
+export const CACHE_BYTES = {
+  /** Verified tokens, by digest: some 20,000 users with a few topics each. */
+  tokens: 16 * MIB,
+  /** Answers of the session look-up, by digest: as many. */
+  sessions: 16 * MIB,
+  /** Requests of each caller within the window of a rate limit, for each kind of limit: some 30,000 callers a minute. */
+  rates: 8 * MIB,
+  /** What became of the newest notifications, for traces: some 20,000 of them. */
+  sightings: 16 * MIB,
+  /** Who read what on connections that ended, for traces: some 20,000 of them. */
+  departures: 16 * MIB,
+  /** Users whose access was revoked within the last minute: some 20,000 of them. */
+  revocations: 8 * MIB,
+  /** Kinds of lines in the log, each at most once a minute. */
+  lines: 2 * MIB,
+  /** How many live entries shared channels have, by channel. */
+  sharedCounts: 4 * MIB
+} as const
 
 /** A message from a WebSocket client. None means anything; this is enough for what libraries send to keep a connection open. */
 export const MAX_CLIENT_MESSAGE_BYTES = 4 * 1024

@@ -1,12 +1,15 @@
+import { BoundedCache, detachedTexts, textBytes, textsBytes } from './bounded-cache.ts'
 import { type Channel, channelsOf, topicOf } from './channel.ts'
 import type { CloseReason } from './close-reason.ts'
 import type { FollowedEvent } from './event.ts'
-import { REMEMBERED_DEPARTURES, REMEMBERED_TRACES } from './limits.ts'
+import { REMEMBERED_NAMES } from './limits.ts'
 import type { Publication, Recipients } from './notification.ts'
 
 /** What this process saw of one notification; instants are milliseconds since 1970. No content. */
 export class Sighting {
+  /** At most {@link REMEMBERED_NAMES} names; if there were more, `hashes` knows all. */
   to: Recipients | null = null
+  hashes?: readonly number[] | undefined
   producer: string | null = null
   readonly acceptedAt: number
   /** From the end of the request to the commit; null where another process took it. */
@@ -29,7 +32,9 @@ export class Sighting {
 export interface Reading {
   readonly connection: string
   readonly user: string
+  /** At most {@link REMEMBERED_NAMES} names; if there were more, `hashes` knows all. */
   readonly topics: readonly string[]
+  readonly hashes?: readonly number[] | undefined
   readonly openedAt: number
   readonly closedAt: number | null
   readonly reason: CloseReason | null
@@ -37,48 +42,58 @@ export interface Reading {
   readonly place: number
 }
 
-/** The newest of a kind; the oldest are forgotten, in the order they came. */
-class Newest<V> {
-  readonly #map = new Map<string, V>()
-  readonly #keys: string[]
-  #next = 0
-
-  constructor(most: number) {
-    this.#keys = Array<string>(most)
-  }
-
-  get(key: string): V | undefined {
-    return this.#map.get(key)
-  }
-
-  /** The key must be new. */
-  add(key: string, value: V): V {
-    const oldest = this.#keys[this.#next]
-    if (oldest !== undefined) this.#map.delete(oldest)
-    this.#keys[this.#next] = key
-    this.#next = (this.#next + 1) % this.#keys.length
-    this.#map.set(key, value)
-    return value
-  }
-
-  values(): IterableIterator<V> {
-    return this.#map.values()
-  }
+/** A name in 32 bits (FNV-1a): enough to tell whether one of some hundred names was it. */
+function hashOf(name: string): number {
+  let hash = 0x811c9dc5
+  for (let i = 0; i < name.length; i++) hash = Math.imul(hash ^ name.charCodeAt(i), 0x01000193)
+  return hash >>> 0
 }
+
+/** Names as they are remembered: all of a few, and of many the first ones and what tells whether another was among them. */
+function remembered(names: readonly string[]): { readonly names: readonly string[]; readonly hashes?: readonly number[] } {
+  if (names.length <= REMEMBERED_NAMES) return { names }
+  return { names: detachedTexts(names.slice(0, REMEMBERED_NAMES)), hashes: names.map(hashOf) }
+}
+
+/** What a connection read, as it is remembered when it has ended, and as another node hears of it. */
+export function rememberedTopics(topics: readonly string[]): Pick<Reading, 'topics' | 'hashes'> {
+  const { names, hashes } = remembered(topics)
+  return { topics: names, ...(hashes === undefined ? {} : { hashes }) }
+}
+
+const hashesBytes = (hashes: readonly number[] | undefined): number => (hashes === undefined ? 0 : 16 + 8 * hashes.length)
+
+/** Whom a notification was for as far as this user is concerned. */
+export function recipientsFor({ to, hashes }: Pick<Sighting, 'to' | 'hashes'>, user: string): Recipients | null {
+  return hashes?.includes(hashOf(user)) ? { user } : to
+}
+
+const namesOf = (to: Recipients | null): readonly string[] => (to === null || !('users' in to) ? [] : to.users)
 
 /** What one process remembers of the notifications and connections it lately had; bounded, and gone with the process. */
 export class Traces {
-  readonly #sightings = new Newest<Sighting>(REMEMBERED_TRACES)
-  readonly #departures = new Newest<Reading>(REMEMBERED_DEPARTURES)
+  readonly #sightings = new BoundedCache<Sighting>('sightings', {
+    keep: 'newest',
+    sizeOf: ({ to, hashes }) => 600 + textsBytes(namesOf(to)) + hashesBytes(hashes)
+  })
+  readonly #departures = new BoundedCache<Reading>('departures', {
+    keep: 'newest',
+    sizeOf: ({ user, topics, hashes }) => 300 + textBytes(user) + textsBytes(topics) + hashesBytes(hashes)
+  })
 
   /** It was taken here, and is durable. */
   accepted({ id, to, producer, createdAt, ephemeral, expiresAt }: Publication, durableAfterMs: number): void {
-    const seen = this.#sightings.get(id) ?? this.#sightings.add(id, new Sighting(createdAt))
-    seen.to = to
+    const seen = this.#sightings.get(id) ?? new Sighting(createdAt)
+    if ('users' in to) {
+      const { names, hashes } = remembered(to.users)
+      seen.to = { users: names }
+      seen.hashes = hashes
+    } else seen.to = to
     seen.producer = producer
     seen.ephemeral = ephemeral
     seen.expiresAt = expiresAt ?? null
     seen.durableAfterMs = durableAfterMs
+    this.#sightings.set(id, seen)
   }
 
   /** It was followed, and handed to so many connections. */
@@ -87,7 +102,11 @@ export class Traces {
       if (event.op === 'removed') for (const id of event.ids ?? []) this.#change(id, { recalledAt: now })
     } else if (event.kind === 'notification' || event.kind === 'ephemeral') {
       const { id, createdAt, replaces } = event.entry
-      const seen = this.#sightings.get(id) ?? this.#sightings.add(id, new Sighting(createdAt))
+      let seen = this.#sightings.get(id)
+      if (!seen) {
+        seen = new Sighting(createdAt)
+        this.#sightings.set(id, seen)
+      }
       if (connections > 0) {
         seen.connections += connections
         seen.firstWrittenAt ??= now
@@ -98,7 +117,7 @@ export class Traces {
   }
 
   departed(reading: Reading): void {
-    this.#departures.add(reading.connection, reading)
+    this.#departures.set(reading.connection, reading)
   }
 
   sighting(id: string): Sighting | undefined {
@@ -155,6 +174,9 @@ export function channelFor(to: Recipients, user: string): Channel | undefined {
   return channelsOf(to).find((channel) => !channel.startsWith('user:') || channel === `user:${user}`)
 }
 
+const readsTopic = ({ topics, hashes }: Reading, topic: string): boolean =>
+  topics.includes(topic) || hashes?.includes(hashOf(topic)) === true
+
 /** Judges for one user. `place` is where the notification lies in that user's channel, undefined where it lies nowhere. */
 export function judge(
   user: string,
@@ -167,7 +189,7 @@ export function judge(
   const channel = channelFor(to, user)
   if (channel === undefined) return { verdict: 'not_addressed', readings: [] }
   const topic = topicOf(channel)
-  const fitting = topic === undefined ? readings : readings.filter(({ topics }) => topics.includes(topic))
+  const fitting = topic === undefined ? readings : readings.filter((reading) => readsTopic(reading, topic))
   const thereThen = ({ openedAt, closedAt }: Reading): boolean =>
     writtenAt !== null && openedAt <= writtenAt && (closedAt ?? Number.POSITIVE_INFINITY) >= writtenAt
   const passed = fitting.filter((reading) => (place === undefined ? thereThen(reading) : reading.place >= place))

@@ -1,6 +1,6 @@
 import rateLimit from '@fastify/rate-limit'
 import type { FastifyContextConfig, FastifyInstance, FastifyReply, FastifyRequest } from 'fastify'
-import { LRUCache } from 'lru-cache'
+import { BoundedCache } from '../core/bounded-cache.ts'
 import type { Subscriber } from '../core/subscriber.ts'
 import { ProblemError } from '../errors.ts'
 
@@ -124,18 +124,15 @@ export function ownPagesOnly(options: OriginOptions): OnRequest {
   }
 }
 
-/** Callers whose counts are kept at a time, per kind of limit; the longest unseen is forgotten. */
-const MAX_COUNTED_CALLERS = 100_000
-
 interface Window {
   count: number
   endsAt: number
 }
 type Counted = (error: Error | null, result?: { current: number; ttl: number }) => void
 
-/** The counts of one group of routes. */
+/** The counts of one group of routes; if there is no room, the caller longest unseen is forgotten. */
 class Counts {
-  readonly #windows = new LRUCache<string, Window>({ max: MAX_COUNTED_CALLERS })
+  readonly #windows = new BoundedCache<Window>('rates', { sizeOf: () => 32 })
 
   incr(caller: string, counted: Counted, windowMs: number): void {
     const now = performance.now()
@@ -151,9 +148,10 @@ class Counts {
 
 /** Counts for @fastify/rate-limit: its own store counts each route apart, this one all routes of a group together. */
 class GroupedCounts {
+  /** Bounded by the groups that our own routes name. */
   readonly #groups = new Map<string, Counts>()
 
-  /** Of a route. A cache takes its room when it is made, which is megabytes: one for each group, none that nobody counts in. */
+  /** Of a route: one for each group. */
   child({ groupId = '' }: { groupId?: string }): Counts {
     let counts = this.#groups.get(groupId)
     if (!counts) {

@@ -1,7 +1,15 @@
-import { MAX_LINE_KINDS } from '../core/limits.ts'
+import { BoundedCache, textBytes } from '../core/bounded-cache.ts'
 
 /** What a line tells beside its count: of the latest occurrence, whose request id leads to the rest. */
 export type LineFields = Readonly<Record<string, unknown>>
+
+interface Line {
+  until: number
+  count: number
+  fields: LineFields
+  /** What `fields` took when the line was last weighed. */
+  readonly bytes: number
+}
 
 /**
  * Lines about what may happen thousands of times a second: the first of a kind is written at once, those behind it together when its
@@ -10,29 +18,38 @@ export type LineFields = Readonly<Record<string, unknown>>
 export class MinuteLines {
   readonly #write: (kind: string, count: number, fields: LineFields) => void
   readonly #everyMs: number
-  readonly #kinds = new Map<string, { until: number; count: number; fields: LineFields }>()
+  readonly #kinds: BoundedCache<Line>
 
   constructor(everyMs: number, write: (kind: string, count: number, fields: LineFields) => void) {
     this.#everyMs = everyMs
     this.#write = write
+    this.#kinds = new BoundedCache('lines', {
+      keep: 'newest',
+      sizeOf: ({ bytes }) => bytes,
+      // What was counted until then is not kept quiet.
+      onEvict: ({ count, fields }, kind) => {
+        if (count > 0) write(kind, count, fields)
+      }
+    })
   }
 
-  /** It happened, `count` times. `kind` comes from a fixed set. */
+  /** It happened, `count` times. Kinds without end do not fill the memory: the oldest is written and forgotten. */
   add(kind: string, count: number, fields: LineFields, now = performance.now()): void {
     const known = this.#kinds.get(kind)
+    const bytes = fieldsBytes(fields)
     if (known) {
       known.count += count
       known.fields = fields
+      if (bytes > known.bytes) this.#kinds.set(kind, { ...known, bytes })
       return
     }
-    // A set that is not fixed after all must not fill the memory; its lines are told one by one.
-    if (this.#kinds.size < MAX_LINE_KINDS) this.#kinds.set(kind, { until: now + this.#everyMs, count: 0, fields })
+    this.#kinds.set(kind, { until: now + this.#everyMs, count: 0, fields, bytes })
     this.#write(kind, count, fields)
   }
 
   /** Once a second or so: writes what is due. `all` writes the rest too, for the end of the process. */
   flush(now = performance.now(), all = false): void {
-    for (const [kind, line] of this.#kinds) {
+    for (const [kind, line] of this.#kinds.entries()) {
       if (line.until > now && !all) continue
       if (line.count === 0 || all) this.#kinds.delete(kind)
       if (line.count === 0) continue
@@ -42,3 +59,10 @@ export class MinuteLines {
     }
   }
 }
+
+/** Texts that fields hold, an error's own included; what else they hold is small. */
+const fieldsBytes = (fields: LineFields): number =>
+  Object.values(fields).reduce<number>((sum, field) => {
+    if (typeof field === 'string') return sum + 64 + textBytes(field)
+    return sum + (field instanceof Error ? 1024 + textBytes(field.message) + textBytes(field.stack ?? '') : 64)
+  }, 200)

@@ -7,7 +7,16 @@ import { formatCursor } from '../core/cursor.ts'
 import { Name } from '../core/names.ts'
 import type { Recipients } from '../core/notification.ts'
 import type { NotificationTrace, Store } from '../core/store.ts'
-import { channelFor, type Fate, judge, mergeSightings, type Reading, type Sighting, type Verdict } from '../core/traces.ts'
+import {
+  channelFor,
+  type Fate,
+  judge,
+  mergeSightings,
+  type Reading,
+  recipientsFor,
+  type Sighting,
+  type Verdict
+} from '../core/traces.ts'
 import { ProblemError } from '../errors.ts'
 import { operatorOnly, type ProducerKeys } from './access.ts'
 import { answers } from './schemas/answers.ts'
@@ -43,7 +52,10 @@ const TraceAnswer = z
     acceptedAt: instant,
     producer: z.string().nullable().describe('Name of the publish key; null where it is not known any more'),
     durableAfterMs: z.number().nullable().describe('Null where a process that ended took it'),
-    to: z.record(z.string(), z.unknown()).nullable(),
+    to: z
+      .record(z.string(), z.unknown())
+      .nullable()
+      .describe('If only the memory of a process knows it: at most 20 users, and in `more` how many others'),
     channels: z.array(z.object({ channel: z.string(), cursor })).describe('Where it lies now; at most 100'),
     channelCount: z.int(),
     expiresAt: instant.nullable(),
@@ -111,7 +123,8 @@ export default fp<TraceOptions>(
             'Nothing is known of this id: it never existed, or it is gone and no running process has had it lately.'
           )
         }
-        const to = stored?.to ?? seen?.to ?? null
+        const to = stored?.to ?? (seen ? shownRecipients(seen) : null)
+        const toUser = user === undefined ? null : (stored?.to ?? (seen ? recipientsFor(seen, user) : null))
         const fate = fateOf(stored, seen)
         const places = stored?.places ?? []
         return reply.header('cache-control', 'no-store').send({
@@ -130,7 +143,7 @@ export default fp<TraceOptions>(
           replacedBy: seen?.replacedBy ?? null,
           written: seen ? writtenOf(seen) : null,
           readers: stored ? readersOf(stored) : null,
-          ...(user === undefined || to === null ? {} : { user: judgeFor(user, to, fate, stored, seen, readings) })
+          ...(user === undefined || toUser === null ? {} : { user: judgeFor(user, toUser, fate, stored, seen, readings) })
         })
       }
     )
@@ -171,6 +184,12 @@ function fateOf(stored: NotificationTrace | null, seen: Sighting | undefined): F
   if (seen?.replacedBy != null) return 'replaced'
   if (seen?.expiresAt != null && seen.expiresAt <= Date.now()) return 'expired'
   return seen?.ephemeral ? 'ephemeral' : 'beyond_retention'
+}
+
+/** Of many recipients the memory of a process knows a few by name. */
+function shownRecipients({ to, hashes }: Sighting): object | null {
+  if (to === null || hashes === undefined || !('users' in to)) return to
+  return { ...to, more: hashes.length - to.users.length }
 }
 
 const writtenOf = (seen: Sighting) => ({

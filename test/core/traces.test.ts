@@ -1,6 +1,5 @@
 import { test } from 'tap'
-import { REMEMBERED_DEPARTURES, REMEMBERED_TRACES } from '../../src/core/limits.ts'
-import { type Fate, judge, type Reading, Traces } from '../../src/core/traces.ts'
+import { type Fate, judge, type Reading, recipientsFor, rememberedTopics, Traces } from '../../src/core/traces.ts'
 
 const reading = (more: Partial<Reading> = {}): Reading => ({
   connection: 'node-1',
@@ -41,15 +40,31 @@ test('what has no place in the log was written to who was connected at that mome
   t.equal(verdict([reading({ topics: [] })], flash), 'topic_not_read')
 })
 
-test('memory is bounded: the oldest is forgotten', async (t) => {
+const accepted = (traces: Traces, id: string, to: object): void =>
+  traces.accepted({ id, to, producer: 'app', createdAt: 1, ephemeral: false } as Parameters<Traces['accepted']>[0], 1)
+
+test('the oldest notifications and connections are forgotten first', async (t) => {
   const traces = new Traces()
-  for (let n = 0; n < REMEMBERED_DEPARTURES + 5; n++) traces.departed(reading({ connection: `node-${n}`, user: `u${n % 10}` }))
-  t.equal(traces.departures('u3').length, REMEMBERED_DEPARTURES / 10)
-  t.equal(traces.departures('u3').at(0)?.connection, 'node-13')
-  for (let n = 0; n < REMEMBERED_TRACES + 1; n++) {
-    const publication = { id: `n${n}`, to: NEWS, producer: 'app', createdAt: n, ephemeral: false, content: '{}' }
-    traces.accepted(publication as unknown as Parameters<Traces['accepted']>[0], 1)
-  }
+  const most = 100_000
+  for (let n = 0; n < most; n++) traces.departed(reading({ connection: `node-${n}`, user: `u${n % 10}` }))
+  const kept = traces.departures('u9')
+  t.ok(kept.length > 1000 && kept.length < most / 10)
+  t.equal(kept.at(-1)?.connection, `node-${most - 1}`, 'the newest is there')
+  for (let n = 0; n < most; n++) accepted(traces, `n${n}`, NEWS)
   t.equal(traces.sighting('n0'), undefined)
-  t.match(traces.sighting('n1'), { producer: 'app', durableAfterMs: 1, acceptedAt: 1 })
+  t.match(traces.sighting(`n${most - 1}`), { producer: 'app', durableAfterMs: 1, acceptedAt: 1 })
+})
+
+test('of many names twenty are remembered, and still it is known whether another was among them', async (t) => {
+  const names = Array.from({ length: 1000 }, (_, n) => `name-${n}`)
+  const { topics, hashes } = rememberedTopics(names.slice(0, 200))
+  t.equal(topics.length, 20)
+  t.equal(verdict([reading({ topics, hashes })], { to: { topic: 'name-199' } }), 'written')
+  t.equal(verdict([reading({ topics, hashes })], { to: { topic: 'name-200' } }), 'topic_not_read')
+  const traces = new Traces()
+  accepted(traces, 'many', { users: names })
+  const seen = traces.sighting('many')!
+  t.same(seen.to, { users: names.slice(0, 20) })
+  t.same(recipientsFor(seen, 'name-999'), { user: 'name-999' })
+  t.equal(verdict([], { to: recipientsFor(seen, 'nobody')! }), 'not_addressed')
 })

@@ -1,5 +1,4 @@
 import { test } from 'tap'
-import { MAX_LINE_KINDS } from '../../src/core/limits.ts'
 import { type LineFields, MinuteLines } from '../../src/plugins/minute-lines.ts'
 
 function lines() {
@@ -39,10 +38,15 @@ test('what is left is told at the end', async (t) => {
   t.strictSame(written(), [])
 })
 
-test('kinds without end do not fill the memory; they are told one by one', async (t) => {
+test('kinds without end do not fill the memory, and what was counted of a forgotten one is written', async (t) => {
   const { kept, written } = lines()
-  for (let n = 0; n < MAX_LINE_KINDS + 10; n++) kept.add(`kind-${n}`, 1, {}, 0)
-  t.equal(written().length, MAX_LINE_KINDS + 10)
-  kept.add(`kind-${MAX_LINE_KINDS + 5}`, 1, {}, 1)
-  t.equal(written().length, 1)
+  kept.add('first', 1, {}, 0)
+  kept.add('first', 7, {}, 1)
+  for (let n = 0; n < 20_000; n++) kept.add(`kind-${n}`, 1, {}, 2)
+  const all = written()
+  t.equal(all.length, 20_002)
+  t.strictSame(
+    all.filter(([kind]) => kind === 'first').map(([, count]) => count),
+    [1, 7]
+  )
 })

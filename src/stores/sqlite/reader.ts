@@ -1,3 +1,4 @@
+import { BoundedCache } from '../../core/bounded-cache.ts'
 import { type Channel, channelsOf, isPersonal, userChannel } from '../../core/channel.ts'
 import type { LoggedEvent, StateOp } from '../../core/event.ts'
 import type { Counts, Entry, Marks } from '../../core/notification.ts'
@@ -19,9 +20,6 @@ import { ARCHIVED, READ, SEEN } from './schema.ts'
 /** Prepared statements for so many different numbers of channels; beyond that the oldest is prepared again. */
 const MAX_COUNT_STATEMENTS = 64
 
-/** Shared channels whose live entries are remembered at a time. */
-const MAX_SHARED_COUNTS = 10_000
-
 /** A place that a mark is for. */
 export interface MarkPlace {
   readonly channel: Channel
@@ -33,8 +31,9 @@ export interface MarkPlace {
 export class Reader {
   readonly #db: Database
   readonly #s: ReturnType<typeof statements>
+  /** Bounded by {@link MAX_COUNT_STATEMENTS}. */
   readonly #counts = new Map<number, Statement>()
-  readonly #sharedLive = new Map<Channel, { readonly live: number; readonly until: number }>()
+  readonly #sharedLive = new BoundedCache<{ readonly live: number; readonly until: number }>('sharedCounts', { sizeOf: () => 48 })
   #sharedVersion = -1
 
   constructor(path: string) {
@@ -190,7 +189,7 @@ export class Reader {
    */
   #shared(channel: Channel, now: number): number {
     const version = Number(this.#s.version.get()!['data_version'])
-    if (version !== this.#sharedVersion || this.#sharedLive.size >= MAX_SHARED_COUNTS) {
+    if (version !== this.#sharedVersion) {
       this.#sharedLive.clear()
       this.#sharedVersion = version
     }
