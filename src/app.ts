@@ -45,7 +45,6 @@ import type { StoreLog } from './stores/store-options.ts'
 
 /** Longest request id taken over from a caller; anything else gets one of ours. */
 const REQUEST_ID = /^[A-Za-z0-9._-]{1,64}$/
-const LOOPBACK = new Set(['127.0.0.1', '::1', 'localhost'])
 
 /** The parts, put together in order. The one place that knows all of them. */
 export async function createApp(config: Config, version: string): Promise<FastifyInstance> {
@@ -123,8 +122,9 @@ export async function createApp(config: Config, version: string): Promise<Fastif
   await host.look()
   const health = new Health()
   const circumstances: Circumstances = {
-    developmentCredentials: config.developmentCredentials,
-    publicAddress: !LOOPBACK.has(config.host),
+    developmentKeys: config.keysInUse.development,
+    ownKeys: config.keysInUse.own,
+    publicAddress: config.publicAddress,
     maxConnections: config.maxConnections,
     openFileLimit: openFileLimit(),
     memoryBytes: Math.min(totalmem(), process.constrainedMemory() || Number.POSITIVE_INFINITY),
@@ -276,7 +276,7 @@ export async function createApp(config: Config, version: string): Promise<Fastif
         match: (authorization) => operators.match(authorization),
         maxConnections: config.maxConnections
       })
-      if (!config.production) {
+      if (config.demo) {
         const [secret] = config.auth.jwtSecrets
         const [key] = config.publishKeys
         if (secret && key) {

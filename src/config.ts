@@ -1,10 +1,12 @@
 import { readFileSync } from 'node:fs'
+import { DEVELOPMENT, isLoopback, type KeysInUse, keysInUse, WAYS_IN } from './config/keys-in-use.ts'
 import { nearestName } from './config/misspelt.ts'
 import { openFileLimit } from './config/open-files.ts'
 import { SETTINGS, type SettingName, TABLE, type Values } from './config/settings.ts'
 import type { NamedKey, TrustProxy } from './config/values.ts'
 import { RESERVED_FILES } from './core/limits.ts'
 
+export { isPublic } from './config/keys-in-use.ts'
 export { SETTINGS, type Setting } from './config/settings.ts'
 export type { NamedKey, TrustProxy } from './config/values.ts'
 
@@ -59,8 +61,14 @@ export interface Config {
   readonly drainMs: number
   readonly alertWebhookUrl: string | undefined
   readonly alertWebhookSecret: string | undefined
-  /** True where a key or secret that everybody knows is in use. */
-  readonly developmentCredentials: boolean
+  /** Settings whose fixed development key is in force, and settings that hold keys or secrets of the operator's own. */
+  readonly keysInUse: KeysInUse
+  /** True if others than this machine reach the service: by HOST, or through a proxy at PUBLIC_URL. */
+  readonly publicAddress: boolean
+  /** True if the demo may be served: all keys are the development ones, and HOST is loopback. */
+  readonly demo: boolean
+  /** What works but should not stay, one line each, without the value of a secret. */
+  readonly warnings: readonly string[]
 }
 
 /** Settings that cannot be used. One line for each fault, which says what to do and holds no value of a secret. */
@@ -76,26 +84,17 @@ export class ConfigError extends Error {
 type Environment = Readonly<Record<string, string | undefined>>
 type Flags = { readonly port?: string | number | undefined; readonly host?: string | undefined }
 
-/** What everybody may know, for trying out; production refuses them. */
-const DEVELOPMENT = {
-  publishKey: 'dev-publish-key',
-  monitorKey: 'dev-monitor-key',
-  jwtSecret: 'dev-secret-do-not-use-in-production-0000'
-} as const
-
-/** Whether a key or secret is one that everybody knows, and may be shown. */
-export const isPublic = (value: string | undefined): boolean => Object.values<string | undefined>(DEVELOPMENT).includes(value)
-
 const NAMES = Object.keys(TABLE) as SettingName[]
 
 /** Reads the settings, or throws a {@link ConfigError} that lists every fault at once. */
 export function loadConfig(env: Environment, flags: Flags = {}): Config {
   const faults: string[] = []
   const { values, given } = readValues(env, flags, faults)
+  const keys = keysInUse(values, given)
   faults.push(...misspelt(env), ...contradictions(values, given))
-  if (values.NODE_ENV === 'production') faults.push(...unfitForProduction(values, given))
+  faults.push(...(values.NODE_ENV === 'production' ? unfitForProduction(given, keys) : halfOfDevelopment(values, keys)))
   if (faults.length > 0) throw new ConfigError(faults)
-  return freeze(assemble(values as Values))
+  return freeze(assemble(values as Values, keys))
 }
 
 /** Values that could be read, and the names that were set at all: a fault in one setting must not be told as two. */
@@ -152,9 +151,6 @@ function misspelt(env: Environment): string[] {
   })
 }
 
-/** Ways in for subscribers, beside tickets. */
-const WAYS_IN = ['AUTH_JWT_SECRET', 'AUTH_JWKS_URL', 'COOKIE_SECRET', 'AUTH_SESSION_URL'] as const satisfies SettingName[]
-
 const hasWayIn = (given: ReadonlySet<SettingName>): boolean => WAYS_IN.some((name) => given.has(name))
 
 function contradictions(values: Partial<Values>, given: ReadonlySet<SettingName>): string[] {
@@ -182,36 +178,47 @@ function contradictions(values: Partial<Values>, given: ReadonlySet<SettingName>
   return faults
 }
 
-function unfitForProduction(values: Partial<Values>, given: ReadonlySet<SettingName>): string[] {
+function unfitForProduction(given: ReadonlySet<SettingName>, { development }: KeysInUse): string[] {
   const faults: string[] = []
   if (!given.has('PUBLISH_KEYS')) faults.push('PUBLISH_KEYS is required in production: set name:key for each producer')
   if (!given.has('MONITOR_KEYS')) faults.push('MONITOR_KEYS is required in production: set a key for the operators')
   if (!hasWayIn(given)) {
     faults.push(`a way in for subscribers is required in production: set one of ${WAYS_IN.join(', ')}`)
   }
-  const development = (name: SettingName) =>
-    `${name} holds the development key, which everybody knows: set one of your own in production`
-  if (values.PUBLISH_KEYS?.some(({ key }) => key === DEVELOPMENT.publishKey)) faults.push(development('PUBLISH_KEYS'))
-  if (values.MONITOR_KEYS?.some(({ key }) => key === DEVELOPMENT.monitorKey)) faults.push(development('MONITOR_KEYS'))
-  for (const name of ['AUTH_JWT_SECRET', 'AUTH_JWT_SECRET_PREVIOUS'] as const) {
-    if (values[name] === DEVELOPMENT.jwtSecret) faults.push(development(name))
+  for (const name of development) {
+    if (given.has(name))
+      faults.push(`${name} holds the development key, which everybody knows: set one of your own in production`)
   }
   return faults
 }
 
+const hostOf = ({ HOST, NODE_ENV }: Partial<Values>): string => HOST ?? (NODE_ENV === 'production' ? '0.0.0.0' : '127.0.0.1')
+
+const listed = (names: readonly SettingName[]): string => names.join(', ')
+
+/** Real users or data behind a key that everybody knows: a deployment that forgot a setting, never a trial. */
+function halfOfDevelopment(values: Partial<Values>, { development, own }: KeysInUse): string[] {
+  if (development.length === 0 || own.length === 0 || isLoopback(hostOf(values))) return []
+  return [
+    `${listed(development)} would have the development key, which everybody knows, beside your own ${listed(own)}, on an address that others reach: set ${development.length === 1 ? 'it' : 'them'} too, or listen on HOST=127.0.0.1`
+  ]
+}
+
 const present = (...secrets: (string | undefined)[]): string[] => secrets.filter((secret) => secret !== undefined)
 
-function assemble(values: Values): Config {
+function assemble(values: Values, keys: KeysInUse): Config {
   const production = values.NODE_ENV === 'production'
-  const publishKeys = values.PUBLISH_KEYS ?? [{ name: 'development', key: DEVELOPMENT.publishKey }]
-  const monitorKeys = values.MONITOR_KEYS ?? [{ name: 'development', key: DEVELOPMENT.monitorKey }]
+  const publishKeys = values.PUBLISH_KEYS ?? [{ name: 'development', key: DEVELOPMENT.PUBLISH_KEYS }]
+  const monitorKeys = values.MONITOR_KEYS ?? [{ name: 'development', key: DEVELOPMENT.MONITOR_KEYS }]
   const anyWayIn = WAYS_IN.some((name) => values[name] !== undefined)
-  const jwtSecrets = anyWayIn ? present(values.AUTH_JWT_SECRET, values.AUTH_JWT_SECRET_PREVIOUS) : [DEVELOPMENT.jwtSecret]
+  const jwtSecrets = anyWayIn ? present(values.AUTH_JWT_SECRET, values.AUTH_JWT_SECRET_PREVIOUS) : [DEVELOPMENT.AUTH_JWT_SECRET]
   const files = openFileLimit()
+  const host = hostOf(values)
+  const publicAddress = !isLoopback(host) || (values.PUBLIC_URL !== undefined && !isLoopback(new URL(values.PUBLIC_URL).hostname))
   return {
     nodeEnv: values.NODE_ENV,
     production,
-    host: values.HOST ?? (production ? '0.0.0.0' : '127.0.0.1'),
+    host,
     port: values.PORT,
     basePath: values.BASE_PATH ?? '',
     publicUrl: values.PUBLIC_URL,
@@ -250,11 +257,23 @@ function assemble(values: Values): Config {
     drainMs: values.DRAIN_MS,
     alertWebhookUrl: values.ALERT_WEBHOOK_URL,
     alertWebhookSecret: values.ALERT_WEBHOOK_SECRET,
-    developmentCredentials:
-      publishKeys.some(({ key }) => key === DEVELOPMENT.publishKey) ||
-      monitorKeys.some(({ key }) => key === DEVELOPMENT.monitorKey) ||
-      jwtSecrets.includes(DEVELOPMENT.jwtSecret)
+    keysInUse: keys,
+    publicAddress,
+    demo: keys.development.length > 0 && keys.own.length === 0 && isLoopback(host),
+    warnings: developmentWarnings(keys, publicAddress)
   }
+}
+
+function developmentWarnings({ development, own }: KeysInUse, publicAddress: boolean): string[] {
+  if (development.length > 0 && own.length > 0)
+    return [
+      `${listed(development)} ${development.length === 1 ? 'has its' : 'have their'} development key, which everybody knows, beside your own ${listed(own)}: set ${development.length === 1 ? 'it' : 'them'} too`
+    ]
+  if (development.length > 0 && publicAddress)
+    return [
+      'The development keys, which everybody knows, are in use on an address that others reach: set NODE_ENV=production and keys of your own'
+    ]
+  return []
 }
 
 function freeze<T extends object>(value: T): T {

@@ -64,6 +64,12 @@ function token(config: Config, user: string | undefined, topics: string | undefi
   process.stdout.write(`${signDevToken(user!, list, secret, 3600, claims(config))}\n`)
 }
 
+function loud({ keysInUse, warnings }: Config): string {
+  if (keysInUse.development.length === 0) return ''
+  const more = warnings.map((line) => `\n  ${line}.`).join('')
+  return `\n  DEVELOPMENT KEYS ARE IN USE. Anyone who reaches this port may publish and read; production refuses to start with them.${more}\n`
+}
+
 /** What a newcomer pastes. */
 function greeting(config: Config, address: string): string {
   const base = `${address}${config.basePath}`
@@ -80,7 +86,7 @@ function greeting(config: Config, address: string): string {
       : '-H "Authorization: Bearer $(node dist/main.js token alice --topics news)"'
   return `
   Bellwire ${version} listens on ${base}
-${config.developmentCredentials ? '\n  DEVELOPMENT KEYS ARE IN USE. Anyone who reaches this port may publish and read; production refuses to start with them.\n' : ''}
+${loud(config)}
   Subscribe (${secret ? 'as alice' : 'with what your application gives its users in $COOKIE'}, in one terminal):
     curl -N ${credential} ${base}/v1/stream
 
@@ -88,7 +94,7 @@ ${config.developmentCredentials ? '\n  DEVELOPMENT KEYS ARE IN USE. Anyone who r
     curl -X POST ${base}/v1/notifications -H ${authorization} -H 'Content-Type: application/json' -d '{"to":{"user":"alice"},"type":"hello","title":"Hello, Alice"}'
 
   Dashboard:     ${base}/monitor (any user name, password ${isPublic(monitorKey) ? monitorKey : 'one of MONITOR_KEYS'})
-${secret ? `  Demo page:     ${base}/demo\n` : ''}  Documentation: ${base}/documentation
+${config.demo ? `  Demo page:     ${base}/demo\n` : ''}  Documentation: ${base}/documentation
 
 `
 }
@@ -138,6 +144,7 @@ async function serve(config: Config): Promise<void> {
 
   try {
     const address = await app.listen({ host: config.host, port: config.port, backlog: 4096 })
+    for (const warning of config.warnings) app.log.warn(warning)
     if (config.production) app.log.info({ address, store: config.store, version }, 'listening')
     else process.stdout.write(greeting(config, address))
   } catch (error) {
@@ -205,6 +212,7 @@ async function main(): Promise<void> {
   if (command === 'export' || command === 'import') return migrate(config, command, rest[0] === '-' ? undefined : rest[0])
   if (command !== undefined) fail([`there is no command ${JSON.stringify(command)} (see --help)`])
   if (values['check-config']) {
+    for (const warning of config.warnings) process.stderr.write(`bellwire: warning: ${warning}\n`)
     process.stdout.write('the settings are fine\n')
     return
   }

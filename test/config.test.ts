@@ -47,7 +47,9 @@ test('without any setting it is ready for development, on this machine only', as
     publishRate: 0,
     retentionDays: 30,
     retentionPerChannel: 1000,
-    developmentCredentials: true
+    publicAddress: false,
+    demo: true,
+    warnings: []
   })
   t.strictSame(config.auth.jwtSecrets, ['dev-secret-do-not-use-in-production-0000'])
   t.equal(config.publishKeys[0]?.key, 'dev-publish-key')
@@ -64,7 +66,7 @@ test('the settings are frozen to the bottom', async (t) => {
 
 test('production listens everywhere, and needs keys and a way in: one line for each', async (t) => {
   const config = loadConfig(PRODUCTION)
-  t.match(config, { production: true, host: '0.0.0.0', developmentCredentials: false })
+  t.match(config, { production: true, host: '0.0.0.0', keysInUse: { development: [] }, demo: false, warnings: [] })
   const faults = faultsOf({ NODE_ENV: 'production' })
   t.equal(faults.length, 3)
   t.match(faults[0], /^PUBLISH_KEYS is required/)
@@ -80,6 +82,58 @@ test('production refuses what everybody knows', async (t) => {
     { ...PRODUCTION, AUTH_JWT_SECRET: 'dev-secret-do-not-use-in-production-0000' },
     /^AUTH_JWT_SECRET holds the development key/
   )
+})
+
+const KEY_SETTINGS = {
+  PUBLISH_KEYS: 'app:a-publish-key-of-my-own',
+  MONITOR_KEYS: 'ops:a-monitor-key-of-my-own',
+  AUTH_JWT_SECRET: 'my-own-secret-of-thirty-two-bytes-or-more',
+  COOKIE_SECRET: 'a-cookie-secret-of-my-own',
+  AUTH_SESSION_URL: 'http://127.0.0.1/me',
+  AUTH_JWKS_URL: 'http://127.0.0.1/keys',
+  ALERT_WEBHOOK_SECRET: 'it-signs-what-real-people-hear'
+}
+
+test('a development key beside a key of one’s own stops the start where others reach it, whichever of them is forgotten', async (t) => {
+  for (const [name, value] of Object.entries(KEY_SETTINGS)) {
+    const own = { [name]: value, ...(name === 'ALERT_WEBHOOK_SECRET' ? { ALERT_WEBHOOK_URL: 'http://127.0.0.1/' } : {}) }
+    for (const HOST of ['0.0.0.0', '::', '10.0.0.7', 'notify.example.com', '0'])
+      oneFault(t, { ...own, HOST }, new RegExp(`development key.*beside your own ${name}, on an address that others reach`))
+    for (const HOST of ['127.0.0.1', '127.8.9.10', '::1', 'localhost', '']) {
+      const { demo, warnings } = loadConfig({ ...own, HOST })
+      t.equal(demo, false, `no demo beside ${name} on ${HOST}`)
+      t.match(warnings, [new RegExp(`development key.*beside your own ${name}`)])
+      t.equal(warnings.length, 1)
+    }
+  }
+  const { PUBLISH_KEYS, MONITOR_KEYS, AUTH_JWT_SECRET } = KEY_SETTINGS
+  t.match(loadConfig({ PUBLISH_KEYS, MONITOR_KEYS, AUTH_JWT_SECRET, HOST: '0.0.0.0' }), { demo: false, warnings: [] })
+  // One of two keys is enough to let anybody in.
+  oneFault(
+    t,
+    { PUBLISH_KEYS: `${PUBLISH_KEYS},old:dev-publish-key`, MONITOR_KEYS, AUTH_JWT_SECRET, HOST: '0.0.0.0' },
+    /^PUBLISH_KEYS would have the development key.*beside your own PUBLISH_KEYS, MONITOR_KEYS, AUTH_JWT_SECRET/
+  )
+  // A fault in a setting is not told as two.
+  oneFault(t, { PUBLISH_KEYS: 'nameless', HOST: '0.0.0.0' }, /^PUBLISH_KEYS must be/)
+})
+
+test('development keys alone start on any address; the demo stays on this machine', async (t) => {
+  for (const env of [
+    {},
+    { PUBLISH_KEYS: 'development:dev-publish-key' },
+    { AUTH_JWT_SECRET: 'dev-secret-do-not-use-in-production-0000' }
+  ]) {
+    t.match(loadConfig(env), { demo: true, publicAddress: false, warnings: [] })
+    t.match(loadConfig({ ...env, HOST: '0.0.0.0' }), { demo: false, publicAddress: true, warnings: [/others reach/] })
+  }
+  const behindProxy = { PUBLIC_URL: 'https://notify.example.com' }
+  t.match(
+    loadConfig(behindProxy),
+    { publicAddress: true, warnings: [/others reach/] },
+    'a proxy on the same machine lets others in'
+  )
+  t.match(loadConfig({ PUBLIC_URL: 'http://localhost:3000' }), { publicAddress: false, warnings: [] })
 })
 
 test('the development secret is no way in where another is configured', async (t) => {

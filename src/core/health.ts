@@ -42,7 +42,9 @@ export interface Vitals {
   /** Of the disk below the store; undefined where there is none, or nobody can tell. */
   readonly disk: { readonly freeBytes: number; readonly totalBytes: number } | undefined
   readonly draining: boolean
-  readonly developmentCredentials: boolean
+  /** Settings whose fixed development key is in force, and settings that hold keys or secrets of the operator's own. */
+  readonly developmentKeys: readonly string[]
+  readonly ownKeys: readonly string[]
   readonly publicAddress: boolean
   readonly active: number
   readonly users: number
@@ -297,7 +299,7 @@ export const RULES: readonly Rule[] = [
     // Everybody in one office behind one router looks the same: worth a look, not an alarm.
     severity: 'info',
     level: (v) =>
-      v.onlyAddress === null || (v.developmentCredentials && !v.publicAddress) ? 0 : Math.min(v.active, v.users * 5),
+      v.onlyAddress === null || (v.developmentKeys.length > 0 && !v.publicAddress) ? 0 : Math.min(v.active, v.users * 5),
     enter: 50,
     clear: 25,
     message: (v) =>
@@ -330,10 +332,14 @@ export const RULES: readonly Rule[] = [
   },
   {
     code: 'development-credentials',
-    severity: 'warning',
-    level: (v) => Number(v.developmentCredentials && v.publicAddress),
+    // Anyone who knows the address may publish, read and disconnect everybody.
+    severity: 'critical',
+    level: (v) => Number(v.developmentKeys.length > 0 && (v.publicAddress || v.ownKeys.length > 0)),
     ...yes,
-    message: () => 'The fixed development keys are in use on an address that others can reach.',
+    message: (v) =>
+      v.ownKeys.length > 0
+        ? `Development keys, which everybody knows, are in use for ${v.developmentKeys.join(', ')}, beside your own ${v.ownKeys.join(', ')}.`
+        : 'The fixed development keys, which everybody knows, are in use on an address that others can reach.',
     action: () => 'Set NODE_ENV=production, PUBLISH_KEYS, MONITOR_KEYS and a subscriber credential.'
   }
 ]

@@ -7,7 +7,7 @@ import type { Store } from './store.ts'
 /** What of the vitals does not change while the process runs. */
 export type Circumstances = Pick<
   Vitals,
-  'developmentCredentials' | 'publicAddress' | 'maxConnections' | 'openFileLimit' | 'memoryBytes' | 'proxyTrusted'
+  'developmentKeys' | 'ownKeys' | 'publicAddress' | 'maxConnections' | 'openFileLimit' | 'memoryBytes' | 'proxyTrusted'
 >
 
 /** What only the operating system can tell; see the plugin that asks it. */

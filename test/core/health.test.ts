@@ -13,7 +13,8 @@ const WELL: Vitals = {
   commitMs: 1,
   disk: { freeBytes: 50 * GIB, totalBytes: 100 * GIB },
   draining: false,
-  developmentCredentials: false,
+  developmentKeys: [],
+  ownKeys: ['PUBLISH_KEYS'],
   publicAddress: true,
   active: 1000,
   users: 500,
@@ -204,10 +205,11 @@ const CASES: Readonly<Record<string, Case>> = {
   },
   draining: { bad: { draining: true }, bearable: {}, severity: 'info', message: /shutting down/, action: /Nothing to do/ },
   'development-credentials': {
-    bad: { developmentCredentials: true },
-    bearable: { developmentCredentials: true, publicAddress: false },
-    severity: 'warning',
-    message: /development keys/,
+    bad: { developmentKeys: ['MONITOR_KEYS'], publicAddress: false },
+    // Somebody tries it out on a machine of their own.
+    bearable: { developmentKeys: ['PUBLISH_KEYS', 'MONITOR_KEYS'], ownKeys: [], publicAddress: false },
+    severity: 'critical',
+    message: /^Development keys, which everybody knows, are in use for MONITOR_KEYS, beside your own PUBLISH_KEYS\.$/,
     action: /NODE_ENV=production/
   }
 }
@@ -302,6 +304,15 @@ test('a store that takes small writes and fails large ones is failing', async (t
   health.assess({ ...WELL, storeFailures: 3, storeReason: 'the disk does not take writes' }, 0)
   t.equal(health.last.status, 'critical')
   t.match(health.last.recommendations[0]!.message, 'failed 3 requests in the last ten seconds: the disk does not take writes')
+})
+
+test('development keys on an address that others reach are critical, even if no key is of one’s own', async (t) => {
+  const health = new Health()
+  health.assess({ ...WELL, developmentKeys: ['PUBLISH_KEYS', 'MONITOR_KEYS', 'AUTH_JWT_SECRET'], ownKeys: [] }, 0)
+  t.match(health.last, {
+    status: 'critical',
+    recommendations: [{ code: 'development-credentials', message: /others can reach/ }]
+  })
 })
 
 test('the interval at which streams are cut leads to the setting to change', async (t) => {

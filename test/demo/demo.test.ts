@@ -1,9 +1,12 @@
 import type { Browser, BrowserContextOptions, Locator, Page } from 'playwright-core'
 import t, { type Test } from 'tap'
 import { freePort, launchChromium, noChromium } from '../fixtures/chromium.ts'
-import { call, connectionsOf, eventually, publish, type Service, startService } from '../service/harness.ts'
+import { call, eventually, type Service, startService } from '../service/harness.ts'
 
-const DEVELOPMENT = { NODE_ENV: 'development' }
+const DEVELOPMENT = { NODE_ENV: 'development', PUBLISH_KEYS: '', MONITOR_KEYS: '', AUTH_JWT_SECRET: '' }
+
+const publish = (service: Pick<Service, 'url'>, notification: Record<string, unknown>) =>
+  call('POST', `${service.url}/v1/notifications`, { key: 'dev-publish-key', body: { type: 'test', ...notification } })
 
 interface Demo {
   readonly page: Page
@@ -207,7 +210,8 @@ t.test('the demo page in a browser', { skip: noChromium }, async (t) => {
     const second = await page.context().newPage()
     await second.goto(`${at.url}/demo`)
     await live(second)
-    t.equal((await connectionsOf(at)).active, 2, 'one for each person, not for each tab')
+    const { body } = await call('GET', `${at.url}/monitor`, { key: 'dev-monitor-key' })
+    t.equal(body.connections.active, 2, 'one for each person, not for each tab')
     await second.close()
 
     await page.bringToFront()

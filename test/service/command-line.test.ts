@@ -70,6 +70,32 @@ test('keys of one’s own are named in what it prints at the start, and not show
   t.match(output, /password one of MONITOR_KEYS/)
 })
 
+const NOTHING_SET = { NODE_ENV: '', PUBLISH_KEYS: '', MONITOR_KEYS: '', AUTH_JWT_SECRET: '' }
+
+test('nobody gets a token, a ticket or a publication from the demo of a service that has a key of its own', async (t) => {
+  const env = { ...NOTHING_SET, AUTH_JWT_SECRET: 'a secret of their own, long enough to be one', STORE: 'memory' }
+  const service = await startService(t, { env })
+  for (const path of ['/demo/token', '/demo/ticket', '/demo/publish'])
+    t.equal((await call('POST', `${service.url}${path}`, { body: { user: 'victim', topics: ['secret'] } })).status, 404, path)
+  for (const path of ['/', '/demo']) t.equal((await call('GET', `${service.url}${path}`)).status, 404, path)
+  const monitor = await call('GET', `${service.url}/monitor`, { key: 'dev-monitor-key' })
+  t.match(monitor.body, { status: 'critical', recommendations: [{ code: 'development-credentials', severity: 'critical' }] })
+  t.match(service.output(), /"level":40.*PUBLISH_KEYS, MONITOR_KEYS have their development key.*beside your own AUTH_JWT_SECRET/)
+  t.notMatch(service.output(), /\/demo/, 'nor does the start name it')
+
+  const refused = await runService([], serviceEnv(service.dataDir, { ...env, HOST: '0.0.0.0' }))
+  t.match(refused, { code: 1, stderr: /^bellwire: PUBLISH_KEYS, MONITOR_KEYS would have the development key.*\n$/ })
+})
+
+test('development keys alone start where others reach them: loud, critical, and without the demo', async (t) => {
+  const service = await startService(t, { env: { ...NOTHING_SET, HOST: '0.0.0.0', STORE: 'memory' } })
+  const url = service.url.replace('0.0.0.0', '127.0.0.1')
+  t.match(service.output(), /DEVELOPMENT KEYS ARE IN USE.*\n.*others reach/)
+  t.equal((await call('POST', `${url}/demo/token`, { body: { user: 'victim', topics: ['*'] } })).status, 404)
+  const monitor = await call('GET', `${url}/monitor`, { key: 'dev-monitor-key' })
+  t.match(monitor.body, { status: 'critical', recommendations: [{ code: 'development-credentials' }] })
+})
+
 test('a second process on the same data, and a file that is not ours, are refused with a line that says so', async (t) => {
   const service = await startService(t)
   const second = await runService([], serviceEnv(service.dataDir))
