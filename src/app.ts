@@ -1,6 +1,5 @@
 import { randomBytes } from 'node:crypto'
 import { hostname, totalmem } from 'node:os'
-import cors from '@fastify/cors'
 import Fastify, { type FastifyInstance, LogController } from 'fastify'
 import { serializerCompiler, validatorCompiler } from 'fastify-type-provider-zod'
 import { createIdentity } from './auth/identity.ts'
@@ -11,7 +10,6 @@ import { openFileLimit } from './config/open-files.ts'
 import type { Config } from './config.ts'
 import { takeCensus } from './core/census.ts'
 import type { NodeReport } from './core/cluster.ts'
-import { formatCursor } from './core/cursor.ts'
 import { type Assessment, Health } from './core/health.ts'
 import { Hub } from './core/hub.ts'
 import { HISTORY_STEP_MS } from './core/limits.ts'
@@ -22,6 +20,7 @@ import { type Circumstances, vitalsOf } from './core/vitals.ts'
 import alerts from './plugins/alerts.ts'
 import changes from './plugins/changes.ts'
 import clientScript from './plugins/client-script.ts'
+import cors from './plugins/cors.ts'
 import dashboard from './plugins/dashboard.ts'
 import demo from './plugins/demo.ts'
 import documentation from './plugins/documentation.ts'
@@ -33,6 +32,7 @@ import { LogLines } from './plugins/log-lines.ts'
 import metrics from './plugins/metrics.ts'
 import monitor from './plugins/monitor.ts'
 import publish, { type Accepted } from './plugins/publish.ts'
+import { parseQuery } from './plugins/query.ts'
 import responseHeaders from './plugins/response-headers.ts'
 import shutdown from './plugins/shutdown.ts'
 import socket from './plugins/socket.ts'
@@ -99,7 +99,7 @@ export async function createApp(config: Config, version: string): Promise<Fastif
     return503OnClosing: false,
     clientErrorHandler,
     frameworkErrors,
-    routerOptions: { maxParamLength: 8192 }
+    routerOptions: { maxParamLength: 8192, querystringParser: parseQuery }
   })
   app.setValidatorCompiler(validatorCompiler)
   app.setSerializerCompiler(serializerCompiler)
@@ -174,19 +174,16 @@ export async function createApp(config: Config, version: string): Promise<Fastif
   const rateLimit = subscriberRateLimit(config.rateLimit)
 
   await app.register(errors, {
+    basePath: config.basePath,
     onError: fault,
     onRefusal: (code: string, place: ErrorPlace) => lines.refused(code, { ...place })
   })
   await app.register(responseHeaders)
   await app.register(cors, {
-    origin: config.corsOrigins.length > 0 ? [...config.corsOrigins] : false,
-    credentials: true,
-    // An OPTIONS that is no preflight is answered by the service, not by a line of text.
-    strictPreflight: false,
-    methods: ['GET', 'HEAD', 'POST', 'DELETE'],
-    allowedHeaders: ['Authorization', 'Content-Type', 'Last-Event-ID', 'Idempotency-Key', 'X-Request-Id'],
-    exposedHeaders: ['Location', 'Retry-After', 'X-Request-Id', 'Idempotent-Replayed', 'ETag'],
-    maxAge: 600
+    corsOrigins: config.corsOrigins,
+    publicUrl: config.publicUrl,
+    basePath: config.basePath,
+    onUnlisted: (origin: string) => lines.unlistedOrigin(origin)
   })
   await app.register(shutdown, { hub, drainMs: config.drainMs })
   await app.register(stalePeers, {
@@ -208,8 +205,7 @@ export async function createApp(config: Config, version: string): Promise<Fastif
       await routes.register(documentation, {
         version,
         basePath: config.basePath,
-        cookieName: config.auth.cookie,
-        cursor: () => formatCursor(store.logs[0].epoch, store.logs[0].head)
+        cookieName: config.auth.cookie
       })
       await routes.register(healthProbes, { hub, store })
       await routes.register(publish, {

@@ -179,6 +179,8 @@ test('words, paths, addresses and origins are exact', async (t) => {
     'https://a.example',
     'http://localhost:5173'
   ])
+  for (const value of ['https://*.example.com', 'https://*.a.example:8443', 'http://*.localhost:5173', 'capacitor://localhost'])
+    t.same(loadConfig({ CORS_ORIGINS: value }).corsOrigins, [value])
   for (const value of [
     '*',
     'https://a.example/',
@@ -186,7 +188,14 @@ test('words, paths, addresses and origins are exact', async (t) => {
     'null',
     'https://A.example',
     'https://a.example:443',
-    'https://*.a.example/x'
+    'https://*.a.example/x',
+    'https://*.com',
+    'https://a.*.example.com',
+    'https://*',
+    'file:///x',
+    'file://localhost',
+    'capacitor://localhost/x',
+    'capacitor://'
   ]) {
     oneFault(t, { CORS_ORIGINS: value }, /^CORS_ORIGINS must/)
   }

@@ -58,7 +58,10 @@ export const TABLE = {
     'info',
     'fatal, error, warn, info, debug, trace or silent'
   ),
-  CORS_ORIGINS: optional(value.origins, 'origins whose pages may call the service with credentials, separated by commas'),
+  CORS_ORIGINS: optional(
+    value.origins,
+    'origins whose pages may call with credentials, separated by commas; https://*.example.com covers subdomains at any depth'
+  ),
   STORE: withDefault(
     value.oneOf(['sqlite', 'memory', 'redis']),
     'sqlite',

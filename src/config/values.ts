@@ -57,12 +57,20 @@ export const publicUrl = httpUrl
   .transform((value) => value.replace(/\/+$/, ''))
 
 const ORIGIN =
-  "must list exact origins, scheme://host[:port], lower case, separated by commas, such as 'https://app.example.com': no path, no trailing '/'"
+  "must list origins, scheme://host[:port], lower case, separated by commas, such as 'https://app.example.com', 'https://*.example.com' (its subdomains) or 'capacitor://localhost': no path, no trailing '/'"
+
+/** Schemes whose pages send `Origin: null`, or none at all. */
+const WITHOUT_ORIGIN = new Set(['about:', 'blob:', 'data:', 'file:', 'ftp:', 'javascript:', 'ws:', 'wss:'])
 
 function isOrigin(value: string): boolean {
-  if (!URL.canParse(value)) return false
-  const { origin, protocol } = new URL(value)
-  return (protocol === 'http:' || protocol === 'https:') && origin === value
+  // A star stands for one label or more, below a name that one owner can have: never `*.com`.
+  const [, scheme, suffix] = /^(https?:\/\/)\*\.(.+)$/.exec(value) ?? []
+  if (scheme && suffix) return /^(?:localhost|[^.]+\.[^.].*?)(?::\d+)?$/.test(suffix) && isOrigin(`${scheme}a.${suffix}`)
+  if (!URL.canParse(value) || value.includes('*')) return false
+  const { origin, protocol, host } = new URL(value)
+  if (protocol === 'http:' || protocol === 'https:') return origin === value
+  // Apps have schemes of their own, for which URL knows no origin.
+  return !WITHOUT_ORIGIN.has(protocol) && host !== '' && value === `${protocol}//${host}`
 }
 
 const listOf = (value: string): string[] =>

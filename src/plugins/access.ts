@@ -1,5 +1,6 @@
 import rateLimit from '@fastify/rate-limit'
 import type { FastifyContextConfig, FastifyInstance, FastifyReply, FastifyRequest } from 'fastify'
+import { originMatcher } from '../auth/origins.ts'
 import { BoundedCache } from '../core/bounded-cache.ts'
 import type { Subscriber } from '../core/subscriber.ts'
 import { ProblemError } from '../errors.ts'
@@ -34,15 +35,17 @@ export interface ProducerKeys {
   match(authorization: string | undefined): string | undefined
 }
 
-/** The credentials of a request. A ticket given twice counts once. */
+/** The credentials of a request. */
 export function credentialsOf(request: FastifyRequest): Credentials {
-  const { ticket } = request.query as { ticket?: string | string[] }
   return {
-    ticket: Array.isArray(ticket) ? ticket[0] : ticket,
+    ticket: (request.query as { ticket?: string }).ticket,
     authorization: request.headers.authorization,
     cookie: request.headers.cookie
   }
 }
+
+/** Methods that change nothing (RFC 9110, 9.2.1). */
+const READS: ReadonlySet<string> = new Set(['GET', 'HEAD'])
 
 type OnRequest = (request: FastifyRequest, reply: FastifyReply, done: (error?: Error) => void) => void
 
@@ -62,6 +65,10 @@ export function producerOnly(keyring: ProducerKeys): OnRequest {
 /** `onRequest` hook: a key for operators. A browser is asked for it. */
 export function operatorOnly(match: ProducerKeys['match']): OnRequest {
   return (request, reply, done) => {
+    // A browser that keeps the key for Basic sends it along with whatever any page asks for (Fetch Metadata, 2.3).
+    if (request.headers['sec-fetch-site'] === 'cross-site' && !READS.has(request.method)) {
+      return done(new ProblemError('forbidden', 'A page of another site may not change anything here; use the dashboard.'))
+    }
     if (match(request.headers.authorization) !== undefined) return done()
     // Two fields, not one with a comma: Chromium takes the latter for one malformed challenge, and asks for nothing.
     reply.header('www-authenticate', ['Basic realm="Bellwire monitor", charset="UTF-8"', 'Bearer'])
@@ -80,26 +87,32 @@ export function subscriberOnly(identity: SubscriberIdentity): (request: FastifyR
   }
 }
 
-/** Whose pages may act in a reader's name. */
+/** Whose pages may act in a subscriber's name. */
 export interface OriginOptions {
+  /** Entries of `CORS_ORIGINS`. */
   readonly corsOrigins: readonly string[]
   readonly publicUrl?: string | undefined
 }
 
-/** The origin of an address, or undefined for what is none (also `null`, which sandboxed pages send). */
+/** The origin of an address, or undefined if it has none (also for `null`, which sandboxed pages send). */
 function originOf(address: string): string | undefined {
   if (!URL.canParse(address)) return undefined
   const { origin } = new URL(address)
   return origin === 'null' ? undefined : origin
 }
 
-/** Whether a page of this origin is ours or was let in: the service's own as the client saw it, PUBLIC_URL's, CORS_ORIGINS. */
-export function isOwnOrigin(request: FastifyRequest, origin: string, { corsOrigins, publicUrl }: OriginOptions): boolean {
-  const given = originOf(origin)
-  if (given === undefined) return false
-  if (given === originOf(`${request.protocol}://${request.host}`)) return true
-  if (publicUrl !== undefined && given === originOf(publicUrl)) return true
-  return corsOrigins.some((allowed) => originOf(allowed) === given)
+/**
+ * Makes the test whether a page of some origin may act in a subscriber's name: the service's own origin as the client saw it,
+ * `PUBLIC_URL`'s, or one of `CORS_ORIGINS`.
+ */
+export function trustedOrigins({ corsOrigins, publicUrl }: OriginOptions): (request: FastifyRequest, origin: string) => boolean {
+  const listed = originMatcher(corsOrigins)
+  const published = publicUrl === undefined ? undefined : originOf(publicUrl)
+  return (request, origin) => {
+    if (listed(origin)) return true
+    const given = originOf(origin)
+    return given !== undefined && (given === published || given === originOf(`${request.protocol}://${request.host}`))
+  }
 }
 
 /** Whether a browser sent the credential by itself, so that any page could have caused the request. */
@@ -108,6 +121,7 @@ export const isAmbient = (request: FastifyRequest): boolean =>
 
 /** `onRequest` hook behind {@link subscriberOnly}: a change asked for with a cookie must be JSON, and from a page of ours. */
 export function ownPagesOnly(options: OriginOptions): OnRequest {
+  const trusted = trustedOrigins(options)
   return (request, _reply, done) => {
     if (!isAmbient(request)) return done()
     const type = request.headers['content-type']?.split(';', 1)[0]?.trim().toLowerCase()
@@ -115,7 +129,7 @@ export function ownPagesOnly(options: OriginOptions): OnRequest {
       return done(new ProblemError('unsupported-media-type', 'With a cookie, send Content-Type: application/json.'))
     }
     const { origin } = request.headers
-    if (origin !== undefined && !isOwnOrigin(request, origin, options)) {
+    if (origin !== undefined && !trusted(request, origin)) {
       return done(
         new ProblemError('forbidden', 'This origin may not act with a cookie; add it to CORS_ORIGINS, or send a bearer token.')
       )

@@ -20,8 +20,11 @@ export default fp(
       const gzip = /\bgzip\b/.test(String(request.headers['accept-encoding'] ?? ''))
       // Two encodings are two representations, each with its own tag (RFC 9110, 8.8.3.3).
       const etag = `"${tag}${gzip ? '-gzip' : ''}"`
-      // Public: a page of another origin may check its integrity.
-      reply.headers({ etag, 'cache-control': CACHE, vary: 'Accept-Encoding', 'access-control-allow-origin': '*' })
+      reply.headers({ etag, 'cache-control': CACHE, 'cross-origin-resource-policy': 'cross-origin' })
+      const vary = reply.getHeader('vary')
+      reply.header('vary', vary === undefined ? 'Accept-Encoding' : `${vary}, Accept-Encoding`)
+      // Public: a page of any origin may load it and check its integrity.
+      if (!reply.hasHeader('access-control-allow-origin')) reply.header('access-control-allow-origin', '*')
       const known = String(request.headers['if-none-match'] ?? '').split(',')
       if (known.some((one) => [etag, '*'].includes(one.trim().replace(/^W\//, '')))) return reply.code(304).send()
       if (gzip) reply.header('content-encoding', 'gzip')

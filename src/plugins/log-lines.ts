@@ -9,6 +9,9 @@ import type { Accepted } from './publish.ts'
 /** Errors that are faults of this program rather than of what is around it. */
 const OURS = new Set(['internal', 'stream'])
 
+/** Longer than any origin of a browser: a host name has at most 253 characters. */
+const MAX_ORIGIN = 300
+
 /**
  * The lines of the log that tell what was delivered. Streams come and go seldom enough for a line each at `info`, which says why they
  * went; polls and single publications do not, they have theirs at `debug`, and producers one a minute at `info`. No line holds
@@ -22,6 +25,7 @@ export class LogLines implements HubLog {
   readonly #errors: MinuteLines
   readonly #refusals: MinuteLines
   readonly #accepted: MinuteLines
+  readonly #origins: MinuteLines
 
   constructor(log: FastifyBaseLogger, nameOf: (connection: Connection) => string, everyMs = LINE_EVERY_MS) {
     this.#log = log
@@ -32,6 +36,12 @@ export class LogLines implements HubLog {
     )
     this.#refusals = new MinuteLines(everyMs, (code, count, fields) => log.info({ code, count, ...fields }, 'request refused'))
     this.#accepted = new MinuteLines(everyMs, (_producer, count, fields) => log.info({ ...fields, count }, 'publish accepted'))
+    this.#origins = new MinuteLines(everyMs, (_kind, count, fields) =>
+      log.warn(
+        { ...fields, count },
+        'a page of an origin that is not in CORS_ORIGINS called: its browser hides our answers from it'
+      )
+    )
   }
 
   opened(connection: Connection, requestId: string | undefined): void {
@@ -80,6 +90,11 @@ export class LogLines implements HubLog {
     this.#refusals.add(code, 1, fields)
   }
 
+  /** A page called whose origin is not listed. One line a minute in all, for anyone may send any origin. */
+  unlistedOrigin(origin: string): void {
+    this.#origins.add('origin', 1, { origin: origin.slice(0, MAX_ORIGIN) })
+  }
+
   accepted(count: number, about: Accepted): void {
     if (this.#verbose) this.#log.debug({ ...about, count }, 'publish accepted')
     else this.#accepted.add(about.producer, count, { ...about })
@@ -88,7 +103,7 @@ export class LogLines implements HubLog {
   /** Once a second: writes what is due; with `all` the rest too. */
   flush(all = false): void {
     const now = performance.now()
-    for (const lines of [this.#errors, this.#refusals, this.#accepted]) lines.flush(now, all)
+    for (const lines of [this.#errors, this.#refusals, this.#accepted, this.#origins]) lines.flush(now, all)
   }
 }
 

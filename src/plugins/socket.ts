@@ -10,7 +10,7 @@ import type { Hub } from '../core/hub.ts'
 import { CLOSE_ANSWER_MS, MAX_CLIENT_MESSAGE_BYTES } from '../core/limits.ts'
 import type { Stats } from '../core/stats.ts'
 import { ProblemError } from '../errors.ts'
-import { credentialsOf, isAmbient, isOwnOrigin, type OriginOptions, type SubscriberIdentity } from './access.ts'
+import { credentialsOf, isAmbient, type OriginOptions, type SubscriberIdentity, trustedOrigins } from './access.ts'
 import { refuseUpgrade } from './refuse-upgrade.ts'
 import { cursorOf, StreamQuery } from './schemas/stream.ts'
 import { selectTopics } from './schemas/topics.ts'
@@ -33,6 +33,7 @@ const HANDSHAKE_KEY = /^[A-Za-z0-9+/]{22}==$/
  */
 export default fp<SocketOptions>(
   async (instance, { hub, identity, stats, ...origins }) => {
+    const trusted = trustedOrigins(origins)
     const path = `${instance.prefix}/v1/socket`
     const isOurs = ({ method, headers, url }: IncomingMessage): boolean =>
       method === 'GET' && headers.upgrade?.toLowerCase() === 'websocket' && url?.split('?', 1)[0] === path
@@ -64,6 +65,7 @@ export default fp<SocketOptions>(
         url: '/v1/socket',
         schema: {
           tags: ['stream'],
+          operationId: 'openSocket',
           summary: 'Receive notifications by WebSocket',
           description:
             'The events of the stream, each as one text message `{"event","id"?,"data"}`. Messages from the client mean nothing. Close codes: 1001 drain or rotate, 1013 unavailable, 4000 closed, 4401 expired or revoked, 4408 slow, 4429 limit; a goodbye says when to come back. Behind a cookie, `Origin` must be ours or in CORS_ORIGINS.',
@@ -110,7 +112,7 @@ export default fp<SocketOptions>(
         if (!(error instanceof ProblemError) || error.slug !== 'unavailable') throw error
       }
       // Browsers open WebSockets to anywhere and send the cookies along: no CORS stands before them.
-      if (isAmbient(request) && headers.origin !== undefined && !isOwnOrigin(request, headers.origin, origins))
+      if (isAmbient(request) && headers.origin !== undefined && !trusted(request, headers.origin))
         throw new ProblemError('forbidden', 'This origin may not read with a cookie; add it to CORS_ORIGINS, or use a ticket.')
       if (request.subscriber) selectTopics(request.subscriber, (request.query as Query).topics)
       // Answered by the upgrade from here on: the response need not outlive it.

@@ -1,9 +1,6 @@
 import type { FastifyRequest } from 'fastify'
 import { z } from 'zod'
 
-/** A parameter given twice counts once: a cursor is never a reason to refuse. */
-const once = z.union([z.string(), z.array(z.string())]).transform((value) => (Array.isArray(value) ? value[0]! : value))
-
 const count = (low: number, high: number, fallback: number) =>
   z
     .string()
@@ -14,9 +11,9 @@ const count = (low: number, high: number, fallback: number) =>
 
 const shared = {
   topics: z.string().optional().describe('Comma-separated names; default: all exact names of the credential'),
-  since: once.optional().describe('Cursor to go on from'),
-  lastEventId: once.optional().describe('Alias of since'),
-  last_event_id: once.optional().describe('Alias of since'),
+  since: z.string().optional().describe('Cursor to go on from'),
+  lastEventId: z.string().optional().describe('Alias of since'),
+  last_event_id: z.string().optional().describe('Alias of since'),
   ticket: z.string().optional().describe('Single-use ticket from POST /v1/tickets')
 }
 

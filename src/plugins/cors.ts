@@ -1,0 +1,65 @@
+import cors, { type FastifyCorsOptions } from '@fastify/cors'
+import type { FastifyRequest } from 'fastify'
+import fp from 'fastify-plugin'
+import { originMatcher } from '../auth/origins.ts'
+import { type OriginOptions, trustedOrigins } from './access.ts'
+
+interface CorsOptions extends OriginOptions {
+  /** What the addresses of all routes begin with. */
+  readonly basePath: string
+  /** Hears of a page whose origin is not in `CORS_ORIGINS`: its browser refuses to show it our answer. */
+  readonly onUnlisted: (origin: string) => void
+}
+
+/** What the pages of subscribers use. Nothing of producers or operators is ever open to another origin. */
+const FOR_PAGES = /^\/(?:v1\/(?:stream|socket|changes|inbox(?:\/[a-z]+)?)|client\.js|bell\.js)$/
+
+/** Headers that pages send, by themselves or by the libraries they use: polyfills of EventSource, tracing, request helpers. */
+const ALLOWED_HEADERS = [
+  'Authorization',
+  'Content-Type',
+  'Last-Event-ID',
+  'Cache-Control',
+  'Pragma',
+  'If-None-Match',
+  'X-Request-Id',
+  'X-Requested-With',
+  'traceparent',
+  'tracestate',
+  'baggage',
+  'sentry-trace'
+]
+const EXPOSED_HEADERS = ['Date', 'ETag', 'Retry-After', 'X-Request-Id']
+
+/** Lets the pages of `CORS_ORIGINS` use what is for pages, with credentials. */
+export default fp<CorsOptions>(
+  async (app, { basePath, onUnlisted, ...origins }) => {
+    const listed = originMatcher(origins.corsOrigins)
+    const trusted = trustedOrigins(origins)
+    const isForPages = (request: FastifyRequest): boolean => {
+      const [path = ''] = request.url.split('?', 1)
+      return path.startsWith(basePath) && FOR_PAGES.test(path.slice(basePath.length))
+    }
+    const open: FastifyCorsOptions = {
+      origin: (origin, decide) => decide(null, origin !== undefined && listed(origin) ? origin : false),
+      credentials: true,
+      // An OPTIONS that is no preflight is answered by the service, not by a line of text.
+      strictPreflight: false,
+      methods: ['GET', 'HEAD', 'POST'],
+      allowedHeaders: ALLOWED_HEADERS,
+      exposedHeaders: EXPOSED_HEADERS,
+      maxAge: 600
+    }
+    const shut: FastifyCorsOptions = { origin: false }
+
+    if (origins.corsOrigins.length > 0) {
+      await app.register(cors, { delegator: (request, decide) => decide(null, isForPages(request) ? open : shut) })
+    }
+    app.addHook('onRequest', (request, _reply, done) => {
+      const { origin } = request.headers
+      if (origin !== undefined && isForPages(request) && !trusted(request, origin)) onUnlisted(origin)
+      done()
+    })
+  },
+  { name: 'cors' }
+)

@@ -1,0 +1,14 @@
+import { parse } from 'node:querystring'
+
+/** Parameters that hold lists: given more than once, as generated clients write lists, their values are joined. */
+const LISTS: ReadonlySet<string> = new Set(['topics'])
+
+/** Server option `querystringParser`: every parameter is one string. Of one that is no list, the first value counts. */
+export function parseQuery(text: string): Record<string, string> {
+  const query: Record<string, string> = Object.create(null)
+  for (const [name, value] of Object.entries(parse(text))) {
+    if (value === undefined) continue
+    query[name] = typeof value === 'string' ? value : LISTS.has(name) ? value.join(',') : value[0]!
+  }
+  return query
+}
