@@ -30,6 +30,7 @@ export default fp<ChangesOptions>(
         config: rateLimit,
         schema: {
           tags: ['stream'],
+          operationId: 'pollChanges',
           summary: 'Poll for notifications',
           description: 'Answers as soon as there is one event, or empty when `wait` is over. Without a cursor: one `ready`.',
           security: [{ ticket: [] }, { bearer: [] }, { cookie: [] }],

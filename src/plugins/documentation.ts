@@ -2,7 +2,6 @@ import swagger from '@fastify/swagger'
 import swaggerUi from '@fastify/swagger-ui'
 import fp from 'fastify-plugin'
 import { jsonSchemaTransform } from 'fastify-type-provider-zod'
-import { EXAMPLE_CURSOR } from './schemas/inbox.ts'
 
 interface DocumentationOptions {
   readonly version: string
@@ -10,8 +9,6 @@ interface DocumentationOptions {
   readonly basePath: string
   /** Name of the cookie that admits a subscriber. */
   readonly cookieName?: string | undefined
-  /** The newest cursor: an example that is accepted cannot be written down in advance. */
-  readonly cursor: () => string
 }
 
 declare module 'fastify' {
@@ -93,20 +90,16 @@ interface Documented {
   response?: Record<string, unknown>
 }
 
-/** Examples with a cursor of this log in place of one that no log knows. */
-function withCursor(document: Readonly<Record<string, unknown>>, cursor: string): Record<string, unknown> {
-  return JSON.parse(JSON.stringify(document), (_name, value: unknown) => (value === EXAMPLE_CURSOR ? cursor : value))
-}
-
 /** The OpenAPI 3.1 document and its page, made from the schemas of the routes that are registered later. */
 export default fp<DocumentationOptions>(
-  async (app, { version, basePath, cookieName = 'session', cursor }) => {
+  async (app, { version, basePath, cookieName = 'session' }) => {
     await app.register(swagger, {
       openapi: {
         openapi: '3.1.0',
         info: {
           title: 'Bellwire',
           version,
+          license: { name: 'MIT', identifier: 'MIT' },
           description: 'Durable notifications for browsers: POST them, hold an EventSource open, get them live and exactly once.'
         },
         servers: [{ url: basePath || '/' }],
@@ -144,6 +137,7 @@ export default fp<DocumentationOptions>(
         if (schema.produces?.includes('text/event-stream')) response['200'] ??= EVENT_STREAM
         if (schema.produces?.includes('websocket')) response['101'] ??= SOCKET
         if (Object.keys(response).length === 0) response['200'] = { description: 'Done' }
+        response['4XX'] ??= PROBLEM
         response['default'] ??= PROBLEM
         const { reads = [], ...told } = schema
         const headers = { type: 'object', properties: Object.fromEntries(reads.map((name) => [name, HEADERS[name]])) }
@@ -151,7 +145,14 @@ export default fp<DocumentationOptions>(
         return { ...transformed, schema: documented as typeof transformed.schema }
       }
     })
+    // Made once: it is the same for everyone, and anyone may ask for it.
+    let document: string | undefined
     await app.register(async (page) => {
+      page.addHook('onRequest', async (request, reply) => {
+        if (!request.routeOptions.url?.endsWith('/documentation/json')) return
+        document ??= JSON.stringify(app.swagger())
+        return reply.type('application/json; charset=utf-8').send(document)
+      })
       page.addHook('onSend', async (_request, reply, payload) =>
         typeof payload === 'string' && String(reply.getHeader('content-type')).startsWith('text/html') ? fitted(payload) : payload
       )
@@ -165,10 +166,7 @@ export default fp<DocumentationOptions>(
         theme: {
           title: 'Bellwire',
           favicon: [{ filename: 'bell.svg', rel: 'icon', type: 'image/svg+xml', sizes: 'any', content: BELL }]
-        },
-        // It copies the document already.
-        transformSpecificationClone: false,
-        transformSpecification: (document) => withCursor(document, cursor())
+        }
       })
     })
   },

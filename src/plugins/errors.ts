@@ -2,6 +2,7 @@ import { isUtf8 } from 'node:buffer'
 import { randomUUID } from 'node:crypto'
 import { type ServerResponse, STATUS_CODES } from 'node:http'
 import type { Socket } from 'node:net'
+import { closest, distance } from 'fastest-levenshtein'
 import type { FastifyError, FastifyReply, FastifyRequest } from 'fastify'
 import fp from 'fastify-plugin'
 import { hasZodFastifySchemaValidationErrors } from 'fastify-type-provider-zod'
@@ -19,6 +20,8 @@ export interface ErrorPlace {
 }
 
 interface ErrorOptions {
+  /** What the addresses of all routes begin with. */
+  readonly basePath?: string | undefined
   /** Hears of every error that is ours; `message` is for operators. */
   readonly onError?: ((code: string, message: string, place: ErrorPlace) => void) | undefined
   /** Hears of every request that was refused for a fault of the caller's. */
@@ -28,6 +31,11 @@ interface ErrorOptions {
 const PROBLEM_JSON = 'application/problem+json; charset=utf-8'
 /** When to come back after trouble behind us that gave no time of its own, seconds. */
 const RETRY_AFTER = 5
+
+/** A path that differs by more from every address we have was not meant to be one of them. */
+const MAX_SLIPS = 3
+/** Longer than any address of ours; comparing costs the product of the lengths. */
+const MAX_COMPARED_PATH = 100
 
 /** Statuses that Fastify and its plugins raise by themselves. */
 const SLUG_OF_STATUS: Readonly<Record<number, ProblemSlug>> = {
@@ -102,8 +110,9 @@ const placeOf = (request: FastifyRequest): ErrorPlace => ({
 
 /** Every error answer is a problem document (RFC 9457); bodies are JSON in UTF-8 and nothing else. Registered before all routes. */
 export default fp<ErrorOptions>(
-  async (app, { onError, onRefusal }) => {
+  async (app, { basePath = '', onError, onRefusal }) => {
     const routes: { readonly pattern: RegExp; readonly methods: readonly string[] }[] = []
+    const addresses = new Set<string>()
     app.addHook('onRoute', ({ url, method }) => {
       if (url.replace(/^\//, '') === '*') return
       const source = url
@@ -111,11 +120,21 @@ export default fp<ErrorOptions>(
         .replace(/:\w+/g, '[^/]+')
         .replace(/\*/g, '.*')
       routes.push({ pattern: new RegExp(`^${source}$`), methods: [method].flat() })
+      if (!url.includes('*')) addresses.add(url)
     })
 
     /** What the path could be asked with, were the method another. */
     function methodsOf(path: string): string[] {
       return [...new Set(routes.filter(({ pattern }) => pattern.test(path)).flatMap(({ methods }) => methods))].sort()
+    }
+
+    /** What to do about a path that leads nowhere: the nearest one that leads somewhere. */
+    function nothingAt(path: string): string {
+      const all = `All addresses: ${basePath}/documentation.`
+      // Farther than a slip of the pen, or too long to compare.
+      const near = path.length > MAX_COMPARED_PATH ? undefined : closest(path, [...addresses])
+      if (near === undefined || distance(path, near) > MAX_SLIPS) return `There is nothing at this address. ${all}`
+      return `There is nothing at this address. Did you mean ${near}? ${all}`
     }
 
     app.setErrorHandler((error, request, reply) => {
@@ -133,9 +152,9 @@ export default fp<ErrorOptions>(
     })
 
     app.setNotFoundHandler((request, reply) => {
-      const methods = methodsOf(request.url.split('?', 1)[0]!)
-      if (methods.length === 0)
-        return sendProblem(request, reply, new ProblemError('not-found', 'There is nothing at this address.'))
+      const path = request.url.split('?', 1)[0]!
+      const methods = methodsOf(path)
+      if (methods.length === 0) return sendProblem(request, reply, new ProblemError('not-found', nothingAt(path)))
       reply.header('allow', methods.join(', '))
       return sendProblem(request, reply, new ProblemError('method-not-allowed', `Ask with ${methods.join(' or ')}.`))
     })

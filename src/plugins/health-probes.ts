@@ -11,11 +11,13 @@ interface ProbeOptions {
 
 /** `/healthz`: the process serves. `/readyz`: it should get traffic. */
 async function healthProbes(app: FastifyInstance, { hub, store, hidden = false }: ProbeOptions): Promise<void> {
-  const route = (summary: string) => ({ schema: { tags: ['operations'], summary, hide: hidden } })
-  app.get('/healthz', route('Is the process alive'), async (_request, reply) =>
+  const route = (operationId: string, summary: string) => ({
+    schema: { tags: ['operations'], security: [], operationId, summary, hide: hidden }
+  })
+  app.get('/healthz', route('getHealth', 'Is the process alive'), async (_request, reply) =>
     reply.header('cache-control', 'no-store').send({ status: 'ok' })
   )
-  app.get('/readyz', route('Should the process get traffic'), async (_request, reply) => {
+  app.get('/readyz', route('getReadiness', 'Should the process get traffic'), async (_request, reply) => {
     reply.header('cache-control', 'no-store')
     if (hub.draining) return reply.code(503).send({ reason: 'draining' })
     // One shard that is away is away for every node: none serves its users better, and all go on serving the others.

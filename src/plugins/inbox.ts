@@ -40,11 +40,11 @@ const documented = { tags: ['inbox'], security: [{ ticket: [] }, { bearer: [] },
 
 /** Ways to mark: path, what it does, and what it may be asked with. */
 const MARKS = [
-  { path: 'read', op: 'read', body: IdsOrUpTo, summary: 'Mark as read' },
-  { path: 'unread', op: 'unread', body: IdsOnly, summary: 'Mark as unread' },
-  { path: 'archive', op: 'archived', body: IdsOrUpTo, summary: 'Archive' },
-  { path: 'seen', op: 'seen', body: UpToOnly, summary: 'Mark as seen, up to a cursor' }
-] as const satisfies readonly { path: string; op: MarkOp; body: unknown; summary: string }[]
+  { path: 'read', op: 'read', body: IdsOrUpTo, operationId: 'markRead', summary: 'Mark as read' },
+  { path: 'unread', op: 'unread', body: IdsOnly, operationId: 'markUnread', summary: 'Mark as unread' },
+  { path: 'archive', op: 'archived', body: IdsOrUpTo, operationId: 'archive', summary: 'Archive' },
+  { path: 'seen', op: 'seen', body: UpToOnly, operationId: 'markSeen', summary: 'Mark as seen, up to a cursor' }
+] as const satisfies readonly { path: string; op: MarkOp; body: unknown; operationId: string; summary: string }[]
 
 /** What a subscriber reads and marks outside the stream; the user is the credential's, never the request's. */
 export default fp<InboxOptions>(
@@ -59,6 +59,7 @@ export default fp<InboxOptions>(
         ...reading,
         schema: {
           ...documented,
+          operationId: 'getInbox',
           summary: 'The inbox, newest first',
           querystring: InboxQuery,
           response: answers({ 200: InboxAnswer })
@@ -92,6 +93,7 @@ export default fp<InboxOptions>(
         ...reading,
         schema: {
           ...documented,
+          operationId: 'getCounts',
           summary: 'How many are unread and unseen',
           querystring: ReaderQuery,
           response: answers({ 200: CountsAnswer })
@@ -107,7 +109,7 @@ export default fp<InboxOptions>(
       }
     )
 
-    for (const { path, op, body, summary } of MARKS) {
+    for (const { path, op, body, operationId, summary } of MARKS) {
       app.post(
         `/v1/inbox/${path}`,
         {
@@ -115,6 +117,7 @@ export default fp<InboxOptions>(
           config: rateLimit,
           schema: {
             ...documented,
+            operationId,
             summary,
             description: 'Idempotent. Ids that are not the caller’s count as not there.',
             querystring: ReaderQuery,

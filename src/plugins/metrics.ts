@@ -213,7 +213,12 @@ export default fp<MetricsOptions>(
       '/metrics',
       {
         onRequest: operatorOnly(match),
-        schema: { tags: ['operations'], security: [{ operator: [] }], summary: 'Metrics for Prometheus' }
+        schema: {
+          tags: ['operations'],
+          security: [{ operator: [] }],
+          operationId: 'getMetrics',
+          summary: 'Metrics for Prometheus'
+        }
       },
       async (_request, reply) => {
         node = app.nodeState()

@@ -158,7 +158,7 @@ export default fp<MonitorOptions>(
 
     app.get(
       '/monitor',
-      { ...route, schema: { ...doc, summary: 'State of this node, and of the others in short' } },
+      { ...route, schema: { ...doc, operationId: 'getMonitor', summary: 'State of this node, and of the others in short' } },
       async (request, reply) => {
         const vary = reply.getHeader('vary')
         reply.header('vary', vary === undefined ? 'Accept' : `${vary}, Accept`)
@@ -174,6 +174,7 @@ export default fp<MonitorOptions>(
         ...route,
         schema: {
           ...doc,
+          operationId: 'listConnections',
           summary: 'Open connections of all nodes',
           description: 'Of another node at most 5000 rows; `total` counts all.',
           querystring: z.object({
@@ -212,7 +213,12 @@ export default fp<MonitorOptions>(
       '/monitor/connections/:id',
       {
         ...route,
-        schema: { ...doc, summary: 'Close a connection, on whichever node it is', params: z.object({ id: z.string() }) }
+        schema: {
+          ...doc,
+          operationId: 'closeConnection',
+          summary: 'Close a connection, on whichever node it is',
+          params: z.object({ id: z.string() })
+        }
       },
       async (request, reply) => {
         const closed = await cluster.ask({ kind: 'close-connection', id: request.params.id })
@@ -236,7 +242,11 @@ export default fp<MonitorOptions>(
     ticker.unref()
     app.get(
       '/monitor/stream',
-      { ...route, exposeHeadRoute: false, schema: { ...doc, summary: 'The state, every second, as server-sent events' } },
+      {
+        ...route,
+        exposeHeadRoute: false,
+        schema: { ...doc, operationId: 'streamMonitor', summary: 'The state, every second, as server-sent events' }
+      },
       async (_request, reply) => {
         const headers = Object.entries(reply.getHeaders())
         reply.hijack()

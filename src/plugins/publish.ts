@@ -94,6 +94,7 @@ export default fp<PublishOptions>(
         },
         schema: {
           ...documented,
+          operationId: 'publishNotification',
           summary: 'Publish a notification',
           description:
             '201 means durable. With an `Idempotency-Key` header (1–255 visible ASCII characters) a repetition within 24 h is answered alike, with `Idempotent-Replayed: true`, and delivered once.',
@@ -147,6 +148,7 @@ export default fp<PublishOptions>(
           bodyLimit: MAX_BATCH_BYTES,
           schema: {
             ...documented,
+            operationId: 'publishBatch',
             summary: 'Publish up to 1000 notifications',
             description:
               'Answers item by item, in order; one bad item never spoils the others. An `Idempotency-Key` header covers the items that have no `idempotencyKey`. Pointers of an item’s problem start at the body of the request.',
@@ -194,7 +196,12 @@ export default fp<PublishOptions>(
       '/v1/notifications/:id',
       {
         ...byId,
-        schema: { ...byId.schema, summary: 'Look a notification up', response: answers({ 200: StoredNotificationAnswer }) }
+        schema: {
+          ...byId.schema,
+          operationId: 'getNotification',
+          summary: 'Look a notification up',
+          response: answers({ 200: StoredNotificationAnswer })
+        }
       },
       async (request, reply) => {
         const found = await store.notification(request.params.id)
@@ -214,6 +221,7 @@ export default fp<PublishOptions>(
         ...byId,
         schema: {
           ...byId.schema,
+          operationId: 'recallNotification',
           summary: 'Recall a notification from every inbox',
           response: answers({ 204: z.null().describe('Recalled') })
         }
@@ -230,6 +238,7 @@ export default fp<PublishOptions>(
         onRequest,
         schema: {
           ...documented,
+          operationId: 'issueTicket',
           summary: 'Issue a single-use ticket for a subscriber, valid for 30 s',
           body: TicketInput,
           response: answers({ 201: TicketAnswer })
@@ -249,6 +258,7 @@ export default fp<PublishOptions>(
         ...byUser,
         schema: {
           ...byUser.schema,
+          operationId: 'revokeUser',
           summary: 'End a user’s streams and refuse the credentials up to now',
           response: answers({ 200: z.object({ closed: z.int() }).describe('How many streams end') })
         }
@@ -262,6 +272,7 @@ export default fp<PublishOptions>(
         ...byUser,
         schema: {
           ...byUser.schema,
+          operationId: 'eraseUser',
           summary: 'Erase a user’s inbox and state',
           response: answers({ 204: z.null().describe('Erased') })
         }

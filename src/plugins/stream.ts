@@ -27,6 +27,7 @@ export default fp<StreamOptions>(
     const app = instance.withTypeProvider<ZodTypeProvider>()
     const schema = {
       tags: ['stream'],
+      operationId: 'openStream',
       summary: 'Receive notifications as server-sent events',
       description:
         'Frames: ready, notification, state, reset, heartbeat, goodbye; each with an id, the cursor to go on from. Limits, draining and trouble behind the service are answered 200 with retry, goodbye and the end.',
@@ -68,7 +69,7 @@ export default fp<StreamOptions>(
     })
 
     const headOnly = {
-      schema: { ...schema, summary: 'Check a credential for the stream' },
+      schema: { ...schema, operationId: 'checkStream', summary: 'Check a credential for the stream' },
       config: { swagger: { exposeHeadRoute: true } }
     }
     app.head('/v1/stream', headOnly, async (request, reply) => {

@@ -104,6 +104,7 @@ export default fp<TraceOptions>(
         schema: {
           tags: ['operations'],
           security: [{ operator: [] }],
+          operationId: 'traceNotification',
           summary: 'Trace of one notification',
           description: 'Who sent it, how it got on, and with `user` why that user did or did not get it. No content.',
           params: z.object({ id: z.string() }),

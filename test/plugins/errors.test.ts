@@ -157,3 +157,13 @@ t.test('trouble of the store is 503 or 507; any other is 500, and its detail sta
   served.store.inbox = () => Promise.reject(Object.assign(new Error('x'), { statusCode: 200 }))
   t.equal((await subscribe(served, 'ada', '/v1/inbox')).status, 500)
 })
+
+t.test('a path with a slip of the pen is answered with the one that was meant', async (t) => {
+  const served = await servePlugins(t)
+  const slip = await problemOf(await produce(served, '/v1/notification', good))
+  t.match(slip, { status: 404, slug: 'not-found', problem: { detail: /Did you mean \/v1\/notifications\?.*\/documentation/ } })
+  for (const path of ['/wp-login.php', `/${'x'.repeat(5000)}`]) {
+    const { problem } = await problemOf(await fetch(`${served.address}${path}`))
+    t.equal(problem.detail, 'There is nothing at this address. All addresses: /documentation.')
+  }
+})

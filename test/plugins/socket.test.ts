@@ -328,7 +328,7 @@ t.test('other upgrades are served as if nobody had asked', async (t) => {
 t.test('the documentation has it', async (t) => {
   const { body } = await call('GET', `${at.url}/documentation/json`)
   const socket = body.paths['/v1/socket'].get
-  t.match(Object.keys(socket.responses), ['101', 'default'])
+  t.match(Object.keys(socket.responses), ['101', '4XX', 'default'])
   t.match(socket.parameters.map(({ name }: { name: string }) => name).sort(), [
     'items',
     'lastEventId',

@@ -23,9 +23,9 @@ export const InboxQuery = z.object({
   before: z.string().optional().describe('`next` of the page before')
 })
 
-/** Stands for a cursor in examples; whoever shows them puts a real one in its place. */
-export const EXAMPLE_CURSOR = '<cursor>'
-/** In the form of ours; that nobody has it is no error. */
+/** In the form of ours. Fixed: the log's own head would show anyone how much is published. */
+const EXAMPLE_CURSOR = '0n9a2h58yq-42'
+/** In the form of ours; marking an id that does not exist changes nothing. */
 const EXAMPLE_ID = '01890a5d-ac96-774b-bcce-b302099a8057'
 
 const ids = z
