@@ -41,33 +41,13 @@ import stream from './plugins/stream.ts'
 import trace from './plugins/trace.ts'
 import { openCluster } from './stores/open-cluster.ts'
 import { openStore } from './stores/open-store.ts'
-import type { StoreLog } from './stores/store-options.ts'
 
 /** Longest request id taken over from a caller; anything else gets one of ours. */
 const REQUEST_ID = /^[A-Za-z0-9._-]{1,64}$/
 
 /** The parts, put together in order. The one place that knows all of them. */
 export async function createApp(config: Config, version: string): Promise<FastifyInstance> {
-  // What the store has to tell before there is a log waits for it.
-  const unheard: ((log: StoreLog) => void)[] = []
-  let storeLog: StoreLog = {
-    trouble: (message) => unheard.push((log) => log.trouble(message)),
-    warning: (warning) => unheard.push((log) => log.warning(warning))
-  }
   const stats: Stats = new Stats(() => takeCensus(hub))
-  const store = await openStore({
-    store: config.store,
-    dataDir: config.dataDir,
-    sync: config.storeSync,
-    redisUrl: config.redisUrl,
-    redisPrefix: config.redisPrefix,
-    redisShards: config.redisShards,
-    redisWaitReplicas: config.redisWaitReplicas,
-    retentionDays: config.retentionDays,
-    retentionPerChannel: config.retentionPerChannel,
-    onCommit: (ms) => stats.commit.record(ms),
-    log: { trouble: (message) => storeLog.trouble(message), warning: (warning) => storeLog.warning(warning) }
-  })
   const node = `${
     hostname()
       .replace(/[^A-Za-z0-9]/g, '')
@@ -105,18 +85,30 @@ export async function createApp(config: Config, version: string): Promise<Fastif
   app.setSerializerCompiler(serializerCompiler)
 
   const lines = new LogLines(app.log, (connection) => hub.nameOf(connection))
-  const cluster = await openCluster(node, { ...config, onTrouble: (message) => fault('cluster', message) })
-  const hub: Hub = new Hub(store, node, cluster, config, stats, lines)
+  // Before the store and the other nodes are opened: they may report trouble while they open.
   const fault = (code: string, message: string, fields: object = {}): void => {
     stats.error(code, message)
     if ('err' in fields && fields.err instanceof StoreError) stats.storeFailed(message)
     lines.error(code, { message, ...fields })
   }
-  storeLog = {
-    trouble: (message) => fault('store', message),
-    warning: ({ code, message, action }) => app.log.warn({ code, action }, message)
-  }
-  for (const tell of unheard) tell(storeLog)
+  const store = await openStore({
+    store: config.store,
+    dataDir: config.dataDir,
+    sync: config.storeSync,
+    redisUrl: config.redisUrl,
+    redisPrefix: config.redisPrefix,
+    redisShards: config.redisShards,
+    redisWaitReplicas: config.redisWaitReplicas,
+    retentionDays: config.retentionDays,
+    retentionPerChannel: config.retentionPerChannel,
+    onCommit: (ms) => stats.commit.record(ms),
+    log: {
+      trouble: (message) => fault('store', message),
+      warning: ({ code, message, action }) => app.log.warn({ code, action }, message)
+    }
+  })
+  const cluster = await openCluster(node, { ...config, onTrouble: (message) => fault('cluster', message) })
+  const hub: Hub = new Hub(store, node, cluster, config, stats, lines)
 
   const host = new Host(config.store === 'sqlite' ? config.dataDir : undefined)
   await host.look()

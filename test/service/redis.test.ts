@@ -129,6 +129,11 @@ t.test('a Redis that is away: the process serves, says so, never hangs, and goes
   await redis.kill()
   const [node] = await startNodes(t, redis, 1, { HEARTBEAT_MS: '300', DRAIN_MS: '500' })
   if (!node) throw new Error('no node')
+  t.match(
+    node.output(),
+    /"code":"store"[^\n]*ECONNREFUSED.*"msg":"listening"/s,
+    'trouble of the opening is a line before it listens'
+  )
   t.equal((await fetch(`${node.url}/healthz`)).status, 200)
   const unready = await fetch(`${node.url}/readyz`)
   t.equal(unready.status, 503)
