@@ -33,8 +33,26 @@ export const HISTORY_STEP_MS = 10_000
 export const HISTORY_POINTS = 360
 /** Largest delay a Node timer takes; a longer one fires at once. */
 export const MAX_TIMER_MS = 2_147_483_647
-/** Listeners for streams to open: files, sockets and store handles the process needs beside its streams. */
+/**
+ * Files, sockets and store handles that the process needs beside its streams: about 40 for itself and its
+ * store, {@link MAX_LOOK_UPS} and a few more for other servers, the rest for requests that are no streams.
+ */
 export const RESERVED_FILES = 200
+
+/** Session look-ups under way at a time: enough for a thousand a second at 60 ms each, a third of {@link RESERVED_FILES}. */
+export const MAX_LOOK_UPS = 64
+/** How long a session look-up may take, the wait for its turn included. */
+export const LOOK_UP_MS = 2_000
+/** The answer of a session look-up names a user and topics; more than this is something else. */
+export const MAX_LOOK_UP_BYTES = 64 * 1024
+/** How long a key set may take. */
+export const KEY_SET_TIMEOUT_MS = 2_000
+/** Key sets of large providers have a dozen keys with certificates, some 50 KB. */
+export const MAX_KEY_SET_BYTES = 1024 * 1024
+/** Sockets to other servers are closed after being idle for this: servers close theirs after 5 s or later as they come. */
+export const OUTSIDE_IDLE_MS = 4_000
+/** Questions to one other server that may wait for a turn, by the size of their headers: some thousands. */
+export const MAX_WAITING_OUTSIDE_BYTES = 16 * 1024 * 1024
 
 /** How long a commit waits for as many commands as lately came together. Less than a disk's own flush, and not felt beside a network. */
 export const COMPANY_MS = 5
