@@ -10,8 +10,6 @@ export interface Beating {
 const MAX_SLOTS = 150
 /** A tick shorter than this costs more than it spreads. */
 const MIN_TICK_MS = 20
-/** A first heartbeat may come this much early, to find an emptier slot. */
-const SPREAD_MS = 1000
 
 /**
  * One wheel for all connections: no timer per connection, beats spread over the interval, and its own lateness measured, so
@@ -37,6 +35,7 @@ export class HeartbeatManager {
     const slots = Math.max(1, Math.min(MAX_SLOTS, Math.floor(intervalMs / MIN_TICK_MS)))
     this.#slots = Array.from({ length: slots }, () => new Set<Beating>())
     this.#tickMs = intervalMs / slots
+    this.#dueAt = this.#tickMs
     this.#afterTick = afterTick
   }
 
@@ -67,17 +66,13 @@ export class HeartbeatManager {
     if (this.lagMs > worst.now) worst.now = this.lagMs
   }
 
-  /** Its first beat comes within the interval, in the emptiest of the last slots of the turn. */
+  /**
+   * Its first beat comes at a random moment within the interval, those after it once an interval. After a restart all
+   * clients open within seconds: whatever went by the time of opening would have them beat within seconds ever after.
+   */
   add(member: Beating): void {
-    const n = this.#slots.length
-    const window = Math.min(n - 1, Math.floor(Math.min(SPREAD_MS, this.intervalMs / 4) / this.#tickMs))
-    let best = this.#current
-    for (let back = 1; back <= window; back++) {
-      const slot = (this.#current - back + n) % n
-      if (this.#slots[slot]!.size < this.#slots[best]!.size) best = slot
-    }
-    member.slot = best
-    this.#slots[best]!.add(member)
+    member.slot = Math.floor(Math.random() * this.#slots.length)
+    this.#slots[member.slot]!.add(member)
   }
 
   remove(member: Beating): void {
@@ -86,7 +81,13 @@ export class HeartbeatManager {
   }
 
   readonly #tick = (): void => {
-    const now = performance.now()
+    this.turn(performance.now())
+    this.#timer = setTimeout(this.#tick, Math.max(1, this.#dueAt - performance.now()))
+    this.#timer.unref()
+  }
+
+  /** Turns the wheel as far as is due at `now` (monotonic milliseconds); the timer calls it once a tick. */
+  turn(now: number): void {
     this.lagMs = Math.max(0, now - this.#dueAt)
     this.#keepWorst(now)
     // After a stall catch up on what is due, but never more than one turn: nobody needs two heartbeats at once.
@@ -100,7 +101,5 @@ export class HeartbeatManager {
     }
     this.#afterTick(now)
     this.#dueAt = Math.max(this.#dueAt + due * this.#tickMs, now)
-    this.#timer = setTimeout(this.#tick, Math.max(1, this.#dueAt - performance.now()))
-    this.#timer.unref()
   }
 }

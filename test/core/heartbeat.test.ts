@@ -36,13 +36,27 @@ test('a member beats once an interval, and not after it was removed, not even in
   t.equal(wheel.sent, fickle.beats.length + other.beats.length + 4)
 })
 
-test('members that come together are spread, and a first beat comes within the interval', (t) => {
-  const wheel = new HeartbeatManager(15_000)
+test('members that come together beat apart: the first at a random moment of the interval, then once an interval', (t) => {
+  const intervalMs = 15_000
+  const wheel = new HeartbeatManager(intervalMs)
   const members = Array.from({ length: 1000 }, () => new Member())
-  for (const member of members) wheel.add(member)
-  const bySlot = new Map<number, number>()
-  for (const { slot } of members) bySlot.set(slot, (bySlot.get(slot) ?? 0) + 1)
-  t.ok(bySlot.size >= 10, 'over the second that the first beat may come early')
-  t.ok(Math.max(...bySlot.values()) <= 110)
+  // The clock is the test's: no timer runs. A thousand come within the first second.
+  for (let now = 100, added = 0; now <= 10 * intervalMs; now += 100) {
+    for (const last = Math.min(1000, now); added < last; added++) wheel.add(members[added]!)
+    wheel.turn(now)
+  }
+  const bySecond = new Map<number, number>()
+  let all = 0
+  for (const { beats } of members) {
+    if (beats[0]! > intervalMs + 1000) t.fail(`a first beat after ${beats[0]} ms`)
+    for (const [i, at] of beats.entries()) {
+      if (i > 0 && Math.abs(at - beats[i - 1]! - intervalMs) > 1000) t.fail(`two beats ${at - beats[i - 1]!} ms apart`)
+      bySecond.set(Math.floor((at % intervalMs) / 1000), (bySecond.get(Math.floor((at % intervalMs) / 1000)) ?? 0) + 1)
+      all++
+    }
+  }
+  const fullest = Math.max(...bySecond.values()) / all
+  t.equal(bySecond.size, 15, 'in every second of the interval')
+  t.ok(fullest < 0.15, `${(100 * fullest).toFixed(1)} % of all beats in the fullest second`)
   t.end()
 })
