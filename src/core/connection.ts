@@ -1,6 +1,6 @@
 import { scopeOf } from './channel.ts'
 import { CLOSE_REASONS, type CloseReason, drawRetryMs, OPENING_RETRY_MS, retryMsFor } from './close-reason.ts'
-import { formatCursor, type ResetReason } from './cursor.ts'
+import { asCursor, type Cursor, formatCursor, type ResetReason } from './cursor.ts'
 import { findPlace } from './find-place.ts'
 import type { Codec } from './frame.ts'
 import { encodeItem } from './item.ts'
@@ -111,12 +111,17 @@ export class Connection {
   #seq = -1
   /** The part of it that the peer was told by the id of a frame: what moves no cursor repeats this one. */
   #told = -1
+  /** What a frame that moves no cursor carries before any other was written: the cursor that the peer came with. */
+  #before: Cursor | null
+  #epoch: string
   #unread = 0
   #unseen = 0
-  /** False where only the store can tell the counts: an event that needs them sends us there. */
+  /** False if only the store knows the counts: an event that needs them is read from there. */
   #countsKnown = false
-  /** True where the peer's counts may be off until the next heartbeat carries them. */
+  /** True while the counts that the client has may be off: the next frame that may carry counts has to. */
   #countsDue = false
+  /** True if counts changed after the last read began: what it brings may be from before. */
+  #stale = false
   #more = false
 
   constructor(host: ConnectionHost, lane: Lane, number: number, opening: Opening) {
@@ -134,6 +139,8 @@ export class Connection {
     this.#announce = opening.announce
     this.#once = opening.once
     this.#items = opening.items
+    this.#before = asCursor(opening.after)
+    this.#epoch = lane.log.epoch
     this.#state = { phase: 'replaying', sink: opening.sink, held: [], wake: null, queue: [] }
   }
 
@@ -207,9 +214,10 @@ export class Connection {
     if (state.phase === 'closed') return
     if (state.phase === 'replaying') return this.#hold(state, events)
     const frames: Buffer[] = []
+    let logged = 0
     for (let i = 0; i < events.length; i++) {
       const outgoing = events[i]!
-      if (this.#once && frames.length === this.#once.limit) {
+      if (this.#once && logged === this.#once.limit) {
         this.#more = true
         break
       }
@@ -222,9 +230,10 @@ export class Connection {
         return this.#readOn(events.slice(i))
       }
       if (ephemeral) {
-        frames.push(outgoing.frameAt(this.codec, this.#cursorAt(this.#told), outgoing.personal ? this.#counts : null))
+        frames.push(outgoing.frameAt(this.codec, this.#toldCursor, outgoing.personal ? this.#counts : null))
         continue
       }
+      logged++
       if (created) {
         this.#unread++
         this.#unseen++
@@ -235,10 +244,11 @@ export class Connection {
     if (frames.length) this.#send(this.codec.join(frames), frames.length)
   }
 
-  /** Counts may have changed without a frame that says so: the next heartbeat tells them. */
+  /** Counts may have changed without a frame that says so: the next heartbeat carries them. */
   recount(): void {
     this.#countsKnown = false
     this.#countsDue = true
+    this.#stale = true
     // A poll has no heartbeat to wait for: it is answered with the counts.
     if (this.#once && this.#state.phase === 'live') this.#readOn([])
   }
@@ -248,6 +258,7 @@ export class Connection {
     const state = this.#state
     if (state.phase === 'closed') return
     // Its place was one of the log that was: no cursor may name it as one of this.
+    this.#before = this.#toldCursor
     this.#seq = this.#told = -1
     // What is being read is of the log that was, too; the peer comes back with a cursor that says so.
     if (state.phase === 'replaying') return this.close('rotate')
@@ -259,13 +270,18 @@ export class Connection {
   /** One turn of the heartbeat wheel. True where a frame was written or will be. */
   beat(now: number): boolean {
     if (this.#state.phase !== 'live') return false
-    // A log that is away can tell them later; a stream stays open without it.
     if (this.#countsDue && this.lane.log.healthy) {
       this.#readOn([])
       return true
     }
     // A frame of the last second is as good; more than a second and the peer's proxies would wait too long.
     if (now - this.lastWriteAt < Math.min(1000, this.#host.heartbeatMs / 2)) return false
+    // The stream stays open while the log is away. Its cursor waits with the counts: whoever came back with a
+    // later one would never get them.
+    if (this.#countsDue) {
+      this.#send(this.codec.frame('heartbeat', '{}', this.#toldCursor), 1)
+      return true
+    }
     // A page may have been read ahead of what was followed; a heartbeat never takes the cursor back.
     const ahead = this.#seq > this.lane.position
     if (!ahead) this.#seq = this.lane.position
@@ -305,7 +321,7 @@ export class Connection {
     if (state.phase === 'closed') return
     // An empty answer moves the cursor past what was not for this peer, as a heartbeat would.
     if (this.#once && state.phase === 'live') this.#seq = Math.max(this.#seq, this.lane.position)
-    const cursor = this.#cursorAt(this.#told)
+    const cursor = this.#toldCursor
     this.#enter({ phase: 'closed', reason })
     if (CLOSE_REASONS[reason].goodbye) {
       const retryMs = retryMsFor(reason)
@@ -365,14 +381,16 @@ export class Connection {
   /** The newest page, as `ready` or as `reset`; then live. */
   async #fresh(reset: ResetReason | null): Promise<void> {
     const { store } = this.#host
-    this.#holdAnew()
+    this.#beginRead()
     const page = await store.inbox(this.user, this.#scope(), { status: 'all', limit: this.#items })
     if (reset !== null) this.#host.reset(reset)
     this.#setCounts(page.counts)
+    this.#countsDue = this.#stale
+    this.#epoch = this.lane.log.epoch
     const first = this.#seq < 0
     this.#seq = this.#told = page.head
     const list = page.items.map(({ entry, channel, marks }) =>
-      encodeItem(entry, channel, formatCursor(this.lane.log.epoch, entry.seq), marks)
+      encodeItem(entry, channel, formatCursor(this.#epoch, entry.seq), marks)
     )
     const data = this.#readyData(false, `[${list.join(',')}]`, reset)
     const retryMs = first ? drawRetryMs(OPENING_RETRY_MS) : null
@@ -381,13 +399,14 @@ export class Connection {
   }
 
   async #resume(seq: number): Promise<void> {
-    this.#holdAnew()
+    this.#beginRead()
     const page = await this.#host.store.read(this.user, this.#scope(), seq, this.#pageLimit)
     if ('gap' in page) return this.#fresh('cursor_too_old')
-    const cursor = formatCursor(this.lane.log.epoch, seq)
     this.#setCounts(page.counts)
-    const ready = this.codec.frame('ready', this.#readyData(true, '[]', null), cursor, drawRetryMs(OPENING_RETRY_MS))
+    if (this.#announce) this.#countsDue = this.#stale
+    this.#epoch = this.lane.log.epoch
     this.#seq = this.#told = seq
+    const ready = this.codec.frame('ready', this.#readyData(true, '[]', null), this.cursor, drawRetryMs(OPENING_RETRY_MS))
     await this.#catchUp({ lead: this.#announce ? [ready] : [], page })
   }
 
@@ -397,25 +416,27 @@ export class Connection {
     if (state.phase === 'closed' || state.phase === 'replaying') return
     const queue = state.phase === 'blocked' ? state.queue : []
     this.#enter({ phase: 'replaying', sink: state.sink, held: [...events], wake: null, queue })
-    this.#catchUp({ beat: events.length === 0 }).catch((error: unknown) => this.#fail(error))
+    this.#catchUp({}).catch((error: unknown) => this.#fail(error))
   }
 
   /**
    * Reads the log after the cursor, page by page at the reader's pace, until a page reaches what is being followed; then
    * releases what was held meanwhile and is newer. Exactly once at the seam.
    */
-  async #catchUp(from: { lead?: Buffer[]; page?: Awaited<ReturnType<Store['read']>>; beat?: boolean }): Promise<void> {
+  async #catchUp(from: { lead?: Buffer[]; page?: Awaited<ReturnType<Store['read']>> }): Promise<void> {
     const { store } = this.#host
     await this.#sendQueue()
     let lead = from.lead ?? []
     let page = from.page
-    // Whether the peer's counts will be off when the last page is written, unless a heartbeat behind it tells them.
-    let due = from.beat === true || this.#countsDue
-    // Counts on the frames of a replay are as of now and include what follows them; a shared frame behind one adds one again.
-    let told = lead.length > 0
+    // True if the client may have counts that include shared events which are still to come: counts are as of the
+    // moment of writing, and the client adds one for each such event. A poll cannot know what an answer before it said.
+    let ahead = lead.length > 0 || this.#once !== undefined
     for (;;) {
       if (this.#state.phase !== 'replaying') return
-      page ??= await store.read(this.user, this.#scope(), this.#seq, this.#pageLimit)
+      if (!page) {
+        this.#beginRead()
+        page = await store.read(this.user, this.#scope(), this.#seq, this.#pageLimit)
+      }
       if (this.#state.phase !== 'replaying') return
       if ('gap' in page) return this.#fresh('cursor_too_old')
       const frames = lead
@@ -423,33 +444,39 @@ export class Connection {
       this.#setCounts(page.counts)
       for (const event of page.events) {
         const outgoing = new Outgoing(event, this.lane.log.epoch)
-        frames.push(outgoing.personal ? outgoing.personalFrame(this.codec, page.counts) : outgoing.frame(this.codec))
-        const created = event.kind === 'notification' && event.op === 'created'
-        if (outgoing.personal) told = true
-        due = outgoing.personal ? false : due || told || !created
+        if (outgoing.personal) {
+          frames.push(outgoing.personalFrame(this.codec, page.counts))
+          ahead = true
+          this.#countsDue = this.#stale
+        } else {
+          frames.push(outgoing.frame(this.codec))
+          if (ahead || event.kind !== 'notification' || event.op !== 'created') this.#countsDue = true
+        }
         this.#told = event.seq
       }
       this.#seq = Math.max(this.#seq, page.upTo)
       this.#more = page.more
       if (page.events.length) this.#host.replayed(page.events.length)
-      if (due && !page.more) {
+      if (this.#countsDue && !page.more) {
         frames.push(this.codec.frame('heartbeat', `{"counts":${encodeCounts(page.counts)}}`, this.cursor))
         this.#told = this.#seq
-        due = false
+        this.#countsDue = this.#stale
       }
       await this.#sendAndWait(frames)
       const state = this.#state
       if (state.phase !== 'replaying') return
       if (!page.more && state.held !== 'overflow') break
       page = undefined
-      this.#holdAnew()
     }
     const state = this.#state
     if (state.phase !== 'replaying' || state.held === 'overflow') return
     const held = state.held
     this.#enter({ phase: 'live', sink: state.sink })
     this.deliver(held)
-    if (this.#once?.waits === false) this.close('closed')
+    // A poll that has been answered is closed by its sink.
+    if (!this.#once || this.frames > 0) return
+    if (this.#countsDue) this.#readOn([])
+    else if (!this.#once.waits) this.close('closed')
   }
 
   /** Writes what was queued while the reader was behind, once it takes bytes again. */
@@ -469,15 +496,22 @@ export class Connection {
     }
   }
 
-  #holdAnew(): void {
+  /** Before each read: what is followed from here on may not be in it. */
+  #beginRead(): void {
+    this.#stale = false
     const state = this.#state
     if (state.phase !== 'replaying') return
     // What is in the log will be read from it; an ephemeral event is nowhere else.
     state.held = state.held === 'overflow' ? [] : state.held.filter(({ event }) => event.kind === 'ephemeral')
   }
 
-  #cursorAt(place: number): string | null {
-    return place < 0 ? null : formatCursor(this.lane.log.epoch, place)
+  #cursorAt(place: number): Cursor | null {
+    return place < 0 ? null : formatCursor(this.#epoch, place)
+  }
+
+  /** The id of the newest frame, for one that moves no cursor. */
+  get #toldCursor(): Cursor | null {
+    return this.#cursorAt(this.#told) ?? this.#before
   }
 
   get #counts(): Counts {
@@ -487,8 +521,7 @@ export class Connection {
   #setCounts(counts: Counts): void {
     this.#unread = counts.unread
     this.#unseen = counts.unseen
-    this.#countsKnown = true
-    this.#countsDue = false
+    this.#countsKnown = !this.#stale
   }
 
   #scope() {

@@ -8,6 +8,9 @@ const CURSOR = /^([A-Za-z0-9._]{1,40})-(0|[1-9][0-9]{0,15})$/
 
 export const formatCursor = (epoch: string, seq: number): Cursor => `${epoch}-${seq}`
 
+/** The text if it has the form of a cursor, of whatever log; else null. */
+export const asCursor = (text: string | undefined): Cursor | null => (text !== undefined && CURSOR.test(text) ? text : null)
+
 /**
  * The place a cursor names in the log with this epoch and head, or why there is none. Never throws: cursors come from
  * outside and may be anything.

@@ -32,7 +32,8 @@ export default fp<ChangesOptions>(
           tags: ['stream'],
           operationId: 'pollChanges',
           summary: 'Poll for notifications',
-          description: 'Answers as soon as there is one event, or empty when `wait` is over. Without a cursor: one `ready`.',
+          description:
+            'Answers as soon as there is one event, or empty when `wait` is over. Without a cursor: one `ready`. `limit` counts events of the log; if the counts cannot be followed from the events alone, one `heartbeat` with `counts` ends the answer.',
           security: [{ ticket: [] }, { bearer: [] }, { cookie: [] }],
           querystring: ChangesQuery,
           reads: ['Last-Event-ID'],

@@ -1,6 +1,12 @@
 import t from 'tap'
-import { call, publish, startService, tokenOf } from '../service/harness.ts'
-import { TRANSPORTS, transportContract } from './transport-contract.ts'
+import { call, type Frame, openStream, publish, startService, tokenOf } from '../service/harness.ts'
+import { sse, TRANSPORTS, transportContract, webSocket } from './transport-contract.ts'
+
+interface Polled {
+  readonly events: readonly Frame[]
+  readonly cursor: string
+  readonly more: boolean
+}
 
 const [plain, strict, aged] = await Promise.all([
   startService(t),
@@ -20,6 +26,53 @@ t.test('a poll that waits is told of counts that fell because something expired'
   const { cursor } = (await call('GET', `${plain.url}/v1/inbox`, { key })).body
   const { body } = await call('GET', `${plain.url}/v1/changes?since=${cursor}&wait=10`, { key })
   t.match(body, { events: [{ event: 'heartbeat', data: { counts: { unread: 0, unseen: 0 } } }], more: false })
+})
+
+t.test('polls that follow one another, or a stream that was cut, come to the counts of the inbox', async (t) => {
+  const user = 'counting'
+  const key = tokenOf(user)
+  const start = (await call('GET', `${plain.url}/v1/changes`, { key })).body.cursor
+  const poll = async (since: string, limit: number) =>
+    (await call('GET', `${plain.url}/v1/changes?since=${since}&limit=${limit}`, { key })).body as Polled
+  await publish(plain, { to: { user }, title: 'mine' })
+  await publish(plain, { to: { everyone: true }, title: 'for all' })
+  const truth = (await call('GET', `${plain.url}/v1/inbox/counts`, { key })).body
+  const first = await poll(start, 1)
+  // What the first answer says includes the event of the second already.
+  t.match([first.events.map(({ event }) => event), first.events[0]?.data.counts, first.more], [['notification'], truth, true])
+  const second = await poll(first.cursor, 1)
+  t.same(second.events.at(-1), { event: 'heartbeat', id: second.cursor, data: { counts: truth } })
+  t.same(
+    second.events.map(({ event }) => event),
+    ['notification', 'heartbeat'],
+    'a limit of one is one event of the log, and the counts behind it'
+  )
+  t.same(
+    (await poll(start, 2)).events.map(({ event }) => event),
+    ['notification', 'notification', 'heartbeat']
+  )
+  const stream = await openStream(t, `${plain.url}/v1/stream?since=${first.cursor}`, { token: key })
+  const ready = await stream.until(({ event }) => event === 'ready')
+  stream.close()
+  t.same(ready.data.counts, truth)
+  t.same((await poll(ready.id!, 100)).events.at(-1)?.data, { counts: truth })
+})
+
+t.test('a goodbye that comes first carries the cursor that the client came with, if it is one', async (t) => {
+  const token = tokenOf('crowded')
+  const first = await sse.open(t, strict, { token })
+  await first.until(({ event }) => event === 'ready')
+  for (const transport of [sse, webSocket]) {
+    for (const [since, id] of [
+      ['anywhere-17', 'anywhere-17'],
+      ['no cursor', undefined],
+      [undefined, undefined]
+    ] as const) {
+      const refused = await transport.open(t, strict, { token, since })
+      const goodbye = await refused.until(({ event }) => event === 'goodbye')
+      t.equal(goodbye.id, id, `${transport.name} with ${since}`)
+    }
+  }
 })
 
 t.test('a process that stops says goodbye to all of them, and ends', async (t) => {

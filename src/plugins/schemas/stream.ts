@@ -18,12 +18,13 @@ const shared = {
 }
 
 /** Query of the stream. */
+export type StreamQuery = z.output<typeof StreamQuery>
 export const StreamQuery = z.object({ ...shared, items: count(0, 100, 25).describe('Size of the page in ready') })
 /** Query of a poll. */
 export const ChangesQuery = z.object({
   ...shared,
   wait: count(0, 30, 0).describe('Seconds to wait for an event'),
-  limit: count(1, 500, 100).describe('Events in one answer')
+  limit: count(1, 500, 100).describe('Events of the log in one answer; one heartbeat with counts may follow them')
 })
 
 export const ChangesAnswer = z
