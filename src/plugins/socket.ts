@@ -5,6 +5,7 @@ import websocket from '@fastify/websocket'
 import type { FastifyReply, FastifyRequest } from 'fastify'
 import fp from 'fastify-plugin'
 import { goodbyeToRefused } from '../core/close-reason.ts'
+import { asCursor } from '../core/cursor.ts'
 import { socketCodec } from '../core/frame.ts'
 import type { Hub } from '../core/hub.ts'
 import { CLOSE_ANSWER_MS, MAX_CLIENT_MESSAGE_BYTES } from '../core/limits.ts'
@@ -80,13 +81,13 @@ export default fp<SocketOptions>(
         wsHandler: async (webSocket, request) => {
           const { subscriber, query } = request
           const sink = new SocketSink(webSocket, request.raw.socket, request.ip)
-          if (!subscriber) return refuse(sink, 'unavailable')
+          const after = cursorOf(request, query)
+          if (!subscriber) return refuse(sink, 'unavailable', after)
           await hub.admit(subscriber.user, request.ip, (refusal) => {
             // The peer may have left meanwhile; nobody would tell us any more.
             if (webSocket.readyState === webSocket.CLOSED) return
-            if (refusal) return refuse(sink, refusal)
+            if (refusal) return refuse(sink, refusal, after)
             const topics = selectTopics(subscriber, query.topics)
-            const after = cursorOf(request, query)
             sink.connect(
               hub.open({ subscriber, topics, sink, codec: socketCodec, after, items: query.items, requestId: request.id })
             )
@@ -124,10 +125,10 @@ export default fp<SocketOptions>(
       return new ProblemError('upgrade-required', 'Open this address as a WebSocket (RFC 6455), version 13.')
     }
 
-    /** When to come back, why, and the end. */
-    function refuse(sink: SocketSink, reason: 'drain' | 'limit' | 'unavailable'): void {
+    /** When to come back, why, the cursor that came in, and the end. */
+    function refuse(sink: SocketSink, reason: 'drain' | 'limit' | 'unavailable', after: string | undefined): void {
       stats.refused(reason)
-      sink.end(socketCodec.frame('goodbye', goodbyeToRefused(reason).data, null), reason)
+      sink.end(socketCodec.frame('goodbye', goodbyeToRefused(reason).data, asCursor(after)), reason)
     }
   },
   { name: 'socket' }

@@ -2,6 +2,7 @@ import type { FastifyReply, FastifyRequest } from 'fastify'
 import fp from 'fastify-plugin'
 import type { ZodTypeProvider } from 'fastify-type-provider-zod'
 import { goodbyeToRefused } from '../core/close-reason.ts'
+import { asCursor } from '../core/cursor.ts'
 import { sseCodec } from '../core/frame.ts'
 import type { Hub } from '../core/hub.ts'
 import type { Stats } from '../core/stats.ts'
@@ -30,7 +31,7 @@ export default fp<StreamOptions>(
       operationId: 'openStream',
       summary: 'Receive notifications as server-sent events',
       description:
-        'Frames: ready, notification, state, reset, heartbeat, goodbye; each with an id, the cursor to go on from. Limits, draining and trouble behind the service are answered 200 with retry, goodbye and the end.',
+        'Frames: ready, notification, state, reset, heartbeat, goodbye; each with an id, the cursor to go on from (a goodbye that comes first has the one that came in, if there was one). Limits, draining and trouble behind the service are answered 200 with retry, goodbye and the end.',
       security: [{ ticket: [] }, { bearer: [] }, { cookie: [] }],
       querystring: StreamQuery,
       reads: ['Last-Event-ID'] as const,
@@ -78,11 +79,12 @@ export default fp<StreamOptions>(
       return sendHeadOnly(reply)
     })
 
-    /** 200, when to come back, why, and the end. */
+    /** 200, when to come back, why, the cursor that came in, and the end. */
     function refuse(request: FastifyRequest, reply: FastifyReply, reason: 'drain' | 'limit' | 'unavailable'): FastifyReply {
       stats.refused(reason)
       const { data, retryMs } = goodbyeToRefused(reason)
-      SseSink.open(request, reply).end(sseCodec.frame('goodbye', data, null, retryMs))
+      const cursor = asCursor(cursorOf(request, request.query as StreamQuery))
+      SseSink.open(request, reply).end(sseCodec.frame('goodbye', data, cursor, retryMs))
       return reply
     }
   },
