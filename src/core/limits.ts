@@ -164,3 +164,14 @@ export const MAX_ANSWER_ROWS = 5_000
 export const MAX_ANSWER_READINGS = 200
 /** Users whose places are told in one command when a node tells all of them again. */
 export const PLACES_SLICE = 500
+
+// Sockets that carry no stream.
+
+/**
+ * What a caller may still send after its answer, and for how long: a full batch and some more, at the pace of a slow network. A
+ * proxy that is still writing when the connection is reset reports a dead node instead of our answer.
+ */
+export const LINGER_BYTES = 20 * 1024 * 1024
+export const LINGER_MS = 5_000
+/** Sockets that linger at once: a third of {@link RESERVED_FILES}. Beyond it the oldest is cut; its answer has been sent. */
+export const MAX_LINGERING = 64

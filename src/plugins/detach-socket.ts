@@ -4,8 +4,8 @@ import type { Socket } from 'node:net'
 
 /**
  * The one place that uses what Node does not document. An idle stream that keeps its parser, request and response costs twice
- * the memory of a bare socket; letting go of them is worth 4–5 kB a connection. Where these internals are missing, or
- * `BELLWIRE_DETACH=off`, streams go through the response object instead, which is the documented way and costs only memory.
+ * the memory of a bare socket; letting go of them is worth 4–5 kB a connection. If these internals are missing, streams go through
+ * the response object instead, which is the documented way and costs only memory.
  */
 interface Internals {
   freeParser(parser: unknown, request: IncomingMessage, socket: Socket): void
@@ -14,7 +14,6 @@ type Detachable = ServerResponse & { detachSocket?: (socket: Socket) => void }
 type Parsed = Socket & { parser?: unknown; _httpMessage?: unknown }
 
 function internals(): Internals | null {
-  if (process.env['BELLWIRE_DETACH'] === 'off') return null
   try {
     const common = createRequire(import.meta.url)('_http_common') as Partial<Internals>
     return typeof common.freeParser === 'function' ? (common as Internals) : null
@@ -26,9 +25,12 @@ function internals(): Internals | null {
 const known = internals()
 const HTTP_EVENTS = ['data', 'end', 'close', 'drain', 'error', 'timeout', 'pause', 'resume'] as const
 
+/** An 'error' without a listener ends the process. 'close' follows, and whoever owns the socket hears that. */
+const ignoreError = (): void => {}
+
 /**
- * Takes the socket of a request away from node:http, before anything was written: no parser, no listener of its own, nothing that
- * refers to request or response. Null where that is not possible.
+ * Takes the socket of a request away from node:http, before anything was written: no parser, no listener but one for errors,
+ * nothing that refers to request or response. Null where that is not possible.
  */
 export function detachSocket(request: IncomingMessage, response: ServerResponse): Socket | null {
   const socket = request.socket as Parsed
@@ -43,6 +45,8 @@ export function detachSocket(request: IncomingMessage, response: ServerResponse)
   for (const wrapped of ['on', 'addListener', 'prependListener', 'setEncoding'] as const) {
     if (Object.hasOwn(socket, wrapped)) delete (socket as Partial<Socket>)[wrapped]
   }
+  // In this call, so that no caller can forget it: a peer may reset the connection at any time.
+  socket.on('error', ignoreError)
   socket.setTimeout(0)
   return socket
 }

@@ -1,13 +1,11 @@
 import { type IncomingMessage, type ServerResponse, STATUS_CODES } from 'node:http'
-import type { Socket } from 'node:net'
+import { Socket } from 'node:net'
 import { finished } from 'node:stream'
 import type { FastifyReply, FastifyRequest } from 'fastify'
 import type { Connection } from '../core/connection.ts'
 import type { Sink } from '../core/sink.ts'
 import { detachSocket } from './detach-socket.ts'
-
-/** How long a peer may take for the last bytes before it is cut off: `end()` alone does not end a stalled one. */
-const LAST_BYTES_MS = 5_000
+import { closeLingering, dropRest } from './linger.ts'
 
 const STREAM_HEADERS = {
   'content-type': 'text/event-stream; charset=utf-8',
@@ -63,6 +61,7 @@ export class SseSink implements Sink {
   static #over(request: IncomingMessage, response: ServerResponse, headers: Headers, ip: string, peer: string): SseSink {
     const socket = detachSocket(request, response)
     if (!socket) {
+      response.on('error', ignoreError)
       response.useChunkedEncodingByDefault = false
       for (const [name, value] of Object.entries(headers)) if (value != null) response.setHeader(name, value as string)
       response.writeHead(200)
@@ -93,11 +92,13 @@ export class SseSink implements Sink {
 
   end(last: Buffer | null): void {
     if (last) this.#out.write(last)
-    this.#out.end()
-    const out = this.#out
-    const timer = setTimeout(() => out.destroy(), LAST_BYTES_MS)
-    timer.unref()
-    out.once('close', () => clearTimeout(timer))
+    // `end()` alone does not end a peer that is stalled.
+    if (this.#out instanceof Socket) closeLingering(this.#out)
+    else {
+      const { socket } = this.#out
+      this.#out.end()
+      if (socket) dropRest(socket)
+    }
   }
 
   destroy(): void {
@@ -121,7 +122,7 @@ function onClose(this: Owned): void {
 function onEnd(this: Socket): void {
   this.destroy()
 }
-const onError = (): void => {
+const ignoreError = (): void => {
   // 'close' follows, and tells the connection.
 }
 
@@ -129,14 +130,13 @@ const onError = (): void => {
 function wire(out: Owned, connection: Connection): void {
   out[OWNER] = connection
   out.on('drain', onDrain)
-  out.on('error', onError)
-  if ('socket' in out && 'writeHead' in out) {
+  if (!(out instanceof Socket)) {
     finished(out, () => connection.close('gone'))
     return
   }
   out.on('close', onClose)
   out.on('end', onEnd)
   // What a peer sends behind its request is not ours to read; reading it is how its FIN is heard.
-  ;(out as Socket).resume()
+  out.resume()
   if (out.destroyed) connection.close('gone')
 }

@@ -6,6 +6,7 @@ import {
   call,
   connectionsOf,
   eventually,
+  NODE_FLAGS,
   openStream,
   PUBLISH_KEY,
   publish,
@@ -27,16 +28,16 @@ async function application() {
   return { asked, url: `http://127.0.0.1:${(server.address() as { port: number }).port}/` }
 }
 
-async function asker(detach: string) {
+async function asker(detach: 'on' | 'off') {
   const app = await application()
-  const env = { BELLWIRE_DETACH: detach, AUTH_JWT_SECRET: '', AUTH_SESSION_URL: app.url }
-  return { app, service: await startService(t, { env }) }
+  const env = { AUTH_JWT_SECRET: '', AUTH_SESSION_URL: app.url }
+  return { app, service: await startService(t, { env, flags: NODE_FLAGS[detach] }) }
 }
 type Asker = Awaited<ReturnType<typeof asker>>
-const [asking, askingToo] = (await Promise.all(['on', 'off'].map(asker))) as [Asker, Asker]
+const [asking, askingToo] = (await Promise.all((['on', 'off'] as const).map(asker))) as [Asker, Asker]
 const open = await startService(t, { env: { NODE_ENV: 'development', LOG_LEVEL: 'trace' } })
 
-for (const detach of ['on', 'off'])
+for (const detach of ['on', 'off'] as const)
   t.test(
     `a peer that leaves while the application is asked who it is opens nothing (socket detached: ${detach})`,
 

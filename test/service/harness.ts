@@ -43,6 +43,12 @@ export interface Service {
   kill(signal: NodeJS.Signals): Promise<number | null>
 }
 
+/** Options of Node with which streams go through the response object: the internals that their sockets are had by are missing. */
+export const NODE_FLAGS = {
+  on: [],
+  off: ['--import', path.resolve('test/fixtures/no-internals.js')]
+} as const satisfies Record<string, readonly string[]>
+
 export interface ServiceOptions {
   readonly env?: Record<string, string>
   readonly dataDir?: string

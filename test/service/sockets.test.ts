@@ -5,6 +5,7 @@ import {
   call,
   connectionsOf,
   eventually,
+  NODE_FLAGS,
   openStream,
   publish,
   rawPeer,
@@ -16,7 +17,7 @@ import {
 
 const friend = 'https://friend.example'
 const [on, off] = await Promise.all(
-  ['on', 'off'].map((detach) => startService(t, { env: { BELLWIRE_DETACH: detach, CORS_ORIGINS: friend } }))
+  [NODE_FLAGS.on, NODE_FLAGS.off].map((flags) => startService(t, { flags, env: { CORS_ORIGINS: friend } }))
 )
 const services = { on: on!, off: off! }
 
@@ -54,7 +55,7 @@ for (const detach of ['on', 'off'] as const) {
     { buffered: true },
     async (t) => {
       const friend = 'https://friend.example'
-      const service = await startService(t, { env: { BELLWIRE_DETACH: detach, CORS_ORIGINS: friend } })
+      const service = await startService(t, { flags: NODE_FLAGS[detach], env: { CORS_ORIGINS: friend } })
       const headers = { origin: friend, 'x-request-id': 'mine-1' }
       const inbox = await call('GET', `${service.url}/v1/inbox`, { key: token, headers })
       const stream = await openStream(t, `${service.url}/v1/stream`, { token, headers })

@@ -1,13 +1,24 @@
 import { test } from 'tap'
-import { call, eventually, MONITOR_KEY, openStream, PUBLISH_KEY, publish, startService, tempDir, tokenOf } from './harness.ts'
+import {
+  call,
+  eventually,
+  MONITOR_KEY,
+  NODE_FLAGS,
+  openStream,
+  PUBLISH_KEY,
+  publish,
+  startService,
+  tempDir,
+  tokenOf
+} from './harness.ts'
 
 /** Kills in one run; `npm run soak` asks for more. */
 const ROUNDS = Number(process.env['SOAK_ROUNDS'] ?? 5)
 
 // Both ways out: a bare socket, and the response object where the socket cannot be had.
-for (const detach of ['on', 'off'])
+for (const detach of ['on', 'off'] as const)
   test(`a notification is durable, then in the stream, with counts (socket detached: ${detach})`, async (t) => {
-    const service = await startService(t, { env: { BELLWIRE_DETACH: detach } })
+    const service = await startService(t, { flags: NODE_FLAGS[detach] })
     const stream = await openStream(t, `${service.url}/v1/stream`, { token: tokenOf('u1', ['news']) })
     t.equal(stream.status, 200)
     t.equal(stream.headers['content-type'], 'text/event-stream; charset=utf-8')
@@ -248,11 +259,14 @@ test('limits, revocation and expiry end streams as the contract says', async (t)
   t.match(monitor.body.connections, { active: 0, opened: 3, closed: { revoked: 2, expired: 1 }, refused: { limit: 1 } })
 })
 
-for (const detach of ['on', 'off'])
+for (const detach of ['on', 'off'] as const)
   test(`a frozen reader is cut off as slow while its neighbour gets everything, in order (socket detached: ${detach})`, {
     timeout: 60_000
   }, async (t) => {
-    const service = await startService(t, { env: { BELLWIRE_DETACH: detach, STALL_MS: '2000', MAX_BUFFERED_BYTES: '100000' } })
+    const service = await startService(t, {
+      flags: NODE_FLAGS[detach],
+      env: { STALL_MS: '2000', MAX_BUFFERED_BYTES: '100000' }
+    })
     const frozen = await openStream(t, `${service.url}/v1/stream`, { token: tokenOf('frozen', ['big']) })
     const lively = await openStream(t, `${service.url}/v1/stream`, { token: tokenOf('lively', ['big']) })
     await Promise.all([frozen, lively].map((stream) => stream.until((f) => f.event === 'ready')))

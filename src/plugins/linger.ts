@@ -1,0 +1,46 @@
+import type { Socket } from 'node:net'
+import { LINGER_BYTES, LINGER_MS, MAX_LINGERING } from '../core/limits.ts'
+
+/** Sockets whose last answer is written and whose peer may still send, the oldest first, and how each is let go. */
+const lingering = new Map<Socket, () => void>()
+
+/** Whether what comes from this socket is only read to be dropped. */
+export const lingers = (socket: Socket): boolean => lingering.has(socket)
+
+/**
+ * Reads and drops what the peer still sends, within bounds, then cuts the connection. A socket that is closed with bytes unread
+ * resets the connection, and the peer may lose the answer that is on its way (RFC 9112, 9.6). Returns a function that stops it.
+ */
+export function dropRest(socket: Socket): () => void {
+  const cut = (): void => {
+    socket.destroy()
+  }
+  let left = LINGER_BYTES
+  const count = (chunk: Buffer): void => {
+    left -= chunk.length
+    if (left < 0) cut()
+  }
+  const timer = setTimeout(cut, LINGER_MS).unref()
+  const stop = (): void => {
+    clearTimeout(timer)
+    socket.off('data', count).off('close', stop)
+    lingering.delete(socket)
+  }
+  lingering.get(socket)?.()
+  lingering.set(socket, stop)
+  socket.on('data', count).once('close', stop).resume()
+  if (lingering.size > MAX_LINGERING) cutOldest()
+  return stop
+}
+
+/** Of those whose answer is in the kernel's hands: closing them takes nothing from the peer. */
+function cutOldest(): void {
+  for (const socket of lingering.keys()) if (socket.writableLength === 0) return void socket.destroy()
+}
+
+/** Ends our side, and the connection with the peer's. */
+export function closeLingering(socket: Socket): void {
+  if (socket.destroyed) return
+  socket.end()
+  dropRest(socket)
+}
