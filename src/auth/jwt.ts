@@ -2,7 +2,7 @@ import { createSigner, createVerifier, TOKEN_ERROR_CODES, TokenError } from 'fas
 import { createRemoteJWKSet, errors, type JWTPayload, type JWTVerifyOptions, jwtVerify, type RemoteJWKSet } from 'jose'
 import { z } from 'zod'
 import { BoundedCache, textBytes, textsBytes } from '../core/bounded-cache.ts'
-import { MAX_INSTANT } from '../core/limits.ts'
+import { MAX_ENTRIES, MAX_INSTANT } from '../core/limits.ts'
 import { Name, TopicGrant } from '../core/names.ts'
 import type { Store } from '../core/store.ts'
 import type { Subscriber } from '../core/subscriber.ts'
@@ -28,7 +28,7 @@ const JWKS_TIMEOUT_MS = 2_000
 /** A key that we do not know is asked for at once after a rotation, and at most this often whoever makes up key ids. */
 const JWKS_COOLDOWN_MS = 1_000
 
-const Claims = z.object({ sub: Name, iat: z.number().optional(), topics: z.array(TopicGrant).max(1000).nullish() })
+const Claims = z.object({ sub: Name, iat: z.number().optional(), topics: z.array(TopicGrant).max(MAX_ENTRIES.grants).nullish() })
 
 /** What remains of a token that was found genuine. */
 interface Verified {

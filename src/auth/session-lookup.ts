@@ -1,6 +1,6 @@
 import { z } from 'zod'
 import { BoundedCache, textBytes, textsBytes } from '../core/bounded-cache.ts'
-import { MAX_INSTANT } from '../core/limits.ts'
+import { MAX_ENTRIES, MAX_INSTANT } from '../core/limits.ts'
 import { Name, TopicGrant } from '../core/names.ts'
 import type { Store } from '../core/store.ts'
 import type { Subscriber } from '../core/subscriber.ts'
@@ -17,7 +17,7 @@ const ATTEMPTS = 3
 
 const Answer = z.object({
   user: Name,
-  topics: z.array(TopicGrant).max(1000).nullish(),
+  topics: z.array(TopicGrant).max(MAX_ENTRIES.grants).nullish(),
   expiresAt: z.iso.datetime({ offset: true }).nullish()
 })
 

@@ -8,13 +8,14 @@ import type { FollowedEvent } from './event.ts'
 import type { Codec } from './frame.ts'
 import { HeartbeatManager } from './heartbeat.ts'
 import { Lane, readsChannel } from './lane.ts'
-import { REVOCATION_ECHO_MS } from './limits.ts'
+import { MIN_OPENINGS, OPENINGS_MS, OPENINGS_PER_PLACE, REVOCATION_ECHO_MS } from './limits.ts'
 import { Outgoing } from './outgoing.ts'
 import type { Sink } from './sink.ts'
 import type { Stats } from './stats.ts'
 import type { Log, Store } from './store.ts'
 import { exactTopics, type Subscriber } from './subscriber.ts'
 import { type Reading, rememberedTopics, Traces } from './traces.ts'
+import { WindowCounts } from './window-counts.ts'
 
 export interface HubSettings {
   readonly heartbeatMs: number
@@ -80,6 +81,8 @@ export class Hub implements ConnectionHost {
       this.#revokedUnknown = at
     }
   })
+  /** Streams that each user opened lately; per user, since thousands behind one proxy may all come back at once. */
+  readonly #openings = new WindowCounts()
   /** Revocations up to here may have been forgotten for want of room. */
   #revokedUnknown = Number.NEGATIVE_INFINITY
   #lastNumber = 0
@@ -145,11 +148,18 @@ export class Hub implements ConnectionHost {
 
   /**
    * Lets a connection in, or tells why not. `next` is called once, in the turn in which the last check was made: what it opens is
-   * within all limits, and a place that it does not use is given back.
+   * within all limits, and a place that it does not use is given back. `rated` counts it among the user's openings; a request whose
+   * rate is limited otherwise does without.
    */
-  async admit<T>(user: string, address: string, next: (refusal: Refusal | null) => T): Promise<T> {
-    const early = this.refusal(user, address)
+  async admit<T>(
+    user: string,
+    address: string,
+    next: (refusal: Refusal | null) => T,
+    { rated = true }: { readonly rated?: boolean } = {}
+  ): Promise<T> {
+    const early = this.refusal(user, address) ?? (rated ? this.#opensTooOften(user) : null)
     if (early) return next(early)
+    if (rated) this.#openings.count(user, OPENINGS_MS)
     this.#count(this.#opening, user, 1)
     const granted = await this.#places.take(user, this.heldOf(user))
     this.#count(this.#opening, user, -1)
@@ -160,6 +170,12 @@ export class Hub implements ConnectionHost {
       // Also where none was granted: what was told meanwhile counted this one in.
       if (this.countUser(user) === before) this.#places.hold(user, this.heldOf(user))
     }
+  }
+
+  #opensTooOften(user: string): Refusal | null {
+    const { maxConnectionsPerUser: places } = this.#settings
+    const most = Math.max(MIN_OPENINGS, places * OPENINGS_PER_PLACE)
+    return places > 0 && this.#openings.current(user) >= most ? 'limit' : null
   }
 
   /** How many connections each user has, those that are being opened included. */

@@ -12,6 +12,8 @@ export interface Group {
   readonly codec: Codec
   /** A flat array: it is what is written to. */
   readonly connections: Connection[]
+  /** What the running {@link Lane.deliver} has for it so far. */
+  due: Outgoing[]
 }
 
 /** One log as this process follows it: how far it has come, and who reads its shared channels. A user's connections are all in one. */
@@ -19,7 +21,10 @@ export class Lane {
   readonly log: Log
   /** Place of the newest event that was handed to connections. */
   position: number
+  /** Bounded by the open connections, as is the next. */
   readonly #groups = new Map<string, Group>()
+  /** Who reads a topic. Nearly always one group, which then stands for itself: a set for each takes far more room. */
+  readonly #readers = new Map<string, Group | Set<Group>>()
   readonly #codecs: Codec[] = []
   /** The newest heartbeat of each codec. */
   readonly #heartbeats = new Map<Codec, { position: number; epoch: string; frame: Buffer }>()
@@ -35,8 +40,14 @@ export class Lane {
     const key = this.#key(sorted, codec)
     let group = this.#groups.get(key)
     if (!group) {
-      group = { topics: Object.freeze(detachedTexts(sorted)), codec, connections: [] }
+      group = { topics: Object.freeze(detachedTexts(sorted)), codec, connections: [], due: [] }
       this.#groups.set(key, group)
+      for (const topic of group.topics) {
+        const readers = this.#readers.get(topic)
+        if (readers === undefined) this.#readers.set(topic, group)
+        else if (readers instanceof Set) readers.add(group)
+        else this.#readers.set(topic, new Set([readers, group]))
+      }
     }
     return group
   }
@@ -49,7 +60,18 @@ export class Lane {
       group.connections[connection.groupIndex] = last
       last.groupIndex = connection.groupIndex
     }
-    if (group?.connections.length === 0) this.#groups.delete(key)
+    if (group?.connections.length !== 0) return
+    this.#groups.delete(key)
+    for (const topic of group.topics) {
+      const readers = this.#readers.get(topic)
+      if (readers instanceof Set) readers.delete(group)
+      if (!(readers instanceof Set) || readers.size === 0) this.#readers.delete(topic)
+    }
+  }
+
+  /** How many groups, and topics that any of them reads, there are. */
+  get sizes(): { readonly groups: number; readonly topics: number } {
+    return { groups: this.#groups.size, topics: this.#readers.size }
   }
 
   /** The heartbeat frame for the position. */
@@ -66,9 +88,15 @@ export class Lane {
   /** To everybody but the users who also get something of their own, who are returned: theirs goes out in one piece, in order. */
   deliver(shared: readonly Outgoing[], personal: ReadonlyMap<string, unknown>): ReadonlySet<Connection> {
     const mixed = new Set<Connection>()
-    for (const group of [...this.#groups.values()]) {
-      const mine = shared.filter(({ event }) => covers(group.topics, event.channel))
-      if (mine.length === 0) continue
+    const groups: Group[] = []
+    for (const outgoing of shared) {
+      for (const group of this.#readersOf(outgoing.event.channel)) {
+        if (group.due.push(outgoing) === 1) groups.push(group)
+      }
+    }
+    for (const group of groups) {
+      const mine = group.due
+      group.due = []
       const run = runOf(mine, group.codec)
       const connections = group.connections
       for (const outgoing of mine) outgoing.connections += connections.length
@@ -86,9 +114,15 @@ export class Lane {
 
   /** Counts over a shared channel may have changed. */
   recount(channel: Outgoing['event']['channel']): void {
-    for (const group of this.#groups.values()) {
-      if (covers(group.topics, channel)) for (const connection of group.connections) connection.recount()
-    }
+    for (const group of this.#readersOf(channel)) for (const connection of group.connections) connection.recount()
+  }
+
+  /** The groups that read a shared channel. */
+  #readersOf(channel: Outgoing['event']['channel']): Iterable<Group> {
+    if (channel === EVERYONE) return this.#groups.values()
+    const topic = topicOf(channel)
+    const readers = topic === undefined ? undefined : this.#readers.get(topic)
+    return readers instanceof Set ? readers : readers === undefined ? NOBODY : [readers]
   }
 
   #key(topics: readonly string[], codec: Codec): string {
@@ -97,6 +131,8 @@ export class Lane {
     return `${number} ${topics.join(' ')}`
   }
 }
+
+const NOBODY: readonly Group[] = []
 
 function covers(topics: readonly string[], channel: Outgoing['event']['channel']): boolean {
   if (channel === EVERYONE) return true

@@ -2,14 +2,27 @@
 
 /** A notification as JSON. Small enough that a page of replay fits in one socket buffer, large enough for any text a person reads. */
 export const MAX_NOTIFICATION_BYTES = 16 * 1024
-/** Items in one batch: enough to amortise a request, few enough that parsing does not stall the streams. */
-export const MAX_BATCH_ITEMS = 1000
-/** Recipients named one by one; beyond that a topic is the right tool. */
-export const MAX_RECIPIENTS = 1000
+
+/** How many entries each list may have that a caller sends, or an application that is asked. */
+export const MAX_ENTRIES = {
+  /** Topics that one reader reads at a time, of `topics=` or of the credential: each is asked of the store at every opening. */
+  topics: 200,
+  /** Topics and prefixes in a credential: a ticket, the claim of a token, or an answer of the session look-up. */
+  grants: 1000,
+  /** Items in one batch: enough to amortise a request, few enough that parsing does not stall the streams. */
+  batch: 1000,
+  /** Recipients named one by one; beyond that a topic is the right tool. */
+  recipients: 1000,
+  /** Ids in one mark request. */
+  markIds: 500,
+  /** Validators in `If-None-Match`; a page has a handful of answers to compare. */
+  validators: 100,
+  /** Faults that one problem document reports: enough to mend a request, and its answer stays small. */
+  faults: 20
+} as const
+
 /** Nesting of `data`; deeper values overflow the stack of some JSON encoders. */
 export const MAX_DATA_DEPTH = 32
-/** Ids in one mark request. */
-export const MAX_MARK_IDS = 500
 /** How long an idempotency key is remembered. */
 export const IDEMPOTENCY_MS = 24 * 60 * 60 * 1000
 /** How long a revocation is remembered beside its user: longer than it takes from the check of a credential to an open stream. */
@@ -33,6 +46,13 @@ export const HISTORY_STEP_MS = 10_000
 export const HISTORY_POINTS = 360
 /** Largest delay a Node timer takes; a longer one fires at once. */
 export const MAX_TIMER_MS = 2_147_483_647
+/**
+ * Streams that one user may open within a minute, for each of the places that MAX_CONNECTIONS_PER_USER grants: all of them could come
+ * back every two seconds, which no client does. At least the second figure; without a limit of places there is none of openings.
+ */
+export const OPENINGS_PER_PLACE = 30
+export const MIN_OPENINGS = 600
+export const OPENINGS_MS = 60_000
 /**
  * Files, sockets and store handles that the process needs beside its streams: about 40 for itself and its
  * store, {@link MAX_LOOK_UPS} and a few more for other servers, the rest for requests that are no streams.

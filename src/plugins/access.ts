@@ -1,8 +1,8 @@
 import rateLimit from '@fastify/rate-limit'
 import type { FastifyContextConfig, FastifyInstance, FastifyReply, FastifyRequest } from 'fastify'
 import { originMatcher } from '../auth/origins.ts'
-import { BoundedCache } from '../core/bounded-cache.ts'
 import type { Subscriber } from '../core/subscriber.ts'
+import { WindowCounts } from '../core/window-counts.ts'
 import { ProblemError } from '../errors.ts'
 
 declare module 'fastify' {
@@ -138,25 +138,15 @@ export function ownPagesOnly(options: OriginOptions): OnRequest {
   }
 }
 
-interface Window {
-  count: number
-  endsAt: number
-}
 type Counted = (error: Error | null, result?: { current: number; ttl: number }) => void
 
-/** The counts of one group of routes; if there is no room, the caller longest unseen is forgotten. */
+/** The counts of one group of routes. */
 class Counts {
-  readonly #windows = new BoundedCache<Window>('rates', { sizeOf: () => 32 })
+  readonly #counts = new WindowCounts()
 
   incr(caller: string, counted: Counted, windowMs: number): void {
-    const now = performance.now()
-    let window = this.#windows.get(caller)
-    if (!window || window.endsAt <= now) {
-      window = { count: 0, endsAt: now + windowMs }
-      this.#windows.set(caller, window)
-    }
-    window.count++
-    counted(null, { current: window.count, ttl: window.endsAt - now })
+    const { current, leftMs } = this.#counts.count(caller, windowMs)
+    counted(null, { current, ttl: leftMs })
   }
 }
 

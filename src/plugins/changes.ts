@@ -5,7 +5,7 @@ import { pollCodec } from '../core/frame.ts'
 import type { Hub, Refusal } from '../core/hub.ts'
 import type { Stats } from '../core/stats.ts'
 import { ProblemError } from '../errors.ts'
-import { type SubscriberIdentity, subscriberOnly } from './access.ts'
+import { enableRateLimits, type SubscriberIdentity, subscriberOnly } from './access.ts'
 import { type PollAnswer, PollSink } from './poll-sink.ts'
 import { answers } from './schemas/answers.ts'
 import { ChangesAnswer, ChangesQuery, cursorOf } from './schemas/stream.ts'
@@ -23,6 +23,7 @@ interface ChangesOptions {
 export default fp<ChangesOptions>(
   async (instance, { hub, identity, stats, rateLimit }) => {
     const app = instance.withTypeProvider<ZodTypeProvider>()
+    await enableRateLimits(instance)
     app.get(
       '/v1/changes',
       {
@@ -85,7 +86,9 @@ export default fp<ChangesOptions>(
         }
         // A poll that does not wait is a request like any other: it takes nobody's place.
         const { user } = subscriber
-        const answer = await (wait > 0 ? hub.admit(user, request.ip, poll) : poll(hub.refusal(user, request.ip)))
+        const answer = await (wait > 0
+          ? hub.admit(user, request.ip, poll, { rated: false })
+          : poll(hub.refusal(user, request.ip)))
         if (answer.cursor === null)
           throw new ProblemError('unavailable', 'The log could not be read; try again.', { retryAfter: 5 })
         reply.header('cache-control', 'private, no-store').type('application/json; charset=utf-8')

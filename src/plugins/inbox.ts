@@ -7,6 +7,7 @@ import { formatCursor } from '../core/cursor.ts'
 import type { MarkOp } from '../core/event.ts'
 import { findPlace } from '../core/find-place.ts'
 import { encodeItem } from '../core/item.ts'
+import { MAX_ENTRIES } from '../core/limits.ts'
 import { Id } from '../core/names.ts'
 import { encodeCounts } from '../core/outgoing.ts'
 import type { MarkTarget, Store } from '../core/store.ts'
@@ -174,7 +175,8 @@ function sendFresh(request: FastifyRequest, reply: FastifyReply, body: string): 
   const known = request.headers['if-none-match']
   if (
     known !== undefined &&
-    (known.trim() === '*' || known.split(',').some((one) => one.trim().replace(/^W\//, '') === tag.slice(2)))
+    (known.trim() === '*' ||
+      known.split(',', MAX_ENTRIES.validators).some((one) => one.trim().replace(/^W\//, '') === tag.slice(2)))
   ) {
     return reply.code(304).send()
   }

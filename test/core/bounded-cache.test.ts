@@ -40,7 +40,7 @@ const FEEDS = {
     await new Promise<void>((resolve) => server.listen(0, '127.0.0.1', resolve))
     t.teardown(() => server.close())
     const lookUp = createSessionLookUp(`http://127.0.0.1:${(server.address() as AddressInfo).port}`, store)
-    for (let k = 0; k < 500; k++) await lookUp({ cookie: `session=${k}` })
+    for (let k = 0; k < 320; k++) await lookUp({ cookie: `session=${k}` })
     return lookUp
   },
   rates: async (t) => {
@@ -54,8 +54,8 @@ const FEEDS = {
   },
   sightings: async () => {
     const traces = new Traces()
-    for (let n = 0; n < 3000; n++) {
-      const publication = { id: `n${n}`, to: { users: names(n, 1000) }, producer: 'app', createdAt: n, ephemeral: true }
+    for (let n = 0; n < 2600; n++) {
+      const publication = { id: `n${n}`, to: { users: names(n) }, producer: 'app', createdAt: n, ephemeral: true }
       traces.accepted(publication as unknown as Parameters<Traces['accepted']>[0], 1)
     }
     return traces

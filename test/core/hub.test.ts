@@ -268,3 +268,57 @@ test('what moves no cursor repeats the one that was told, though more is known t
   const ids = [...sink.text.matchAll(/^id: (.*)$/gm)].map(([, id]) => id)
   t.strictSame(ids, [since, since], 'ready, and goodbye')
 })
+
+test('a topic that nobody reads costs nothing, however many topics thousands of others read', async (t) => {
+  const { hub, open, publish, settled, store } = hubWith(t)
+  for (let n = 0; n < 1500; n++)
+    open(
+      `u${n}`,
+      Array.from({ length: 50 }, (_, i) => `own-${n}-${i}`)
+    )
+  await settled()
+  // Of the process, not of the clock: others may keep the machine busy.
+  const costs: number[] = []
+  for (let round = 0; round < 3; round++) {
+    const before = process.cpuUsage()
+    await store.publish(
+      Array.from({ length: 1000 }, (_, n) => ({
+        id: `round-${round}-${n}`,
+        to: { topic: `nobody-${n}` },
+        content: '"type":"t","level":"info"',
+        createdAt: Date.now(),
+        ephemeral: false,
+        producer: 'test'
+      }))
+    )
+    await settled()
+    const { user, system } = process.cpuUsage(before)
+    costs.push((user + system) / 1000)
+  }
+  t.ok(Math.min(...costs) < 100, `a thousand took ${costs.map(Math.round).join(', ')} ms; looking at every group took 200`)
+  const reader = open('reader', ['nobody-5', 'own-3-7'])
+  await settled()
+  await publish({ topic: 'own-3-7' })
+  await settled()
+  t.match(reader.sink.text, /event: notification/)
+  const { lane } = reader.connection
+  t.strictSame(lane.sizes, { groups: 1501, topics: 75_001 })
+  hub.stop()
+  t.strictSame(lane.sizes, { groups: 0, topics: 0 }, 'those that leave leave nothing behind')
+})
+
+test('one user who opens without end is refused for a while, all others are not, and neither is a crowd behind one address', async (t) => {
+  const { hub, open } = hubWith(t, { maxConnectionsPerUser: 20 })
+  const admitted = async (user: string): Promise<string | null> =>
+    hub.admit(user, '192.0.2.1', (refusal) => {
+      if (refusal === null) open(user, []).connection.close('gone')
+      return refusal
+    })
+  for (let n = 0; n < 600; n++) if ((await admitted('ann')) !== null) t.fail(`opening ${n} was refused`)
+  t.equal(await admitted('ann'), 'limit')
+  t.equal(hub.size, 0)
+  const crowd = await Promise.all(Array.from({ length: 2000 }, (_, n) => admitted(`u${n}`)))
+  t.ok(crowd.every((refusal) => refusal === null))
+  const poll = await hub.admit('ann', '192.0.2.1', (refusal) => refusal, { rated: false })
+  t.equal(poll, null, 'a poll has a rate of its own')
+})

@@ -162,3 +162,40 @@ t.test(
     await eventually(() => !held())
   }
 )
+
+t.test('a reader of more than 200 topics is told to narrow them, before a stream or a socket opens', async (t) => {
+  const service = counting
+  const names = Array.from({ length: 201 }, (_, n) => `topic-${n}`)
+  const some = `topics=${names.slice(0, 200).join()}`
+  const all = `topics=${names.join()}`
+  const routes = ['/v1/stream', '/v1/socket', '/v1/changes', '/v1/inbox', '/v1/inbox/counts']
+  const upgrade = [
+    'connection: upgrade',
+    'upgrade: websocket',
+    'sec-websocket-version: 13',
+    'sec-websocket-key: AAAAAAAAAAAAAAAAAAAAAA=='
+  ]
+  const ask = async (path: string, key: string) => {
+    const peer = await rawPeer(t, service, requestHead(path, key, path.startsWith('/v1/socket') ? upgrade : []))
+    const head = await peer.until(/\r\n\r\n/)
+    const status = Number(head.split(' ')[1])
+    const text = status === 422 ? await peer.until(/\}$/) : head
+    peer.socket.destroy()
+    return { status, body: text.slice(text.indexOf('\r\n\r\n') + 4) }
+  }
+  for (const route of routes) {
+    const wild = await ask(`${route}?${all}`, tokenOf('w', ['topic-*']))
+    t.equal(wild.status, 422, route)
+    t.match(JSON.parse(wild.body), {
+      type: /validation$/,
+      errors: [{ pointer: 'topics', detail: /at most 200 topics.*narrow by topics=/ }]
+    })
+    t.match(await ask(route, tokenOf('w', names)), { status: 422, body: /at most 200 topics.*narrow by topics=/ }, route)
+    const fine = route === '/v1/socket' ? 101 : 200
+    t.equal((await ask(`${route}?${some}`, tokenOf('w', names))).status, fine, 'a credential may list more than are read')
+    t.equal((await ask(`${route}?${some},topic-0`, tokenOf('w', ['topic-*']))).status, fine, 'one given twice counts once')
+  }
+  t.match(await call('POST', `${service.url}/v1/tickets`, { key: PUBLISH_KEY, body: { user: 'w', topics: names } }), {
+    status: 201
+  })
+})

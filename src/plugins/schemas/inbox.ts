@@ -1,9 +1,10 @@
 import { z } from 'zod'
-import { MAX_MARK_IDS } from '../../core/limits.ts'
+import { MAX_ENTRIES } from '../../core/limits.ts'
 import { contentMembers } from './content.ts'
+import { TOPICS_QUERY } from './topics.ts'
 
 const reader = {
-  topics: z.string().optional().describe('Comma-separated names; default: all exact names of the credential'),
+  topics: z.string().optional().describe(TOPICS_QUERY),
   ticket: z.string().optional().describe('Single-use ticket from POST /v1/tickets')
 }
 
@@ -31,7 +32,7 @@ const EXAMPLE_ID = '01890a5d-ac96-774b-bcce-b302099a8057'
 const ids = z
   // Ids that cannot exist count as not there, so they are not checked any closer.
   .array(z.string().max(200, 'must be an id as answered by this service'))
-  .max(MAX_MARK_IDS, `must hold at most ${MAX_MARK_IDS} ids`)
+  .max(MAX_ENTRIES.markIds, `must hold at most ${MAX_ENTRIES.markIds} ids`)
 const upTo = z.string().max(200, 'must be a cursor as answered by this service').describe('Cursor: everything up to it')
 
 export const IdsOnly = z.strictObject({ ids }).meta({ examples: [{ ids: [EXAMPLE_ID] }] })

@@ -1,7 +1,7 @@
 /// <reference lib="es2024.string" />
 import { createHash } from 'node:crypto'
 import { z } from 'zod'
-import { MAX_BATCH_ITEMS, MAX_DATA_DEPTH, MAX_INSTANT, MAX_RECIPIENTS } from '../../core/limits.ts'
+import { MAX_DATA_DEPTH, MAX_ENTRIES, MAX_INSTANT } from '../../core/limits.ts'
 import { Name, TopicGrant } from '../../core/names.ts'
 import type { Recipients } from '../../core/notification.ts'
 import { contentMembers } from './content.ts'
@@ -61,7 +61,10 @@ const To = z
     users: z
       .array(Name)
       .min(1, 'must name at least one user')
-      .refine((users) => new Set(users).size <= MAX_RECIPIENTS, `must name at most ${MAX_RECIPIENTS} users; use a topic for more`)
+      .refine(
+        (users) => new Set(users).size <= MAX_ENTRIES.recipients,
+        `must name at most ${MAX_ENTRIES.recipients} users; use a topic for more`
+      )
       .optional(),
     topic: Name.optional(),
     everyone: z.literal(true, 'must be true').optional()
@@ -139,7 +142,7 @@ export const BatchInput = z
     notifications: z
       .array(z.unknown())
       .min(1, 'must hold at least one notification')
-      .max(MAX_BATCH_ITEMS, `must hold at most ${MAX_BATCH_ITEMS} notifications`)
+      .max(MAX_ENTRIES.batch, `must hold at most ${MAX_ENTRIES.batch} notifications`)
       .describe('Each as the body of POST /v1/notifications, with an optional idempotencyKey of its own')
   })
   .meta({
@@ -188,7 +191,7 @@ export const StoredNotificationAnswer = z
 export const TicketInput = z
   .strictObject({
     user: Name,
-    topics: z.array(TopicGrant).max(1000, 'must name at most 1000 topics').default([])
+    topics: z.array(TopicGrant).max(MAX_ENTRIES.grants, `must name at most ${MAX_ENTRIES.grants} topics`).default([])
   })
   .meta({ examples: [{ user: 'alice', topics: ['news', 'project:*'] }] })
 export const TicketAnswer = z

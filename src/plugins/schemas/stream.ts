@@ -1,5 +1,6 @@
 import type { FastifyRequest } from 'fastify'
 import { z } from 'zod'
+import { TOPICS_QUERY } from './topics.ts'
 
 const count = (low: number, high: number, fallback: number) =>
   z
@@ -10,7 +11,7 @@ const count = (low: number, high: number, fallback: number) =>
     .pipe(z.number().min(low, `must be ${low}–${high}`).max(high, `must be ${low}–${high}`))
 
 const shared = {
-  topics: z.string().optional().describe('Comma-separated names; default: all exact names of the credential'),
+  topics: z.string().optional().describe(TOPICS_QUERY),
   since: z.string().optional().describe('Cursor to go on from'),
   lastEventId: z.string().optional().describe('Alias of since'),
   last_event_id: z.string().optional().describe('Alias of since'),

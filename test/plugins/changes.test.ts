@@ -1,0 +1,33 @@
+import Fastify from 'fastify'
+import { serializerCompiler, validatorCompiler } from 'fastify-type-provider-zod'
+import { test } from 'tap'
+import { Hub } from '../../src/core/hub.ts'
+import { SingleNode } from '../../src/core/single-node.ts'
+import { Stats } from '../../src/core/stats.ts'
+import changes from '../../src/plugins/changes.ts'
+import errors from '../../src/plugins/errors.ts'
+import { subscriberRateLimit } from '../../src/plugins/inbox.ts'
+import { MemoryStore } from '../../src/stores/memory/memory-store.ts'
+
+test('polls are limited in rate whatever other routes the service has', async (t) => {
+  const store = new MemoryStore({ retentionDays: 30, retentionPerChannel: 1000 })
+  const settings = { heartbeatMs: 15_000, maxBufferedBytes: 1_000_000, stallMs: 30_000, maxConnectionAgeMs: 3_600_000 }
+  const limits = { maxConnections: 0, maxConnectionsPerUser: 0, maxConnectionsPerIp: 0 }
+  const stats = new Stats((() => 0) as never)
+  const log = { opened: () => {}, closed: () => {}, failed: () => {} }
+  const hub = new Hub(store, 'node', new SingleNode('node', 0), { ...settings, ...limits }, stats, log)
+  const app = Fastify()
+  t.teardown(async () => {
+    hub.stop()
+    await app.close()
+    await store.close()
+  })
+  app.setValidatorCompiler(validatorCompiler)
+  app.setSerializerCompiler(serializerCompiler)
+  const identity = { authenticate: async () => ({ subscriber: { user: 'ann', topics: [] }, via: 'bearer' }) }
+  await app.register(errors)
+  await app.register(changes, { hub, identity, stats, rateLimit: subscriberRateLimit(2) })
+  const statuses: number[] = []
+  for (let n = 0; n < 3; n++) statuses.push((await app.inject('/v1/changes')).statusCode)
+  t.strictSame(statuses, [200, 200, 429])
+})

@@ -1,0 +1,79 @@
+import { connect } from 'node:net'
+import { test } from 'tap'
+import { call, connectionsOf, PUBLISH_KEY, requestHead, type Service, startService, tokenOf } from '../service/harness.ts'
+
+const SMALL = { flags: ['--max-old-space-size=256'], env: { LOG_LEVEL: 'warn' } }
+
+/** Opens a stream, waits for its first event, and goes. */
+function visit(service: Service, path: string, token: string): Promise<string> {
+  const { port, hostname } = new URL(service.url)
+  return new Promise((resolve, reject) => {
+    const socket = connect({ port: Number(port), host: hostname })
+    let text = ''
+    socket.setEncoding('utf8').on('error', reject)
+    socket.on('data', (chunk) => {
+      text += chunk
+      const event = /event: (\w+)/.exec(text)?.[1]
+      if (event === undefined) return
+      socket.destroy()
+      resolve(event)
+    })
+    socket.write(requestHead(path, token))
+  })
+}
+
+test('streams with the longest lists of topics, opened without end by one user, do not fill the memory', async (t) => {
+  const service = await startService(t, SMALL)
+  const token = tokenOf('ann', ['*'])
+  const seen: Record<string, number> = {}
+  const open = async (n: number): Promise<void> => {
+    const topics = Array.from({ length: 120 }, (_, i) => `${n}-${i}-`.padEnd(128, 'x')).join()
+    const event = await visit(service, `/v1/stream?topics=${topics}`, token)
+    seen[event] = (seen[event] ?? 0) + 1
+  }
+  for (let n = 0; n < 5000; n += 10) await Promise.all(Array.from({ length: 10 }, (_, i) => open(n + i)))
+  t.match(seen, { ready: /^\d{3,}$/, goodbye: /^\d{4}$/ }, 'most are told to come back later')
+  t.equal((await connectionsOf(service)).active, 0)
+})
+
+test('users behind one proxy who all come back at once get in, and their lists do not fill the memory', async (t) => {
+  const service = await startService(t, SMALL)
+  const events: string[] = []
+  const open = async (n: number): Promise<void> => {
+    const topics = Array.from({ length: 100 }, (_, i) => `${n}-${i}-`.padEnd(128, 'x')).join()
+    events.push(await visit(service, `/v1/stream?topics=${topics}`, tokenOf(`u${n}`, ['*'])))
+  }
+  for (let n = 0; n < 10_000; n += 50) await Promise.all(Array.from({ length: 50 }, (_, i) => open(n + i)))
+  t.equal(events.filter((event) => event === 'ready').length, 10_000)
+})
+
+test('batches for many users with the longest names do not fill the memory', async (t) => {
+  const service = await startService(t, SMALL)
+  for (const ephemeral of [true, false]) {
+    for (let round = 0; round < 6; round++) {
+      const notifications = Array.from({ length: 1000 }, (_, n) => ({
+        to: { users: Array.from({ length: 100 }, (_, i) => `${round}-${n}-${i}-`.padEnd(128, 'y')) },
+        type: 't',
+        ephemeral
+      }))
+      const { status } = await call('POST', `${service.url}/v1/notifications/batch`, {
+        key: PUBLISH_KEY,
+        body: { notifications }
+      })
+      t.equal(status, 200, `${ephemeral ? 'ephemeral' : 'stored'}, batch ${round}`)
+    }
+  }
+})
+
+test('a body of unknown fields is refused at once, with an answer that is small', async (t) => {
+  const service = await startService(t, SMALL)
+  const fields = Array.from({ length: 1_600_000 }, (_, n) => `"f${n}":1`).join()
+  for (const body of [`{"notifications":[{${fields}}]}`, `{"notifications":[],${fields}}`, `{${fields}}`]) {
+    const headers = { authorization: `Bearer ${PUBLISH_KEY}`, 'content-type': 'application/json' }
+    const response = await fetch(`${service.url}/v1/notifications/batch`, { method: 'POST', headers, body })
+    const text = await response.text()
+    t.ok([200, 422].includes(response.status), `${response.status}`)
+    t.ok(text.length < 10_000, `${text.length} bytes`)
+  }
+  t.equal((await call('GET', `${service.url}/healthz`)).status, 200)
+})
