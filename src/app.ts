@@ -269,8 +269,7 @@ export async function createApp(config: Config, version: string): Promise<Fastif
         const [key] = config.publishKeys
         if (secret && key) {
           await routes.register(demo, {
-            token: (user: string, topics: string[]) =>
-              signDevToken(user, topics, secret, 3600, { issuer: config.auth.jwtIssuer, audience: config.auth.jwtAudience }),
+            token: (user: string, topics: string[]) => signDevToken(user, topics, secret, 3600, config.auth),
             publishKey: key.key
           })
         }

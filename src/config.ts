@@ -16,7 +16,11 @@ export interface AuthConfig {
   readonly jwtSecrets: readonly string[]
   readonly jwksUrl?: string | undefined
   readonly jwtIssuer?: string | undefined
-  readonly jwtAudience?: string | undefined
+  /** Accepted audiences, any of which will do; empty if none is required. */
+  readonly jwtAudience: readonly string[]
+  /** Claims that hold the user and the topics: names, or JSON pointers. */
+  readonly jwtUserClaim: string
+  readonly jwtTopicsClaim: string
   /** Name of the cookie that holds a JWT or a signed user id. */
   readonly cookie: string
   /** Secrets of signed cookies, the current one first. */
@@ -166,7 +170,7 @@ function contradictions(values: Partial<Values>, given: ReadonlySet<SettingName>
   if (given.has('COOKIE_SECRET_PREVIOUS') && !given.has('COOKIE_SECRET')) {
     faults.push('COOKIE_SECRET_PREVIOUS is set without COOKIE_SECRET: set the current secret too')
   }
-  for (const claim of ['AUTH_JWT_ISSUER', 'AUTH_JWT_AUDIENCE'] as const) {
+  for (const claim of ['AUTH_JWT_ISSUER', 'AUTH_JWT_AUDIENCE', 'AUTH_JWT_USER_CLAIM', 'AUTH_JWT_TOPICS_CLAIM'] as const) {
     const verified =
       given.has('AUTH_JWT_SECRET') || given.has('AUTH_JWKS_URL') || (!hasWayIn(given) && values.NODE_ENV !== 'production')
     if (given.has(claim) && !verified)
@@ -242,7 +246,9 @@ function assemble(values: Values, keys: KeysInUse): Config {
       jwtSecrets,
       jwksUrl: values.AUTH_JWKS_URL,
       jwtIssuer: values.AUTH_JWT_ISSUER,
-      jwtAudience: values.AUTH_JWT_AUDIENCE,
+      jwtAudience: values.AUTH_JWT_AUDIENCE ?? [],
+      jwtUserClaim: values.AUTH_JWT_USER_CLAIM,
+      jwtTopicsClaim: values.AUTH_JWT_TOPICS_CLAIM,
       cookie: values.AUTH_COOKIE,
       cookieSecrets: present(values.COOKIE_SECRET, values.COOKIE_SECRET_PREVIOUS),
       sessionUrl: values.AUTH_SESSION_URL

@@ -4,7 +4,7 @@ import { parseArgs } from 'node:util'
 import { signDevToken } from './auth/jwt.ts'
 import { type Config, ConfigError, isPublic, loadConfig, SETTINGS } from './config.ts'
 import { MAX_TIMER_MS } from './core/limits.ts'
-import { Name, TopicGrant } from './core/names.ts'
+import { TopicGrant, USER_RULE, UserName } from './core/names.ts'
 import { exportTo, ImportError, importFrom, type Tally } from './migrate.ts'
 import { openArchiveSource, openArchiveTarget } from './stores/open-archive.ts'
 import { StoreOpenError } from './stores/store-open-error.ts'
@@ -49,19 +49,16 @@ function help(): string {
   )
 }
 
-const claims = (config: Config) => ({ issuer: config.auth.jwtIssuer, audience: config.auth.jwtAudience })
-
 function token(config: Config, user: string | undefined, topics: string | undefined): void {
   const [secret] = config.auth.jwtSecrets
   if (!secret)
     fail(['token needs AUTH_JWT_SECRET; with AUTH_JWKS_URL or a session look-up, get a token from your identity provider'])
-  if (!Name.safeParse(user).success)
-    fail([`token <user> [--topics a,b]: the user's name must be 1–128 characters of A–Z a–z 0–9 _ . : @ / -`])
+  if (!UserName.safeParse(user).success) fail([`token <user> [--topics a,b]: the user's name ${USER_RULE}`])
   const list = topics ? topics.split(',') : []
   for (const topic of list)
     if (!TopicGrant.safeParse(topic).success)
       fail([`--topics: ${JSON.stringify(topic)} is not a topic name, nor a prefix that ends in *`])
-  process.stdout.write(`${signDevToken(user!, list, secret, 3600, claims(config))}\n`)
+  process.stdout.write(`${signDevToken(user!, list, secret, 3600, config.auth)}\n`)
 }
 
 function loud({ keysInUse, warnings }: Config): string {
@@ -82,7 +79,7 @@ function greeting(config: Config, address: string): string {
   const credential = !secret
     ? '-H "Cookie: $COOKIE"'
     : isPublic(secret)
-      ? `-H 'Authorization: Bearer ${signDevToken('alice', ['news'], secret, 86_400, claims(config))}'`
+      ? `-H 'Authorization: Bearer ${signDevToken('alice', ['news'], secret, 86_400, config.auth)}'`
       : '-H "Authorization: Bearer $(node dist/main.js token alice --topics news)"'
   return `
   Bellwire ${version} listens on ${base}

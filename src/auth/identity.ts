@@ -1,7 +1,8 @@
 import type { Store } from '../core/store.ts'
 import type { Subscriber } from '../core/subscriber.ts'
 import { ProblemError } from '../errors.ts'
-import { readCookie } from './cookie-header.ts'
+import type { ClaimRules } from './claims.ts'
+import { readCookies } from './cookie-header.ts'
 import { createJwtVerifier, looksLikeJwt } from './jwt.ts'
 import { bearerOf } from './publish-key.ts'
 import { unauthenticated } from './refusal.ts'
@@ -10,11 +11,9 @@ import { createCookieVerifier, looksSigned } from './signed-cookie.ts'
 import { takeTicket } from './ticket.ts'
 
 /** The ways in that are configured, and what they need. */
-export interface IdentityOptions {
+export interface IdentityOptions extends ClaimRules {
   readonly jwtSecrets: readonly string[]
   readonly jwksUrl?: string | undefined
-  readonly jwtIssuer?: string | undefined
-  readonly jwtAudience?: string | undefined
   /** Name of the cookie that holds a JWT or a signed user id. */
   readonly cookie: string
   readonly cookieSecrets: readonly string[]
@@ -66,18 +65,18 @@ export function createIdentity(options: IdentityOptions): Identity {
   }
 
   const inCookie = (header: string | undefined): Found | undefined => {
-    const value = header === undefined || !(jwt || signed) ? undefined : readCookie(header, options.cookie)
-    if (!value) return undefined
-    const asJwt = jwt && looksLikeJwt(value) ? () => jwt(value) : undefined
-    const asSigned = signed && looksSigned(value) ? () => signed(value) : undefined
-    if (!asJwt && !asSigned) {
-      // The application's own session id may well be in a cookie of this name.
-      return session
-        ? undefined
-        : { via: 'cookie', verify: () => Promise.reject(unauthenticated(`The cookie ${options.cookie} holds no credential.`)) }
-    }
-    if (!asJwt) return { via: 'cookie', verify: asSigned! }
-    return { via: 'cookie', verify: asSigned ? () => asJwt().catch((error: unknown) => orElse(asSigned, error)) : asJwt }
+    const values = header === undefined || !(jwt || signed) ? [] : readCookies(header, options.cookie)
+    if (values.length === 0) return undefined
+    const readings = values.flatMap((value) => [
+      ...(jwt && looksLikeJwt(value) ? [() => jwt(value)] : []),
+      ...(signed && looksSigned(value) ? [async () => signed(value)] : [])
+    ])
+    if (readings.length > 0) return { via: 'cookie', verify: () => firstOf(readings) }
+    // The application's own session id may well be in a cookie of this name.
+    if (session) return undefined
+    const forms = [...(jwt ? ['a JWT'] : []), ...(signed ? ['a user name signed with COOKIE_SECRET'] : [])].join(' or ')
+    const detail = `The cookie ${options.cookie} is there, but what it holds is not ${forms}.`
+    return { via: 'cookie', verify: () => Promise.reject(unauthenticated(detail)) }
   }
 
   const find = ({ ticket, authorization, cookie, keepTicket = false }: Credentials): Found => {
@@ -106,13 +105,20 @@ export function createIdentity(options: IdentityOptions): Identity {
   }
 }
 
-/** The second reading of a cookie; where it fails too, the first one's answer stands. */
-function orElse(second: () => Subscriber, error: unknown): Subscriber {
-  try {
-    return second()
-  } catch {
-    throw error
+/**
+ * The first reading that finds a subscriber. If none does: that nobody can tell now, if one reading says so, or else why the first
+ * was refused.
+ */
+async function firstOf(readings: readonly (() => Promise<Subscriber>)[]): Promise<Subscriber> {
+  const refusals: unknown[] = []
+  for (const read of readings) {
+    try {
+      return await read()
+    } catch (error) {
+      refusals.push(error)
+    }
   }
+  throw refusals.find((error) => !(error instanceof ProblemError) || error.slug !== 'unauthenticated') ?? refusals[0]
 }
 
 function describe(options: IdentityOptions, jwt: boolean): string {

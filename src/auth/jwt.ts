@@ -1,41 +1,34 @@
 import { createSigner, createVerifier, TOKEN_ERROR_CODES, TokenError } from 'fast-jwt'
-import { createRemoteJWKSet, errors, type JWTPayload, type JWTVerifyOptions, jwtVerify, type RemoteJWKSet } from 'jose'
-import { z } from 'zod'
+import { createRemoteJWKSet, decodeJwt, errors, type JWTPayload, type JWTVerifyOptions, jwtVerify, type RemoteJWKSet } from 'jose'
 import { BoundedCache, textBytes, textsBytes } from '../core/bounded-cache.ts'
-import { MAX_ENTRIES, MAX_INSTANT } from '../core/limits.ts'
-import { Name, TopicGrant } from '../core/names.ts'
 import type { Store } from '../core/store.ts'
 import type { Subscriber } from '../core/subscriber.ts'
+import {
+  type ClaimRules,
+  claimPath,
+  claimRefusal,
+  expiryRefusal,
+  MAX_CLOCK_SKEW_S,
+  readClaims,
+  type VerifiedToken
+} from './claims.ts'
 import { digest } from './digest.ts'
 import { asking, unauthenticated, unavailable } from './refusal.ts'
 
-export interface JwtOptions {
+export interface JwtOptions extends ClaimRules {
   /** HS256 secrets, any of which will do. */
   readonly jwtSecrets: readonly string[]
   /** Key set for asymmetric algorithms; taken instead of the secrets. */
   readonly jwksUrl?: string | undefined
-  readonly jwtIssuer?: string | undefined
-  readonly jwtAudience?: string | undefined
   readonly store: Pick<Store, 'revokedAt'>
 }
 
 const ASYMMETRIC = ['RS256', 'RS384', 'RS512', 'PS256', 'PS384', 'PS512', 'ES256', 'ES384', 'ES512', 'EdDSA', 'Ed25519']
-/** Clocks of issuers run ahead; for `exp` ours alone counts. */
-const NBF_TOLERANCE_SECONDS = 5
 /** How long a verified token is not verified again. */
 const CACHE_MS = 60_000
 const JWKS_TIMEOUT_MS = 2_000
 /** A key that we do not know is asked for at once after a rotation, and at most this often whoever makes up key ids. */
 const JWKS_COOLDOWN_MS = 1_000
-
-const Claims = z.object({ sub: Name, iat: z.number().optional(), topics: z.array(TopicGrant).max(MAX_ENTRIES.grants).nullish() })
-
-/** What remains of a token that was found genuine. */
-interface Verified {
-  readonly subscriber: Subscriber
-  /** Seconds since 1970; 0 where the token does not tell. */
-  readonly issuedAt: number
-}
 
 type Verify = (token: string) => Promise<JWTPayload>
 
@@ -48,7 +41,7 @@ export function createJwtVerifier(options: JwtOptions): ((token: string) => Prom
   if (jwksUrl === undefined && jwtSecrets.length === 0) return undefined
   // A secret never meets an asymmetric algorithm, nor a public key HS256: that is what algorithm confusion lives on.
   const verify = jwksUrl === undefined ? withSecrets(jwtSecrets, options) : withKeySet(new URL(jwksUrl), options)
-  const cache = new BoundedCache<Verified>('tokens', {
+  const cache = new BoundedCache<VerifiedToken>('tokens', {
     sizeOf: ({ subscriber }) => 150 + textBytes(subscriber.user) + textsBytes(subscriber.topics)
   })
 
@@ -56,12 +49,13 @@ export function createJwtVerifier(options: JwtOptions): ((token: string) => Prom
     const key = digest(token)
     let verified = cache.get(key)
     if (!verified) {
-      verified = toVerified(await verify(token))
+      verified = readClaims(await verify(token), options)
       const left = (verified.subscriber.expiresAt ?? Number.POSITIVE_INFINITY) - Date.now()
       if (left >= 1) cache.set(key, verified, Math.ceil(Math.min(left, CACHE_MS)))
     }
     const { subscriber, issuedAt } = verified
-    if (subscriber.expiresAt !== undefined && subscriber.expiresAt <= Date.now()) throw expired()
+    if (subscriber.expiresAt !== undefined && subscriber.expiresAt <= Date.now())
+      throw unauthenticated(expiryRefusal(subscriber.expiresAt / 1000))
     // Tokens tell seconds: one issued within the second of the revocation may be older than it.
     const revokedAt = await asking(store.revokedAt(subscriber.user))
     if (revokedAt > 0 && Math.floor(issuedAt) <= Math.floor(revokedAt / 1000))
@@ -70,38 +64,18 @@ export function createJwtVerifier(options: JwtOptions): ((token: string) => Prom
   }
 }
 
-const expired = () => unauthenticated('The token has expired: get a new one.')
-
-function toVerified(payload: JWTPayload): Verified {
-  const claims = Claims.safeParse(payload)
-  if (!claims.success) {
-    const claim = claims.error.issues[0]!.path[0]
-    if (claim === 'sub') throw unauthenticated('The token needs a claim sub that is a user name.')
-    if (claim === 'topics') throw unauthenticated('The claim topics of the token must be an array of topic names.')
-    throw wrongClaim('iat')
-  }
-  const { sub: user, topics, iat } = claims.data
-  const subscriber: Subscriber = {
-    user,
-    topics: topics ?? [],
-    ...(payload.exp === undefined ? {} : { expiresAt: Math.min(payload.exp * 1000, MAX_INSTANT) })
-  }
-  return { subscriber, issuedAt: iat ?? 0 }
-}
-
-type Claimed = Pick<JwtOptions, 'jwtIssuer' | 'jwtAudience'>
-
 /**
  * By a library of its own: the one for key sets hands each HMAC to a pool of threads, which costs thirty times what it computes, and
  * after a restart everybody comes at once.
  */
-function withSecrets(secrets: readonly string[], { jwtIssuer, jwtAudience }: Claimed): Verify {
+function withSecrets(secrets: readonly string[], rules: ClaimRules): Verify {
+  const { jwtIssuer, jwtAudience } = rules
   const checks = {
     algorithms: ['HS256' as const],
-    clockTolerance: NBF_TOLERANCE_SECONDS * 1000,
-    requiredClaims: [...(jwtIssuer === undefined ? [] : ['iss']), ...(jwtAudience === undefined ? [] : ['aud'])],
+    clockTolerance: MAX_CLOCK_SKEW_S * 1000,
+    requiredClaims: [...(jwtIssuer === undefined ? [] : ['iss']), ...(jwtAudience.length === 0 ? [] : ['aud'])],
     ...(jwtIssuer === undefined ? {} : { allowedIss: jwtIssuer }),
-    ...(jwtAudience === undefined ? {} : { allowedAud: jwtAudience })
+    ...(jwtAudience.length === 0 ? {} : { allowedAud: [...jwtAudience] })
   }
   const verifiers = secrets.map((key) => createVerifier({ ...checks, key }))
   return async (token) => {
@@ -114,14 +88,16 @@ function withSecrets(secrets: readonly string[], { jwtIssuer, jwtAudience }: Cla
         if (!(error instanceof TokenError) || error.code !== TOKEN_ERROR_CODES.invalidSignature) break
       }
     }
-    throw refusal(reason)
+    throw refusal(reason, token, rules, 'AUTH_JWT_SECRET')
   }
 }
 
 /** The key set could not be had; says nothing about the token. */
 class KeySetError extends Error {}
 
-function withKeySet(url: URL, { jwtIssuer, jwtAudience }: Claimed): Verify {
+function withKeySet(url: URL, rules: ClaimRules): Verify {
+  const { jwtIssuer, jwtAudience } = rules
+  const refuse = (error: unknown, token: string) => refusal(error, token, rules, 'AUTH_JWKS_URL')
   const keySet: RemoteJWKSet = createRemoteJWKSet(url, { timeoutDuration: JWKS_TIMEOUT_MS, cooldownDuration: JWKS_COOLDOWN_MS })
   const resolve: RemoteJWKSet = Object.assign(async (...args: Parameters<RemoteJWKSet>) => {
     try {
@@ -134,9 +110,9 @@ function withKeySet(url: URL, { jwtIssuer, jwtAudience }: Claimed): Verify {
   }, keySet)
   const options: JWTVerifyOptions = {
     algorithms: ASYMMETRIC,
-    clockTolerance: NBF_TOLERANCE_SECONDS,
+    clockTolerance: MAX_CLOCK_SKEW_S,
     ...(jwtIssuer === undefined ? {} : { issuer: jwtIssuer }),
-    ...(jwtAudience === undefined ? {} : { audience: jwtAudience })
+    ...(jwtAudience.length === 0 ? {} : { audience: [...jwtAudience] })
   }
   return async (token) => {
     try {
@@ -144,62 +120,93 @@ function withKeySet(url: URL, { jwtIssuer, jwtAudience }: Claimed): Verify {
     } catch (error) {
       if (error instanceof KeySetError)
         throw unavailable('The key set of the issuer cannot be had at the moment: try again.', error.cause)
-      if (!(error instanceof errors.JWKSMultipleMatchingKeys)) throw refusal(error)
+      if (!(error instanceof errors.JWKSMultipleMatchingKeys)) throw refuse(error, token)
       // A token without a key id, and several keys of its kind: one of them may fit.
       for await (const key of error) {
         try {
           return (await jwtVerify(token, key, options)).payload
         } catch (inner) {
-          if (!(inner instanceof errors.JWSSignatureVerificationFailed)) throw refusal(inner)
+          if (!(inner instanceof errors.JWSSignatureVerificationFailed)) throw refuse(inner, token)
         }
       }
-      throw refusal(undefined)
+      throw refuse(new errors.JWSSignatureVerificationFailed(), token)
     }
   }
 }
 
-/** What the caller is told. Names of claims, never their values. */
-function refusal(error: unknown): Error {
-  if (error instanceof errors.JWTExpired) return expired()
-  if (error instanceof errors.JWTClaimValidationFailed) return wrongClaim(error.claim)
-  if (error instanceof errors.JOSEAlgNotAllowed) return wrongAlgorithm()
-  if (error instanceof TokenError) {
-    switch (error.code) {
-      case TOKEN_ERROR_CODES.expired:
-        return expired()
-      case TOKEN_ERROR_CODES.inactive:
-        return wrongClaim('nbf')
-      case TOKEN_ERROR_CODES.invalidAlgorithm:
-      case TOKEN_ERROR_CODES.missingSignature:
-        return wrongAlgorithm()
-      case TOKEN_ERROR_CODES.invalidClaimType:
-      case TOKEN_ERROR_CODES.invalidClaimValue:
-      case TOKEN_ERROR_CODES.missingRequiredClaim:
-        return wrongClaim(/(\w+) claim/.exec(error.message)?.[1] ?? '')
-    }
+type KeySetting = 'AUTH_JWT_SECRET' | 'AUTH_JWKS_URL'
+
+/** What the caller is told: which rule the token breaks and what would satisfy it, never what it says. */
+function refusal(error: unknown, token: string, rules: ClaimRules, setting: KeySetting): Error {
+  const claim = refusedClaim(error)
+  if (claim !== undefined) {
+    const payload = decodeJwt(token)
+    return unauthenticated(claim === 'expired' ? expiryRefusal(payload.exp) : claimRefusal(claim, payload, rules))
   }
-  return unauthenticated('The token is not a valid one for this service.')
+  const code = error instanceof TokenError || error instanceof errors.JOSEError ? error.code : undefined
+  switch (code) {
+    case TOKEN_ERROR_CODES.invalidAlgorithm:
+    case TOKEN_ERROR_CODES.missingSignature:
+    case errors.JOSEAlgNotAllowed.code: {
+      const accepted = setting === 'AUTH_JWT_SECRET' ? 'HS256' : ASYMMETRIC.join(', ')
+      return unauthenticated(`The algorithm of the token is not accepted here: with ${setting} it must be ${accepted}.`)
+    }
+    case TOKEN_ERROR_CODES.invalidSignature:
+    case errors.JWSSignatureVerificationFailed.code:
+    case errors.JWKSNoMatchingKey.code:
+      return unauthenticated(
+        setting === 'AUTH_JWT_SECRET'
+          ? 'The token is signed with another secret than AUTH_JWT_SECRET.'
+          : 'The token is signed with a key that the key set of AUTH_JWKS_URL does not hold.'
+      )
+    default:
+      return unauthenticated('This is no JWT that can be read: send one in compact form, header.payload.signature.')
+  }
 }
 
-const wrongClaim = (claim: string) => unauthenticated(`The claim ${claim} of the token is not as required.`)
-const wrongAlgorithm = () => unauthenticated('The algorithm of the token is not accepted here.')
+/** The claim that a library refused, `expired`, or undefined if the fault is elsewhere. */
+function refusedClaim(error: unknown): string | undefined {
+  if (error instanceof errors.JWTExpired) return 'expired'
+  if (error instanceof errors.JWTClaimValidationFailed) return error.claim
+  if (!(error instanceof TokenError)) return undefined
+  switch (error.code) {
+    case TOKEN_ERROR_CODES.expired:
+      return 'expired'
+    case TOKEN_ERROR_CODES.inactive:
+      return 'nbf'
+    case TOKEN_ERROR_CODES.invalidClaimType:
+    case TOKEN_ERROR_CODES.invalidClaimValue:
+    case TOKEN_ERROR_CODES.missingRequiredClaim:
+      return /(\w+) claim/.exec(error.message)?.[1] ?? ''
+    default:
+      return undefined
+  }
+}
 
-/** A subscriber JWT for trying out; `ttl` in seconds. */
-export function signDevToken(
-  user: string,
-  topics: readonly string[],
-  secret: string,
-  ttl: number,
-  { issuer, audience }: { readonly issuer?: string | undefined; readonly audience?: string | undefined } = {}
-): string {
+/** A subscriber JWT for trying out, which these rules accept; `ttl` in seconds. */
+export function signDevToken(user: string, topics: readonly string[], secret: string, ttl: number, rules: ClaimRules): string {
   const sign = createSigner({ key: secret, algorithm: 'HS256' })
   const now = Math.floor(Date.now() / 1000)
-  return sign({
+  const payload: Record<string, unknown> = {
     sub: user,
-    topics: [...topics],
     iat: now,
     exp: now + ttl,
-    ...(issuer === undefined ? {} : { iss: issuer }),
-    ...(audience === undefined ? {} : { aud: audience })
-  })
+    ...(rules.jwtIssuer === undefined ? {} : { iss: rules.jwtIssuer }),
+    ...(rules.jwtAudience.length === 0 ? {} : { aud: rules.jwtAudience[0] })
+  }
+  setClaim(payload, rules.jwtUserClaim, user)
+  setClaim(payload, rules.jwtTopicsClaim, [...topics])
+  return sign(payload)
+}
+
+function setClaim(payload: Record<string, unknown>, name: string, value: unknown): void {
+  const steps = claimPath(name)
+  const last = steps.pop()!
+  let at = payload
+  for (const step of steps) {
+    const inner = (at[step] ?? {}) as Record<string, unknown>
+    at[step] = inner
+    at = inner
+  }
+  at[last] = value
 }

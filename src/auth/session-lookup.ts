@@ -1,7 +1,7 @@
 import { z } from 'zod'
 import { BoundedCache, textBytes, textsBytes } from '../core/bounded-cache.ts'
 import { MAX_ENTRIES, MAX_INSTANT } from '../core/limits.ts'
-import { Name, TopicGrant } from '../core/names.ts'
+import { TopicGrant, UserName } from '../core/names.ts'
 import type { Store } from '../core/store.ts'
 import type { Subscriber } from '../core/subscriber.ts'
 import { digest } from './digest.ts'
@@ -16,7 +16,7 @@ const MAX_ANSWER_BYTES = 64 * 1024
 const ATTEMPTS = 3
 
 const Answer = z.object({
-  user: Name,
+  user: UserName,
   topics: z.array(TopicGrant).max(MAX_ENTRIES.grants).nullish(),
   expiresAt: z.iso.datetime({ offset: true }).nullish()
 })

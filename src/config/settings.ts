@@ -108,7 +108,20 @@ export const TABLE = {
     'key set of subscriber JWTs (RS256, ES256, EdDSA and the like), instead of AUTH_JWT_SECRET'
   ),
   AUTH_JWT_ISSUER: optional(value.text, 'required iss of subscriber JWTs'),
-  AUTH_JWT_AUDIENCE: optional(value.text, 'required aud of subscriber JWTs'),
+  AUTH_JWT_AUDIENCE: optional(
+    value.audiences,
+    'required aud of subscriber JWTs; several, separated by commas, any of which will do'
+  ),
+  AUTH_JWT_USER_CLAIM: withDefault(
+    value.claim,
+    'sub',
+    'claim of subscriber JWTs that holds the user; a name that begins with / is a JSON pointer, such as /app/userId'
+  ),
+  AUTH_JWT_TOPICS_CLAIM: withDefault(
+    value.claim,
+    'topics',
+    'claim of subscriber JWTs that holds the topics; a name or a JSON pointer, as for the user'
+  ),
   AUTH_COOKIE: withDefault(value.cookieName, 'session', 'cookie that holds the JWT or the signed user id'),
   COOKIE_SECRET: secret(value.text, "secret of signed cookies whose value is the user id (@fastify/cookie's format)"),
   COOKIE_SECRET_PREVIOUS: secret(value.text, 'the secret before it, still accepted while cookies are renewed'),

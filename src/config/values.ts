@@ -150,6 +150,21 @@ export const jwtSecret = z
   .string()
   .refine((value) => Buffer.byteLength(value) >= 32, 'must be at least 32 bytes long; make one with: openssl rand -base64 48')
 
+/** Values of `aud`, any of which will do. */
+export const audiences = z
+  .string()
+  .transform(listOf)
+  .refine((list) => list.length > 0, 'must hold at least one audience; several are separated by commas')
+
+/** Name of a claim, or a JSON pointer to it (RFC 6901), in which `~` stands only before 0 and 1. */
+export const claim = z
+  .string()
+  .regex(
+    /^(?:[^/\s][^\s]{0,199}|(?:\/(?:[^~\s]|~[01])*){1,20})$/,
+    'must be the name of a claim, or a JSON pointer such as /app/userId'
+  )
+  .refine((name) => !name.split('/').includes('__proto__'), 'must not name __proto__')
+
 /** A token of RFC 6265. */
 export const cookieName = z
   .string()

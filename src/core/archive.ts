@@ -1,6 +1,6 @@
 import { z } from 'zod'
 import { type Channel, channelsOf, isPersonal, userChannel } from './channel.ts'
-import { Name } from './names.ts'
+import { TopicName, UserName } from './names.ts'
 import type { Recipients } from './notification.ts'
 
 /** Version of the lines, told by the first of them. */
@@ -88,9 +88,9 @@ export function channelOfReader(to: Recipients, user: string): Channel | undefin
 const Instant = z.iso.datetime().transform((text) => Date.parse(text))
 const Id = z.string().regex(/^[A-Za-z0-9_-]{1,64}$/, 'is not an id')
 const To = z.union([
-  z.strictObject({ user: Name }),
-  z.strictObject({ users: z.array(Name).min(1) }),
-  z.strictObject({ topic: Name }),
+  z.strictObject({ user: UserName }),
+  z.strictObject({ users: z.array(UserName).min(1) }),
+  z.strictObject({ topic: TopicName }),
   z.strictObject({ everyone: z.literal(true) })
 ])
 const Content = z.strictObject({
@@ -117,7 +117,7 @@ const Line = z.discriminatedUnion('kind', [
     producer: z.string(),
     places: z.array(z.strictObject({ channel: z.string(), times: z.int().min(0), replaces: Id.optional() })).min(1)
   }),
-  z.strictObject({ kind: z.literal('mark'), user: Name, id: Id, readAt: Instant.nullable(), archived: z.boolean() }),
+  z.strictObject({ kind: z.literal('mark'), user: UserName, id: Id, readAt: Instant.nullable(), archived: z.boolean() }),
   z.strictObject({
     kind: z.literal('idempotency-key'),
     key: z.string().min(1).max(1000),
@@ -126,7 +126,7 @@ const Line = z.discriminatedUnion('kind', [
     createdAt: Instant,
     expiresAt: Instant
   }),
-  z.strictObject({ kind: z.literal('revocation'), user: Name, at: Instant })
+  z.strictObject({ kind: z.literal('revocation'), user: UserName, at: Instant })
 ])
 
 const iso = (at: number): string => new Date(at).toISOString()

@@ -2,7 +2,7 @@ import { readFileSync } from 'node:fs'
 import fp from 'fastify-plugin'
 import type { ZodTypeProvider } from 'fastify-type-provider-zod'
 import { z } from 'zod'
-import { Name } from '../core/names.ts'
+import { TopicName, UserName } from '../core/names.ts'
 
 interface DemoOptions {
   /** A fresh subscriber JWT. */
@@ -29,7 +29,7 @@ const FILES = [
 /** What a page's own backend would ask for in its visitors' name. */
 const FORWARDED = { '/demo/publish': '/v1/notifications', '/demo/ticket': '/v1/tickets' } as const
 
-const Person = z.strictObject({ user: Name, topics: z.array(Name).max(10) })
+const Person = z.strictObject({ user: UserName, topics: z.array(TopicName).max(10) })
 
 /** The page of the first minute, and the backend that it would have; for development only, since it lets anyone be anyone. */
 export default fp<DemoOptions>(

@@ -4,7 +4,7 @@ import type { ZodTypeProvider } from 'fastify-type-provider-zod'
 import { z } from 'zod'
 import { iso } from '../core/iso.ts'
 import { MAX_NOTIFICATION_BYTES } from '../core/limits.ts'
-import { Name } from '../core/names.ts'
+import { UserName } from '../core/names.ts'
 import type { Idempotency, Publication } from '../core/notification.ts'
 import { createNotificationId } from '../core/notification-id.ts'
 import type { PublishOutcome, Store } from '../core/store.ts'
@@ -251,7 +251,7 @@ export default fp<PublishOptions>(
       }
     )
 
-    const byUser = { onRequest, schema: { ...documented, params: z.object({ user: Name }) } }
+    const byUser = { onRequest, schema: { ...documented, params: z.object({ user: UserName }) } }
     app.delete(
       '/v1/users/:user/connections',
       {

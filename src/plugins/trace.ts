@@ -4,7 +4,7 @@ import { z } from 'zod'
 import { channelsOf } from '../core/channel.ts'
 import type { Cluster } from '../core/cluster.ts'
 import { formatCursor } from '../core/cursor.ts'
-import { Name } from '../core/names.ts'
+import { UserName } from '../core/names.ts'
 import type { Recipients } from '../core/notification.ts'
 import type { NotificationTrace, Store } from '../core/store.ts'
 import {
@@ -108,7 +108,7 @@ export default fp<TraceOptions>(
           summary: 'Trace of one notification',
           description: 'Who sent it, how it got on, and with `user` why that user did or did not get it. No content.',
           params: z.object({ id: z.string() }),
-          querystring: z.object({ user: Name.optional().describe('Judge for this user') }),
+          querystring: z.object({ user: UserName.optional().describe('Judge for this user') }),
           response: answers({ 200: TraceAnswer })
         }
       },

@@ -3,7 +3,7 @@ import { createIdentity } from '../../src/auth/identity.ts'
 import { issueTicket } from '../../src/auth/ticket.ts'
 import { StoreError } from '../../src/core/store.ts'
 import { ProblemError } from '../../src/errors.ts'
-import { bearer, FakeStore, identityWith, jwt, nowSeconds, SECRET, serve, signedCookie, whoIs } from './parties.ts'
+import { bearer, FakeStore, identityWith, jwt, nowSeconds, RULES, SECRET, serve, signedCookie, whoIs } from './parties.ts'
 
 const KEY = 'cookie-secret'
 const session = (value: string) => ({ cookie: `a=1; session=${value}; b=2` })
@@ -94,6 +94,7 @@ test('who sends nothing is told the ways in that there are', async (t) => {
 test('no refusal and no line in the log holds the credential', async (t) => {
   const lines: string[] = []
   const identity = createIdentity({
+    ...RULES,
     jwtSecrets: [SECRET],
     cookie: 'session',
     cookieSecrets: [KEY],
@@ -120,4 +121,41 @@ test('no refusal and no line in the log holds the credential', async (t) => {
     lines.push(message, `${stack}`)
   }
   for (const line of lines) t.notMatch(line, /hush|eyJ/)
+})
+
+test('of several cookies of one name the first that verifies counts', async (t) => {
+  const { ask } = identityWith({ jwtSecrets: [SECRET], cookieSecrets: [KEY] })
+  const cookies = (...values: string[]) => ({ cookie: values.map((value) => `session=${value}`).join('; ') })
+  const stale = jwt({ sub: 'old', exp: 1 })
+  const good = jwt({ sub: 'u' })
+  t.equal(await ask(cookies(stale, good)), 'u by cookie')
+  t.equal(await ask(cookies('opaque', good, jwt({ sub: 'later' }))), 'u by cookie')
+  t.equal(await ask(cookies(stale, signedCookie('signed', KEY))), 'signed by cookie')
+  t.equal(await ask(cookies(`"${good}"`)), 'u by cookie', 'quotes are no part of a value')
+  t.equal(await ask(cookies(stale, stale)), 'unauthenticated')
+  t.equal(await ask({ cookie: `xsession=${good}; session2=${good}; session=` }), 'unauthenticated')
+  const many = cookies(...Array.from({ length: 50 }, (_, i) => jwt({ sub: `u${i}`, exp: 1 })), good)
+  t.equal(await ask(many), 'unauthenticated', 'a head full of cookies does not buy as many verifications')
+})
+
+test('a cookie that was cut into pieces is put together again', async (t) => {
+  const { ask } = identityWith({ jwtSecrets: [SECRET] })
+  const long = jwt({ sub: 'u', filler: 'x'.repeat(7000) })
+  const pieces = [long.slice(0, 3900), long.slice(3900, 7800), long.slice(7800)]
+  const cookie = (order: number[]) => ({ cookie: order.map((i) => `session.${i}=${pieces[i]}`).join('; ') })
+  t.equal(await ask(cookie([0, 1, 2])), 'u by cookie')
+  t.equal(await ask(cookie([2, 0, 1])), 'u by cookie', 'browsers send them in any order')
+  t.equal(await ask(cookie([0, 2])), 'unauthenticated')
+  t.equal(await ask({ cookie: `session=${jwt({ sub: 'old', exp: 1 })}; ${cookie([0, 1, 2]).cookie}` }), 'u by cookie')
+})
+
+test('a wrong signature is told apart from no credential, and from the form of another library', async (t) => {
+  const { identity } = identityWith({ cookieSecrets: [KEY] })
+  const detail = (value: string): Promise<string> =>
+    identity.authenticate(session(value)).catch((error: Error) => error.message) as Promise<string>
+  t.match(await detail(signedCookie('u', 'another-secret')), /signature .* does not match COOKIE_SECRET/)
+  t.match(await detail(signedCookie('u', KEY).replace(/^/, 's%3A')), /form s:.*Express.*@fastify\/cookie/)
+  t.match(await detail(signedCookie('a b', KEY)), /must be a user name/)
+  t.match(await detail('opaque'), /is there, but what it holds is not/)
+  t.match(await identity.authenticate({}).catch((error: Error) => error.message), /^Send a credential/)
 })

@@ -3,7 +3,7 @@ import { test } from 'tap'
 import { signDevToken } from '../../src/auth/jwt.ts'
 import { StoreError } from '../../src/core/store.ts'
 import { allowsTopic } from '../../src/core/subscriber.ts'
-import { bearer, identityWith, jwt, nowSeconds, SECRET, serve, whoIs } from './parties.ts'
+import { bearer, identityWith, jwt, nowSeconds, RULES, SECRET, serve, whoIs } from './parties.ts'
 
 const OTHER = 'another-secret-for-tests-of-32-bytes-or-more'
 const b64 = (value: unknown): string => Buffer.from(JSON.stringify(value)).toString('base64url')
@@ -34,14 +34,33 @@ test('a token names the user, the topics and its end', async (t) => {
 })
 
 test('the token for trying out is one that is accepted', async (t) => {
-  const { ask } = identityWith({ jwtSecrets: [SECRET], jwtIssuer: 'i', jwtAudience: 'a' })
-  t.equal(await ask(bearer(await signDevToken('alice', ['a*'], SECRET, 60, { issuer: 'i', audience: 'a' }))), 'alice by bearer')
-  t.equal(await ask(bearer(await signDevToken('alice', [], SECRET, 60))), 'unauthenticated')
+  const rules = {
+    ...RULES,
+    jwtIssuer: 'i',
+    jwtAudience: ['a', 'b'],
+    jwtUserClaim: '/app/user',
+    jwtTopicsClaim: 'https://a.example/topics'
+  }
+  const { ask } = identityWith({ jwtSecrets: [SECRET], ...rules })
+  t.equal(await ask(bearer(signDevToken('alice', ['a*'], SECRET, 60, rules))), 'alice by bearer')
+  t.equal(await ask(bearer(signDevToken('alice', [], SECRET, 60, RULES))), 'unauthenticated')
 })
 
 test('what is not a user or a topic is refused', async (t) => {
   const { ask } = identityWith({ jwtSecrets: [SECRET] })
-  for (const claims of [{}, { sub: '' }, { sub: 7 }, { sub: 'a b' }, { sub: 'x'.repeat(129) }, { sub: 'a\n' }, { sub: 'a*' }]) {
+  for (const claims of [
+    {},
+    { sub: '' },
+    { sub: 7.5 },
+    { sub: -1 },
+    { sub: 2 ** 53 },
+    { sub: true },
+    { sub: ['u'] },
+    { sub: 'a b' },
+    { sub: 'x'.repeat(129) },
+    { sub: 'a\n' },
+    { sub: 'a*' }
+  ]) {
     t.equal(await ask(bearer(jwt(claims))), 'unauthenticated', JSON.stringify(claims))
   }
   for (const topics of ['news', [7], ['a b'], ['*a'], ['a**'], [''], { 0: 'a' }]) {
@@ -66,13 +85,16 @@ test('no algorithm, another algorithm and another key are refused, with any sign
   for (const junk of ['', '.', '..', 'a.b.c', '\u00ff', 'x'.repeat(10_000)]) t.equal(await ask(bearer(junk)), 'unauthenticated')
 })
 
-test('exp counts to the millisecond, nbf forgives five seconds', async (t) => {
+test('exp counts to the millisecond; nbf and iat may be a minute ahead, for clocks differ', async (t) => {
   const { ask } = identityWith({ jwtSecrets: [SECRET] })
   const now = nowSeconds()
   t.equal(await ask(bearer(jwt({ sub: 'u', exp: now - 1 }))), 'unauthenticated')
   t.equal(await ask(bearer(jwt({ sub: 'u', exp: now }))), 'unauthenticated')
-  t.equal(await ask(bearer(jwt({ sub: 'u', nbf: now + 3 }))), 'u by bearer')
-  t.equal(await ask(bearer(jwt({ sub: 'u', nbf: now + 30 }))), 'unauthenticated')
+  for (const claim of ['nbf', 'iat']) {
+    t.equal(await ask(bearer(jwt({ sub: 'u', [claim]: now + 55 }))), 'u by bearer', claim)
+    t.equal(await ask(bearer(jwt({ sub: 'u', [claim]: now + 65 }))), 'unauthenticated', claim)
+    t.equal(await ask(bearer(jwt({ sub: 'u', [claim]: 'soon' }))), 'unauthenticated', claim)
+  }
   t.equal(await ask(bearer(jwt({ sub: 'u', exp: 'tomorrow' }))), 'unauthenticated')
 })
 
@@ -86,9 +108,10 @@ test('a token that is remembered ends on time all the same', async (t) => {
 })
 
 test('issuer and audience count where they are set', async (t) => {
-  const { ask } = identityWith({ jwtSecrets: [SECRET], jwtIssuer: 'https://i.example', jwtAudience: 'bellwire' })
+  const { ask } = identityWith({ jwtSecrets: [SECRET], jwtIssuer: 'https://i.example', jwtAudience: ['bellwire', 'bell'] })
   const good = { sub: 'u', iss: 'https://i.example', aud: ['other', 'bellwire'] }
   t.equal(await ask(bearer(jwt(good))), 'u by bearer')
+  t.equal(await ask(bearer(jwt({ ...good, aud: 'bell' }))), 'u by bearer')
   t.equal(await ask(bearer(jwt({ ...good, iss: 'https://j.example' }))), 'unauthenticated')
   t.equal(await ask(bearer(jwt({ ...good, iss: undefined }))), 'unauthenticated')
   t.equal(await ask(bearer(jwt({ ...good, aud: 'other' }))), 'unauthenticated')
@@ -182,4 +205,58 @@ test('the public key of a key set is no HS256 secret', async (t) => {
     t.equal(await ask(bearer(jwt({ sub: 'u' }, forged, { kid: 'k1' }))), 'unauthenticated')
   t.equal(await ask(bearer(jwt({ sub: 'u' }, SECRET, { kid: 'shared' }))), 'unauthenticated', 'not even a secret in the set')
   t.equal(await ask(bearer(key.token({ sub: 'u' }))), 'u by bearer')
+})
+
+test('tokens as identity providers issue them name their users', async (t) => {
+  const { ask } = identityWith({ jwtSecrets: [SECRET] })
+  for (const sub of ['auth0|64ab0c1d', 'google-oauth2|1056', 'ann+alerts@example.com', 'user_2ab', 'a=b~c', 'urn:x/y'])
+    t.equal(await ask(bearer(jwt({ sub }))), `${sub} by bearer`)
+  t.equal(await ask(bearer(jwt({ sub: 42 }))), '42 by bearer', 'a whole number is a user')
+  t.equal(await ask(bearer(jwt({ sub: 0 }))), '0 by bearer')
+  t.equal(await ask(bearer(jwt({ sub: 2 ** 53 - 1 }))), '9007199254740991 by bearer')
+
+  const named = identityWith({ jwtSecrets: [SECRET], jwtUserClaim: '/app~1x/~0id', jwtTopicsClaim: 'https://a.example/topics' })
+  const claims = { sub: 'other', 'app/x': { '~id': 7 }, topics: ['no'], 'https://a.example/topics': ['yes'] }
+  const { subscriber } = await named.identity.authenticate(bearer(jwt(claims)))
+  t.strictSame([subscriber.user, subscriber.topics], ['7', ['yes']])
+  t.equal(await named.ask(bearer(jwt({ sub: 'u' }))), 'unauthenticated', 'sub does not stand in for it')
+  const inherited = identityWith({ jwtSecrets: [SECRET], jwtUserClaim: '/constructor/name' })
+  t.equal(await inherited.ask(bearer(jwt({ sub: 'u' }))), 'unauthenticated', 'what every object has is no claim')
+})
+
+test('a refused token is told which claim, what is expected, and how far off the clocks are', async (t) => {
+  const strict = { jwtIssuer: 'https://i.example/', jwtAudience: ['a', 'b'], jwtUserClaim: 'uid' }
+  const key = rsa('k1')
+  const issuer = await serve(t, (_request, response) => response.end(JSON.stringify({ keys: [key.jwk] })))
+  const now = nowSeconds()
+  const good = { uid: 'u', iss: 'https://i.example/', aud: 'a' }
+  const wrong: [Record<string, unknown>, RegExp][] = [
+    [{ ...good, exp: now - 3 }, /expired [34] s ago \(exp\)/],
+    [{ ...good, nbf: now + 90 }, /valid only (89|90) s from now \(nbf\).*60 s.*clocks/],
+    [{ ...good, iat: now + 3000 }, /issued (2999|3000) s in the future \(iat\).*60 s.*clocks/],
+    [{ ...good, aud: 'c' }, /aud .* must be or hold "a" or "b" \(AUTH_JWT_AUDIENCE\)/],
+    [{ ...good, aud: undefined }, /aud .* must be or hold "a" or "b" \(AUTH_JWT_AUDIENCE\)/],
+    [{ ...good, iss: 'https://i.example' }, /iss .* must be "https:\/\/i.example\/" \(AUTH_JWT_ISSUER\)/],
+    [{ ...good, uid: 'a b' }, /uid .* must name the user.*\| \+ = ~.*AUTH_JWT_USER_CLAIM/],
+    [{ ...good, topics: 'news' }, /topics .* must be an array/]
+  ]
+  const bySecret = identityWith({ jwtSecrets: [OTHER, SECRET], ...strict }).identity
+  const byKeySet = identityWith({ jwksUrl: issuer.url, ...strict }).identity
+  const detail = (identity: typeof bySecret, token: string): Promise<string> =>
+    identity.authenticate(bearer(token)).then(
+      () => 'accepted',
+      (error: Error) => error.message
+    )
+  for (const [claims, expected] of wrong) {
+    t.match(await detail(bySecret, jwt(claims)), expected)
+    t.match(await detail(byKeySet, key.token(claims)), expected)
+  }
+  t.equal(await detail(bySecret, jwt(good)), 'accepted')
+  t.equal(await detail(byKeySet, key.token(good)), 'accepted')
+  t.match(await detail(bySecret, jwt(good, 'x'.repeat(32))), /another secret than AUTH_JWT_SECRET/)
+  t.match(await detail(byKeySet, rsa('k2').token(good)), /AUTH_JWKS_URL does not hold/)
+  t.match(await detail(byKeySet, rsa('k1').token(good)), /AUTH_JWKS_URL does not hold/, 'of the same name')
+  t.match(await detail(byKeySet, jwt(good)), /algorithm.*RS256/)
+  t.match(await detail(bySecret, key.token(good)), /algorithm.*HS256/)
+  for (const garbage of ['garbage', 'a.b.c', '..']) t.match(await detail(bySecret, garbage), /no JWT that can be read/)
 })

@@ -10,6 +10,9 @@ type Teardown = { teardown(fn: () => unknown): void }
 
 export const SECRET = 'a-secret-for-tests-of-32-bytes-or-more'
 
+/** What is asked of a token unless a setting asks more. */
+export const RULES = { jwtAudience: [], jwtUserClaim: 'sub', jwtTopicsClaim: 'topics' } as const
+
 /** A real server on a port of its own; `close` takes it down early. */
 export async function serve(t: Teardown, listener: http.RequestListener, port = 0) {
   const server = http.createServer(listener)
@@ -48,7 +51,7 @@ export const whoIs = ({ checkedAt: _, ...who }: Subscriber): Omit<Subscriber, 'c
 
 export function identityWith(options: Partial<IdentityOptions> = {}) {
   const store = new FakeStore()
-  const identity = createIdentity({ jwtSecrets: [], cookie: 'session', cookieSecrets: [], store, ...options })
+  const identity = createIdentity({ ...RULES, jwtSecrets: [], cookie: 'session', cookieSecrets: [], store, ...options })
   return { store, identity, ask: (credentials: Credentials) => outcome(identity.authenticate(credentials)) }
 }
 

@@ -14,6 +14,7 @@ import { rememberedTopics, Traces } from '../../src/core/traces.ts'
 import { enableRateLimits, limitedRoute } from '../../src/plugins/access.ts'
 import { MinuteLines } from '../../src/plugins/minute-lines.ts'
 import { openStore } from '../../src/stores/open-store.ts'
+import { RULES } from '../auth/parties.ts'
 
 setFlagsFromString('--expose-gc')
 const collect = runInNewContext('gc') as () => void
@@ -30,8 +31,8 @@ const store = { revokedAt: async () => 0 }
 /** For each memory what fills the real one with more than it may hold, as a hostile caller would; it returns what must stay alive. */
 const FEEDS = {
   tokens: async () => {
-    const verify = createJwtVerifier({ jwtSecrets: [SECRET], store })!
-    for (let n = 0; n < 500; n++) await verify(signDevToken(long(n), names(n), SECRET, 3600))
+    const verify = createJwtVerifier({ ...RULES, jwtSecrets: [SECRET], store })!
+    for (let n = 0; n < 500; n++) await verify(signDevToken(long(n), names(n), SECRET, 3600, RULES))
     return verify
   },
   sessions: async (t) => {

@@ -6,6 +6,7 @@ import {
   call,
   connectionsOf,
   eventually,
+  MONITOR_KEY,
   NODE_FLAGS,
   openStream,
   PUBLISH_KEY,
@@ -128,7 +129,8 @@ t.test('a body that is compressed is not inflated', async (t) => {
 })
 
 t.test('the demo page runs nothing that is not its own, and shows what people wrote as text', async (t) => {
-  const service = open
+  const keys = { PUBLISH_KEYS: '', MONITOR_KEYS: '', AUTH_JWT_SECRET: '' }
+  const service = await startService(t, { env: { NODE_ENV: 'development', ...keys } })
   const page = await call('GET', `${service.url}/demo`)
   const policy = page.headers.get('content-security-policy') ?? ''
   t.match(policy, /default-src 'none'; script-src 'self'/)
@@ -140,6 +142,34 @@ t.test('the demo page runs nothing that is not its own, and shows what people wr
     t.equal(script.status, 200)
     t.notMatch(script.text, /innerHTML|outerHTML|insertAdjacentHTML|document\.write|\beval\(|new Function/)
   }
+})
+
+t.test('a user with the name that an identity provider gave is published to, read, revoked and erased', async (t) => {
+  const service = open
+  for (const user of ['auth0|64ab0c1d', 'ann+alerts@example.com', 'a=b~c']) {
+    const key = tokenOf(user)
+    const published = await call('POST', `${service.url}/v1/notifications`, {
+      key: PUBLISH_KEY,
+      body: { to: { user }, type: 't' }
+    })
+    t.equal(published.status, 201, user)
+    const inbox = await call('GET', `${service.url}/v1/inbox`, { key })
+    t.equal(inbox.body.items[0].id, published.body.id)
+    t.equal((await call('POST', `${service.url}/v1/tickets`, { key: PUBLISH_KEY, body: { user } })).status, 201)
+    const rows = await call('GET', `${service.url}/monitor/connections?user=${encodeURIComponent(user)}`, { key: MONITOR_KEY })
+    t.equal(rows.status, 200)
+    for (const path of [encodeURIComponent(user), user.replaceAll('|', '%7c')]) {
+      const at = `${service.url}/v1/users/${path}`
+      t.equal((await call('DELETE', `${at}/connections`, { key: PUBLISH_KEY })).status, 200, path)
+      t.equal((await call('DELETE', at, { key: PUBLISH_KEY })).status, 204, path)
+    }
+  }
+  const { status, body } = await call('POST', `${service.url}/v1/notifications`, {
+    key: PUBLISH_KEY,
+    body: { to: { user: 'a b' }, type: 't' }
+  })
+  t.equal(status, 422)
+  t.match(body.detail, /\/to\/user must be 1–128 characters of .*\| \+ = ~/, 'a refusal names the characters')
 })
 
 t.test(

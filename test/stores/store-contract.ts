@@ -48,6 +48,32 @@ export function storeContract(t: Test, open: Open): void {
     t.ok(store.status().healthy)
   })
 
+  check('every character that a user name may have names one user and no other', async (t, store) => {
+    const users = ['auth0|64ab', 'auth0', '64ab', 'ann+x@example.com', 'ann', 'a=b', 'a~1', 'urn:x/y', '|', '+', '=', '~', '-']
+    const published = users.map((user) => publication({ user }, { id: `id-${Buffer.from(user).toString('hex')}` }))
+    t.same(
+      (await store.publish(published)).map(({ kind }) => kind),
+      users.map(() => 'accepted')
+    )
+    const idsFor = async (user: string): Promise<string[]> =>
+      (await store.inbox(user, scopeOf(user, []), { status: 'unread', limit: 10 })).items.map(({ entry }) => entry.id)
+    for (const [i, user] of users.entries()) t.same(await idsFor(user), [published[i]!.id], user)
+    for (const [i, user] of users.entries()) {
+      const { affected } = await store.mark(user, 'read', { ids: [published[i]!.id], allows: every })
+      t.equal(affected, 1, user)
+      t.same(await idsFor(user), [])
+    }
+    await store.revoke('auth0|64ab')
+    t.ok((await store.revokedAt('auth0|64ab')) > 0)
+    t.equal(await store.revokedAt('auth0'), 0)
+    await store.erase('ann+x@example.com')
+    t.equal((await store.inbox('ann', scopeOf('ann', []), { status: 'all', limit: 10 })).items.length, 1)
+    t.equal(
+      (await store.inbox('ann+x@example.com', scopeOf('ann+x@example.com', []), { status: 'all', limit: 10 })).items.length,
+      0
+    )
+  })
+
   check('publishing to each kind of recipient', async (t, store, followed) => {
     const items = [ann, { users: ['eve', 'ann', 'eve'] }, { topic: 'news' }, { topic: 'other' }, { everyone: true as const }].map(
       (to) => publication(to)

@@ -2,7 +2,7 @@
 import { createHash } from 'node:crypto'
 import { z } from 'zod'
 import { MAX_DATA_DEPTH, MAX_ENTRIES, MAX_INSTANT } from '../../core/limits.ts'
-import { Name, TopicGrant } from '../../core/names.ts'
+import { TopicGrant, TopicName, UserName } from '../../core/names.ts'
 import type { Recipients } from '../../core/notification.ts'
 import { contentMembers } from './content.ts'
 import { pointerToken } from './faults.ts'
@@ -57,16 +57,16 @@ const Data = z.record(z.string(), z.unknown(), 'must be an object').superRefine(
 
 const To = z
   .strictObject({
-    user: Name.optional(),
+    user: UserName.optional(),
     users: z
-      .array(Name)
+      .array(UserName)
       .min(1, 'must name at least one user')
       .refine(
         (users) => new Set(users).size <= MAX_ENTRIES.recipients,
         `must name at most ${MAX_ENTRIES.recipients} users; use a topic for more`
       )
       .optional(),
-    topic: Name.optional(),
+    topic: TopicName.optional(),
     everyone: z.literal(true, 'must be true').optional()
   })
   .refine((to) => Object.keys(to).length === 1, 'must have exactly one of user, users, topic, everyone')
@@ -190,7 +190,7 @@ export const StoredNotificationAnswer = z
 
 export const TicketInput = z
   .strictObject({
-    user: Name,
+    user: UserName,
     topics: z.array(TopicGrant).max(MAX_ENTRIES.grants, `must name at most ${MAX_ENTRIES.grants} topics`).default([])
   })
   .meta({ examples: [{ user: 'alice', topics: ['news', 'project:*'] }] })

@@ -1,5 +1,5 @@
 import { MAX_ENTRIES } from '../../core/limits.ts'
-import { NAME_PATTERN } from '../../core/names.ts'
+import { TOPIC_PATTERN } from '../../core/names.ts'
 import { allowsTopic, exactTopics, type Subscriber } from '../../core/subscriber.ts'
 import { ProblemError } from '../../errors.ts'
 
@@ -24,7 +24,7 @@ export function selectTopics(subscriber: Subscriber, query: string | undefined):
   }
   if (query === undefined) return topics
   for (const topic of topics) {
-    if (!NAME_PATTERN.test(topic))
+    if (!TOPIC_PATTERN.test(topic))
       throw refusal('must be topic names separated by commas, each 1–128 characters of A–Z a–z 0–9 _ . : @ / -')
   }
   const refused = topics.find((topic) => !allowsTopic(subscriber, topic))
