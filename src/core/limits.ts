@@ -136,9 +136,7 @@ export const CACHE_BYTES = {
   /** Users whose access was revoked within the last minute: some 20,000 of them. */
   revocations: 8 * MIB,
   /** Kinds of lines in the log, each at most once a minute. */
-  lines: 2 * MIB,
-  /** How many live entries shared channels have, by channel. */
-  sharedCounts: 4 * MIB
+  lines: 2 * MIB
 } as const
 
 /** A message from a WebSocket client. None means anything; this is enough for what libraries send to keep a connection open. */

@@ -82,16 +82,6 @@ const FEEDS = {
     const lines = new MinuteLines(60_000, () => {})
     for (let n = 0; n < 3000; n++) lines.add(long(n), 1, { route: 'GET /', message: 'x'.repeat(500) })
     return lines
-  },
-  sharedCounts: async (t) => {
-    const sqlite = await openStore({ store: 'sqlite', dataDir: t.testdir(), sync: 'normal' } as Parameters<typeof openStore>[0])
-    t.teardown(() => sqlite.close())
-    for (let n = 0; n < 60; n++)
-      await sqlite.counts(
-        'ann',
-        names(n).map((name) => `topic:${name}` as const)
-      )
-    return sqlite
   }
 } satisfies Record<CacheName, (t: Test) => Promise<object>>
 

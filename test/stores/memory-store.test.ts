@@ -2,7 +2,7 @@ import t from 'tap'
 import { openStore } from '../../src/stores/open-store.ts'
 import { storeContract } from './store-contract.ts'
 import { storeOptions } from './store-fixtures.ts'
-import { storeProperty } from './store-property.ts'
+import { countsProperty, storeProperty } from './store-property.ts'
 
 storeContract(t, (options) => openStore(storeOptions('', { store: 'memory', ...options })))
 
@@ -16,3 +16,9 @@ t.test('agrees with a plain model', (t) =>
     200
   )
 )
+
+t.test('counts and lists are those of the entries, whatever takes entries away', async (t) => {
+  const store = await openStore(storeOptions('', { store: 'memory', retentionPerChannel: 4 }))
+  t.teardown(() => store.close())
+  await countsProperty(t, store, 100)
+})

@@ -6,7 +6,7 @@ import { openStore } from '../../src/stores/open-store.ts'
 import { redisUrl, skipRedis } from './redis-server.ts'
 import { storeContract } from './store-contract.ts'
 import { Followed, publication, storeOptions } from './store-fixtures.ts'
-import { storeProperty } from './store-property.ts'
+import { countsProperty, storeProperty } from './store-property.ts'
 
 let drawn = 0
 
@@ -17,6 +17,12 @@ const fresh = (url: string) =>
 t.test('redis', { skip: skipRedis }, async (t) => {
   const url = await redisUrl(t)
   storeContract(t, (options) => openStore({ ...fresh(url), ...options }))
+
+  t.test('counts and lists are those of the entries, whatever takes entries away', async (t) => {
+    const store = await openStore({ ...fresh(url), retentionPerChannel: 4 })
+    t.teardown(() => store.close())
+    await countsProperty(t, store, 25)
+  })
 
   t.test('three shards pass the contract', async (t) => {
     storeContract(t, (options) => openStore({ ...fresh(url), redisShards: 3, ...options }))

@@ -9,6 +9,7 @@ import type { Store } from '../../src/core/store.ts'
 import { openDatabase } from '../../src/stores/sqlite/driver.ts'
 import { BARE_NODE } from '../fixtures/bare-node.ts'
 import { openStore, StoreOpenError } from './built.ts'
+import { edit } from './sqlite-fixtures.ts'
 import { publication, storeOptions, tempDir } from './store-fixtures.ts'
 
 const scope = scopeOf('ann', [])
@@ -41,12 +42,12 @@ t.test('files that are not ours, not whole, or newer are refused', async (t) => 
     (path) => writeFileSync(path, 'not a database, but longer than its header would be. '.repeat(20)),
     /not a Bellwire database/
   )
-  const edit = (path: string, sql: string): void => {
+  const change = (path: string, sql: string): void => {
     const db = openDatabase(path)
     db.exec(sql)
     db.close()
   }
-  await refused('another program’s', (path) => edit(path, 'CREATE TABLE a (b)'), /not a Bellwire database/)
+  await refused('another program’s', (path) => change(path, 'CREATE TABLE a (b)'), /not a Bellwire database/)
   const made = tempDir(t)
   const store = await openStore(storeOptions(made))
   for (let i = 0; i < 20; i += 1) await put(store, 20)
@@ -56,7 +57,7 @@ t.test('files that are not ours, not whole, or newer are refused', async (t) => 
     'newer',
     (path) => {
       copyFileSync(ours, path)
-      edit(path, "UPDATE meta SET v = 99 WHERE k = 'schema'")
+      change(path, "UPDATE meta SET v = 99 WHERE k = 'schema'")
     },
     /newer version/
   )
@@ -70,6 +71,42 @@ t.test('files that are not ours, not whole, or newer are refused', async (t) => 
   )
   writeFileSync(join(made, 'file'), '')
   await t.rejects(openStore(storeOptions(join(made, 'file'))), { name: 'StoreOpenError' })
+})
+
+t.test('a file of the version before is brought up to date, with the same counts and lists', async (t) => {
+  const dataDir = tempDir(t)
+  const topics = ['a', 'b', 'c']
+  const channels = scopeOf('ann', topics)
+  let store = await openStore(storeOptions(dataDir))
+  const published: string[] = []
+  for (let n = 0; n < 30; n++) {
+    const item = publication(n % 4 === 3 ? { user: 'ann' } : { topic: topics[n % 4]! }, n % 10 === 0 ? { key: 'k' } : {})
+    published.push(item.id)
+    await store.publish([item])
+  }
+  const ids = (...nths: number[]) => ({ ids: nths.map((n) => published[n]!), allows: () => true })
+  await store.mark('ann', 'read', { upTo: 15, scope: channels })
+  await store.mark('ann', 'unread', ids(5))
+  await store.mark('ann', 'archived', ids(1, 20))
+  await store.mark('ann', 'seen', { upTo: 25, scope: channels })
+  await store.mark('bob', 'archived', { upTo: 30, scope: channels })
+  const look = async () => {
+    const views = []
+    for (const user of ['ann', 'bob', 'cid'])
+      for (const status of ['all', 'unread', 'archived'] as const)
+        views.push(await store.inbox(user, scopeOf(user, topics), { status, limit: 100 }))
+    return views
+  }
+  const before = await look()
+  await store.close()
+  edit(
+    dataDir,
+    `DROP TABLE size; DROP TABLE reach; DROP INDEX mark_done; DROP INDEX mark_archived;
+     ALTER TABLE floor DROP COLUMN dropped; UPDATE meta SET v = 2 WHERE k = 'schema'`
+  )
+  store = await openStore(storeOptions(dataDir))
+  t.teardown(() => store.close())
+  t.same(await look(), before)
 })
 
 t.test('kill -9 loses nothing acknowledged and starts no new life', async (t) => {

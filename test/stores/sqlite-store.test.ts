@@ -4,7 +4,7 @@ import t from 'tap'
 import { openStore } from './built.ts'
 import { storeContract } from './store-contract.ts'
 import { storeOptions, tempDir } from './store-fixtures.ts'
-import { storeProperty } from './store-property.ts'
+import { countsProperty, storeProperty } from './store-property.ts'
 
 storeContract(t, (options) => openStore(storeOptions(tempDir(t), options)))
 
@@ -26,4 +26,10 @@ t.test('agrees with a plain model, also across restarts', async (t) => {
     },
     6
   )
+})
+
+t.test('counts and lists are those of the entries, whatever takes entries away', async (t) => {
+  const store = await openStore(storeOptions(tempDir(t), { retentionPerChannel: 4, sync: 'normal' }))
+  t.teardown(() => store.close())
+  await countsProperty(t, store, 25)
 })

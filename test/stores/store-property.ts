@@ -1,6 +1,7 @@
 import fc from 'fast-check'
 import type { Test } from 'tap'
 import { channelsOf, scopeOf, userOf } from '../../src/core/channel.ts'
+import type { MarkOp } from '../../src/core/event.ts'
 import type { Recipients } from '../../src/core/notification.ts'
 import type { Store } from '../../src/core/store.ts'
 import { publication } from './store-fixtures.ts'
@@ -53,6 +54,71 @@ export async function storeProperty(
     { numRuns }
   )
   t.pass('the store and its models agree')
+}
+
+const TOPICS = ['t1', 't2', 't3']
+const change = fc.oneof(
+  {
+    weight: 12,
+    arbitrary: fc.record({
+      to: fc.oneof(
+        user.map((name) => ({ user: name })),
+        fc.constantFrom(...TOPICS).map((topic) => ({ topic })),
+        fc.constant({ everyone: true as const })
+      ),
+      key: fc.option(fc.constantFrom('a', 'b'), { nil: undefined }),
+      ttlMs: fc.option(fc.integer({ min: 1, max: 20 }), { nil: undefined, freq: 4 }),
+      times: fc.integer({ min: 1, max: 4 })
+    })
+  },
+  { weight: 6, arbitrary: fc.record({ user, op, nths: fc.array(fc.nat(), { minLength: 1, maxLength: 4 }) }) },
+  { weight: 4, arbitrary: fc.record({ user, op, back: fc.nat({ max: 12 }) }) },
+  { weight: 1, arbitrary: fc.record({ recall: fc.nat() }) },
+  { weight: 1, arbitrary: fc.record({ erase: user }) }
+)
+
+/**
+ * Counts and lists are read from summaries. Under expiry, retention, collapse and all else that takes entries away they
+ * must say what the entries themselves say. Wants a store that keeps only a few entries a channel.
+ */
+export async function countsProperty(t: Test, store: Store, numRuns: number): Promise<void> {
+  let runs = 0
+  await fc.assert(
+    fc.asyncProperty(fc.array(change, { maxLength: 30, size: 'max' }), async (changes) => {
+      const run = ++runs
+      const ids: string[] = []
+      const named = (name: string): string => `${name}-${run}`
+      const scope = (name: string) => scopeOf(named(name), TOPICS.map(named))
+      for (const next of changes) {
+        if ('to' in next) {
+          const { to, key, ttlMs } = next
+          const own: Recipients =
+            'user' in to ? { user: named(to.user) } : 'topic' in to ? { topic: named(to.topic) } : { everyone: true }
+          const expiresAt = ttlMs === undefined ? undefined : Date.now() + ttlMs
+          const items = Array.from({ length: next.times }, () => publication(own, { key, expiresAt }))
+          ids.push(...items.map(({ id }) => id))
+          await store.publish(items)
+        } else if ('nths' in next) {
+          const some = next.nths.flatMap((nth) => ids[ids.length - 1 - (nth % Math.max(ids.length, 1))] ?? [])
+          await store.mark(named(next.user), next.op as MarkOp, { ids: some, allows: () => true })
+        } else if ('back' in next) {
+          const upTo = Math.max(0, store.logOf(named(next.user)).head - next.back)
+          await store.mark(named(next.user), next.op as MarkOp, { upTo, scope: scope(next.user) })
+        } else if ('recall' in next) await store.recall(ids[next.recall % Math.max(ids.length, 1)] ?? 'nothing')
+        else await store.erase(named(next.erase))
+        for (const name of ['u1', 'u2']) {
+          const all = await store.inbox(named(name), scope(name), { status: 'all', limit: 1000 })
+          const unread = all.items.filter(({ marks }) => marks.readAt === null)
+          equal(all.counts, { unread: unread.length, unseen: all.items.filter(({ marks }) => !marks.seen).length })
+          const short = await store.inbox(named(name), scope(name), { status: 'unread', limit: 3 })
+          equal(short.items.length, Math.min(3, short.counts.unread))
+          equal(short.more, short.counts.unread > 3)
+        }
+      }
+    }),
+    { numRuns }
+  )
+  t.pass('counts, lists and entries agree')
 }
 
 /** The model of the log that a user reads. */

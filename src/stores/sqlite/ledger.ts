@@ -27,6 +27,8 @@ export class Ledger {
   #savedFloor: number
   readonly #entries = new Map<string, number>()
   readonly #states = new Map<string, number>()
+  /** How the sizes of shared channels change with this transaction. */
+  readonly #sizes = new Map<string, number>()
 
   constructor(db: Database, keep: number) {
     this.db = db
@@ -50,6 +52,7 @@ export class Ledger {
   removeEntry(channel: string, seq: number, note: number): boolean {
     const s = this.#statements
     if (s.deleteEntry.run(channel, seq).changes === 0) return false
+    this.#resized(channel, -1)
     if (channel.startsWith('user:')) s.deleteMark.run(channel.slice(5), channel, seq)
     if (s.deleteLast.run(note).changes === 0) s.leave.run(note)
     return true
@@ -65,6 +68,7 @@ export class Ledger {
 
   /** Tells that a channel has one entry more. */
   entryAdded(channel: string): void {
+    this.#resized(channel, 1)
     this.#grown(this.#entries, channel, 1)
   }
 
@@ -84,8 +88,10 @@ export class Ledger {
     )
   }
 
-  /** Writes what changed of the head and the floor; the last thing before a commit. */
+  /** Writes what changed of the head, the floor and the sizes; the last thing before a commit. */
   save(): void {
+    for (const [channel, by] of this.#sizes) if (by !== 0) this.#statements.resize.run(channel, by)
+    this.#sizes.clear()
     if (this.head !== this.#savedHead) this.#statements.setMeta.run('head', this.head)
     if (this.floor !== this.#savedFloor) this.#statements.setMeta.run('floor', this.floor)
   }
@@ -100,7 +106,13 @@ export class Ledger {
     this.floor = this.#savedFloor
     this.#entries.clear()
     this.#states.clear()
+    this.#sizes.clear()
     this.dropped.clear()
+  }
+
+  /** Notes how the number of entries changed in a channel that many may count. A user's own is counted when it is read. */
+  #resized(channel: string, by: number): void {
+    if (!channel.startsWith('user:')) this.#sizes.set(channel, (this.#sizes.get(channel) ?? 0) + by)
   }
 
   #grown(sizes: Map<string, number>, channel: string, by: number): void {
@@ -137,6 +149,9 @@ function prepare(db: Database) {
        FROM entry e JOIN note n ON n.seq = e.note WHERE e.channel = ? AND e.seq = ? AND e.replaces IS NOT NULL`
     ),
     insertState: db.prepare('INSERT INTO state (seq, channel, op, ids, up_to, at) VALUES (?, ?, ?, ?, ?, ?)'),
-    raiseFloor: db.prepare('INSERT INTO floor VALUES (?, ?) ON CONFLICT DO UPDATE SET seq = max(seq, excluded.seq)')
+    resize: db.prepare('INSERT INTO size (channel, n) VALUES (?, ?) ON CONFLICT DO UPDATE SET n = n + excluded.n'),
+    raiseFloor: db.prepare(
+      'INSERT INTO floor (channel, seq) VALUES (?, ?) ON CONFLICT DO UPDATE SET seq = max(seq, excluded.seq)'
+    )
   }
 }

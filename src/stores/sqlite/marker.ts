@@ -1,7 +1,8 @@
 import type { MarkOp } from '../../core/event.ts'
 import type { Statement } from './driver.ts'
+import { ARCHIVED, READ, SEEN } from './flags.ts'
 import type { Ledger } from './ledger.ts'
-import { ARCHIVED, READ, SEEN } from './schema.ts'
+import type { Reach } from './reach.ts'
 
 /** Live entries of a channel between two places. */
 const RANGE = 'channel = ?2 AND seq BETWEEN ?3 AND ?4 AND (exp IS NULL OR exp > ?5)'
@@ -9,10 +10,12 @@ const RANGE = 'channel = ?2 AND seq BETWEEN ?3 AND ?4 AND (exp IS NULL OR exp > 
 /** Sets the marks of users. */
 export class Marker {
   readonly #ledger: Ledger
+  readonly #reach: Reach
   readonly #apply: Record<MarkOp, Statement>
 
-  constructor(ledger: Ledger) {
+  constructor(ledger: Ledger, reach: Reach) {
     this.#ledger = ledger
+    this.#reach = reach
     const { db } = ledger
     const select = (flags: number, readAt: string): string =>
       `INSERT INTO mark SELECT ?1, channel, seq, ${flags}, ${readAt} FROM entry WHERE ${RANGE} ON CONFLICT`
@@ -49,10 +52,21 @@ export class Marker {
     let affected = 0
     let changed: string[] | null = null
     if (upTo !== null) {
-      for (const channel of channels) affected += Number(statement.run(user, channel, 0, upTo, ledger.now).changes)
+      for (const channel of channels) {
+        const n = Number(statement.run(user, channel, 0, upTo, ledger.now).changes)
+        if (n > 0) this.#reach.marked(user, channel, op, upTo)
+        affected += n
+      }
     } else {
       const [seqs, ids] = places
-      changed = ids.filter((_, i) => Number(statement.run(user, channels[i]!, seqs[i]!, seqs[i]!, ledger.now).changes) > 0)
+      const touched = new Set<string>()
+      changed = ids.filter((_, i) => {
+        const channel = channels[i]!
+        if (Number(statement.run(user, channel, seqs[i]!, seqs[i]!, ledger.now).changes) === 0) return false
+        touched.add(channel)
+        return true
+      })
+      for (const channel of touched) this.#reach.marked(user, channel, op, null)
       affected = changed.length
     }
     const seq = affected > 0 ? ledger.appendState(`user:${user}`, op, changed && JSON.stringify(changed), upTo) : ledger.head

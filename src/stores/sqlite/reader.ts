@@ -1,4 +1,3 @@
-import { BoundedCache } from '../../core/bounded-cache.ts'
 import { type Channel, channelsOf, isPersonal, userChannel } from '../../core/channel.ts'
 import type { LoggedEvent, StateOp } from '../../core/event.ts'
 import type { Counts, Entry, Marks } from '../../core/notification.ts'
@@ -15,10 +14,7 @@ import type {
 } from '../../core/store.ts'
 import { decodeRecipients } from './commands.ts'
 import { type Database, openDatabase, type Row, type Statement } from './driver.ts'
-import { ARCHIVED, READ, SEEN } from './schema.ts'
-
-/** Prepared statements for so many different numbers of channels; beyond that the oldest is prepared again. */
-const MAX_COUNT_STATEMENTS = 64
+import { ARCHIVED, READ, SEEN } from './flags.ts'
 
 /** A place that a mark is for. */
 export interface MarkPlace {
@@ -31,10 +27,6 @@ export interface MarkPlace {
 export class Reader {
   readonly #db: Database
   readonly #s: ReturnType<typeof statements>
-  /** Bounded by {@link MAX_COUNT_STATEMENTS}. */
-  readonly #counts = new Map<number, Statement>()
-  readonly #sharedLive = new BoundedCache<{ readonly live: number; readonly until: number }>('sharedCounts', { sizeOf: () => 48 })
-  #sharedVersion = -1
 
   constructor(path: string) {
     this.#db = openDatabase(path, { readOnly: true, timeout: 1000 })
@@ -86,12 +78,7 @@ export class Reader {
     return this.#atOneMoment(() => {
       const now = Date.now()
       const before = query.before ?? Number.MAX_SAFE_INTEGER
-      const list = this.#s.inbox[query.status]
-      const places: { channel: Channel; seq: number }[] = []
-      for (const channel of query.limit > 0 ? scope : []) {
-        for (const row of list.all(user, channel, before, now, query.limit + 1)) places.push({ channel, seq: Number(row['seq']) })
-      }
-      places.sort((a, b) => b.seq - a.seq)
+      const places = query.limit > 0 ? this.#list(user, scope, query.status, before, query.limit + 1, now) : []
       const more = places.length > query.limit
       if (more) places.length = query.limit
       const items = places.map(({ channel, seq }): InboxItem => {
@@ -164,41 +151,65 @@ export class Reader {
     this.#db.close()
   }
 
-  /** Live entries less the marked ones. Every mark row means seen. */
-  #count(user: string, scope: readonly Channel[], now: number): Counts {
-    let live = 0
-    for (const channel of scope)
-      live += isPersonal(channel) ? Number(this.#s.live.get(channel, now)!['n']) : this.#shared(channel, now)
-    let statement = this.#counts.get(scope.length)
-    if (!statement) {
-      statement = this.#db.prepare(
-        `SELECT count(*) AS seen, count(*) FILTER (WHERE m.flags & ${READ | ARCHIVED}) AS done
-         FROM mark m CROSS JOIN entry e ON e.channel = m.channel AND e.seq = m.seq
-         WHERE m.user = ? AND m.channel IN (${scope.map(() => '?').join(',')}) AND (e.exp IS NULL OR e.exp > ?)`
-      )
-      if (this.#counts.size >= MAX_COUNT_STATEMENTS) this.#counts.delete(this.#counts.keys().next().value!)
-      this.#counts.set(scope.length, statement)
+  /** Newest first, at most `most`. A channel is looked into only while its newest entry may still be among them. */
+  #list(
+    user: string,
+    scope: readonly Channel[],
+    status: InboxStatus,
+    before: number,
+    most: number,
+    now: number
+  ): { channel: Channel; seq: number }[] {
+    const s = this.#s
+    const channels: { channel: Channel; newest: number; floor: number }[] = []
+    for (const channel of scope) {
+      const newest = Number(s.newest.get(channel, before)?.['seq'] ?? 0)
+      const reach = status === 'archived' ? undefined : s.reach.get(user, channel)
+      const floor = Number(reach?.[status === 'unread' ? 'done' : 'archived'] ?? 0)
+      if (newest > floor) channels.push({ channel, newest, floor })
     }
-    const { seen, done } = statement.get(user, ...scope, now)!
-    return { unread: live - Number(done), unseen: live - Number(seen) }
+    channels.sort((a, b) => b.newest - a.newest)
+    const found: { channel: Channel; seq: number }[] = []
+    for (const { channel, newest, floor } of channels) {
+      const least = found.length < most ? 0 : found[most - 1]!.seq
+      if (newest < least) break
+      const rows = s.inbox[status].all(user, channel, before, now, most, Math.max(floor, least))
+      if (rows.length === 0) continue
+      for (const row of rows) found.push({ channel, seq: Number(row['seq']) })
+      found.sort((a, b) => b.seq - a.seq)
+      if (found.length > most) found.length = most
+    }
+    return found
   }
 
-  /**
-   * Live entries of a channel that many read. All its readers may come at once, after a restart, and each wants the same number: it is
-   * remembered until the database changes (https://sqlite.org/pragma.html#pragma_data_version) or an entry expires.
-   */
-  #shared(channel: Channel, now: number): number {
-    const version = Number(this.#s.version.get()!['data_version'])
-    if (version !== this.#sharedVersion) {
-      this.#sharedLive.clear()
-      this.#sharedVersion = version
+  /** Live entries less the marked ones, as far as the user has not got through the channel; see `reach.ts`. */
+  #count(user: string, scope: readonly Channel[], now: number): Counts {
+    const s = this.#s
+    // Sizes count what has expired until the writer takes it out, a moment later.
+    const overdue = s.overdue.get(now) !== undefined
+    let unread = 0
+    let unseen = 0
+    for (const channel of scope) {
+      const reach = s.reach.get(user, channel)
+      const done = Number(reach?.['done'] ?? 0)
+      const seen = Number(reach?.['seen'] ?? 0)
+      const aboveDone = this.#live(channel, done, now, overdue)
+      if (aboveDone > 0) unread += aboveDone - (reach ? Number(s.doneAbove.get(user, channel, done, now)!['n']) : 0)
+      const aboveSeen = seen === done ? aboveDone : this.#live(channel, seen, now, overdue)
+      if (aboveSeen > 0) unseen += aboveSeen - (reach ? Number(s.seenAbove.get(user, channel, seen, now)!['n']) : 0)
     }
-    const known = this.#sharedLive.get(channel)
-    if (known && now < known.until) return known.live
-    const { n, until } = this.#s.live.get(channel, now)!
-    const live = Number(n)
-    this.#sharedLive.set(channel, { live, until: until === null ? Number.POSITIVE_INFINITY : Number(until) })
-    return live
+    return { unread, unseen }
+  }
+
+  /** Live entries of a channel above a place. */
+  #live(channel: Channel, above: number, now: number, overdue: boolean): number {
+    const s = this.#s
+    if (!overdue && !isPersonal(channel)) {
+      if (above === 0) return Number(s.size.get(channel)?.['n'] ?? 0)
+      if (Number(s.newest.get(channel, Number.MAX_SAFE_INTEGER)?.['seq'] ?? 0) <= above) return 0
+      if (Number(s.oldest.get(channel)?.['seq'] ?? 0) > above) return Number(s.size.get(channel)?.['n'] ?? 0)
+    }
+    return Number(s.live.get(channel, above, now)!['n'])
   }
 
   #meta(key: 'head' | 'floor'): number {
@@ -240,11 +251,17 @@ const stateEvent = (row: Row): LoggedEvent => ({
   upTo: row['up_to'] as number | null
 })
 
+/** Marks of a user on live entries of a channel above a place. */
+const marksAbove = (index: string, which: string): string =>
+  `SELECT count(*) AS n FROM mark m ${index} CROSS JOIN entry e ON e.channel = m.channel AND e.seq = m.seq
+   WHERE m.user = ? AND m.channel = ? AND m.seq > ? ${which} AND (e.exp IS NULL OR e.exp > ?)`
+
 function statements(db: Database) {
   const inbox = (marked: string): Statement =>
     db.prepare(
       `SELECT e.seq FROM entry e LEFT JOIN mark m ON m.user = ?1 AND m.channel = e.channel AND m.seq = e.seq
-       WHERE e.channel = ?2 AND e.seq < ?3 AND (e.exp IS NULL OR e.exp > ?4) AND ${marked} ORDER BY e.seq DESC LIMIT ?5`
+       WHERE e.channel = ?2 AND e.seq < ?3 AND e.seq > ?6 AND (e.exp IS NULL OR e.exp > ?4) AND ${marked}
+       ORDER BY e.seq DESC LIMIT ?5`
     )
   return {
     begin: db.prepare('BEGIN'),
@@ -263,10 +280,20 @@ function statements(db: Database) {
     inbox: {
       all: inbox(`(m.flags IS NULL OR m.flags & ${ARCHIVED} = 0)`),
       unread: inbox(`(m.flags IS NULL OR m.flags & ${ARCHIVED | READ} = 0)`),
-      archived: inbox(`m.flags & ${ARCHIVED} <> 0`)
+      archived: db.prepare(
+        `SELECT m.seq FROM mark m INDEXED BY mark_archived CROSS JOIN entry e ON e.channel = m.channel AND e.seq = m.seq
+         WHERE m.user = ?1 AND m.channel = ?2 AND m.seq < ?3 AND m.seq > ?6 AND m.flags & ${ARCHIVED} <> 0
+         AND (e.exp IS NULL OR e.exp > ?4) ORDER BY m.seq DESC LIMIT ?5`
+      )
     },
-    version: db.prepare('PRAGMA data_version'),
-    live: db.prepare('SELECT count(*) AS n, min(exp) AS until FROM entry WHERE channel = ? AND (exp IS NULL OR exp > ?)'),
+    reach: db.prepare('SELECT done, seen, archived FROM reach WHERE user = ? AND channel = ?'),
+    overdue: db.prepare('SELECT 1 FROM note WHERE exp <= ? LIMIT 1'),
+    size: db.prepare('SELECT n FROM size WHERE channel = ?'),
+    newest: db.prepare('SELECT seq FROM entry WHERE channel = ? AND seq < ? ORDER BY seq DESC LIMIT 1'),
+    oldest: db.prepare('SELECT seq FROM entry WHERE channel = ? ORDER BY seq LIMIT 1'),
+    live: db.prepare('SELECT count(*) AS n FROM entry WHERE channel = ? AND seq > ? AND (exp IS NULL OR exp > ?)'),
+    doneAbove: db.prepare(marksAbove('INDEXED BY mark_done', `AND m.flags & ${READ | ARCHIVED} <> 0`)),
+    seenAbove: db.prepare(marksAbove('', '')),
     readers: db.prepare(
       `SELECT count(*) AS seen, count(*) FILTER (WHERE flags & ${READ}) AS read, count(*) FILTER (WHERE flags & ${ARCHIVED}) AS archived,
          EXISTS (SELECT 1 FROM entry WHERE channel = ?1 AND seq = ?2) AS lies

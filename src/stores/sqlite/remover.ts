@@ -1,18 +1,21 @@
 import type { Statement } from './driver.ts'
 import type { Ledger } from './ledger.ts'
+import type { Reach } from './reach.ts'
 
 /** Takes back what was published, and what a user had. */
 export class Remover {
   readonly #ledger: Ledger
+  readonly #reach: Reach
   readonly #find: Statement
   readonly #own: Statement
   readonly #ownStates: Statement
   readonly #ownMarks: Statement
   readonly #ownTickets: Statement
 
-  constructor(ledger: Ledger) {
+  constructor(ledger: Ledger, reach: Reach) {
     const { db } = ledger
     this.#ledger = ledger
+    this.#reach = reach
     this.#find = db.prepare('SELECT seq, recipients FROM note WHERE id = ? AND (exp IS NULL OR exp > ?)')
     this.#own = db.prepare('SELECT seq, note FROM entry WHERE channel = ?')
     this.#ownStates = db.prepare('DELETE FROM state WHERE channel = ?')
@@ -46,6 +49,7 @@ export class Remover {
     for (const entry of this.#own.all(channel)) ledger.removeEntry(channel, Number(entry['seq']), Number(entry['note']))
     this.#ownStates.run(channel)
     this.#ownMarks.run(user)
+    this.#reach.forget(user)
     this.#ownTickets.run(user)
     // What was there can no longer be told: a cursor from before gets a fresh page instead.
     ledger.raiseFloor(channel, ledger.head)

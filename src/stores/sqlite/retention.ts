@@ -14,6 +14,7 @@ export class Retention {
   /** Jobs of the hourly round that have more to do. */
   readonly #round = new Set<() => boolean>()
   #markAt: [user: string, channel: string, seq: number] = ['', '', 0]
+  #reachAt: [user: string, channel: string] = ['', '']
   #entriesAt = ''
   #statesAt = ''
   readonly #s: ReturnType<typeof statements>
@@ -28,6 +29,7 @@ export class Retention {
   /** Starts a round over everything. */
   startRound(): void {
     this.#markAt = ['', '', 0]
+    this.#reachAt = ['', '']
     this.#entriesAt = this.#statesAt = ''
     const jobs = [
       this.#age,
@@ -36,7 +38,9 @@ export class Retention {
       this.#countStates,
       this.#forgetKeys,
       this.#forgetTickets,
-      this.#sweepMarks
+      this.#sweepMarks,
+      this.#sweepReach,
+      this.#sweepSizes
     ]
     for (const job of jobs) this.#round.add(job)
   }
@@ -158,6 +162,18 @@ export class Retention {
     return rows.length < RETENTION_SLICE
   }
 
+  /** Without marks there is nothing below any level. */
+  #sweepReach = (): boolean => {
+    const rows = this.#s.reach.all(...this.#reachAt, RETENTION_SLICE)
+    for (const { user, channel, orphan } of rows as { user: string; channel: string; orphan: number }[]) {
+      if (orphan === 1) this.#s.deleteReach.run(user, channel)
+      this.#reachAt = [user, channel]
+    }
+    return rows.length < RETENTION_SLICE
+  }
+
+  #sweepSizes = (): boolean => Number(this.#s.deleteSizes.run(RETENTION_SLICE).changes) < RETENTION_SLICE
+
   #removeNote(note: Row, remove: (channel: string, seq: number, first: number) => boolean): number {
     const recipients = note['recipients'] as string
     const first = Number(note['seq'])
@@ -192,6 +208,12 @@ function statements({ db }: Ledger) {
       `SELECT user, channel, seq, NOT EXISTS (SELECT 1 FROM entry e WHERE e.channel = mark.channel AND e.seq = mark.seq) AS orphan
        FROM mark WHERE (user, channel, seq) > (?, ?, ?) ORDER BY user, channel, seq LIMIT ?`
     ),
+    reach: prepare(
+      `SELECT user, channel, NOT EXISTS (SELECT 1 FROM mark m WHERE m.user = reach.user AND m.channel = reach.channel) AS orphan
+       FROM reach WHERE (user, channel) > (?, ?) ORDER BY user, channel LIMIT ?`
+    ),
+    deleteReach: prepare('DELETE FROM reach WHERE user = ? AND channel = ?'),
+    deleteSizes: prepare('DELETE FROM size WHERE channel IN (SELECT channel FROM size WHERE n = 0 LIMIT ?)'),
     deleteMark: prepare('DELETE FROM mark WHERE user = ? AND channel = ? AND seq = ?')
   }
 }

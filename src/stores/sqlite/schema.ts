@@ -1,12 +1,13 @@
 import type { Database } from './driver.ts'
+import { ARCHIVED, READ } from './flags.ts'
+import { REACH_OF_ALL } from './reach.ts'
 
 /** Marks the file as ours: "Bell". */
 export const APPLICATION_ID = 0x42656c6c
 
-/** Bits of `mark.flags`. Every row has SEEN, because the other two imply it: having a row means having been seen. */
-export const SEEN = 1
-export const READ = 2
-export const ARCHIVED = 4
+/** Counts the entries of all shared channels, for a file that has entries and no sizes yet. */
+export const SIZES_OF_ALL =
+  "INSERT INTO size SELECT channel, count(*) FROM entry WHERE substr(channel, 1, 5) <> 'user:' GROUP BY channel"
 
 /**
  * Forward migrations: step n takes version n to n + 1. A step is never edited once released; a new one is appended.
@@ -14,6 +15,8 @@ export const ARCHIVED = 4
  * `note` holds the content once; its rowid is the first place it took, the entry in its k-th channel lies at `seq + k`, and
  * `left_over` counts the entries that still lie somewhere. `entry.replaced` is the place of the entry whose place it took; a
  * `state` with `since` concerns only who comes from there or later. `idem` is a rowid table so that pruning walks it by age.
+ * `size` counts the entries of each shared channel. `floor.dropped` is a place behind the last entries that left a channel
+ * without an event.
  */
 const STEPS: readonly string[] = [
   `CREATE TABLE meta (k TEXT PRIMARY KEY, v ANY) STRICT, WITHOUT ROWID;
@@ -39,7 +42,16 @@ const STEPS: readonly string[] = [
   `ALTER TABLE note ADD COLUMN producer TEXT NOT NULL DEFAULT '';
    CREATE INDEX mark_place ON mark (channel, seq);
    ALTER TABLE entry ADD COLUMN replaced INTEGER;
-   ALTER TABLE state ADD COLUMN since INTEGER NOT NULL DEFAULT 0;`
+   ALTER TABLE state ADD COLUMN since INTEGER NOT NULL DEFAULT 0;`,
+  // For counts whose cost does not grow with what was ever read; see `reach.ts`.
+  `CREATE TABLE size (channel TEXT PRIMARY KEY, n INTEGER NOT NULL) STRICT, WITHOUT ROWID;
+   ${SIZES_OF_ALL};
+   CREATE INDEX mark_done ON mark (user, channel, seq) WHERE flags & ${READ | ARCHIVED} <> 0;
+   CREATE INDEX mark_archived ON mark (user, channel, seq) WHERE flags & ${ARCHIVED} <> 0;
+   CREATE TABLE reach (user TEXT NOT NULL, channel TEXT NOT NULL, done INTEGER NOT NULL, seen INTEGER NOT NULL, archived INTEGER NOT NULL,
+     PRIMARY KEY (user, channel)) STRICT, WITHOUT ROWID;
+   ${REACH_OF_ALL};
+   ALTER TABLE floor ADD COLUMN dropped INTEGER NOT NULL DEFAULT 0;`
 ]
 
 /** The version this program writes. */

@@ -13,8 +13,10 @@ import { type Channel, channelsOf } from '../../core/channel.ts'
 import { StoreOpenError } from '../store-open-error.ts'
 import { decodeRecipients, encodeRecipients } from './commands.ts'
 import { type Database, openDatabase, type Row, type Statement } from './driver.ts'
+import { ARCHIVED, READ, SEEN } from './flags.ts'
 import { type PreparedFile, prepareFile } from './prepare-file.ts'
-import { ARCHIVED, READ, SCHEMA_VERSION, SEEN, schemaVersion } from './schema.ts'
+import { REACH_OF_ALL } from './reach.ts'
+import { SCHEMA_VERSION, SIZES_OF_ALL, schemaVersion } from './schema.ts'
 
 /** Rows read at a time. */
 const PAGE = 500
@@ -164,7 +166,7 @@ export class SqliteArchiveTarget implements ArchiveTarget {
 
   async commit(): Promise<void> {
     this.#s.head.run(this.#head)
-    this.#db.exec('COMMIT')
+    this.#db.exec(`${SIZES_OF_ALL}; ${REACH_OF_ALL}; COMMIT`)
     this.#committed = true
     this.#file.life.write(this.#head, { clean: true })
   }

@@ -9,6 +9,7 @@ import { extendedCode, openDatabase, SQLITE, sqliteCode } from './driver.ts'
 import { Ledger } from './ledger.ts'
 import { Marker } from './marker.ts'
 import { Publisher } from './publisher.ts'
+import { Reach } from './reach.ts'
 import { Remover } from './remover.ts'
 import { Retention } from './retention.ts'
 import { Tickets } from './tickets.ts'
@@ -39,8 +40,9 @@ const begin = db.prepare('BEGIN')
 const commit = db.prepare('COMMIT')
 const ledger = new Ledger(db, options.retentionPerChannel)
 const publisher = new Publisher(ledger)
-const marker = new Marker(ledger)
-const remover = new Remover(ledger)
+const reach = new Reach(ledger)
+const marker = new Marker(ledger, reach)
+const remover = new Remover(ledger, reach)
 const tickets = new Tickets(ledger)
 const retention = new Retention(ledger, { days: options.retentionDays, perChannel: options.retentionPerChannel })
 let commitMs = 0
