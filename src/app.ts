@@ -207,6 +207,8 @@ export async function createApp(config: Config, version: string): Promise<Fastif
         basePath: config.basePath,
         issueTicket: (user: string, topics: readonly string[]) => issueTicket(store, user, topics),
         onAccepted: (publication, durableAfterMs) => hub.traces.accepted(publication, durableAfterMs),
+        onFailure: (err, request) =>
+          fault('unavailable', 'the store took only a part of a batch', { requestId: request.id, err }),
         revoke: async (user: string) => {
           // Counted first: what follows from the revocation ends them, on every node by itself.
           const counts = await cluster.ask({ kind: 'count-user', user })

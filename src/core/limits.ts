@@ -23,6 +23,10 @@ export const MAX_ENTRIES = {
 
 /** Nesting of `data`; deeper values overflow the stack of some JSON encoders. */
 export const MAX_DATA_DEPTH = 32
+/** Recipients of one batch in sum, a topic or everyone being one: a few seconds of the store's work. */
+export const MAX_BATCH_RECIPIENTS = 100_000
+/** Characters of one item as a batch holds it: names and content in their most wasteful spelling. What is longer is not parsed. */
+export const MAX_ITEM_TEXT = 1024 * 1024
 /** How long an idempotency key is remembered. */
 export const IDEMPOTENCY_MS = 24 * 60 * 60 * 1000
 /** How long a revocation is remembered beside its user: longer than it takes from the check of a credential to an open stream. */
@@ -35,8 +39,14 @@ export const REPLAY_PAGE = 100
 export const MAX_HELD_EVENTS = 1000
 /** Rows that one slice of retention deletes, so that a slice stays in the low milliseconds. */
 export const RETENTION_SLICE = 500
+/** What one transaction of the embedded store takes at a time, some tens of milliseconds: other requests wait for no more. */
+export const TRANSACTION_LIMIT = { entries: 1000, bytes: 4 * 1024 * 1024 } as const
 /** Commands waiting for the writer before publishing answers 503: seconds of work, not minutes. */
 export const MAX_PENDING_COMMANDS = 50_000
+/** Content that may wait for a store; more is refused, so that a slow disk or server does not fill this process. */
+export const MAX_PENDING_BYTES = 64 * 1024 * 1024
+/** How long one piece of long work keeps the event loop before everybody else has a turn. */
+export const LOOP_TURN_MS = 5
 /** Latest instant that ISO 8601 writes with four digits of year; later expiries are clamped to it. */
 export const MAX_INSTANT = Date.UTC(9999, 11, 31, 23, 59, 59, 999)
 /** Errors kept for `/monitor`. */
@@ -157,10 +167,9 @@ export const REDIS_POLL_MS = 1_000
 /** How long a write waits for `REDIS_WAIT_REPLICAS`; together with the write it stays below a command's time. */
 export const REDIS_REPLICA_TIMEOUT_MS = 1_000
 /** Entries of one call of the publishing script: Redis does nothing else meanwhile, for about five milliseconds. */
-export const REDIS_BATCH_ENTRIES = 256
-export const REDIS_BATCH_BYTES = 1024 * 1024
-/** Content that may wait for the next calls; more is refused, so that a slow Redis does not fill this process. */
-export const REDIS_QUEUE_BYTES = 64 * 1024 * 1024
+export const REDIS_CALL_LIMIT = { entries: 256, bytes: 1024 * 1024 } as const
+/** Entries that a process appends to Redis ahead of what it has followed: its next publish is answered only when it has followed them. */
+export const REDIS_AHEAD_ENTRIES = 256
 /** How often Redis is asked for its size and its settings. */
 export const REDIS_INSPECT_MS = 10_000
 /** Least time between two sweeps: Redis' clock may be behind ours, and then has nothing due yet. */

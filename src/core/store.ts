@@ -11,6 +11,8 @@ export type PublishOutcome =
   | { readonly kind: 'key-reused' }
   /** It had expired before it could be appended, and was never accepted before. */
   | { readonly kind: 'expired' }
+  /** The store failed at it, though it took others of the same call; `error` is what the call would have rejected with. */
+  | { readonly kind: 'failed'; readonly error: unknown }
 
 /** Which of a subscriber's entries a mark is for. `ids` may lie in any channel that `allows` says yes to; `upTo` covers `scope`. */
 export type MarkTarget =
@@ -136,9 +138,10 @@ export class StoreError extends Error {
  *
  * - A promise that resolved is durable as configured; one that rejected with {@link StoreError} `full` or `unavailable` appended nothing
  *   that will be shown twice if the caller tries again with the same idempotency key.
- * - Events are followed in the order of their `seq` within a log, each once, after they are durable, also those of this process; a call's own
- *   promise resolves before or in the same turn as its events are followed.
- * - Append, idempotency, collapse, expiry, recall and marks of one call happen together or not at all.
+ * - Events are followed in the order of their `seq` within a log, each once, after they are durable, also those of this process; the
+ *   promise of a call that is short resolves before or in the same turn as its events are followed.
+ * - Append, idempotency, collapse, expiry, recall and marks of one notification happen together or not at all.
+ * - However long a call is, others do not wait for it: it is cut into slices, and the calls take turns.
  * - Reads see everything that was followed before they were called.
  * - Expired entries are in no page and no count from the millisecond they expire.
  */
@@ -155,7 +158,10 @@ export interface Store {
   /** Resolves when everything in the user's log has been followed that other processes appended before the call, or when that cannot be had. */
   catchUp(user: string): Promise<void>
 
-  /** Appends in the order given; one outcome each. One bad item never spoils the others. */
+  /**
+   * Appends in the order given; one outcome each. One bad item never spoils the others. Each item is durable by itself: a call that is
+   * cut short leaves its first items appended, and rejects only if none was.
+   */
   publish(items: readonly Publication[]): Promise<readonly PublishOutcome[]>
   /** Null where it does not exist, expired, was recalled, or was collapsed or dropped in every channel. */
   notification(id: string): Promise<StoredNotification | null>
@@ -192,6 +198,8 @@ export interface Store {
   revokedAt(user: string): Promise<number>
 
   status(): StoreStatus
+  /** Takes no more work and fails what waits, so that everybody has an answer before the process ends. What runs is finished. */
+  abandon(): void
   /** Finishes what was asked, then lets go of files and connections. */
   close(): Promise<void>
 }

@@ -58,7 +58,7 @@ const DETAIL_OF: Partial<Record<ProblemSlug, string>> = {
 }
 
 /** Any error as one of ours. What went wrong inside stays behind in `cause`. */
-function asProblem(error: unknown): ProblemError {
+export function asProblem(error: unknown): ProblemError {
   if (error instanceof ProblemError) return error
   if (error instanceof StoreError) {
     return error.kind === 'full'

@@ -8,9 +8,11 @@ import { UserName } from '../core/names.ts'
 import type { Idempotency, Publication } from '../core/notification.ts'
 import { createNotificationId } from '../core/notification-id.ts'
 import type { PublishOutcome, Store } from '../core/store.ts'
+import { inTurns } from '../core/turns.ts'
 import { type Fault, ProblemError, type ProblemSlug, problemDocument } from '../errors.ts'
 import { enableRateLimits, limitedRoute, type ProducerKeys, producerOnly } from './access.ts'
-import { decodeJson } from './errors.ts'
+import { OVERSIZED, parseBatch } from './batch-body.ts'
+import { asProblem, decodeJson } from './errors.ts'
 import { answers } from './schemas/answers.ts'
 import { faultsOf, summaryOf } from './schemas/faults.ts'
 import {
@@ -50,6 +52,8 @@ interface PublishOptions {
   ) => Promise<{ readonly ticket: string; readonly expiresAt: number }>
   /** Hears of each publication that was accepted and is durable; milliseconds from the request that was read to the commit. */
   readonly onAccepted?: ((publication: Publication, durableAfterMs: number) => void) | undefined
+  /** Hears why the store took only a part of a batch; what it refuses as a whole is an error of the request. */
+  readonly onFailure?: ((error: unknown, request: FastifyRequest) => void) | undefined
   /** Refuses a user's credentials up to now and ends the streams; how many there were. */
   readonly revoke: (user: string) => Promise<number>
   readonly stats?:
@@ -70,13 +74,14 @@ const MAX_BATCH_BYTES = 17 * 1024 * 1024
 /** Names that would reach a prototype when copied. `JSON.stringify` escapes quotes in texts, so this finds names of fields only. */
 const PROTO_FIELD = /"__proto__":/
 
+const TOO_LARGE = `must be at most ${MAX_NOTIFICATION_BYTES} bytes as JSON`
 const EXPIRED: Fault = { pointer: '/expiresAt', detail: 'must lie in the future' }
 const KEY_REUSED = 'The idempotency key was used for another notification within 24 h; use a new one.'
 const documented = { tags: ['publish'], security: [{ producer: [] }] }
 
 /** What backend services call: publish, recall, tickets, and the end of a user's access or data. */
 export default fp<PublishOptions>(
-  async (instance, { store, keyring, publishRate, basePath = '', issueTicket, revoke, onAccepted, stats }) => {
+  async (instance, { store, keyring, publishRate, basePath = '', issueTicket, revoke, onAccepted, onFailure, stats }) => {
     const app = instance.withTypeProvider<ZodTypeProvider>()
     await enableRateLimits(instance)
     const onRequest = producerOnly(keyring)
@@ -111,6 +116,8 @@ export default fp<PublishOptions>(
         const durableAfterMs = performance.now() - startedAt
         stats?.ack(durableAfterMs)
         switch (outcome.kind) {
+          case 'failed':
+            throw outcome.error
           case 'key-reused':
             throw new ProblemError('idempotency-key-reused', KEY_REUSED)
           case 'expired':
@@ -133,12 +140,7 @@ export default fp<PublishOptions>(
       context.removeContentTypeParser('application/json')
       context.addContentTypeParser('application/json', { parseAs: 'buffer' }, (request, body: Buffer, done) => {
         const text = decodeJson(request, body, done)
-        if (text === undefined) return
-        try {
-          done(null, JSON.parse(text))
-        } catch (cause) {
-          done(new ProblemError('malformed', 'The body is not valid JSON.', { cause }))
-        }
+        if (text !== undefined) parseBatch(text).then((batch) => done(null, batch), done)
       })
       context.withTypeProvider<ZodTypeProvider>().post(
         '/v1/notifications/batch',
@@ -151,7 +153,7 @@ export default fp<PublishOptions>(
             operationId: 'publishBatch',
             summary: 'Publish up to 1000 notifications',
             description:
-              'Answers item by item, in order; one bad item never spoils the others. An `Idempotency-Key` header covers the items that have no `idempotencyKey`. Pointers of an item’s problem start at the body of the request.',
+              'Answers item by item, in order; one bad item never spoils the others. At most 100,000 recipients in sum, a topic or everyone being one; more is 413. Each item is durable by itself: if the store fails in the middle, the items that it did not take have status 503 or 507, and are to be sent again. An `Idempotency-Key` header covers the items that have no `idempotencyKey`. Pointers of an item’s problem start at the body of the request.',
             body: BatchInput,
             reads: ['Idempotency-Key'],
             response: answers({ 200: BatchResults })
@@ -163,7 +165,7 @@ export default fp<PublishOptions>(
           const results: string[] = []
           const publications: Publication[] = []
           const places: number[] = []
-          request.body.notifications.forEach((item, place) => {
+          await inTurns(request.body.notifications, (item, place) => {
             const checked = checkItem(item, `/notifications/${place}`)
             if ('faults' in checked) {
               results[place] = refusal(request.id, 'validation', summaryOf(checked.faults), checked.faults)
@@ -180,6 +182,8 @@ export default fp<PublishOptions>(
             if (outcome.kind === 'accepted') onAccepted?.(publications[i]!, durableAfterMs)
             results[places[i]!] = resultOf(request.id, outcome, `/notifications/${places[i]}`)
           })
+          const failure = outcomes.find(({ kind }) => kind === 'failed')
+          if (failure?.kind === 'failed') onFailure?.(failure.error, request)
           if (outcomes.length > 0) stats?.ack(durableAfterMs)
           const accepted = outcomes.filter(({ kind }) => kind === 'accepted').length
           const replayed = outcomes.filter(({ kind }) => kind === 'replayed').length
@@ -319,13 +323,14 @@ function checkItem(
   item: unknown,
   pointer: string
 ): { readonly item: z.output<typeof BatchItem> } | { readonly faults: readonly Fault[] } {
+  if (item === OVERSIZED) return { faults: [{ pointer, detail: TOO_LARGE }] }
   const parsed = BatchItem.safeParse(item)
   if (!parsed.success) return { faults: faultsOf(parsed.error.issues, pointer) }
   // Only now: what passed is not nested so deep that encoding it would overflow the stack.
   const text = JSON.stringify(item)
   if (PROTO_FIELD.test(text)) return { faults: [{ pointer, detail: 'must not have a field named __proto__' }] }
   if (Buffer.byteLength(text) > MAX_NOTIFICATION_BYTES) {
-    return { faults: [{ pointer, detail: `must be at most ${MAX_NOTIFICATION_BYTES} bytes as JSON` }] }
+    return { faults: [{ pointer, detail: TOO_LARGE }] }
   }
   return { item: parsed.data }
 }
@@ -344,6 +349,10 @@ function resultOf(requestId: string, outcome: PublishOutcome, pointer: string): 
     case 'expired': {
       const fault = { ...EXPIRED, pointer: `${pointer}${EXPIRED.pointer}` }
       return refusal(requestId, 'validation', summaryOf([fault]), [fault])
+    }
+    case 'failed': {
+      const { slug, message, statusCode } = asProblem(outcome.error)
+      return JSON.stringify({ status: statusCode, problem: problemDocument(slug, message, requestId) })
     }
   }
 }

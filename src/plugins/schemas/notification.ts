@@ -173,7 +173,10 @@ export const BatchResults = z
     results: z.array(
       z.union([
         z.object({ status: z.literal(201), id: z.string(), createdAt: z.iso.datetime() }),
-        z.object({ status: z.literal(422), problem: z.record(z.string(), z.unknown()) })
+        z.object({
+          status: z.union([z.literal(422), z.literal(503), z.literal(507), z.literal(500)]),
+          problem: z.record(z.string(), z.unknown())
+        })
       ])
     )
   })

@@ -1,7 +1,8 @@
 import { randomBytes } from 'node:crypto'
 import { type Channel, channelsOf, isPersonal, userChannel } from '../../core/channel.ts'
 import type { FollowedEvent, LoggedEvent, MarkOp } from '../../core/event.ts'
-import { IDEMPOTENCY_MS, MAX_TIMER_MS } from '../../core/limits.ts'
+import { sliced, weightOf } from '../../core/fair-queue.ts'
+import { IDEMPOTENCY_MS, MAX_TIMER_MS, TRANSACTION_LIMIT } from '../../core/limits.ts'
 import { type Counts, type Marks, type Publication, UNTOUCHED } from '../../core/notification.ts'
 import {
   type Follower,
@@ -20,6 +21,8 @@ import {
   type StoreStatus,
   type TicketHolder
 } from '../../core/store.ts'
+import { nextTurn } from '../../core/turns.ts'
+import { joinOutcomes } from '../join-outcomes.ts'
 import { MemoryLog, type Place } from './memory-log.ts'
 
 const HOUR_MS = 60 * 60 * 1000
@@ -64,7 +67,15 @@ export class MemoryStore implements Store, Log {
   async catchUp(): Promise<void> {}
 
   publish(items: readonly Publication[]): Promise<readonly PublishOutcome[]> {
-    return this.#write((now, events) => items.map((item) => this.#publish(item, now, events)))
+    const slices = sliced(items, ({ content, to }) => weightOf(content, 'users' in to ? to.users.length : 1), TRANSACTION_LIMIT)
+    let before: Promise<unknown> = Promise.resolve()
+    const answers = slices.map(({ items }, k) => {
+      const append = () => this.#write((now, events) => items.map((item) => this.#publish(item, now, events)))
+      const answer = k === 0 ? append() : before.then(nextTurn).then(append)
+      before = answer.catch(() => {})
+      return answer
+    })
+    return joinOutcomes(slices, answers)
   }
 
   async notification(id: string): Promise<StoredNotification | null> {
@@ -196,6 +207,9 @@ export class MemoryStore implements Store, Log {
   status(): StoreStatus {
     return { healthy: this.healthy, ...(this.#closed ? { reason: 'the store is closed' } : {}) }
   }
+
+  /** Nothing waits here for long. */
+  abandon(): void {}
 
   async close(): Promise<void> {
     this.#closed = true

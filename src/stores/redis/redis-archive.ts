@@ -8,7 +8,7 @@ import {
   type ArchiveTarget
 } from '../../core/archive.ts'
 import { type Channel, channelsOf, isPersonal } from '../../core/channel.ts'
-import { LEASE_MS, REDIS_BATCH_BYTES, REDIS_COMMAND_TIMEOUT_MS } from '../../core/limits.ts'
+import { LEASE_MS, REDIS_CALL_LIMIT, REDIS_COMMAND_TIMEOUT_MS } from '../../core/limits.ts'
 import type { Recipients } from '../../core/notification.ts'
 import { StoreOpenError } from '../store-open-error.ts'
 import { connectRedis, isReady, type RedisClients } from './client.ts'
@@ -343,6 +343,7 @@ export class RedisArchiveTarget implements ArchiveTarget {
   async #loadInto(shard: number, args: readonly string[], records: readonly ArchiveRecord[]): Promise<void> {
     let batch: string[] = []
     let bytes = 0
+    let entries = 0
     // Which records the script counts: those that are not for this shard, or whose time is over, are left out.
     let sent: number[] = []
     const send = async (): Promise<void> => {
@@ -352,15 +353,18 @@ export class RedisArchiveTarget implements ArchiveTarget {
       if (at !== undefined) throw new ArchiveFault(sent[at] ?? 0, why ?? '')
       batch = []
       bytes = 0
+      entries = 0
       sent = []
     }
     for (const [index, record] of records.entries()) {
       for (const encoded of encode(record, shard, this.#args.length, this.#now)) {
         const size = encoded.reduce((sum, value) => sum + value.length, 0)
-        // Lua unpacks no more than some thousand values at once, and does nothing else meanwhile.
-        if (sent.length > 0 && (bytes + size > REDIS_BATCH_BYTES || sent.length >= PAGE)) await send()
+        const weight = record.kind === 'notification' ? record.places.length : 1
+        // Lua unpacks no more than some thousand values at once, and Redis does nothing else meanwhile.
+        if (sent.length > 0 && (bytes + size > REDIS_CALL_LIMIT.bytes || entries + weight > PAGE)) await send()
         batch.push(...encoded)
         bytes += size
+        entries += weight
         sent.push(index)
       }
     }

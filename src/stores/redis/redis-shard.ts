@@ -211,6 +211,11 @@ export class RedisShard implements Log {
     return this.#report
   }
 
+  /** See {@link Store.abandon}. */
+  abandon(): void {
+    this.#queue.abandon()
+  }
+
   close(): Promise<void> {
     this.#closed ??= this.#end()
     return this.#closed

@@ -18,6 +18,7 @@ import type {
   StoreWarning,
   TicketHolder
 } from '../../core/store.ts'
+import { rejectIfAllFailed } from '../join-outcomes.ts'
 import { StoreOpenError } from '../store-open-error.ts'
 import type { StoreOptions } from '../store-options.ts'
 import { RedisShard } from './redis-shard.ts'
@@ -104,7 +105,7 @@ export class RedisStore implements Store {
       for (const [shard, channels] of plans[index]!) parts.add(shard, index, { item: own, channels })
     })
     const found = await parts.publish()
-    return items.map((_, index) => outcomeOf(claims.get(index), found.get(index) ?? []))
+    return rejectIfAllFailed(items.map((_, index) => outcomeOf(claims.get(index), found.get(index) ?? [])))
   }
 
   notification(id: string): Promise<StoredNotification | null> {
@@ -186,6 +187,10 @@ export class RedisStore implements Store {
     }
   }
 
+  abandon(): void {
+    for (const shard of this.logs) shard.abandon()
+  }
+
   async close(): Promise<void> {
     await Promise.all(this.logs.map((shard) => shard.close()))
   }
@@ -243,7 +248,10 @@ class Parts {
     const found = new Map<number, PublishOutcome[]>()
     await Promise.all(
       [...this.#parts].map(async ([shard, { indexes, items }]) => {
-        const outcomes = await this.#shards[shard]!.publish(items)
+        // What another shard took was taken: the items of one that failed are told apart.
+        const outcomes = await this.#shards[shard]!.publish(items).catch((error: unknown) =>
+          items.map((): PublishOutcome => ({ kind: 'failed', error }))
+        )
         outcomes.forEach((outcome, k) => {
           const index = indexes[k]!
           const known = found.get(index)
@@ -277,6 +285,8 @@ function claimed(item: Publication, { id, createdAt }: { readonly id: string; re
 
 /** One outcome for the producer, from that of its key, if it was taken beforehand, and those of the shards. */
 function outcomeOf(claim: PublishOutcome | undefined, found: readonly PublishOutcome[]): PublishOutcome {
+  const failed = found.find(({ kind }) => kind === 'failed')
+  if (failed !== undefined) return failed
   if (claim !== undefined && !('id' in claim)) return claim
   // It expired between its shards, or before a second try at it: whoever has it has it.
   const taken = found.find(({ kind }) => kind !== 'expired')

@@ -1,4 +1,4 @@
-import type { Recipients } from '../../core/notification.ts'
+import type { Publication, Recipients } from '../../core/notification.ts'
 
 /**
  * What the main thread and the writer say to each other: flat arrays, because cloning many small objects costs more than the
@@ -35,6 +35,16 @@ export interface WriterReport {
   readonly dropped: readonly string[] | null
   /** Why the last transaction failed. */
   readonly trouble: string | null
+}
+
+/** The command that appends publications; see {@link ITEM_VALUES}. */
+export function encodePublish(items: readonly Publication[]): readonly unknown[] {
+  const request: unknown[] = [COMMAND.publish, items.length]
+  for (const { id, to, content, key, createdAt, expiresAt, ephemeral, idempotency, producer } of items) {
+    request.push(id, encodeRecipients(to), content, key ?? null, createdAt, expiresAt ?? null, ephemeral ? 1 : 0)
+    request.push(idempotency?.key ?? null, idempotency?.fingerprint ?? null, producer)
+  }
+  return request
 }
 
 /** Recipients as one string: a channel's name, or `users:` and names by line (no name holds a line end). */

@@ -1,6 +1,8 @@
 import { statSync } from 'node:fs'
 import { type Channel, channelsOf, userChannel } from '../../core/channel.ts'
 import type { FollowedEvent, MarkOp } from '../../core/event.ts'
+import { type Slice, sliced, type Weight, weightOf } from '../../core/fair-queue.ts'
+import { TRANSACTION_LIMIT } from '../../core/limits.ts'
 import type { Counts, Publication } from '../../core/notification.ts'
 import {
   type Follower,
@@ -19,12 +21,13 @@ import {
   type StoreStatus,
   type TicketHolder
 } from '../../core/store.ts'
+import { joinOutcomes } from '../join-outcomes.ts'
 import { StoreOpenError } from '../store-open-error.ts'
 import type { StoreOptions } from '../store-options.ts'
-import { COMMAND, encodeRecipients, ITEM, type WriterReport } from './commands.ts'
+import { COMMAND, encodePublish, ITEM, type WriterReport } from './commands.ts'
 import { type PreparedFile, prepareFile } from './prepare-file.ts'
 import { Reader } from './reader.ts'
-import { WriterThread } from './writer-thread.ts'
+import { type Command, WriterThread } from './writer-thread.ts'
 
 /** How often the proof of life is brought up to the head, at most. */
 const LIFE_MS = 1000
@@ -96,43 +99,53 @@ export class SqliteStore implements Store, Log {
   async catchUp(): Promise<void> {}
 
   publish(items: readonly Publication[]): Promise<readonly PublishOutcome[]> {
-    const request: unknown[] = [COMMAND.publish, items.length]
-    for (const { id, to, content, key, createdAt, expiresAt, ephemeral, idempotency, producer } of items) {
-      request.push(id, encodeRecipients(to), content, key ?? null, createdAt, expiresAt ?? null, ephemeral ? 1 : 0)
-      request.push(idempotency?.key ?? null, idempotency?.fingerprint ?? null, producer)
-    }
-    return new Promise((resolve, failed) => {
-      const done = (results: readonly unknown[], at: number): number => {
-        let next = at
-        const outcomes = items.map((item): PublishOutcome => {
-          switch (results[next++]) {
-            case ITEM.replayed:
-              next += 2
-              return { kind: 'replayed', id: results[next - 2] as string, createdAt: results[next - 1] as number }
-            case ITEM.reused:
-              return { kind: 'key-reused' }
-            case ITEM.expired:
-              return { kind: 'expired' }
-            case ITEM.ephemeral:
-              this.#ephemeral(item)
-              break
-            case ITEM.accepted:
-              this.#appended(item, results[next++] as number, null)
-              break
-            case ITEM.collapsed: {
-              const seq = results[next++] as number
-              const end = next + 2 * channelsOf(item.to).length
-              this.#appended(item, seq, results.slice(next, end))
-              next = end
-            }
-          }
-          return { kind: 'accepted', id: item.id, createdAt: item.createdAt }
+    const slices = sliced(items, weigh, TRANSACTION_LIMIT)
+    const commands: Command[] = []
+    const answers = slices.map(
+      (slice) =>
+        new Promise<readonly PublishOutcome[]>((resolve, failed) => {
+          commands.push(this.#publishing(slice, resolve, failed))
         })
-        resolve(outcomes)
-        return next
-      }
-      this.#writer.send({ request, done, failed })
-    })
+    )
+    this.#writer.send(...commands)
+    return joinOutcomes(slices, answers)
+  }
+
+  #publishing(
+    { items, entries, bytes }: Slice<Publication>,
+    resolve: (outcomes: readonly PublishOutcome[]) => void,
+    failed: (error: Error) => void
+  ): Command {
+    const done = (results: readonly unknown[], at: number): number => {
+      let next = at
+      const outcomes = items.map((item): PublishOutcome => {
+        switch (results[next++]) {
+          case ITEM.replayed:
+            next += 2
+            return { kind: 'replayed', id: results[next - 2] as string, createdAt: results[next - 1] as number }
+          case ITEM.reused:
+            return { kind: 'key-reused' }
+          case ITEM.expired:
+            return { kind: 'expired' }
+          case ITEM.ephemeral:
+            this.#ephemeral(item)
+            break
+          case ITEM.accepted:
+            this.#appended(item, results[next++] as number, null)
+            break
+          case ITEM.collapsed: {
+            const seq = results[next++] as number
+            const end = next + 2 * channelsOf(item.to).length
+            this.#appended(item, seq, results.slice(next, end))
+            next = end
+          }
+        }
+        return { kind: 'accepted', id: item.id, createdAt: item.createdAt }
+      })
+      resolve(outcomes)
+      return next
+    }
+    return { encode: () => encodePublish(items), entries, bytes, done, failed }
   }
 
   async notification(id: string): Promise<StoredNotification | null> {
@@ -227,6 +240,10 @@ export class SqliteStore implements Store, Log {
     return this.#closed ? 'the store is closed' : (this.#writer.gone?.message ?? this.#trouble)
   }
 
+  abandon(): void {
+    this.#writer.abandon()
+  }
+
   close(): Promise<void> {
     this.#closed ??= this.#end()
     return this.#closed
@@ -278,13 +295,14 @@ export class SqliteStore implements Store, Log {
     for (const channel of channelsOf(to)) this.#events.push({ kind: 'ephemeral', channel, entry })
   }
 
-  #send<T>(request: readonly unknown[], values: number, answer: (...values: readonly unknown[]) => T): Promise<T> {
+  /** `entries`: how many it may touch, if that is more than a few. */
+  #send<T>(request: readonly unknown[], values: number, answer: (...values: readonly unknown[]) => T, entries = 1): Promise<T> {
     return new Promise((resolve, failed) => {
       const done = (results: readonly unknown[], at: number): number => {
         resolve(answer(...results.slice(at, at + values)))
         return at + values
       }
-      this.#writer.send({ request, done, failed })
+      this.#writer.send({ encode: () => request, entries, bytes: 0, done, failed })
     })
   }
 
@@ -316,6 +334,8 @@ export class SqliteStore implements Store, Log {
     }
   }
 }
+
+const weigh = ({ content, to }: Publication): Weight => weightOf(content, 'users' in to ? to.users.length : 1)
 
 function size(path: string): number {
   return statSync(path, { throwIfNoEntry: false })?.size ?? 0

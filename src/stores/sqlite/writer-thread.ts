@@ -1,20 +1,23 @@
 import { Worker } from 'node:worker_threads'
-import { COMPANY_MS, MAX_PENDING_COMMANDS } from '../../core/limits.ts'
+import { FairQueue, type Weight } from '../../core/fair-queue.ts'
+import { COMPANY_MS, MAX_PENDING_BYTES, MAX_PENDING_COMMANDS, TRANSACTION_LIMIT } from '../../core/limits.ts'
 import { StoreError } from '../../core/store.ts'
 import { RESULT, TURN, type WriterReport } from './commands.ts'
 import type { WriterData } from './writer.ts'
 
-/** One command on its way. */
-export interface Command {
-  /** The command as in `commands.ts`. */
-  readonly request: readonly unknown[]
+/** One command on its way, with what it costs the writer. */
+export interface Command extends Weight {
+  /** The command as in `commands.ts`; asked for when it is its turn. */
+  readonly encode: () => readonly unknown[]
   /** Takes its results from the array, where they begin, and returns where they end. */
   readonly done: (results: readonly unknown[], at: number) => number
   readonly failed: (error: Error) => void
 }
 
-/** How long an exit waits for the transaction that runs. */
-const PARK_MS = 2000
+/** How long an exit waits for the transaction that runs: many times what one takes, and little of what a shutdown has left. */
+const PARK_MS = 500
+
+const STOPPING = 'the process is stopping and takes no more writes'
 
 const SOURCE = import.meta.url.endsWith('.ts')
 const ENTRY = new URL(SOURCE ? './writer.ts' : './writer.js', import.meta.url)
@@ -33,8 +36,8 @@ function startWorker(workerData: WriterData): Worker {
 }
 
 /**
- * The writer's end on the main thread. Commands that come while a commit runs go together into the next one; their number
- * is bounded. A commit costs much the same for one as for fifty, so it also waits for company, briefly, where there was some
+ * The writer's end on the main thread. Commands that come while a commit runs go together into the next one, in turns: a transaction
+ * takes short requests first and one slice of a long one, so that nobody waits for more than that. A commit costs much the same for one as for fifty, so it also waits for company, briefly, where there was some
  * lately: whoever publishes one after the other, or now and then, waits for nobody.
  */
 export class WriterThread {
@@ -44,13 +47,14 @@ export class WriterThread {
   readonly #worker: Worker
   readonly #turn: Int32Array
   readonly #onReport: (report: WriterReport, settle: () => void) => void
-  #waiting: Command[] = []
+  readonly #waiting = new FairQueue<Command>()
   #inFlight: Command[] = []
   /** How many may be expected to go together. */
   #company = 1
   #soon: NodeJS.Immediate | undefined
   #late: NodeJS.Timeout | undefined
   #closing: (() => void) | null = null
+  #abandoned = false
   readonly #ended: Promise<void>
 
   /** `onReport` is told of each report, and calls `settle` when the answers in it are to be given. */
@@ -77,18 +81,22 @@ export class WriterThread {
     worker.on('error', (error) => this.#lost(error instanceof Error ? error : new Error(String(error))))
   }
 
-  /** Hands a command over. Fails at once where too many wait, or nobody is there to take it. */
-  send(command: Command): void {
-    if (this.gone || this.#closing) {
-      command.failed(
-        new StoreError('unavailable', this.gone ? `the store has stopped: ${this.gone.message}` : 'the store is closed')
-      )
-    } else if (this.#waiting.length >= MAX_PENDING_COMMANDS) {
-      command.failed(new StoreError('unavailable', 'too many commands are waiting for the disk'))
-    } else {
-      this.#waiting.push(command)
-      this.#schedule()
+  /** Hands over the commands of one request, which run in order. All fail at once if too many wait, or if no writer can take them. */
+  send(...commands: readonly Command[]): void {
+    const refusal = this.#refusal(commands)
+    if (refusal) {
+      for (const command of commands) command.failed(refusal)
+      return
     }
+    this.#waiting.push(commands)
+    this.#schedule()
+  }
+
+  /** Takes nothing more, and fails what has not been handed to the thread. */
+  abandon(): void {
+    this.#abandoned = true
+    for (const command of this.#waiting.clear()) command.failed(new StoreError('unavailable', STOPPING))
+    this.#finish()
   }
 
   /** Finishes what was sent, then ends the thread. */
@@ -104,10 +112,20 @@ export class WriterThread {
     await this.#ended
   }
 
+  #refusal(commands: readonly Command[]): StoreError | null {
+    if (this.gone) return new StoreError('unavailable', `the store has stopped: ${this.gone.message}`)
+    if (this.#closing) return new StoreError('unavailable', 'the store is closed')
+    if (this.#abandoned) return new StoreError('unavailable', STOPPING)
+    const bytes = commands.reduce((sum, command) => sum + command.bytes, this.#waiting.bytes)
+    // One alone is taken whatever its size: it has been checked before.
+    const crowded = this.#waiting.size >= MAX_PENDING_COMMANDS || (this.#waiting.size > 0 && bytes > MAX_PENDING_BYTES)
+    return crowded ? new StoreError('unavailable', 'too many commands are waiting for the disk') : null
+  }
+
   #schedule(): void {
-    if (this.#inFlight.length > 0 || this.#waiting.length === 0) return
+    if (this.#inFlight.length > 0 || this.#waiting.size === 0) return
     // After the sockets that are readable now have been read: what they ask for shares one commit.
-    if (this.#waiting.length >= this.#company || this.#closing) this.#soon ??= setImmediate(this.#flush)
+    if (this.#waiting.size >= this.#company || this.#closing) this.#soon ??= setImmediate(this.#flush)
     else this.#late ??= setTimeout(this.#flush, COMPANY_MS)
   }
 
@@ -115,13 +133,12 @@ export class WriterThread {
     clearImmediate(this.#soon)
     clearTimeout(this.#late)
     this.#soon = this.#late = undefined
-    if (this.gone || this.#inFlight.length > 0 || this.#waiting.length === 0) return
+    if (this.gone || this.#inFlight.length > 0 || this.#waiting.size === 0) return
+    this.#inFlight = this.#waiting.take(TRANSACTION_LIMIT)
     // Falls by half where company stays away, and rises at once.
-    this.#company = Math.max(this.#waiting.length, this.#company >> 1)
-    this.#inFlight = this.#waiting
-    this.#waiting = []
+    this.#company = Math.max(this.#inFlight.length, this.#company >> 1)
     const request: unknown[] = []
-    for (const command of this.#inFlight) for (const value of command.request) request.push(value)
+    for (const command of this.#inFlight) for (const value of command.encode()) request.push(value)
     this.#worker.postMessage(request)
   }
 
@@ -147,15 +164,14 @@ export class WriterThread {
   }
 
   #finish(): void {
-    if (this.#inFlight.length === 0 && this.#waiting.length === 0) this.#closing?.()
+    if (this.#inFlight.length === 0 && this.#waiting.size === 0) this.#closing?.()
   }
 
   #lost(error: Error): void {
     if (this.gone) return
     this.gone = error
-    const commands = [...this.#inFlight, ...this.#waiting]
+    const commands = [...this.#inFlight, ...this.#waiting.clear()]
     this.#inFlight = []
-    this.#waiting = []
     for (const command of commands)
       command.failed(new StoreError('unavailable', `the store has stopped: ${error.message}`, { cause: error }))
     this.#closing?.()

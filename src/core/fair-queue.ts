@@ -1,0 +1,99 @@
+/** What a piece of work costs the store; see {@link SliceLimit}. */
+export interface Weight {
+  /** Entries that it appends, changes or removes: one for each recipient. */
+  readonly entries: number
+  /** Bytes of content and names, roughly. */
+  readonly bytes: number
+}
+
+/** A name, with what it costs beside its bytes. */
+const NAME_BYTES = 40
+
+/** What content weighs that is appended to so many channels. */
+export const weightOf = (content: string, channels: number): Weight => ({
+  entries: Math.max(1, channels),
+  bytes: content.length + channels * NAME_BYTES
+})
+
+/** How much goes into one step of a store, which nothing else can interrupt. */
+export type SliceLimit = Weight
+
+/**
+ * Where requests wait for a store that does one thing at a time. A request is one slice, or several that keep their order. Rounds
+ * alternate: one takes every request that has not begun, oldest first, as far as there is room; the next takes one slice of those that
+ * have, which take turns. So a short request waits for a slice at most, whatever else is waiting, and a long one always moves on.
+ */
+export class FairQueue<T extends Weight> {
+  /** Slices that wait. */
+  size = 0
+  /** Bytes of them. */
+  bytes = 0
+  #fresh: T[][] = []
+  #begun: T[][] = []
+  #longIsNext = false
+
+  /** Adds the slices of one request. */
+  push(slices: readonly T[]): void {
+    if (slices.length === 0) return
+    this.#fresh.push([...slices])
+    this.size += slices.length
+    for (const { bytes } of slices) this.bytes += bytes
+  }
+
+  /** The slices of the next round: within the limit, or one that is larger. */
+  take(limit: SliceLimit): T[] {
+    const long = this.#begun.length > 0 && (this.#longIsNext || this.#fresh.length === 0)
+    this.#longIsNext = !long
+    const requests = long ? this.#begun.splice(0, 1) : this.#fresh.splice(0, this.#fitting(limit))
+    return requests.map((request) => {
+      const slice = request.shift()!
+      this.size--
+      this.bytes -= slice.bytes
+      if (request.length > 0) this.#begun.push(request)
+      return slice
+    })
+  }
+
+  /** Everything that waits, in no order of importance; nothing is left. */
+  clear(): T[] {
+    const all = [...this.#begun, ...this.#fresh].flat()
+    this.#begun = []
+    this.#fresh = []
+    this.size = this.bytes = 0
+    return all
+  }
+
+  /** How many requests may begin together. */
+  #fitting(limit: SliceLimit): number {
+    let { entries, bytes } = limit
+    let n = 0
+    for (const request of this.#fresh) {
+      const first = request[0]!
+      entries -= first.entries
+      bytes -= first.bytes
+      if (n > 0 && (entries < 0 || bytes < 0)) break
+      n++
+    }
+    return n
+  }
+}
+
+/** Items that go together into one step. */
+export interface Slice<Item> extends Weight {
+  readonly items: readonly Item[]
+}
+
+/** Cuts a request into slices within the limit; one item is never cut, and one that is larger is a slice by itself. */
+export function sliced<Item>(items: readonly Item[], weigh: (item: Item) => Weight, limit: SliceLimit): Slice<Item>[] {
+  const slices: { items: Item[]; entries: number; bytes: number }[] = []
+  for (const item of items) {
+    const { entries, bytes } = weigh(item)
+    const last = slices.at(-1)
+    if (last && last.entries + entries <= limit.entries && last.bytes + bytes <= limit.bytes) {
+      last.items.push(item)
+      last.entries += entries
+      last.bytes += bytes
+    } else slices.push({ items: [item], entries, bytes })
+  }
+  return slices
+}

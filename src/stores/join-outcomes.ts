@@ -1,0 +1,27 @@
+import type { Slice } from '../core/fair-queue.ts'
+import type { PublishOutcome } from '../core/store.ts'
+
+/**
+ * Puts together what came of the slices of one call, in order. Items of a slice that failed beside others that were appended are
+ * `failed`; rejects if all slices failed, with the reason of the first.
+ */
+export async function joinOutcomes(
+  slices: readonly Slice<unknown>[],
+  answers: readonly Promise<readonly PublishOutcome[]>[]
+): Promise<readonly PublishOutcome[]> {
+  if (answers.length === 1) return answers[0]!
+  const settled = await Promise.allSettled(answers)
+  return rejectIfAllFailed(
+    settled.flatMap((one, k): readonly PublishOutcome[] => {
+      if (one.status === 'fulfilled') return one.value
+      return slices[k]!.items.map(() => ({ kind: 'failed', error: one.reason }))
+    })
+  )
+}
+
+/** Throws the first reason if every item failed: then nothing was appended, and the call as a whole may be tried again. */
+export function rejectIfAllFailed(outcomes: readonly PublishOutcome[]): readonly PublishOutcome[] {
+  const [first] = outcomes
+  if (first?.kind === 'failed' && outcomes.every(({ kind }) => kind === 'failed')) throw first.error
+  return outcomes
+}
