@@ -177,7 +177,7 @@ export async function createApp(config: Config, version: string): Promise<Fastif
     basePath: config.basePath,
     onUnlisted: (origin: string) => lines.unlistedOrigin(origin)
   })
-  await app.register(shutdown, { hub, drainMs: config.drainMs })
+  await app.register(shutdown, { hub, drainMs: config.drainMs, abandon: () => store.abandon() })
   await app.register(stalePeers, {
     hub,
     onError: (err: unknown) => fault('socket-table', 'the socket table cannot be read', { err })

@@ -20,57 +20,59 @@ export type SliceLimit = Weight
 
 /**
  * Where requests wait for a store that does one thing at a time. A request is one slice, or several that keep their order. Rounds
- * alternate: one takes every request that has not begun, oldest first, as far as there is room; the next takes one slice of those that
- * have, which take turns. So a short request waits for a slice at most, whatever else is waiting, and a long one always moves on.
+ * alternate: one takes requests of one slice, oldest first, as far as there is room; the next takes one slice of the long ones, which
+ * take turns. So a short request waits for one slice at most, whatever else is waiting, and long ones always move on.
  */
 export class FairQueue<T extends Weight> {
   /** Slices that wait. */
   size = 0
   /** Bytes of them. */
   bytes = 0
-  #fresh: T[][] = []
-  #begun: T[][] = []
+  #short: T[] = []
+  #long: T[][] = []
   #longIsNext = false
 
   /** Adds the slices of one request. */
   push(slices: readonly T[]): void {
-    if (slices.length === 0) return
-    this.#fresh.push([...slices])
+    if (slices.length > 1) this.#long.push([...slices])
+    else this.#short.push(...slices)
     this.size += slices.length
     for (const { bytes } of slices) this.bytes += bytes
   }
 
   /** The slices of the next round: within the limit, or one that is larger. */
   take(limit: SliceLimit): T[] {
-    const long = this.#begun.length > 0 && (this.#longIsNext || this.#fresh.length === 0)
+    const long = this.#long.length > 0 && (this.#longIsNext || this.#short.length === 0)
     this.#longIsNext = !long
-    const requests = long ? this.#begun.splice(0, 1) : this.#fresh.splice(0, this.#fitting(limit))
-    return requests.map((request) => {
-      const slice = request.shift()!
-      this.size--
-      this.bytes -= slice.bytes
-      if (request.length > 0) this.#begun.push(request)
-      return slice
-    })
+    const taken = long ? [this.#nextOfLong()] : this.#short.splice(0, this.#fitting(limit))
+    this.size -= taken.length
+    for (const { bytes } of taken) this.bytes -= bytes
+    return taken
   }
 
-  /** Everything that waits, in no order of importance; nothing is left. */
+  /** Everything that waits; nothing is left. */
   clear(): T[] {
-    const all = [...this.#begun, ...this.#fresh].flat()
-    this.#begun = []
-    this.#fresh = []
+    const all = [...this.#short, ...this.#long.flat()]
+    this.#short = []
+    this.#long = []
     this.size = this.bytes = 0
     return all
   }
 
-  /** How many requests may begin together. */
+  #nextOfLong(): T {
+    const request = this.#long.shift()!
+    const slice = request.shift()!
+    if (request.length > 0) this.#long.push(request)
+    return slice
+  }
+
+  /** How many short requests may go together; at least one. */
   #fitting(limit: SliceLimit): number {
     let { entries, bytes } = limit
     let n = 0
-    for (const request of this.#fresh) {
-      const first = request[0]!
-      entries -= first.entries
-      bytes -= first.bytes
+    for (const slice of this.#short) {
+      entries -= slice.entries
+      bytes -= slice.bytes
       if (n > 0 && (entries < 0 || bytes < 0)) break
       n++
     }

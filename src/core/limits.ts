@@ -45,6 +45,8 @@ export const TRANSACTION_LIMIT = { entries: 1000, bytes: 4 * 1024 * 1024 } as co
 export const MAX_PENDING_COMMANDS = 50_000
 /** Content that may wait for a store; more is refused, so that a slow disk or server does not fill this process. */
 export const MAX_PENDING_BYTES = 64 * 1024 * 1024
+/** How long requests in flight may use the store once the streams are closed: less than a stopping process has left. */
+export const ANSWER_MS = 2_500
 /** How long one piece of long work keeps the event loop before everybody else has a turn. */
 export const LOOP_TURN_MS = 5
 /** Latest instant that ISO 8601 writes with four digits of year; later expiries are clamped to it. */

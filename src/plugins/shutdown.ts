@@ -1,5 +1,6 @@
 import fp from 'fastify-plugin'
 import type { Hub } from '../core/hub.ts'
+import { ANSWER_MS } from '../core/limits.ts'
 
 declare module 'fastify' {
   interface FastifyInstance {
@@ -11,6 +12,8 @@ declare module 'fastify' {
 interface ShutdownOptions {
   readonly hub: Hub
   readonly drainMs: number
+  /** Fails the work that still waits for the store. */
+  readonly abandon: () => void
 }
 
 /**
@@ -18,7 +21,8 @@ interface ShutdownOptions {
  * finish; a connection that falls idle afterwards is swept, or it would keep the process for the length of its keep-alive.
  */
 export default fp<ShutdownOptions>(
-  async (app, { hub, drainMs }) => {
+  async (app, { hub, drainMs, abandon }) => {
+    let hurry: NodeJS.Timeout | undefined
     let sweep: NodeJS.Timeout | undefined
     let drained: Promise<void> | undefined
     const drain = (): Promise<void> => {
@@ -28,10 +32,13 @@ export default fp<ShutdownOptions>(
     app.decorate('drain', drain)
     app.addHook('preClose', async () => {
       await drain()
+      // Requests in flight finish; what they ask of the store and cannot have in time is refused, so that each has an answer.
+      hurry = setTimeout(abandon, ANSWER_MS)
       sweep = setInterval(() => app.server.closeIdleConnections(), 50)
     })
     app.addHook('onClose', async () => {
       clearInterval(sweep)
+      clearTimeout(hurry)
       hub.stop()
     })
   },
