@@ -1,9 +1,11 @@
 import { readFileSync } from 'node:fs'
-import { DEVELOPMENT, isLoopback, type KeysInUse, keysInUse, WAYS_IN } from './config/keys-in-use.ts'
+import path from 'node:path'
+import { type Environment, withEnvFile } from './config/env-file.ts'
+import { DEVELOPMENT, isLoopback, type KeysInUse, keysInUse, shortKeys, WAYS_IN, weakKeys } from './config/keys-in-use.ts'
 import { nearestName } from './config/misspelt.ts'
 import { openFileLimit } from './config/open-files.ts'
 import { SETTINGS, type SettingName, TABLE, type Values } from './config/settings.ts'
-import type { NamedKey, TrustProxy } from './config/values.ts'
+import { isSet, type NamedKey, type TrustProxy } from './config/values.ts'
 import { RESERVED_FILES } from './core/limits.ts'
 
 export { isPublic } from './config/keys-in-use.ts'
@@ -85,7 +87,6 @@ export class ConfigError extends Error {
   }
 }
 
-type Environment = Readonly<Record<string, string | undefined>>
 type Flags = { readonly port?: string | number | undefined; readonly host?: string | undefined }
 
 const NAMES = Object.keys(TABLE) as SettingName[]
@@ -96,9 +97,23 @@ export function loadConfig(env: Environment, flags: Flags = {}): Config {
   const { values, given } = readValues(env, flags, faults)
   const keys = keysInUse(values, given)
   faults.push(...misspelt(env), ...contradictions(values, given))
-  faults.push(...(values.NODE_ENV === 'production' ? unfitForProduction(given, keys) : halfOfDevelopment(values, keys)))
+  faults.push(...(values.NODE_ENV === 'production' ? unfitForProduction(values, given, keys) : halfOfDevelopment(values, keys)))
   if (faults.length > 0) throw new ConfigError(faults)
   return freeze(assemble(values as Values, keys))
+}
+
+/**
+ * The environment of this process. In a clone of the repository its file `.env` counts, too; elsewhere a file of that name belongs to
+ * somebody else's program. Throws a {@link ConfigError} if the file cannot be read.
+ */
+export function readEnvironment(packageFolder: string): Environment {
+  if (path.resolve(packageFolder) !== process.cwd()) return process.env
+  try {
+    return withEnvFile(process.env, packageFolder)
+  } catch (error) {
+    const { code = 'unreadable' } = error as NodeJS.ErrnoException
+    throw new ConfigError([`.env cannot be read (${code}): it must be a file that this user may read, or be gone`])
+  }
 }
 
 /** Values that could be read, and the names that were set at all: a fault in one setting must not be told as two. */
@@ -116,27 +131,40 @@ function readValues(
     if (set) given.add(name)
     const raw = flag === undefined ? (set ? readRaw(env, name, row.secret, faults) : row.default) : String(flag)
     if (raw === undefined) continue
-    const result = row.schema.safeParse(raw)
+    const called = flag === undefined ? name : `--${name.toLowerCase()}`
+    const value = bare(called, raw, faults)
+    if (value === undefined) continue
+    const result = row.schema.safeParse(value)
     if (result.success) values[name] = result.data
-    else faults.push(`${flag === undefined ? name : `--${name.toLowerCase()}`} ${result.error.issues[0]!.message}`)
+    else faults.push(`${called} ${result.error.issues[0]!.message}`)
   }
   return { values: values as Partial<Values>, given }
 }
 
-/** Empty counts as unset, as compose files write it. */
-const isSet = (value: string | undefined): value is string => value !== undefined && value.trim() !== ''
+/**
+ * A value without what a tool of deployment added to its ends: white space (`echo` into a file, a line that ends in CR) is cut off, quotes
+ * that a shell would have taken off are a fault, since they may be meant.
+ */
+function bare(called: string, raw: string, faults: string[]): string | undefined {
+  const value = raw.trim()
+  if (!/^(["'`]).*\1$/s.test(value)) return value
+  faults.push(`${called} has quotes about its value, which would count as part of it: remove them`)
+  return undefined
+}
 
 function readRaw(env: Environment, name: SettingName, secret: boolean, faults: string[]): string | undefined {
   const direct = env[name]
-  const path = secret ? env[`${name}_FILE`] : undefined
-  if (!isSet(path)) return secret ? direct : direct?.trim()
+  const file = secret ? env[`${name}_FILE`] : undefined
+  if (!isSet(file)) return direct
   if (isSet(direct)) {
     faults.push(`${name} and ${name}_FILE are both set: remove one of them`)
     return undefined
   }
+  const location = bare(`${name}_FILE`, file, faults)
+  if (location === undefined) return undefined
   try {
-    const content = readFileSync(path, 'utf8').replace(/[\r\n]+$/, '')
-    if (content.trim() !== '') return content
+    const content = readFileSync(location, 'utf8')
+    if (isSet(content)) return content
     faults.push(`${name}_FILE names an empty file: write the secret into it, or remove the setting`)
   } catch (error) {
     const { code = 'unreadable' } = error as NodeJS.ErrnoException
@@ -161,6 +189,15 @@ function contradictions(values: Partial<Values>, given: ReadonlySet<SettingName>
   const faults: string[] = []
   const both = (a: SettingName, b: SettingName): boolean => given.has(a) && given.has(b)
   if (values.STORE === 'redis' && !given.has('REDIS_URL')) faults.push('REDIS_URL is required with STORE=redis: set the address')
+  if (values.STORE !== undefined && values.STORE !== 'redis') {
+    // The default of a setting asks for nothing.
+    const { REDIS_URL, REDIS_SHARDS } = values
+    for (const name of [REDIS_URL !== undefined && 'REDIS_URL', (REDIS_SHARDS ?? 1) !== 1 && 'REDIS_SHARDS'])
+      if (name)
+        faults.push(
+          `${name} is set, but STORE is ${values.STORE}, which shares nothing with other nodes: set STORE=redis, or remove it`
+        )
+  }
   if (both('AUTH_JWT_SECRET', 'AUTH_JWKS_URL')) {
     faults.push('AUTH_JWT_SECRET and AUTH_JWKS_URL are both set: keep the one that your tokens are signed with')
   }
@@ -182,7 +219,7 @@ function contradictions(values: Partial<Values>, given: ReadonlySet<SettingName>
   return faults
 }
 
-function unfitForProduction(given: ReadonlySet<SettingName>, { development }: KeysInUse): string[] {
+function unfitForProduction(values: Partial<Values>, given: ReadonlySet<SettingName>, { development }: KeysInUse): string[] {
   const faults: string[] = []
   if (!given.has('PUBLISH_KEYS')) faults.push('PUBLISH_KEYS is required in production: set name:key for each producer')
   if (!given.has('MONITOR_KEYS')) faults.push('MONITOR_KEYS is required in production: set a key for the operators')
@@ -193,7 +230,7 @@ function unfitForProduction(given: ReadonlySet<SettingName>, { development }: Ke
     if (given.has(name))
       faults.push(`${name} holds the development key, which everybody knows: set one of your own in production`)
   }
-  return faults
+  return [...faults, ...shortKeys(values)]
 }
 
 const hostOf = ({ HOST, NODE_ENV }: Partial<Values>): string => HOST ?? (NODE_ENV === 'production' ? '0.0.0.0' : '127.0.0.1')
@@ -266,7 +303,7 @@ function assemble(values: Values, keys: KeysInUse): Config {
     keysInUse: keys,
     publicAddress,
     demo: keys.development.length > 0 && keys.own.length === 0 && isLoopback(host),
-    warnings: developmentWarnings(keys, publicAddress)
+    warnings: [...developmentWarnings(keys, publicAddress), ...weakKeys(values)]
   }
 }
 

@@ -1,15 +1,19 @@
 #!/usr/bin/env node
 import { readFileSync } from 'node:fs'
+import path from 'node:path'
+import { fileURLToPath } from 'node:url'
 import { parseArgs } from 'node:util'
 import { signDevToken } from './auth/jwt.ts'
-import { type Config, ConfigError, isPublic, loadConfig, SETTINGS } from './config.ts'
+import { type Config, ConfigError, isPublic, loadConfig, readEnvironment, SETTINGS } from './config.ts'
 import { MAX_TIMER_MS } from './core/limits.ts'
 import { TopicGrant, USER_RULE, UserName } from './core/names.ts'
 import { exportTo, ImportError, importFrom, type Tally } from './migrate.ts'
 import { openArchiveSource, openArchiveTarget } from './stores/open-archive.ts'
 import { StoreOpenError } from './stores/store-open-error.ts'
 
-const { version } = JSON.parse(readFileSync(new URL('../package.json', import.meta.url), 'utf8')) as { version: string }
+/** Folder of package.json: a clone's, or the installed package's. */
+const PACKAGE = fileURLToPath(new URL('..', import.meta.url))
+const { version } = JSON.parse(readFileSync(path.join(PACKAGE, 'package.json'), 'utf8')) as { version: string }
 
 const HELP = `bellwire ${version}: durable notifications for browsers
 
@@ -34,7 +38,7 @@ function fail(lines: readonly string[]): never {
 
 function settings(flags: { port?: string | undefined; host?: string | undefined }): Config {
   try {
-    return loadConfig(process.env, flags)
+    return loadConfig(readEnvironment(PACKAGE), flags)
   } catch (error) {
     if (error instanceof ConfigError) fail(error.lines)
     throw error

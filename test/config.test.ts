@@ -1,12 +1,14 @@
+import { generateKeyPairSync } from 'node:crypto'
 import { chmodSync, readFileSync, writeFileSync } from 'node:fs'
 import path from 'node:path'
 import { type Test, test } from 'tap'
+import { withEnvFile } from '../src/config/env-file.ts'
 import { type Config, ConfigError, loadConfig, SETTINGS } from '../src/config.ts'
 
 const PRODUCTION = {
   NODE_ENV: 'production',
-  PUBLISH_KEYS: 'app:a-publish-key',
-  MONITOR_KEYS: 'ops:a-monitor-key',
+  PUBLISH_KEYS: 'app:a-publish-key-0123',
+  MONITOR_KEYS: 'ops:a-monitor-key-0123',
   AUTH_JWT_SECRET: 'a-secret-of-thirty-two-bytes-or-more'
 }
 
@@ -75,7 +77,11 @@ test('production listens everywhere, and needs keys and a way in: one line for e
 })
 
 test('production refuses what everybody knows', async (t) => {
-  oneFault(t, { ...PRODUCTION, PUBLISH_KEYS: 'a:dev-publish-key,b:other' }, /^PUBLISH_KEYS holds the development key/)
+  oneFault(
+    t,
+    { ...PRODUCTION, PUBLISH_KEYS: 'a:dev-publish-key,b:another-key-of-theirs' },
+    /^PUBLISH_KEYS holds the development key/
+  )
   oneFault(t, { ...PRODUCTION, MONITOR_KEYS: 'dev-monitor-key' }, /^MONITOR_KEYS holds the development key/)
   oneFault(
     t,
@@ -85,10 +91,10 @@ test('production refuses what everybody knows', async (t) => {
 })
 
 const KEY_SETTINGS = {
-  PUBLISH_KEYS: 'app:a-publish-key-of-my-own',
-  MONITOR_KEYS: 'ops:a-monitor-key-of-my-own',
-  AUTH_JWT_SECRET: 'my-own-secret-of-thirty-two-bytes-or-more',
-  COOKIE_SECRET: 'a-cookie-secret-of-my-own',
+  PUBLISH_KEYS: 'app:a-publish-key-of-theirs',
+  MONITOR_KEYS: 'ops:a-monitor-key-of-theirs',
+  AUTH_JWT_SECRET: 'their-secret-of-thirty-two-bytes-or-more',
+  COOKIE_SECRET: 'a-cookie-secret-of-theirs',
   AUTH_SESSION_URL: 'http://127.0.0.1/me',
   AUTH_JWKS_URL: 'http://127.0.0.1/keys',
   ALERT_WEBHOOK_SECRET: 'it-signs-what-real-people-hear'
@@ -205,7 +211,7 @@ test('words, paths, addresses and origins are exact', async (t) => {
   oneFault(t, { NODE_ENV: 'prod' }, /^NODE_ENV must be one of production/)
   oneFault(t, { REDIS_URL: 'localhost:6379' }, /^REDIS_URL must be redis:/)
   for (const value of ['redis://h:1', 'rediss://u:p@h:1/2', 'redis://h:1,h:2', 'redis+sentinel://h:1,h:2/master']) {
-    t.equal(loadConfig({ REDIS_URL: value }).redisUrl, value)
+    t.equal(loadConfig({ STORE: 'redis', REDIS_URL: value }).redisUrl, value)
   }
 })
 
@@ -250,10 +256,10 @@ test('secrets rotate: the current one first, then the one before it', async (t) 
 })
 
 test('every secret may come from a file', async (t) => {
-  const dir = t.testdir({ secret: `${'s'.repeat(40)}\n`, keys: 'app:key-from-file\r\n', empty: '\n' })
+  const dir = t.testdir({ secret: `${'s'.repeat(40)}\n`, keys: '\uFEFFapp:a-key-from-a-file\r\n', empty: '\n' })
   const config = loadConfig({ AUTH_JWT_SECRET_FILE: path.join(dir, 'secret'), PUBLISH_KEYS_FILE: path.join(dir, 'keys') })
   t.strictSame(config.auth.jwtSecrets, ['s'.repeat(40)])
-  t.strictSame(config.publishKeys, [{ name: 'app', key: 'key-from-file' }])
+  t.strictSame(config.publishKeys, [{ name: 'app', key: 'a-key-from-a-file' }])
   t.doesNotThrow(() => loadConfig({ ...PRODUCTION, PUBLISH_KEYS: '', PUBLISH_KEYS_FILE: path.join(dir, 'keys') }))
   oneFault(t, { ...PRODUCTION, PUBLISH_KEYS_FILE: path.join(dir, 'keys') }, /^PUBLISH_KEYS and PUBLISH_KEYS_FILE are both set/)
   oneFault(
@@ -271,6 +277,85 @@ test('every secret may come from a file', async (t) => {
   }
 })
 
+test('white space at the ends of a value is cut off, of every setting alike, and quotes about it are a fault', async (t) => {
+  const values = Object.fromEntries(SETTINGS.filter((one) => one.default !== '').map((one) => [one.name, one.default]))
+  const given = {
+    ...values,
+    ...PRODUCTION,
+    ALERT_WEBHOOK_URL: 'https://a.example/',
+    ALERT_WEBHOOK_SECRET: 'signs',
+    COOKIE_SECRET: 'c'
+  }
+  const pad = (pads: string) => Object.fromEntries(Object.entries(given).map(([name, value]) => [name, `${pads}${value}${pads}`]))
+  for (const pads of ['\n', '\r\n', ' ', '\t', '\uFEFF']) t.strictSame(loadConfig(pad(pads)), loadConfig(given))
+  const faults = faultsOf(pad('"'))
+  for (const name of Object.keys(given))
+    t.ok(
+      faults.some((line) => line.startsWith(`${name} has quotes about its value`)),
+      name
+    )
+  for (const quoted of ["'0'", '`0`', '""', ' "0"\n']) oneFault(t, { PORT: quoted }, /^PORT has quotes about its value/)
+  t.match(faultsOf({}, { port: '"0"' }), [/^--port has quotes/])
+
+  const dir = t.testdir({ padded: ' \n the-secret \r\n\n', quoted: "'the-secret'\n" })
+  t.strictSame(loadConfig({ COOKIE_SECRET_FILE: `${path.join(dir, 'padded')}\r` }).auth.cookieSecrets, ['the-secret'])
+  oneFault(t, { COOKIE_SECRET_FILE: path.join(dir, 'quoted') }, /^COOKIE_SECRET has quotes about its value/)
+  oneFault(t, { COOKIE_SECRET_FILE: `"${path.join(dir, 'padded')}"` }, /^COOKIE_SECRET_FILE has quotes about its value/)
+})
+
+test('production refuses keys that are short enough to be guessed, and warns of those that somebody would try first', async (t) => {
+  oneFault(t, { ...PRODUCTION, PUBLISH_KEYS: 'a:x' }, /^PUBLISH_KEYS: the key of a has fewer than 16 characters; make one with/)
+  oneFault(t, { ...PRODUCTION, MONITOR_KEYS: 'x' }, /^MONITOR_KEYS: the key of operator-1 has fewer than 16 characters/)
+  const both = faultsOf({ ...PRODUCTION, PUBLISH_KEYS: 'a:exactly-16-chars,b:fifteen-charact', MONITOR_KEYS: 'ops:short' })
+  t.match(both, [/^PUBLISH_KEYS: the key of b /, /^MONITOR_KEYS: the key of ops /])
+  t.equal(both.length, 2)
+  t.doesNotThrow(() => loadConfig({ PUBLISH_KEYS: 'a:x', MONITOR_KEYS: 'x', AUTH_JWT_SECRET: PRODUCTION.AUTH_JWT_SECRET }))
+
+  const warned = (env: Record<string, string>) => loadConfig({ ...PRODUCTION, ...env }).warnings
+  t.strictSame(warned({}), [])
+  t.strictSame(warned({ PUBLISH_KEYS: 'a:5f1c0c2f6f1d4f9b', AUTH_JWT_SECRET: 'Zm9vYmFyYmF6cXV4Zm9vYmFyYmF6cXV4QUJD' }), [])
+  for (const weak of [
+    'changeme-changeme',
+    'please-change-me-soon',
+    'aaaaaaaaaaaaaaaa',
+    'abcabcabcabcabcabc',
+    '0123456789abcdef',
+    '0000000000000001'
+  ])
+    t.match(warned({ PUBLISH_KEYS: `app:${weak}` }), [/^PUBLISH_KEYS: the key of app is well known or repeats itself/], weak)
+  t.match(warned({ AUTH_JWT_SECRET: 'your-256-bit-secret-your-256-bit-secret' }), [/^AUTH_JWT_SECRET: the key is well known/])
+  t.match(warned({ COOKIE_SECRET: 'password-password' }), [/^COOKIE_SECRET: the key is well known/])
+  t.notMatch(warned({ PUBLISH_KEYS: 'app:changeme-changeme' }).join(), /changeme/, 'without the key itself')
+})
+
+test('the file of a key pair is no secret, in whatever way it was put there', async (t) => {
+  const { publicKey } = generateKeyPairSync('ec', { namedCurve: 'P-256' })
+  const pem = publicKey.export({ type: 'spki', format: 'pem' }).toString()
+  const jwk = JSON.stringify(publicKey.export({ format: 'jwk' }))
+  for (const file of [
+    pem,
+    pem.replaceAll('\n', '\\n'),
+    jwk,
+    `{"keys":[${jwk}]}`,
+    Buffer.from(pem).toString('base64'),
+    Buffer.from(jwk).toString('base64')
+  ]) {
+    for (const name of ['AUTH_JWT_SECRET', 'COOKIE_SECRET'])
+      oneFault(t, { ...PRODUCTION, [name]: file }, new RegExp(`^${name} is a PEM or a JWK`))
+    oneFault(t, { ...PRODUCTION, AUTH_JWT_SECRET_PREVIOUS: file }, /^AUTH_JWT_SECRET_PREVIOUS is a PEM or a JWK.*AUTH_JWKS_URL/)
+  }
+})
+
+test('the environment wins over the file .env, in either way of giving a secret', async (t) => {
+  const dir = t.testdir({
+    '.env': '\uFEFF# mine\r\nPORT=4000\nHOST="::1" # here\nexport STALL_MS=200\nCOOKIE_SECRET=of-the-file\nREDIS_PREFIX=\n'
+  })
+  t.match(withEnvFile({}, dir), { PORT: '4000', HOST: '::1', STALL_MS: '200', COOKIE_SECRET: 'of-the-file' })
+  t.match(withEnvFile({ PORT: '5000', HOST: '' }, dir), { PORT: '5000', HOST: '::1' }, 'an empty value counts as unset')
+  t.strictSame(withEnvFile({ COOKIE_SECRET_FILE: '/f' }, dir)['COOKIE_SECRET'], undefined)
+  t.strictSame(withEnvFile({ PORT: '1' }, `${t.testdirName}-without`), { PORT: '1' })
+})
+
 test('contradictions are refused', async (t) => {
   oneFault(
     t,
@@ -278,6 +363,12 @@ test('contradictions are refused', async (t) => {
     /^AUTH_JWT_SECRET and AUTH_JWKS_URL are both set/
   )
   oneFault(t, { COOKIE_SECRET: 'c', AUTH_JWT_ISSUER: 'i' }, /^AUTH_JWT_ISSUER is set, but no JWT is accepted/)
+  for (const STORE of ['sqlite', 'memory', '']) {
+    const kind = STORE || 'sqlite'
+    oneFault(t, { STORE, REDIS_URL: 'redis://h:1' }, new RegExp(`^REDIS_URL is set, but STORE is ${kind}.*set STORE=redis`))
+    oneFault(t, { STORE, REDIS_SHARDS: '4' }, new RegExp(`^REDIS_SHARDS is set, but STORE is ${kind}.*set STORE=redis`))
+  }
+  oneFault(t, { STORE: 'mongo', REDIS_URL: 'redis://h:1' }, /^STORE must be/)
   oneFault(t, { ALERT_WEBHOOK_SECRET: 's' }, /^ALERT_WEBHOOK_SECRET is set without ALERT_WEBHOOK_URL/)
 })
 

@@ -1,4 +1,5 @@
 import { isIPv4 } from 'node:net'
+import { MIN_KEY_CHARACTERS } from '../core/limits.ts'
 import { type SettingName, TABLE, type Values } from './settings.ts'
 
 /** The fixed keys of a start without settings. Everybody knows them; production refuses them. */
@@ -46,6 +47,39 @@ export function keysInUse(values: Partial<Values>, given: ReadonlySet<SettingNam
     if (keys.some((key) => !isPublic(key)) || (OWN_USERS.has(name) && values[name] !== undefined)) own.push(name)
   }
   return { development, own }
+}
+
+/** Of a named key its name, of a secret nothing: what a message may say of it. */
+const ofWhom = (name: string | undefined): string => (name === undefined ? '' : ` of ${name}`)
+
+/** Faults: keys that could be guessed by trying. Those that everybody knows have a fault of their own. */
+export function shortKeys(values: Partial<Values>): string[] {
+  return (['PUBLISH_KEYS', 'MONITOR_KEYS'] as const).flatMap((setting) =>
+    keysOf(values, setting)
+      .filter(({ key }) => key.length < MIN_KEY_CHARACTERS && !isPublic(key))
+      .map(
+        ({ name }) =>
+          `${setting}: the key${ofWhom(name)} has fewer than ${MIN_KEY_CHARACTERS} characters; make one with: openssl rand -hex 24`
+      )
+  )
+}
+
+/** What documentation and examples hold in the place of a secret, and what people type when one is asked for. */
+const WELL_KNOWN =
+  /change[-_ ]?(?:me|this|it)|replace[-_ ]?(?:me|this|with)|(?:my|your)[-_ ]?(?:[a-z0-9]+[-_ ])*(?:secret|key|password|token)|placeholder|example|pass[-_ ]?w(?:or)?d|qwerty|letmein|^(?:secret|default|admin|abcdef|123456|0123456)/i
+
+/** The same few characters over and over; a random key of that length does not look like it. */
+const isRepetitive = (key: string): boolean => /^(.+?)\1+$/s.test(key) || new Set(key).size < Math.min(6, key.length)
+
+/** Warnings: keys and secrets that are long enough, and yet the first that somebody would try. */
+export function weakKeys(values: Partial<Values>): string[] {
+  return (Object.keys(TABLE) as SettingName[]).flatMap((setting) =>
+    keysOf(values, setting)
+      .filter(({ key }) => !isPublic(key) && (WELL_KNOWN.test(key) || isRepetitive(key)))
+      .map(
+        ({ name }) => `${setting}: the key${ofWhom(name)} is well known or repeats itself; make one with: openssl rand -hex 32`
+      )
+  )
 }
 
 /** Whether only this machine reaches the address. A name other than localhost may resolve to anything, and counts as public. */

@@ -123,8 +123,8 @@ export const TABLE = {
     'claim of subscriber JWTs that holds the topics; a name or a JSON pointer, as for the user'
   ),
   AUTH_COOKIE: withDefault(value.cookieName, 'session', 'cookie that holds the JWT or the signed user id'),
-  COOKIE_SECRET: secret(value.text, "secret of signed cookies whose value is the user id (@fastify/cookie's format)"),
-  COOKIE_SECRET_PREVIOUS: secret(value.text, 'the secret before it, still accepted while cookies are renewed'),
+  COOKIE_SECRET: secret(value.secretText, "secret of signed cookies whose value is the user id (@fastify/cookie's format)"),
+  COOKIE_SECRET_PREVIOUS: secret(value.secretText, 'the secret before it, still accepted while cookies are renewed'),
   AUTH_SESSION_URL: optional(
     value.httpUrl,
     'asked, with the caller\'s Cookie and Authorization, who a subscriber is: {"user","topics","expiresAt"}'
@@ -149,7 +149,7 @@ export const TABLE = {
   ),
   DRAIN_MS: withDefault(value.milliseconds(), '5000', 'milliseconds over which a stopping process sends its streams away'),
   ALERT_WEBHOOK_URL: optional(value.httpUrl, 'told by POST when the status changes'),
-  ALERT_WEBHOOK_SECRET: secret(value.text, 'secret that signs what ALERT_WEBHOOK_URL is told')
+  ALERT_WEBHOOK_SECRET: secret(value.secretText, 'secret that signs what ALERT_WEBHOOK_URL is told')
 } as const
 
 export type SettingName = keyof typeof TABLE

@@ -12,6 +12,9 @@ export interface NamedKey {
 /** What Fastify takes as `trustProxy`; hops are a function, since Fastify trusts nobody where it is given a bare number. */
 export type TrustProxy = boolean | string[] | ((address: string, hop: number) => boolean)
 
+/** Empty counts as unset, as compose files write it. */
+export const isSet = (value: string | undefined): value is string => value !== undefined && value.trim() !== ''
+
 // No message repeats what was given: it may be a secret in the wrong place.
 
 const wholeNumber = (low: number, high: number, message: string) =>
@@ -146,9 +149,32 @@ export const monitorKeys = namedKeys(
   `must be name:key, or a key without a colon, several separated by commas (${KEYS_ARE})`
 )
 
-export const jwtSecret = z
+/** JSON with `kty` or `keys`, RFC 7517. */
+function isJwk(value: string): boolean {
+  try {
+    const parsed: unknown = JSON.parse(value)
+    return typeof parsed === 'object' && parsed !== null && ('kty' in parsed || 'keys' in parsed)
+  } catch {
+    return false
+  }
+}
+
+/** Also in base64, as deployment tools pass what has several lines. */
+const isKeyFile = (value: string): boolean =>
+  [value, Buffer.from(value, 'base64').toString()].some((text) => text.includes('-----BEGIN ') || isJwk(text))
+
+/** What signs by HMAC. A key pair's file is none: its public half is known, and whoever knows it would sign as we do. */
+export const secretText = z
   .string()
-  .refine((value) => Buffer.byteLength(value) >= 32, 'must be at least 32 bytes long; make one with: openssl rand -base64 48')
+  .refine(
+    (value) => !isKeyFile(value),
+    'is a PEM or a JWK, not a shared secret: for tokens that are signed with a key pair set AUTH_JWKS_URL, otherwise make a secret with: openssl rand -hex 32'
+  )
+
+export const jwtSecret = secretText.refine(
+  (value) => Buffer.byteLength(value) >= 32,
+  'must be at least 32 bytes long; make one with: openssl rand -base64 48'
+)
 
 /** Values of `aud`, any of which will do. */
 export const audiences = z

@@ -58,6 +58,8 @@ export const HISTORY_STEP_MS = 10_000
 export const HISTORY_POINTS = 360
 /** Largest delay a Node timer takes; a longer one fires at once. */
 export const MAX_TIMER_MS = 2_147_483_647
+/** Shortest key of a producer or an operator in production: a typed word is shorter, and is found by trying. */
+export const MIN_KEY_CHARACTERS = 16
 /**
  * Streams that one user may open within a minute, for each of the places that MAX_CONNECTIONS_PER_USER grants: all of them could come
  * back every two seconds, which no client does. At least the second figure; without a limit of places there is none of openings.

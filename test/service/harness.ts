@@ -81,6 +81,8 @@ export async function startService(t: Teardown, options: ServiceOptions = {}): P
   const command = [...(options.under ?? []), ...BARE_NODE, ...(options.flags ?? []), MAIN, ...(options.args ?? [])]
   const child = spawn(command[0]!, command.slice(1), {
     env: serviceEnv(dataDir, options.env),
+    // Not in the clone, whose .env would count.
+    cwd: tmpdir(),
     stdio: ['ignore', 'pipe', 'pipe']
   })
   let output = ''
@@ -120,7 +122,7 @@ export async function runService(
   env: Record<string, string>
 ): Promise<{ code: number | null; stdout: string; stderr: string }> {
   const [command, ...bare] = BARE_NODE
-  const child = spawn(command, [...bare, MAIN, ...args], { env, stdio: ['ignore', 'pipe', 'pipe'] })
+  const child = spawn(command, [...bare, MAIN, ...args], { env, cwd: tmpdir(), stdio: ['ignore', 'pipe', 'pipe'] })
   let stdout = ''
   let stderr = ''
   child.stdout.on('data', (chunk) => {
