@@ -38,6 +38,8 @@ export interface ConnectionHost {
   wrote(connection: Connection, frames: number, bytes: number): void
   replayed(frames: number): void
   reset(reason: ResetReason): void
+  /** It came with a cursor of this log whose place the log does not have, see {@link Located}. */
+  undone(connection: Connection, cursor: string): void
   failed(connection: Connection, error: unknown): void
 }
 
@@ -189,8 +191,10 @@ export class Connection {
       if (after === undefined) await this.#fresh(null)
       else {
         const place = await findPlace(this.#host.store, this.user, after)
-        if ('reset' in place) await this.#fresh(place.reset)
-        else await this.#resume(place.seq)
+        if ('reset' in place) {
+          if (place.undone) this.#host.undone(this, after)
+          await this.#fresh(place.reset)
+        } else await this.#resume(place.seq, after)
       }
     } catch (error) {
       this.#fail(error)
@@ -398,7 +402,7 @@ export class Connection {
     await this.#catchUp({ lead, page: { events: [], upTo: page.head, more: false, counts: page.counts } })
   }
 
-  async #resume(seq: number): Promise<void> {
+  async #resume(seq: number, cursor: string): Promise<void> {
     this.#beginRead()
     const page = await this.#host.store.read(this.user, this.#scope(), seq, this.#pageLimit)
     if ('gap' in page) return this.#fresh('cursor_too_old')
@@ -406,7 +410,7 @@ export class Connection {
     if (this.#announce) this.#countsDue = this.#stale
     this.#epoch = this.lane.log.epoch
     this.#seq = this.#told = seq
-    const ready = this.codec.frame('ready', this.#readyData(true, '[]', null), this.cursor, drawRetryMs(OPENING_RETRY_MS))
+    const ready = this.codec.frame('ready', this.#readyData(true, '[]', null), cursor, drawRetryMs(OPENING_RETRY_MS))
     await this.#catchUp({ lead: this.#announce ? [ready] : [], page })
   }
 

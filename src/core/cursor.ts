@@ -1,3 +1,5 @@
+import type { Log } from './store.ts'
+
 /** A place in a log, as clients hold it: `<epoch>-<seq>`. Opaque to them; `[A-Za-z0-9._-]{1,64}` (no character that needs a CORS preflight). */
 export type Cursor = string
 
@@ -11,19 +13,18 @@ export const formatCursor = (epoch: string, seq: number): Cursor => `${epoch}-${
 /** The text if it has the form of a cursor, of whatever log; else null. */
 export const asCursor = (text: string | undefined): Cursor | null => (text !== undefined && CURSOR.test(text) ? text : null)
 
-/**
- * The place a cursor names in the log with this epoch and head, or why there is none. Never throws: cursors come from
- * outside and may be anything.
- */
-export function parseCursor(
-  cursor: string,
-  epoch: string,
-  head: number
-): { readonly seq: number } | { readonly reset: ResetReason } {
+/** Where a cursor leads: a place to go on from, or why there is none. */
+export type CursorPlace =
+  | { readonly seq: number }
+  /** `undone`: it is a cursor of this log, and the log has no such place. Events were lost that a client has seen, or it is forged. */
+  | { readonly reset: ResetReason; readonly undone: boolean }
+
+/** The place a cursor names in a log, or why there is none. Never throws: cursors come from outside and may be anything. */
+export function parseCursor(cursor: string, log: Pick<Log, 'epoch' | 'locate'>): CursorPlace {
   const match = CURSOR.exec(cursor)
-  if (!match) return { reset: 'cursor_unknown' }
-  if (match[1] !== epoch) return { reset: 'store_changed' }
-  const seq = Number(match[2])
-  if (!Number.isSafeInteger(seq) || seq > head) return { reset: 'cursor_unknown' }
-  return { seq }
+  const seq = Number(match?.[2])
+  if (!match || !Number.isSafeInteger(seq)) return { reset: 'cursor_unknown', undone: false }
+  const found = log.locate(match[1]!, seq)
+  if (found === 'held') return { seq }
+  return { reset: match[1] === log.epoch ? 'cursor_unknown' : 'store_changed', undone: found === 'undone' }
 }

@@ -6,7 +6,8 @@ import {
   LASTING_MS,
   MIN_POPULATION,
   MIN_SILENCE_MS,
-  STORE_CALM_MS
+  STORE_CALM_MS,
+  UNDONE_CALM_MS
 } from './limits.ts'
 import type { StoreWarning } from './store.ts'
 
@@ -60,6 +61,9 @@ export interface Vitals {
   readonly errorsPerMinute: number
   readonly lastErrorCode: string | undefined
   readonly resetsPerMinute: number
+  /** Cursors of this log whose place it does not have, in the last minute and since the start. */
+  readonly undonePerMinute: number
+  readonly undoneCursors: number
   readonly slowClosesPerMinute: number
   /** Streams that came, let in or not. */
   readonly arrivalsPerMinute: number
@@ -147,6 +151,17 @@ export const RULES: readonly Rule[] = [
       return v.storeHealthy ? 'The store failed a moment ago and works again.' : `The store does not work${reason}.`
     },
     action: () => 'Look at its disk or its server, and at the log lines of the store; publishing resumes by itself once it works.'
+  },
+  {
+    code: 'events-undone',
+    severity: 'critical',
+    level: (v) => v.undonePerMinute,
+    ...yes,
+    clearMs: UNDONE_CALM_MS,
+    message: (v) =>
+      `${plural(v.undoneCursors, 'connection')} came back with a cursor that this log never gave, or no longer has: events that were delivered are missing.`,
+    action: () =>
+      'Expected for an hour after a database was put back to an earlier state: these clients got a reset. If nobody restored anything, look at the disk and at how it syncs; a client that invents cursors looks the same (the log names its user).'
   },
   storeSetting('redis-not-durable'),
   storeSetting('redis-evicts'),

@@ -33,6 +33,7 @@ export interface HubLog {
   opened(connection: Connection, requestId: string | undefined): void
   closed(connection: Connection, reason: CloseReason): void
   failed(connection: Connection, error: unknown): void
+  undone(connection: Connection, cursor: string): void
 }
 
 export interface OpenRequest {
@@ -295,6 +296,11 @@ export class Hub implements ConnectionHost {
 
   reset(_reason: ResetReason): void {
     this.#stats.resets++
+  }
+
+  undone(connection: Connection, cursor: string): void {
+    this.#stats.undone++
+    this.#log.undone(connection, cursor)
   }
 
   failed(connection: Connection, error: unknown): void {

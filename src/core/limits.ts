@@ -88,6 +88,20 @@ export const OUTSIDE_IDLE_MS = 4_000
 /** Questions to one other server that may wait for a turn, by the size of their headers: some thousands. */
 export const MAX_WAITING_OUTSIDE_BYTES = 16 * 1024 * 1024
 
+/**
+ * Least leap of a log whose clock is behind its places: more than a life appends between a snapshot and its being put back (a day at ten
+ * thousand a second), and a spread as wide, so that two lives that go on from one snapshot do not meet. Millions of such starts fit
+ * below 2^53.
+ */
+export const MIN_LEAP = 2 ** 30
+export const WIDEST_SPREAD = 2 ** 30
+/** Starts of the embedded store that are told apart, those since whose cursors are too old not counted: a row of two numbers each. */
+export const MAX_FENCES = 1000
+/** Earlier epochs of the embedded store whose cursors are still known: each is a database that was put back. */
+export const MAX_PAST_EPOCHS = 100
+/** How long a cursor from an undone life stays in the recommendations: somebody has to look at what was restored. */
+export const UNDONE_CALM_MS = 60 * 60_000
+
 /** How long a commit waits for as many commands as lately came together. Less than a disk's own flush, and not felt beside a network. */
 export const COMPANY_MS = 5
 

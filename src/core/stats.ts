@@ -38,6 +38,8 @@ export interface HistoryPoint {
 export interface PerMinute {
   readonly errors: number
   readonly resets: number
+  /** Cursors of this log whose place it does not have. */
+  readonly undone: number
   /** Connections closed as `slow`. */
   readonly slowCloses: number
   /** Streams and sockets that came, let in or not; polls come and go by their nature. */
@@ -107,6 +109,7 @@ interface Sample {
   readonly accepted: number
   readonly errors: number
   readonly resets: number
+  readonly undone: number
   readonly slowCloses: number
   readonly arrivals: number
   readonly storeFailures: number
@@ -134,6 +137,7 @@ export class Stats {
   frames = 0
   replayed = 0
   resets = 0
+  undone = 0
   peak = 0
   openedTotal = 0
   accepted = 0
@@ -145,7 +149,7 @@ export class Stats {
   lastStoreFailure: string | undefined
   framesPerSecond = 0
   acceptedPerSecond = 0
-  perMinute: PerMinute = { errors: 0, resets: 0, slowCloses: 0, arrivals: 0 }
+  perMinute: PerMinute = { errors: 0, resets: 0, undone: 0, slowCloses: 0, arrivals: 0 }
   /** Mean lateness of the event loop in the last seconds. */
   eventLoopLagMs = 0
   /** How long nothing was accepted, and the longest such time before it; null before the first. */
@@ -249,6 +253,7 @@ export class Stats {
     this.perMinute = {
       errors: newest.errors - oldest.errors,
       resets: newest.resets - oldest.resets,
+      undone: newest.undone - oldest.undone,
       slowCloses: newest.slowCloses - oldest.slowCloses,
       arrivals: newest.arrivals - oldest.arrivals
     }
@@ -277,6 +282,7 @@ export class Stats {
       accepted: this.accepted,
       errors: this.errorsTotal,
       resets: this.resets,
+      undone: this.undone,
       slowCloses: this.closedBy.get('slow') ?? 0,
       arrivals: this.#arrivals,
       storeFailures: this.#storeFailures

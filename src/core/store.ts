@@ -108,7 +108,16 @@ export interface Log {
   readonly oldest: number
   /** Whether it can be read and written now, as far as is known. */
   readonly healthy: boolean
+  /** What the log knows of the place `seq` that a cursor with this epoch names. */
+  locate(epoch: string, seq: number): Located
 }
+
+/**
+ * `held`: the log has, or had, that place, and can be read on from there as far as retention allows. `undone`: a cursor of this log,
+ * whose place it does not have: it lost what was there, since it was put back to an earlier state, or nobody ever gave that cursor.
+ * `foreign`: a cursor of another log.
+ */
+export type Located = 'held' | 'undone' | 'foreign'
 
 /** Hears what became durable together, in the order of the log that it is in. */
 export type Follower = (events: readonly FollowedEvent[], log: Log) => void

@@ -20,7 +20,7 @@ const median = (latency: Latency): number => (latency.count < MIN_ACKNOWLEDGEMEN
 export function vitalsOf(hub: Hub, store: Store, stats: Stats, host: HostFigures, circumstances: Circumstances): Vitals {
   const status = store.status()
   const { stale, slow, bufferedBytes, onlyAddress, heartbeatLagMs } = stats.census
-  const { errors, resets, slowCloses, arrivals } = stats.perMinute
+  const { errors, resets, undone, slowCloses, arrivals } = stats.perMinute
   return {
     ...circumstances,
     ...host,
@@ -42,6 +42,8 @@ export function vitalsOf(hub: Hub, store: Store, stats: Stats, host: HostFigures
     errorsPerMinute: errors,
     lastErrorCode: stats.recent.at(-1)?.code,
     resetsPerMinute: resets,
+    undonePerMinute: undone,
+    undoneCursors: stats.undone,
     slowClosesPerMinute: slowCloses,
     arrivalsPerMinute: arrivals,
     eventLoopLagMs: stats.eventLoopLagMs,

@@ -26,6 +26,7 @@ export class LogLines implements HubLog {
   readonly #refusals: MinuteLines
   readonly #accepted: MinuteLines
   readonly #origins: MinuteLines
+  readonly #undone: MinuteLines
 
   constructor(log: FastifyBaseLogger, nameOf: (connection: Connection) => string, everyMs = LINE_EVERY_MS) {
     this.#log = log
@@ -35,6 +36,12 @@ export class LogLines implements HubLog {
       log[OURS.has(code) ? 'error' : 'warn']({ code, count, ...fields }, `error: ${message}`)
     )
     this.#refusals = new MinuteLines(everyMs, (code, count, fields) => log.info({ code, count, ...fields }, 'request refused'))
+    this.#undone = new MinuteLines(everyMs, (_kind, count, fields) =>
+      log.warn(
+        { ...fields, count },
+        'reset: the cursor is of a life of the log that was undone (the database was put back to an earlier state), or forged'
+      )
+    )
     this.#accepted = new MinuteLines(everyMs, (_producer, count, fields) => log.info({ ...fields, count }, 'publish accepted'))
     this.#origins = new MinuteLines(everyMs, (_kind, count, fields) =>
       log.warn(
@@ -76,6 +83,10 @@ export class LogLines implements HubLog {
     this.error('stream', { message, connection: this.#nameOf(connection), err: error })
   }
 
+  undone(connection: Connection, cursor: string): void {
+    this.#undone.add('', 1, { connection: this.#nameOf(connection), user: connection.user, cursor })
+  }
+
   /** An error that is counted, one line a minute and code; each of them at `debug`. */
   error(code: string, fields: LineFields & { readonly message: string }): void {
     if (this.#verbose) {
@@ -103,7 +114,7 @@ export class LogLines implements HubLog {
   /** Once a second: writes what is due; with `all` the rest too. */
   flush(all = false): void {
     const now = performance.now()
-    for (const lines of [this.#errors, this.#refusals, this.#accepted, this.#origins]) lines.flush(now, all)
+    for (const lines of [this.#errors, this.#refusals, this.#accepted, this.#origins, this.#undone]) lines.flush(now, all)
   }
 }
 

@@ -8,7 +8,7 @@ import { sseCodec } from '../../src/core/frame.ts'
 import { Lane } from '../../src/core/lane.ts'
 import { Outgoing } from '../../src/core/outgoing.ts'
 import type { Sink } from '../../src/core/sink.ts'
-import type { LogPage, Store } from '../../src/core/store.ts'
+import type { Located, LogPage, Store } from '../../src/core/store.ts'
 
 const EPOCH = 'e1'
 
@@ -50,6 +50,10 @@ class SlowLog {
 
   get head(): number {
     return this.events.length
+  }
+
+  locate(_epoch: string, seq: number): Located {
+    return seq > this.head ? 'undone' : 'held'
   }
 
   append(personal: boolean): LoggedEvent {
@@ -126,6 +130,7 @@ function born(start: number | undefined): Life {
     wrote: () => {},
     replayed: () => {},
     reset: () => {},
+    undone: () => {},
     failed: (_connection, error) => {
       throw error
     }

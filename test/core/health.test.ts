@@ -28,6 +28,8 @@ const WELL: Vitals = {
   errorsPerMinute: 0,
   lastErrorCode: undefined,
   resetsPerMinute: 0,
+  undonePerMinute: 0,
+  undoneCursors: 0,
   slowClosesPerMinute: 0,
   arrivalsPerMinute: 20,
   eventLoopLagMs: 1,
@@ -68,6 +70,13 @@ const CASES: Readonly<Record<string, Case>> = {
     severity: 'critical',
     message: /does not work: the disk does not take writes\.$/,
     action: /disk/
+  },
+  'events-undone': {
+    bad: { undonePerMinute: 1, undoneCursors: 1 },
+    bearable: { resetsPerMinute: 9 },
+    severity: 'critical',
+    message: /^1 connection came back with a cursor that this log never gave/,
+    action: /put back to an earlier state/
   },
   'redis-not-durable': setting('redis-not-durable', 'redis-evicts'),
   'redis-evicts': setting('redis-evicts', 'redis-outdated'),

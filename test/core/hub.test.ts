@@ -51,7 +51,12 @@ function hubWith(t: Teardown, over: Partial<HubSettings> = {}, places?: Places) 
     ...over
   }
   const failures: unknown[] = []
-  const log = { opened: () => {}, closed: () => {}, failed: (_connection: unknown, error: unknown) => failures.push(error) }
+  const log = {
+    opened: () => {},
+    undone: () => {},
+    closed: () => {},
+    failed: (_connection: unknown, error: unknown) => failures.push(error)
+  }
   // Not started: it counts, and asks nobody.
   const hub = new Hub(
     store,

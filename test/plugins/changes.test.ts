@@ -14,7 +14,7 @@ test('polls are limited in rate whatever other routes the service has', async (t
   const settings = { heartbeatMs: 15_000, maxBufferedBytes: 1_000_000, stallMs: 30_000, maxConnectionAgeMs: 3_600_000 }
   const limits = { maxConnections: 0, maxConnectionsPerUser: 0, maxConnectionsPerIp: 0 }
   const stats = new Stats((() => 0) as never)
-  const log = { opened: () => {}, closed: () => {}, failed: () => {} }
+  const log = { opened: () => {}, undone: () => {}, closed: () => {}, failed: () => {} }
   const hub = new Hub(store, 'node', new SingleNode('node', 0), { ...settings, ...limits }, stats, log)
   const app = Fastify()
   t.teardown(async () => {

@@ -138,7 +138,7 @@ t.test('kill -9 loses nothing acknowledged and starts no new life', async (t) =>
   t.ok(acked.size > 100, `${acked.size} acknowledged`)
   const { head } = store.logs[0]
   await put(store)
-  t.equal(store.logs[0].head, head + 1)
+  t.ok(store.logs[0].head > head)
 })
 
 t.test('a torn WAL opens, and an old copy or a missing proof is a new life', async (t) => {

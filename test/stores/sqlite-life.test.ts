@@ -45,7 +45,7 @@ for (const { wrote, end, boot, opens = wrote, epoch } of CASES) {
     t.equal(second.logs[0].epoch === first.logs[0].epoch ? 'kept' : 'new', epoch, 'epoch')
     t.same(await second.counts('ann', scope), { unread: 2, unseen: 2 }, 'what is there is kept')
     await second.publish([publication({ user: 'ann' })])
-    t.equal(second.logs[0].head, 3, 'and no place is used twice')
+    t.ok(second.logs[0].head > 1e9, 'a start leaps over places that it may not know of')
   })
 }
 

@@ -24,7 +24,8 @@ t.test('the place of an event that is gone is not used again after a restart', a
     const store = await openStore(options)
     epoch ??= store.logs[0].epoch
     await store.publish([publication(ann), publication(ann, { key: 'k' })])
-    t.equal(store.logs[0].head, last + 2, `before ${way}`)
+    if (last > 0) t.ok(store.logs[0].head > last + 1000, `before ${way}`)
+    else t.equal(store.logs[0].head, 2, 'a new log begins with the first place')
     last = store.logs[0].head
     await store.close()
     edit(dataDir, sql)
@@ -37,6 +38,7 @@ t.test('the place of an event that is gone is not used again after a restart', a
   t.teardown(() => store.close())
   const [a, b] = [publication(ann), publication(ann)]
   await store.publish([a, b])
+  last = store.logs[0].head - 2
   await store.recall(b.id)
   await store.recall(a.id)
   t.equal(store.logs[0].head, last + 4, 'a removal has a place of its own')
@@ -60,14 +62,14 @@ t.test('kill -9 amid publishing, collapsing and removing never uses a place twic
     let text = ''
     child.stdout.on('data', (bytes: Buffer) => {
       text += bytes
-      if (text.length > 2000) child.kill('SIGKILL')
+      if (text.length > 4000) child.kill('SIGKILL')
     })
     await once(child, 'close')
     const lines = text.split('\n').slice(0, -1)
     epochs.add(lines.shift()!)
     const places = lines.map((line) => Number(line.slice('place '.length)))
     t.ok(places.length > 100, `${places.length} places`)
-    t.ok(places[0]! > last, `${places[0]} comes after ${last}`)
+    t.ok(places[0]! > last && Number.isSafeInteger(places[0]), `${places[0]} comes after ${last}`)
     t.same(
       places,
       places.map((_, i) => places[0]! + i),
@@ -81,5 +83,5 @@ t.test('kill -9 amid publishing, collapsing and removing never uses a place twic
   t.ok(store.logs[0].head >= last)
   const { head } = store.logs[0]
   await store.publish([publication(ann)])
-  t.equal(store.logs[0].head, head + 1)
+  t.ok(store.logs[0].head > head + 1)
 })

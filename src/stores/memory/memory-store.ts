@@ -8,6 +8,7 @@ import {
   type Follower,
   type InboxPage,
   type InboxStatus,
+  type Located,
   type Log,
   type LogGap,
   type LogPage,
@@ -57,6 +58,11 @@ export class MemoryStore implements Store, Log {
 
   get healthy(): boolean {
     return !this.#closed
+  }
+
+  locate(epoch: string, seq: number): Located {
+    if (epoch !== this.epoch) return 'foreign'
+    return seq > this.head ? 'undone' : 'held'
   }
 
   follow(listener: Follower): void {

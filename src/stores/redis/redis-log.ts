@@ -2,6 +2,7 @@ import { randomBytes } from 'node:crypto'
 import type { FollowedEvent } from '../../core/event.ts'
 import { REDIS_COMMAND_TIMEOUT_MS, REDIS_POLL_MS, REDIS_REPLICA_TIMEOUT_MS } from '../../core/limits.ts'
 import { StoreError } from '../../core/store.ts'
+import { type Fence, isFenced } from '../fences.ts'
 import { isReady, type RedisClients, type RedisConnection } from './client.ts'
 import { decodeFollowed, isAfter, parsePlace, type StreamEntry, type StreamPlace } from './entries.ts'
 import type { RedisKeys } from './keys.ts'
@@ -39,6 +40,7 @@ export class RedisLog {
   epoch = ''
   head = 0
   floor = 0
+  fences: readonly Fence[] = []
   /** Moment at which the next entry expires, as far as this process knows. */
   soonest = Number.POSITIVE_INFINITY
   /** Why the log can neither be written nor followed now; null where it can. */
@@ -172,7 +174,8 @@ export class RedisLog {
     pipeline.hmget(keys.state, 'epoch', 'seq', 'floor', 'fences')
     const [least, entries, state] = (await results(pipeline)) as [string, StreamEntry[], (string | null)[]]
     const [epoch, head, floor, fences] = state
-    if (epoch !== this.epoch || Number(head) < known || isFenced(known, fences ?? '')) return this.#open()
+    this.fences = parseFences(fences ?? '')
+    if (epoch !== this.epoch || Number(head) < known || isFenced(known, this.fences)) return this.#open()
     this.floor = Number(floor ?? 0)
     // The answers to writes that came before these entries are taken first.
     await new Promise((resolve) => setImmediate(resolve))
@@ -362,12 +365,9 @@ const TIMELESS: ReadonlySet<ScriptName> = new Set([
   'sweep'
 ])
 
-function isFenced(place: number, fences: string): boolean {
-  if (fences === '') return false
-  return fences.split(';').some((fence) => {
-    const [tail = '', top = ''] = fence.split(' ')
-    return fence !== '' && place > Number(tail) && place < Number(top)
-  })
+/** As the scripts keep them: `tail top;tail top;…`. */
+function parseFences(text: string): Fence[] {
+  return [...text.matchAll(/(\d+) (\d+);/g)].map(([, tail, top]) => ({ tail: Number(tail), top: Number(top) }))
 }
 
 /** What each command of a pipeline answered; rejects with the first that failed. */

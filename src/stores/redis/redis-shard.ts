@@ -6,6 +6,7 @@ import type {
   Follower,
   InboxPage,
   InboxStatus,
+  Located,
   Log,
   LogGap,
   LogPage,
@@ -16,6 +17,7 @@ import type {
   StoredNotification,
   TicketHolder
 } from '../../core/store.ts'
+import { isFenced } from '../fences.ts'
 import { StoreOpenError } from '../store-open-error.ts'
 import type { StoreLog, StoreOptions } from '../store-options.ts'
 import { connectRedis, type RedisClients } from './client.ts'
@@ -103,6 +105,11 @@ export class RedisShard implements Log {
 
   get head(): number {
     return this.#log.head
+  }
+
+  locate(epoch: string, seq: number): Located {
+    if (epoch !== this.epoch) return 'foreign'
+    return seq > this.head || isFenced(seq, this.#log.fences) ? 'undone' : 'held'
   }
 
   follow(listener: Follower): void {

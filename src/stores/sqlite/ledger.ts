@@ -10,7 +10,6 @@ const MAX_COUNTED = 100_000
  */
 export class Ledger {
   readonly db: Database
-  head: number
   floor: number
   /** The moment of the running transaction; one for all its commands. */
   now = 0
@@ -23,6 +22,10 @@ export class Ledger {
   /** Entries, and state events, that a channel may have before it is pruned. */
   readonly most: number
   readonly #statements: ReturnType<typeof prepare>
+  #head: number
+  /** Where the first place of this life comes after; null once it was taken, and in a new log. */
+  #leap: number | null
+  #savedLeap: number | null
   #savedHead: number
   #savedFloor: number
   readonly #entries = new Map<string, number>()
@@ -30,13 +33,35 @@ export class Ledger {
   /** How the sizes of shared channels change with this transaction. */
   readonly #sizes = new Map<string, number>()
 
-  constructor(db: Database, keep: number) {
+  constructor(db: Database, keep: number, leap: number | null) {
     this.db = db
-    this.head = this.#savedHead = this.#meta('head')
+    this.#head = this.#savedHead = this.#meta('head')
+    this.#leap = this.#savedLeap = leap
     this.floor = this.#savedFloor = this.#meta('floor')
     this.nextExpiry = this.firstExpiry()
     this.most = keep === 0 ? Number.POSITIVE_INFINITY : Math.floor(keep * 1.5)
     this.#statements = prepare(db)
+  }
+
+  /** Place of the newest event. */
+  get head(): number {
+    return this.#head
+  }
+
+  /** The place that is given next, by {@link take}. The first of a life leaps, and fences what it leaps over. */
+  get next(): number {
+    if (this.#leap !== null) {
+      this.#statements.putFence.run(this.#head, this.#leap)
+      this.#head = this.#leap
+      this.#leap = null
+    }
+    return this.#head + 1
+  }
+
+  /** Gives a place. */
+  take(): number {
+    this.#head = this.next
+    return this.#head
   }
 
   /**
@@ -60,10 +85,10 @@ export class Ledger {
 
   /** Appends a state event and returns its place. */
   appendState(channel: string, op: StateOp, ids: string | null, upTo: number | null): number {
-    this.head += 1
-    this.#statements.insertState.run(this.head, channel, op, ids, upTo, this.now)
+    const seq = this.take()
+    this.#statements.insertState.run(seq, channel, op, ids, upTo, this.now)
     this.#grown(this.#states, channel, 1)
-    return this.head
+    return seq
   }
 
   /** Tells that a channel has one entry more. */
@@ -92,17 +117,19 @@ export class Ledger {
   save(): void {
     for (const [channel, by] of this.#sizes) if (by !== 0) this.#statements.resize.run(channel, by)
     this.#sizes.clear()
-    if (this.head !== this.#savedHead) this.#statements.setMeta.run('head', this.head)
+    if (this.#head !== this.#savedHead) this.#statements.setMeta.run('head', this.#head)
     if (this.floor !== this.#savedFloor) this.#statements.setMeta.run('floor', this.floor)
   }
 
   committed(): void {
-    this.#savedHead = this.head
+    this.#savedHead = this.#head
+    this.#savedLeap = this.#leap
     this.#savedFloor = this.floor
   }
 
   rollback(): void {
-    this.head = this.#savedHead
+    this.#head = this.#savedHead
+    this.#leap = this.#savedLeap
     this.floor = this.#savedFloor
     this.#entries.clear()
     this.#states.clear()
@@ -136,6 +163,7 @@ export class Ledger {
 
 function prepare(db: Database) {
   return {
+    putFence: db.prepare('INSERT INTO fence VALUES (?, ?)'),
     setMeta: db.prepare('UPDATE meta SET v = ?2 WHERE k = ?1'),
     countEntries: db.prepare('SELECT count(*) AS n FROM entry WHERE channel = ?'),
     countStates: db.prepare('SELECT count(*) AS n FROM state WHERE channel = ?'),

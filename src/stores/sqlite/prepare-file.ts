@@ -1,7 +1,10 @@
 import { mkdirSync, statSync } from 'node:fs'
 import { join } from 'node:path'
+import { MAX_FENCES, MAX_PAST_EPOCHS } from '../../core/limits.ts'
+import type { Fence } from '../fences.ts'
 import { StoreOpenError } from '../store-open-error.ts'
 import { type Database, openDatabase, SQLITE, sqliteCode } from './driver.ts'
+import { leapFrom } from './leap.ts'
 import { drawWord, Life } from './life.ts'
 import { takeLock } from './lock.ts'
 import { APPLICATION_ID, migrate, SCHEMA_VERSION, schemaVersion } from './schema.ts'
@@ -17,6 +20,13 @@ export interface PreparedFile {
   readonly epoch: string
   readonly head: number
   readonly floor: number
+  /** Place that the first event of this life comes after; null in a new log. */
+  readonly leap: number | null
+  readonly fences: readonly Fence[]
+  /** Epochs that the log had, and how far it had come when each ended. */
+  readonly pastEpochs: ReadonlyMap<string, number>
+  /** True if an earlier state was found, which is why the epoch is new. */
+  readonly putBack: boolean
 }
 
 /** Does all that has to be done, and may be refused, before the writer starts. */
@@ -61,16 +71,10 @@ function check(db: Database, path: string): void {
   if (verdict !== 'ok') throw damaged(path, String(verdict).split('\n')[0] ?? '')
 }
 
-function settleEpoch(
-  db: Database,
-  path: string,
-  dataDir: string,
-  sync: 'full' | 'normal'
-): Pick<PreparedFile, 'life' | 'epoch' | 'head' | 'floor'> {
+function settleEpoch(db: Database, path: string, dataDir: string, sync: 'full' | 'normal'): Omit<PreparedFile, 'path' | 'lock'> {
   const read = db.prepare('SELECT v FROM meta WHERE k = ?')
   const write = db.prepare('INSERT OR REPLACE INTO meta VALUES (?, ?)')
   const head = Number(read.get('head')?.['v'])
-  const floor = Number(read.get('floor')?.['v'])
   const lastLife = (read.get('life')?.['v'] as string | undefined) ?? null
   const lastEpoch = read.get('epoch')?.['v'] as string | undefined
   const life = new Life(join(dataDir, 'bellwire.life'), path, sync)
@@ -82,9 +86,32 @@ function settleEpoch(
   db.exec('BEGIN IMMEDIATE')
   write.run('epoch', epoch)
   write.run('life', life.token)
+  if (lastEpoch !== undefined && !keeps) db.prepare('INSERT OR REPLACE INTO past_epoch VALUES (?, ?)').run(lastEpoch, head)
+  const known = trimHistory(db)
   db.exec('COMMIT')
   life.write(head)
-  return { life, epoch, head, floor }
+  // What is not seen here may have been appended nonetheless, by a life of which only the beginning was put back.
+  const leap = lastEpoch === undefined ? null : leapFrom(head, Date.now())
+  return { life, epoch, head, leap, putBack: lastEpoch !== undefined && !keeps, ...known }
+}
+
+/** Forgets fences and epochs that no cursor can lead to any more, and the oldest of too many. */
+function trimHistory(db: Database): Pick<PreparedFile, 'floor' | 'fences' | 'pastEpochs'> {
+  const floor = db.prepare("SELECT v FROM meta WHERE k = 'floor'")
+  const beyond = db.prepare('SELECT top FROM fence ORDER BY tail DESC LIMIT 1 OFFSET ?').get(MAX_FENCES - 1)
+  if (beyond) db.prepare("UPDATE meta SET v = max(v, ?) WHERE k = 'floor'").run(beyond['top']!)
+  db.exec("DELETE FROM fence WHERE top <= (SELECT v FROM meta WHERE k = 'floor')")
+  db.prepare(
+    `DELETE FROM past_epoch WHERE tail < (SELECT v FROM meta WHERE k = 'floor')
+     OR epoch NOT IN (SELECT epoch FROM past_epoch ORDER BY tail DESC LIMIT ?)`
+  ).run(MAX_PAST_EPOCHS)
+  const fences = db.prepare('SELECT tail, top FROM fence ORDER BY tail').all()
+  const pastEpochs = db.prepare('SELECT epoch, tail FROM past_epoch').all()
+  return {
+    floor: Number(floor.get()?.['v']),
+    fences: fences.map(({ tail, top }) => ({ tail: Number(tail), top: Number(top) })),
+    pastEpochs: new Map(pastEpochs.map(({ epoch, tail }) => [epoch as string, Number(tail)]))
+  }
 }
 
 const foreign = (path: string): StoreOpenError =>

@@ -57,7 +57,7 @@ export class Publisher {
     }
     if (expiresAt !== null && expiresAt < ledger.nextExpiry) ledger.nextExpiry = expiresAt
 
-    const seq = ledger.head + 1
+    const seq = ledger.next
     const key = request[at + 3] as string | null
     const users = recipients.startsWith('users:') ? [...new Set(recipients.slice(6).split('\n'))] : null
     const content = request[at + 2] as SqlValue
@@ -91,8 +91,7 @@ export class Publisher {
       }
       collapses.push(times, replaces)
     }
-    ledger.head += 1
-    this.#insertEntry.run(channel, ledger.head, note, times, key, replaces, replaced, expiresAt)
+    this.#insertEntry.run(channel, ledger.take(), note, times, key, replaces, replaced, expiresAt)
     ledger.entryAdded(channel)
   }
 }

@@ -28,7 +28,7 @@ export class Remover {
     const ledger = this.#ledger
     const note = this.#find.get(id, ledger.now)
     const channels: string[] = []
-    const first = ledger.head + 1
+    const first = note ? ledger.next : 0
     if (note) {
       const seq = Number(note['seq'])
       const text = note['recipients'] as string
@@ -52,8 +52,9 @@ export class Remover {
     this.#reach.forget(user)
     this.#ownTickets.run(user)
     // What was there can no longer be told: a cursor from before gets a fresh page instead.
-    ledger.raiseFloor(channel, ledger.head)
+    const last = ledger.next - 1
+    ledger.raiseFloor(channel, last)
     ledger.forget(channel)
-    results.push(ledger.appendState(channel, 'removed', null, ledger.head))
+    results.push(ledger.appendState(channel, 'removed', null, last))
   }
 }

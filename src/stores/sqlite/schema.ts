@@ -51,7 +51,10 @@ const STEPS: readonly string[] = [
    CREATE TABLE reach (user TEXT NOT NULL, channel TEXT NOT NULL, done INTEGER NOT NULL, seen INTEGER NOT NULL, archived INTEGER NOT NULL,
      PRIMARY KEY (user, channel)) STRICT, WITHOUT ROWID;
    ${REACH_OF_ALL};
-   ALTER TABLE floor ADD COLUMN dropped INTEGER NOT NULL DEFAULT 0;`
+   ALTER TABLE floor ADD COLUMN dropped INTEGER NOT NULL DEFAULT 0;`,
+  // Which places were never given, and up to which place a cursor of an earlier epoch names one of this log.
+  `CREATE TABLE fence (tail INTEGER PRIMARY KEY, top INTEGER NOT NULL) STRICT;
+   CREATE TABLE past_epoch (epoch TEXT PRIMARY KEY, tail INTEGER NOT NULL) STRICT, WITHOUT ROWID;`
 ]
 
 /** The version this program writes. */

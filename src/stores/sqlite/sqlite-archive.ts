@@ -141,7 +141,7 @@ export class SqliteArchiveTarget implements ArchiveTarget {
   constructor(dataDir: string) {
     const file = prepareFile(dataDir, 'full')
     this.#file = file
-    this.#head = file.head
+    this.#head = file.leap ?? file.head
     const db = openDatabase(file.path, { timeout: 5000 })
     this.#db = db
     try {
@@ -165,6 +165,7 @@ export class SqliteArchiveTarget implements ArchiveTarget {
   }
 
   async commit(): Promise<void> {
+    if (this.#file.leap !== null) this.#s.fence.run(this.#file.head, this.#file.leap)
     this.#s.head.run(this.#head)
     this.#db.exec(`${SIZES_OF_ALL}; ${REACH_OF_ALL}; COMMIT`)
     this.#committed = true
@@ -237,6 +238,7 @@ function statements(db: Database) {
     mark: db.prepare('INSERT OR REPLACE INTO mark (user, channel, seq, flags, read_at) VALUES (?, ?, ?, ?, ?)'),
     key: db.prepare('INSERT OR REPLACE INTO idem (key, fingerprint, id, at, exp) VALUES (?, ?, ?, ?, ?)'),
     revocation: db.prepare('INSERT OR REPLACE INTO revocation VALUES (?, ?)'),
+    fence: db.prepare('INSERT INTO fence VALUES (?, ?)'),
     head: db.prepare("UPDATE meta SET v = ? WHERE k = 'head'")
   }
 }

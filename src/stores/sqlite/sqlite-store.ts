@@ -8,6 +8,7 @@ import {
   type Follower,
   type InboxPage,
   type InboxStatus,
+  type Located,
   type Log,
   type LogGap,
   type LogPage,
@@ -19,8 +20,10 @@ import {
   type StoredNotification,
   StoreError,
   type StoreStatus,
+  type StoreWarning,
   type TicketHolder
 } from '../../core/store.ts'
+import { type Fence, isFenced } from '../fences.ts'
 import { joinOutcomes } from '../join-outcomes.ts'
 import { StoreOpenError } from '../store-open-error.ts'
 import type { StoreOptions } from '../store-options.ts'
@@ -34,6 +37,13 @@ const LIFE_MS = 1000
 /** How old the size of the files may be that the status tells. */
 const SIZE_MS = 1000
 
+const PUT_BACK: StoreWarning = {
+  code: 'store-put-back',
+  message: 'The database is not as the last process on this directory left it: the log has a new epoch.',
+  action:
+    'Expected after a restore, and after a power cut with STORE_SYNC=normal. Clients that have seen what is missing get a reset, the others resume.'
+}
+
 /** The embedded store: one SQLite file, one writer thread, short reads on this thread. */
 export class SqliteStore implements Store, Log {
   readonly kind = 'sqlite'
@@ -43,6 +53,7 @@ export class SqliteStore implements Store, Log {
   readonly #file: PreparedFile
   readonly #writer: WriterThread
   readonly #reader: Reader
+  readonly #fences: readonly Fence[]
   #floor: number
   #listener: Follower = () => {}
   /** Events of the report that is being taken apart. */
@@ -59,9 +70,12 @@ export class SqliteStore implements Store, Log {
     this.epoch = file.epoch
     this.head = file.head
     this.#floor = file.floor
+    // The one of this life is in force from its first event; until then all places in it are beyond the head.
+    this.#fences = file.leap === null ? file.fences : [...file.fences, { tail: file.head, top: file.leap }]
     this.#onCommit = options.onCommit
     const { sync, retentionDays, retentionPerChannel } = options
-    this.#writer = new WriterThread({ path: file.path, sync, retentionDays, retentionPerChannel }, this.#take)
+    const { path, leap } = file
+    this.#writer = new WriterThread({ path, sync, retentionDays, retentionPerChannel, leap }, this.#take)
     this.#reader = new Reader(file.path)
   }
 
@@ -71,6 +85,7 @@ export class SqliteStore implements Store, Log {
     const store = new SqliteStore(file, options)
     try {
       await store.#writer.ready
+      if (file.putBack) options.log?.warning(PUT_BACK)
       return store
     } catch (error) {
       store.#reader.close()
@@ -89,6 +104,12 @@ export class SqliteStore implements Store, Log {
 
   get healthy(): boolean {
     return this.#reason === null
+  }
+
+  locate(epoch: string, seq: number): Located {
+    const last = epoch === this.epoch ? this.head : this.#file.pastEpochs.get(epoch)
+    if (last === undefined) return 'foreign'
+    return seq > last || isFenced(seq, this.#fences) ? 'undone' : 'held'
   }
 
   follow(listener: Follower): void {
@@ -190,6 +211,7 @@ export class SqliteStore implements Store, Log {
   }
 
   async read(user: string, scope: readonly Channel[], after: number, limit: number): Promise<LogPage | LogGap> {
+    if (isFenced(after, this.#fences)) return { gap: true }
     return this.#read(() => this.#reader.read(user, scope, after, limit))
   }
 

@@ -20,6 +20,8 @@ export interface WriterData {
   readonly sync: 'full' | 'normal'
   readonly retentionDays: number
   readonly retentionPerChannel: number
+  /** Place that the first event of this life comes after; null in a new log. */
+  readonly leap: number | null
   /** One of {@link TURN}. */
   readonly turn: Int32Array
 }
@@ -38,7 +40,7 @@ db.exec(
 )
 const begin = db.prepare('BEGIN')
 const commit = db.prepare('COMMIT')
-const ledger = new Ledger(db, options.retentionPerChannel)
+const ledger = new Ledger(db, options.retentionPerChannel, options.leap)
 const publisher = new Publisher(ledger)
 const reach = new Reach(ledger)
 const marker = new Marker(ledger, reach)

@@ -1,0 +1,126 @@
+import { cpSync, mkdirSync, readdirSync, readFileSync, renameSync, rmSync, writeFileSync } from 'node:fs'
+import path from 'node:path'
+import { type Test, test } from 'tap'
+import { call, eventually, MONITOR_KEY, publish, type Service, startService, tempDir, tokenOf } from './harness.ts'
+
+const ANN = tokenOf('ann')
+const FILES = ['bellwire.db', 'bellwire.db-wal', 'bellwire.life']
+
+interface Event {
+  readonly event: string
+  readonly id: string
+  readonly data: { readonly item?: { readonly title: string }; readonly reason?: string; readonly counts?: unknown }
+}
+
+const changes = async (service: { url: string }, since = ''): Promise<Event[]> => {
+  const { status, text, body } = await call('GET', `${service.url}/v1/changes?wait=0${since && `&since=${since}`}`, { key: ANN })
+  if (status !== 200) throw new Error(text)
+  return body.events
+}
+const titles = (events: readonly Event[]): (string | undefined)[] => events.map(({ data }) => data.item?.title)
+const put = async (service: { url: string }, ...names: string[]): Promise<void> => {
+  for (const title of names) {
+    const { status, text } = await publish(service, { to: { user: 'ann' }, title })
+    if (status !== 201) throw new Error(text)
+  }
+}
+const monitor = async (service: { url: string }) => (await call('GET', `${service.url}/monitor`, { key: MONITOR_KEY })).body
+
+/** Copies the files of a directory that a frozen process has open, as a snapshot of the disk would. */
+async function snapshot(t: Test, service: Service): Promise<string> {
+  const copy = tempDir(t)
+  service.child.kill('SIGSTOP')
+  for (const name of FILES) cpSync(path.join(service.dataDir, name), path.join(copy, name))
+  service.child.kill('SIGCONT')
+  return copy
+}
+
+/** How data is put back. Each gets the directory of the copy and that of the service, which has ended. */
+const WAYS: Record<string, (copy: string, dataDir: string) => void> = {
+  'a disk that was rolled back': (copy, dataDir) => {
+    // The same files, of the same inodes, with the bytes of before.
+    for (const name of readdirSync(dataDir)) {
+      if (FILES.includes(name)) writeFileSync(path.join(dataDir, name), readFileSync(path.join(copy, name)))
+      else if (name !== 'bellwire.lock') rmSync(path.join(dataDir, name))
+    }
+  },
+  'a directory that was copied back': (copy, dataDir) => {
+    renameSync(dataDir, `${dataDir}.gone`)
+    mkdirSync(dataDir)
+    cpSync(copy, dataDir, { recursive: true })
+    rmSync(`${dataDir}.gone`, { recursive: true })
+  },
+  'a database that was put back alone': (copy, dataDir) => {
+    for (const name of FILES.slice(0, 2)) {
+      rmSync(path.join(dataDir, name), { force: true })
+      cpSync(path.join(copy, name), path.join(dataDir, name))
+    }
+    rmSync(path.join(dataDir, 'bellwire.db-shm'), { force: true })
+  }
+}
+
+for (const [way, putBack] of Object.entries(WAYS)) {
+  test(`after ${way}, clients that saw what is missing get a reset and all others resume`, async (t) => {
+    const dataDir = path.join(tempDir(t), 'data')
+    let service = await startService(t, { dataDir })
+    const [ready] = await changes(service)
+    await put(service, 'one', 'two', 'three', 'four')
+    const kept = await changes(service, ready!.id)
+    const copy = await snapshot(t, service)
+    await put(service, 'five', 'six', 'seven')
+    const seen = await changes(service, ready!.id)
+    t.same(titles(seen), ['one', 'two', 'three', 'four', 'five', 'six', 'seven'])
+    const cursors = new Set(seen.map(({ id }) => id))
+
+    // Twice from one copy: what the first restored life gave was undone, too.
+    for (const life of ['a', 'b']) {
+      await service.kill('SIGKILL')
+      putBack(copy, dataDir)
+      service = await startService(t, { dataDir })
+      t.match(await changes(service, seen.at(-1)!.id), [{ event: 'reset' }], 'before anything is published')
+      t.same(titles(await changes(service, kept[1]!.id)), ['three', 'four'], 'one that saw less resumes')
+      const names = [1, 2, 3, 4].map((n) => `${life}${n}`)
+      await put(service, ...names)
+      for (const lost of [...cursors].filter((id) => !kept.some((event) => event.id === id))) {
+        const [first, ...more] = await changes(service, lost)
+        t.match(first, { event: 'reset', data: { counts: { unread: 8, unseen: 8 } } }, `${lost} cannot be resumed`)
+        t.same(more, [], 'and the page has everything')
+      }
+      const events = await changes(service, kept[1]!.id)
+      t.same(titles(events), ['three', 'four', ...names], 'one that saw less misses nothing and gets nothing twice')
+      for (const { id } of events.slice(2)) {
+        t.notOk(cursors.has(id), `${id} is given once`)
+        cursors.add(id)
+      }
+    }
+    await eventually(async () => {
+      const { status, recommendations } = await monitor(service)
+      return status === 'critical' && recommendations.some(({ code }: { code: string }) => code === 'events-undone')
+    })
+    const lines = service
+      .output()
+      .split('\n')
+      .filter((line) => line.includes('was undone'))
+    t.equal(lines.length, 1, 'and the log says it once a minute')
+    t.match(JSON.parse(lines[0]!), { level: 40, user: 'ann', count: 1 })
+  })
+}
+
+test('a restart that kept everything resumes in the same epoch, however often', async (t) => {
+  const dataDir = tempDir(t)
+  let service = await startService(t, { dataDir })
+  const { epoch } = (await monitor(service)).store
+  let [last] = await changes(service)
+  for (const signal of ['SIGKILL', 'SIGTERM', 'SIGKILL'] as const) {
+    await service.kill(signal)
+    service = await startService(t, { dataDir })
+    t.same(await changes(service, last!.id), [], 'nothing was missed')
+    await service.kill(signal)
+    service = await startService(t, { dataDir })
+    await put(service, 'one', 'two')
+    const events = await changes(service, last!.id)
+    t.same(titles(events), ['one', 'two'], 'a client at the head gets what it missed, without a reset')
+    t.match(await monitor(service), { status: 'ok', store: { epoch } })
+    last = events.at(-1)
+  }
+})
