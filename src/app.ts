@@ -24,7 +24,7 @@ import cors from './plugins/cors.ts'
 import dashboard from './plugins/dashboard.ts'
 import demo from './plugins/demo.ts'
 import documentation from './plugins/documentation.ts'
-import errors, { clientErrorHandler, type ErrorPlace, frameworkErrors } from './plugins/errors.ts'
+import errors, { type ErrorPlace } from './plugins/errors.ts'
 import healthProbes from './plugins/health-probes.ts'
 import { Host } from './plugins/host-figures.ts'
 import inbox, { subscriberRateLimit } from './plugins/inbox.ts'
@@ -34,6 +34,7 @@ import monitor from './plugins/monitor.ts'
 import publish, { type Accepted } from './plugins/publish.ts'
 import { parseQuery } from './plugins/query.ts'
 import responseHeaders from './plugins/response-headers.ts'
+import { serverOptions } from './plugins/server-options.ts'
 import shutdown from './plugins/shutdown.ts'
 import socket from './plugins/socket.ts'
 import stalePeers from './plugins/stale-peers.ts'
@@ -71,14 +72,7 @@ export async function createApp(config: Config, version: string): Promise<Fastif
       const given = request.headers['x-request-id']
       return typeof given === 'string' && REQUEST_ID.test(given) ? given : nextRequestId()
     },
-    // Longer than the idle time of the load balancers in front, so that they close first.
-    keepAliveTimeout: 75_000,
-    requestTimeout: 30_000,
-    http: { headersTimeout: 20_000 },
-    forceCloseConnections: 'idle',
-    return503OnClosing: false,
-    clientErrorHandler,
-    frameworkErrors,
+    ...serverOptions(() => hub.draining),
     routerOptions: { maxParamLength: 8192, querystringParser: parseQuery }
   })
   app.setValidatorCompiler(validatorCompiler)

@@ -220,3 +220,11 @@ export const LINGER_BYTES = 20 * 1024 * 1024
 export const LINGER_MS = 5_000
 /** Sockets that linger at once: a third of {@link RESERVED_FILES}. Beyond it the oldest is cut; its answer has been sent. */
 export const MAX_LINGERING = 64
+
+/** The head of a request: room for a cookie of a framework, a JWT and a list of topics together; Node's own 16 KiB are not. */
+export const MAX_HEAD_BYTES = 32 * 1024
+/** How long a head, and a whole request, may take to arrive. A slow phone needs seconds; beyond it nobody is waiting any more. */
+export const HEAD_MS = 15_000
+export const REQUEST_MS = 25_000
+/** How often those deadlines are looked at; a request is refused at most so much before them, and never after. */
+export const REQUEST_CHECK_MS = 500

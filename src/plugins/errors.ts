@@ -8,6 +8,8 @@ import fp from 'fastify-plugin'
 import { hasZodFastifySchemaValidationErrors } from 'fastify-type-provider-zod'
 import { StoreError } from '../core/store.ts'
 import { type Fault, PROBLEMS, ProblemError, type ProblemSlug, problemDocument } from '../errors.ts'
+import { hasBody } from './answer.ts'
+import { closeLingering, lingers } from './linger.ts'
 import { carryHeaders } from './response-headers.ts'
 import { faultsOf, summaryOf } from './schemas/faults.ts'
 
@@ -36,6 +38,9 @@ const RETRY_AFTER = 5
 const MAX_SLIPS = 3
 /** Longer than any address of ours; comparing costs the product of the lengths. */
 const MAX_COMPARED_PATH = 100
+
+/** Laid over the headers of a request, so that Fastify finds no body to parse. */
+const NO_BODY = { 'content-type': undefined, 'content-length': undefined, 'transfer-encoding': undefined } as const
 
 /** Statuses that Fastify and its plugins raise by themselves. */
 const SLUG_OF_STATUS: Readonly<Record<number, ProblemSlug>> = {
@@ -159,6 +164,12 @@ export default fp<ErrorOptions>(
       return sendProblem(request, reply, new ProblemError('method-not-allowed', `Ask with ${methods.join(' or ')}.`))
     })
 
+    // A path that takes no body does not mind one: it is neither parsed nor judged.
+    app.addHook('preParsing', (request, _reply, payload, done) => {
+      if (hasBody(request.raw) && (request.is404 || request.routeOptions.schema?.body === undefined)) request.headers = NO_BODY
+      done(null, payload)
+    })
+
     const parseJson = app.getDefaultJsonParser('error', 'error')
     app.removeAllContentTypeParsers()
     app.addContentTypeParser('application/json', { parseAs: 'buffer' }, (request, body: Buffer, done) => {
@@ -197,11 +208,13 @@ const CLIENT_ERRORS: Readonly<Record<string, { status: number; detail: string }>
   HPE_HEADER_OVERFLOW: { status: 431, detail: 'The head of the request is too large.' }
 }
 
-/** Server option `clientErrorHandler`: what Node could not even read as a request. */
+/** Server option `clientErrorHandler`: what Node could not even read as a request, or not in time. */
 export function clientErrorHandler(error: NodeJS.ErrnoException, socket: Socket): void {
-  // An answer under way must not have another written into it.
+  // An answer under way, or one that was given before the end of its request, must not have another after it.
   const { _httpMessage: current } = socket as Socket & { _httpMessage?: ServerResponse | null }
-  if (error.code === 'ECONNRESET' || !socket.writable || current?.headersSent) {
+  const answered = lingers(socket)
+  if (answered && socket.writableEnded) return
+  if (error.code === 'ECONNRESET' || !socket.writable || answered || current?.headersSent) {
     socket.destroy()
     return
   }
@@ -212,5 +225,8 @@ export function clientErrorHandler(error: NodeJS.ErrnoException, socket: Socket)
   const requestId = randomUUID()
   const body = JSON.stringify({ ...problemDocument('malformed', detail, requestId), status })
   const head = `HTTP/1.1 ${status} ${STATUS_CODES[status]}\r\nConnection: close\r\nX-Request-Id: ${requestId}\r\nContent-Type: ${PROBLEM_JSON}\r\nContent-Length: ${Buffer.byteLength(body)}\r\n\r\n`
-  socket.end(head + body, () => socket.destroy())
+  // A request that was refused must not be completed by what comes after it.
+  socket.removeAllListeners('data')
+  socket.write(head + body)
+  closeLingering(socket)
 }

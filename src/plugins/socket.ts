@@ -12,6 +12,7 @@ import { CLOSE_ANSWER_MS, MAX_CLIENT_MESSAGE_BYTES } from '../core/limits.ts'
 import type { Stats } from '../core/stats.ts'
 import { ProblemError } from '../errors.ts'
 import { credentialsOf, isAmbient, type OriginOptions, type SubscriberIdentity, trustedOrigins } from './access.ts'
+import { hasBody } from './answer.ts'
 import { refuseUpgrade } from './refuse-upgrade.ts'
 import { cursorOf, StreamQuery } from './schemas/stream.ts'
 import { selectTopics } from './schemas/topics.ts'
@@ -36,8 +37,12 @@ export default fp<SocketOptions>(
   async (instance, { hub, identity, stats, ...origins }) => {
     const trusted = trustedOrigins(origins)
     const path = `${instance.prefix}/v1/socket`
-    const isOurs = ({ method, headers, url }: IncomingMessage): boolean =>
-      method === 'GET' && headers.upgrade?.toLowerCase() === 'websocket' && url?.split('?', 1)[0] === path
+    const isOurs = (request: IncomingMessage): boolean =>
+      request.method === 'GET' &&
+      request.headers.upgrade?.toLowerCase() === 'websocket' &&
+      request.url?.split('?', 1)[0] === path &&
+      // No handshake has a body: what comes with one is an ordinary request, and its body is read.
+      !hasBody(request)
     /** The upgrades that are for us; the library hears of no other. */
     const upgrades = new EventEmitter()
     const onUpgrade = (request: IncomingMessage, socket: Socket, rest: Buffer): void => {

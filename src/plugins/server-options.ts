@@ -1,0 +1,28 @@
+import type { Server } from 'node:http'
+import type { FastifyHttpOptions } from 'fastify'
+import { HEAD_MS, MAX_HEAD_BYTES, REQUEST_CHECK_MS, REQUEST_MS } from '../core/limits.ts'
+import { answerClass } from './answer.ts'
+import { clientErrorHandler, frameworkErrors } from './errors.ts'
+
+/**
+ * How connections are treated before and after a route has its say, as options of Fastify. `isLast` tells whether callers must be
+ * told to send their next request elsewhere.
+ */
+export function serverOptions(isLast: () => boolean) {
+  return {
+    // Longer than the idle time of the load balancers in front, so that they close first.
+    keepAliveTimeout: 75_000,
+    requestTimeout: REQUEST_MS - REQUEST_CHECK_MS,
+    http: {
+      headersTimeout: HEAD_MS - REQUEST_CHECK_MS,
+      connectionsCheckingInterval: REQUEST_CHECK_MS,
+      // Node refuses the head that reaches the figure.
+      maxHeaderSize: MAX_HEAD_BYTES + 1,
+      ServerResponse: answerClass(isLast)
+    },
+    forceCloseConnections: 'idle',
+    return503OnClosing: false,
+    clientErrorHandler,
+    frameworkErrors
+  } as const satisfies FastifyHttpOptions<Server>
+}
