@@ -179,9 +179,17 @@ function misspelt(env: Environment): string[] {
   return Object.keys(env).flatMap((name) => {
     if (names.has(name) || !isSet(env[name])) return []
     const nearest = nearestName(name, known)
+    if (
+      nearest === `AUTH_${name}` &&
+      insteadOf(nearest.replace(/_FILE$/, '')).some((one) => isSet(env[one]) || isSet(env[`${one}_FILE`]))
+    )
+      return []
     return nearest === undefined ? [] : [`${name} is not a setting: did you mean ${nearest}?`]
   })
 }
+
+/** If one of these is set, a name without our prefix is no slip but another program's. */
+const insteadOf = (name: string): readonly string[] => ((WAYS_IN as readonly string[]).includes(name) ? WAYS_IN : [name])
 
 const hasWayIn = (given: ReadonlySet<SettingName>): boolean => WAYS_IN.some((name) => given.has(name))
 

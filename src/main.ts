@@ -4,6 +4,7 @@ import path from 'node:path'
 import { fileURLToPath } from 'node:url'
 import { parseArgs } from 'node:util'
 import { signDevToken } from './auth/jwt.ts'
+import { nearestWord } from './config/misspelt.ts'
 import { type Config, ConfigError, isPublic, loadConfig, readEnvironment, SETTINGS } from './config.ts'
 import { MAX_TIMER_MS } from './core/limits.ts'
 import { TopicGrant, USER_RULE, UserName } from './core/names.ts'
@@ -192,13 +193,7 @@ async function runImport(config: Config, file: string | undefined): Promise<Tall
 }
 
 async function main(): Promise<void> {
-  let args: ReturnType<typeof parse>
-  try {
-    args = parse()
-  } catch (error) {
-    fail([`${(error as Error).message.split('\n')[0]} (see --help)`])
-  }
-  const { values, positionals } = args
+  const { values, positionals } = parse()
   if (values.help) {
     process.stdout.write(help())
     return
@@ -211,7 +206,8 @@ async function main(): Promise<void> {
   const config = settings({ port: values.port, host: values.host })
   if (command === 'token') return token(config, rest[0], values.topics)
   if (command === 'export' || command === 'import') return migrate(config, command, rest[0] === '-' ? undefined : rest[0])
-  if (command !== undefined) fail([`there is no command ${JSON.stringify(command)} (see --help)`])
+  if (command !== undefined)
+    fail([`there is no command ${JSON.stringify(command)}: ${meant(command, ['token', 'export', 'import'])}`])
   if (values['check-config']) {
     for (const warning of config.warnings) process.stderr.write(`bellwire: warning: ${warning}\n`)
     process.stdout.write('the settings are fine\n')
@@ -220,18 +216,35 @@ async function main(): Promise<void> {
   await serve(config)
 }
 
+const OPTIONS = {
+  help: { type: 'boolean', short: 'h' },
+  version: { type: 'boolean', short: 'v' },
+  'check-config': { type: 'boolean' },
+  port: { type: 'string' },
+  host: { type: 'string' },
+  topics: { type: 'string' }
+} as const
+
+const meant = (word: string, known: readonly string[], dashes = ''): string => {
+  const nearest = nearestWord(word, known)
+  return nearest === undefined ? 'see --help' : `did you mean ${dashes}${nearest}?`
+}
+
+/** What was typed. Node's own check is left out: its messages are about the parser rather than about the words. */
 function parse() {
-  return parseArgs({
-    allowPositionals: true,
-    options: {
-      help: { type: 'boolean', short: 'h' },
-      version: { type: 'boolean', short: 'v' },
-      'check-config': { type: 'boolean' },
-      port: { type: 'string' },
-      host: { type: 'string' },
-      topics: { type: 'string' }
-    }
-  })
+  const parsed = parseArgs({ strict: false, allowPositionals: true, options: OPTIONS, tokens: true })
+  for (const token of parsed.tokens) {
+    if (token.kind !== 'option') continue
+    const { rawName, name, value } = token
+    if (!Object.hasOwn(OPTIONS, name)) fail([`there is no option ${rawName}: ${meant(name, Object.keys(OPTIONS), '--')}`])
+    const { type } = OPTIONS[name as keyof typeof OPTIONS]
+    if (type === 'string' && value === undefined) fail([`${rawName} needs a value: ${rawName} <${name}>`])
+    if (type === 'boolean' && value !== undefined) fail([`${rawName} takes no value`])
+  }
+  return parsed as {
+    values: Partial<Record<'help' | 'version' | 'check-config', boolean> & Record<'port' | 'host' | 'topics', string>>
+    positionals: string[]
+  }
 }
 
 await main()

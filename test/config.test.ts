@@ -377,6 +377,14 @@ test('a name that was misspelt is told, with the name that was meant; other name
   oneFault(t, { MAX_CONNECTION: '1' }, /did you mean MAX_CONNECTIONS\?/)
   oneFault(t, { HEARTBAET_MS: '1000' }, /did you mean HEARTBEAT_MS\?/)
   oneFault(t, { COOKIE_SECRETS: 'hush-hush' }, /did you mean COOKIE_SECRET\?/)
+  for (const name of ['JWT_SECRET', 'JWT_SECRET_FILE', 'JWKS_URL', 'JWT_ISSUER', 'SESSION_URL'])
+    oneFault(t, { [name]: 'x' }, new RegExp(`^${name} is not a setting: did you mean AUTH_${name}\\?`))
+  t.strictSame(
+    faultsOf({ ...PRODUCTION, JWT_SECRET: 'of another program', SESSION_URL: 'x' }),
+    [],
+    'nothing stands instead of ours'
+  )
+  oneFault(t, { ...PRODUCTION, JWT_ISSUER: 'i' }, /did you mean AUTH_JWT_ISSUER\?/)
   t.strictSame(
     faultsOf({
       HOME: '/root',

@@ -18,6 +18,8 @@ const LONG = 10
 /** The known name that an unknown one was probably meant to be. Other programs' variables are none of our business. */
 export function nearestName(name: string, known: readonly string[]): string | undefined {
   if (!name.includes('_')) return undefined
+  // Of every other service these go without the prefix. No further prefix is left out: WEBHOOK_URL may well be another program's.
+  if (known.includes(`AUTH_${name}`)) return `AUTH_${name}`
   const prefix = name.slice(0, name.indexOf('_') + 1)
   const candidates = name.length >= LONG ? known : known.filter((one) => one.startsWith(prefix))
   let best: { name: string; distance: number } | undefined
@@ -26,4 +28,14 @@ export function nearestName(name: string, known: readonly string[]): string | un
     if (found <= 2 && found < (best?.distance ?? 3)) best = { name: candidate, distance: found }
   }
   return best?.name
+}
+
+/** The known word that was probably meant, also by its beginning; for words of a command line, of which all are ours. */
+export function nearestWord(word: string, known: readonly string[]): string | undefined {
+  const scored = known.map((one) => ({
+    one,
+    score: Math.min(distance(word, one, 2), distance(word, one.slice(0, word.length), 2))
+  }))
+  const best = scored.toSorted((a, b) => a.score - b.score)[0]
+  return best !== undefined && best.score <= 2 && best.score < word.length ? best.one : undefined
 }

@@ -14,8 +14,17 @@ test('--help lists every setting, --version the version, --check-config checks',
     code: 1,
     stderr: /HEARTBEAT_MS.*\n.*STALL_MS/
   })
-  t.match(await runService(['fly'], env), { code: 1, stderr: /no command "fly"/ })
-  t.match(await runService(['--fly'], env), { code: 1, stderr: /--help/ })
+  for (const [args, line] of [
+    [['fly'], 'there is no command "fly": see --help'],
+    [['tokn', 'ann'], 'there is no command "tokn": did you mean token?'],
+    [['--fly'], 'there is no option --fly: see --help'],
+    [['--chekc'], 'there is no option --chekc: did you mean --check-config?'],
+    [['--check_config'], 'there is no option --check_config: did you mean --check-config?'],
+    [['-x'], 'there is no option -x: see --help'],
+    [['--port'], '--port needs a value: --port <port>'],
+    [['--help=me'], '--help takes no value']
+  ] as const)
+    t.match(await runService(args, env), { code: 1, stderr: `bellwire: ${line}\n` })
 })
 
 test('production refuses to start without keys, a line for each', async (t) => {
