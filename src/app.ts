@@ -12,7 +12,7 @@ import { takeCensus } from './core/census.ts'
 import type { NodeReport } from './core/cluster.ts'
 import { type Assessment, Health } from './core/health.ts'
 import { Hub } from './core/hub.ts'
-import { HISTORY_STEP_MS } from './core/limits.ts'
+import { HISTORY_STEP_MS, LAST_WORDS_MS } from './core/limits.ts'
 import { HubMember } from './core/member.ts'
 import { Stats } from './core/stats.ts'
 import { StoreError } from './core/store.ts'
@@ -47,7 +47,12 @@ import { openStore } from './stores/open-store.ts'
 const REQUEST_ID = /^[A-Za-z0-9._-]{1,64}$/
 
 /** The parts, put together in order. The one place that knows all of them. */
-export async function createApp(config: Config, version: string): Promise<FastifyInstance> {
+export async function createApp(
+  config: Config,
+  version: string,
+  /** Called when the store cannot come back, and everybody who could be told has been: the process is of no use any more. */
+  onLost: () => void = () => {}
+): Promise<FastifyInstance> {
   const stats: Stats = new Stats(() => takeCensus(hub))
   const node = `${
     hostname()
@@ -96,6 +101,11 @@ export async function createApp(config: Config, version: string): Promise<Fastif
     retentionDays: config.retentionDays,
     retentionPerChannel: config.retentionPerChannel,
     onCommit: (ms) => stats.commit.record(ms),
+    onLost: (err) => {
+      app.log.fatal({ err }, 'the store is lost: all streams end, and the process exits so that a clean one can take over')
+      hub.closeAll('unavailable')
+      setTimeout(onLost, LAST_WORDS_MS)
+    },
     log: {
       trouble: (message) => fault('store', message),
       warning: ({ code, message, action }) => app.log.warn({ code, action }, message)

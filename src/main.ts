@@ -104,7 +104,7 @@ ${config.demo ? `  Demo page:     ${base}/demo\n` : ''}  Documentation: ${base}/
 async function serve(config: Config): Promise<void> {
   // The other commands do without it, and start three times as fast.
   const { createApp } = await import('./app.ts')
-  const app = await createApp(config, version).catch((error: unknown) => {
+  const app = await createApp(config, version, () => process.exit(1)).catch((error: unknown) => {
     if (error instanceof StoreOpenError) fail([error.message])
     throw error
   })

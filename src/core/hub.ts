@@ -267,7 +267,12 @@ export class Hub implements ConnectionHost {
   stop(): void {
     this.#draining = true
     this.heartbeats.stop()
-    for (const connection of this.#connections.values()) connection.close('drain')
+    this.closeAll('drain')
+  }
+
+  /** Ends all connections at once. */
+  closeAll(reason: CloseReason): void {
+    for (const connection of this.#connections.values()) connection.close(reason)
   }
 
   // What a connection tells its host.

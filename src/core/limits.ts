@@ -45,6 +45,10 @@ export const TRANSACTION_LIMIT = { entries: 1000, bytes: 4 * 1024 * 1024 } as co
 export const MAX_PENDING_COMMANDS = 50_000
 /** Content that may wait for a store; more is refused, so that a slow disk or server does not fill this process. */
 export const MAX_PENDING_BYTES = 64 * 1024 * 1024
+/** A transaction that takes longer than this has a disk that hangs: the store is not ready. */
+export const WRITER_STALL_MS = 10_000
+/** How long a process whose store is lost still answers, so that streams hear where to go and probes why. */
+export const LAST_WORDS_MS = 1_000
 /** How long requests in flight may use the store once the streams are closed: less than a stopping process has left. */
 export const ANSWER_MS = 2_500
 /** How long one piece of long work keeps the event loop before everybody else has a turn. */

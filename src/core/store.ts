@@ -126,6 +126,8 @@ export interface StoreStatus {
   readonly healthy: boolean
   /** Why not, for an operator. */
   readonly reason?: string | undefined
+  /** True if it cannot come back within this process, which then ends. */
+  readonly lost?: boolean | undefined
   readonly bytes?: number | undefined
   /** Milliseconds of the last commit, where there is such a thing. */
   readonly commitMs?: number | undefined

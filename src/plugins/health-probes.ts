@@ -14,9 +14,11 @@ async function healthProbes(app: FastifyInstance, { hub, store, hidden = false }
   const route = (operationId: string, summary: string) => ({
     schema: { tags: ['operations'], security: [], operationId, summary, hide: hidden }
   })
-  app.get('/healthz', route('getHealth', 'Is the process alive'), async (_request, reply) =>
-    reply.header('cache-control', 'no-store').send({ status: 'ok' })
-  )
+  app.get('/healthz', route('getHealth', 'Is the process alive'), async (_request, reply) => {
+    reply.header('cache-control', 'no-store')
+    const { lost = false, reason } = store.status()
+    return lost ? reply.code(503).send({ reason }) : reply.send({ status: 'ok' })
+  })
   app.get('/readyz', route('getReadiness', 'Should the process get traffic'), async (_request, reply) => {
     reply.header('cache-control', 'no-store')
     if (hub.draining) return reply.code(503).send({ reason: 'draining' })

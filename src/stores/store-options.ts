@@ -29,5 +29,7 @@ export interface StoreOptions {
   readonly retentionPerChannel: number
   /** Hears how long each commit took, in milliseconds, where there is such a thing. */
   readonly onCommit?: ((ms: number) => void) | undefined
+  /** Hears, once, that the open store cannot come back within this process: to be told, and the process ended. */
+  readonly onLost?: ((error: Error) => void) | undefined
   readonly log?: StoreLog | undefined
 }

@@ -1,9 +1,12 @@
+import { once } from 'node:events'
 import t from 'tap'
 import {
+  call,
   connectionsOf,
   eventually,
   openStream,
   PUBLISH_KEY,
+  publish,
   rawPeer,
   requestHead,
   type Service,
@@ -81,4 +84,24 @@ t.test('a drain sends streams away one after another, each back at a time of its
   const inOneTenth = ends.map((end) => ends.filter((other) => other >= end && other < end + 100).length)
   t.ok(Math.max(...inOneTenth) < 25, 'never most of them at once')
   t.ok(new Set(streams.map(({ retries }) => retries.at(-1))).size > 30, 'no two waves')
+})
+
+/** Lets a signal make the thread that writes throw, as a fault of ours in it would. */
+const BREAKABLE = `process.on('worker', (worker) => process.on('SIGUSR2', () => worker.postMessage(null)))`
+
+t.test('a process whose writer thread died says so, sends its streams away and exits with 1', async (t) => {
+  const service = await startService(t, { flags: ['--import', `data:text/javascript,${encodeURIComponent(BREAKABLE)}`] })
+  const exited = once(service.child, 'exit')
+  const stream = await openStream(t, `${service.url}/v1/stream`, { token: tokenOf('u1') })
+  await stream.until(({ event }) => event === 'ready')
+  t.equal((await publish(service, { to: { user: 'u1' } })).status, 201)
+  service.child.kill('SIGUSR2')
+  t.equal((await stream.until(({ event }) => event === 'goodbye')).data.reason, 'unavailable')
+  const [health, refused] = await Promise.all([call('GET', `${service.url}/healthz`), publish(service, { to: { user: 'u1' } })])
+  t.strictSame([health.status, refused.status], [503, 503])
+  t.strictSame(await exited, [1, null])
+  t.match(service.output(), /"level":60,.*the store is lost/)
+  const again = await startService(t, { dataDir: service.dataDir })
+  const { body } = await call('GET', `${again.url}/v1/inbox/counts`, { headers: { authorization: `Bearer ${tokenOf('u1')}` } })
+  t.strictSame(body, { unread: 1, unseen: 1 }, 'what was acknowledged is there')
 })

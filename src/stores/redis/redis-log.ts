@@ -203,8 +203,19 @@ export class RedisLog {
     this.#place = parsePlace(entries.at(-1)![0])
     this.head = seq
     this.#settle(this.#place)
-    if (events.length > 0) this.onEvents(events)
+    if (events.length > 0) this.#follow(events)
     return true
+  }
+
+  /** What a follower throws is a fault of ours, not trouble with Redis: it must end the process, as it does with the other stores. */
+  #follow(events: readonly FollowedEvent[]): void {
+    try {
+      this.onEvents(events)
+    } catch (error) {
+      queueMicrotask(() => {
+        throw error
+      })
+    }
   }
 
   /** Finds the log, or begins it. Everybody who wants it at once shares one call. */
@@ -232,7 +243,7 @@ export class RedisLog {
     this.#promised = 0
     this.head = seq
     this.#settle({ seq: Number.POSITIVE_INFINITY, sub: 0 })
-    this.onEvents([{ kind: 'restarted', head: seq }])
+    this.#follow([{ kind: 'restarted', head: seq }])
   }
 
   async #openWith(known: string, begins: boolean): Promise<[string, string, number, number, string]> {

@@ -2,7 +2,7 @@ import { statSync } from 'node:fs'
 import { type Channel, channelsOf, userChannel } from '../../core/channel.ts'
 import type { FollowedEvent, MarkOp } from '../../core/event.ts'
 import { type Slice, sliced, type Weight, weightOf } from '../../core/fair-queue.ts'
-import { TRANSACTION_LIMIT } from '../../core/limits.ts'
+import { TRANSACTION_LIMIT, WRITER_STALL_MS } from '../../core/limits.ts'
 import type { Counts, Publication } from '../../core/notification.ts'
 import {
   type Follower,
@@ -61,6 +61,7 @@ export class SqliteStore implements Store, Log {
   #commitMs: number | undefined
   readonly #onCommit: StoreOptions['onCommit']
   #trouble: string | null = null
+  #opened = false
   #lifeAt = 0
   #sized = { at: Number.NEGATIVE_INFINITY, bytes: 0 }
   #closed: Promise<void> | undefined
@@ -75,7 +76,10 @@ export class SqliteStore implements Store, Log {
     this.#onCommit = options.onCommit
     const { sync, retentionDays, retentionPerChannel } = options
     const { path, leap } = file
-    this.#writer = new WriterThread({ path, sync, retentionDays, retentionPerChannel, leap }, this.#take)
+    this.#writer = new WriterThread({ path, sync, retentionDays, retentionPerChannel, leap }, this.#take, (error) => {
+      // One that never started is the opener's to tell.
+      if (this.#opened) options.onLost?.(error)
+    })
     this.#reader = new Reader(file.path)
   }
 
@@ -85,6 +89,7 @@ export class SqliteStore implements Store, Log {
     const store = new SqliteStore(file, options)
     try {
       await store.#writer.ready
+      store.#opened = true
       if (file.putBack) options.log?.warning(PUT_BACK)
       return store
     } catch (error) {
@@ -253,13 +258,17 @@ export class SqliteStore implements Store, Log {
     return {
       healthy: reason === null,
       ...(reason === null ? {} : { reason }),
+      lost: this.#writer.gone !== null,
       bytes: this.#bytes(),
       commitMs: this.#commitMs
     }
   }
 
   get #reason(): string | null {
-    return this.#closed ? 'the store is closed' : (this.#writer.gone?.message ?? this.#trouble)
+    if (this.#closed) return 'the store is closed'
+    if (this.#writer.gone) return this.#writer.gone.message
+    const { busyMs } = this.#writer
+    return busyMs > WRITER_STALL_MS ? `the disk has not finished a write for ${Math.floor(busyMs / 1000)} s` : this.#trouble
   }
 
   abandon(): void {

@@ -47,6 +47,8 @@ export class WriterThread {
   readonly #worker: Worker
   readonly #turn: Int32Array
   readonly #onReport: (report: WriterReport, settle: () => void) => void
+  readonly #onLost: (error: Error) => void
+  #handedOverAt = 0
   readonly #waiting = new FairQueue<Command>()
   #inFlight: Command[] = []
   /** How many may be expected to go together. */
@@ -57,9 +59,17 @@ export class WriterThread {
   #abandoned = false
   readonly #ended: Promise<void>
 
-  /** `onReport` is told of each report, and calls `settle` when the answers in it are to be given. */
-  constructor(data: Omit<WriterData, 'turn'>, onReport: (report: WriterReport, settle: () => void) => void) {
+  /**
+   * `onReport` is told of each report, and calls `settle` when the answers in it are to be given. `onLost` hears that the thread ended
+   * though nobody closed it.
+   */
+  constructor(
+    data: Omit<WriterData, 'turn'>,
+    onReport: (report: WriterReport, settle: () => void) => void,
+    onLost: (error: Error) => void
+  ) {
     this.#onReport = onReport
+    this.#onLost = onLost
     const turn = new Int32Array(new SharedArrayBuffer(4))
     this.#turn = turn
     const worker = startWorker({ ...data, turn })
@@ -90,6 +100,11 @@ export class WriterThread {
     }
     this.#waiting.push(commands)
     this.#schedule()
+  }
+
+  /** Milliseconds that the thread has been at what it was handed last; 0 if it has answered. */
+  get busyMs(): number {
+    return this.#inFlight.length === 0 ? 0 : performance.now() - this.#handedOverAt
   }
 
   /** Takes nothing more, and fails what has not been handed to the thread. */
@@ -135,6 +150,7 @@ export class WriterThread {
     this.#soon = this.#late = undefined
     if (this.gone || this.#inFlight.length > 0 || this.#waiting.size === 0) return
     this.#inFlight = this.#waiting.take(TRANSACTION_LIMIT)
+    this.#handedOverAt = performance.now()
     // Falls by half where company stays away, and rises at once.
     this.#company = Math.max(this.#inFlight.length, this.#company >> 1)
     const request: unknown[] = []
@@ -174,7 +190,8 @@ export class WriterThread {
     this.#inFlight = []
     for (const command of commands)
       command.failed(new StoreError('unavailable', `the store has stopped: ${error.message}`, { cause: error }))
-    this.#closing?.()
+    if (this.#closing) this.#closing()
+    else this.#onLost(error)
   }
 }
 
