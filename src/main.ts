@@ -126,7 +126,8 @@ async function serve(config: Config): Promise<void> {
     )
     deadline.unref()
     app
-      .drain()
+      // A balancer that looks every few seconds sends requests until it has seen /readyz; whoever presses Ctrl-C waits for nobody.
+      .drain(config.production && signal === 'SIGTERM')
       .then(() => app.close())
       .then(
         () => process.exit(0),

@@ -1,11 +1,15 @@
+import { setTimeout as sleep } from 'node:timers/promises'
 import fp from 'fastify-plugin'
 import type { Hub } from '../core/hub.ts'
 import { ANSWER_MS } from '../core/limits.ts'
 
 declare module 'fastify' {
   interface FastifyInstance {
-    /** Ends all streams, spread over the time set; ordinary requests are served meanwhile. Call it before `close`. */
-    drain(): Promise<void>
+    /**
+     * Ends all streams, spread over the time set; ordinary requests are served meanwhile. With `hold` it takes all of that time, so
+     * that a balancer hears of it before the listener closes. Call it before `close`.
+     */
+    drain(hold?: boolean): Promise<void>
   }
 }
 
@@ -24,10 +28,10 @@ export default fp<ShutdownOptions>(
   async (app, { hub, drainMs, abandon }) => {
     let hurry: NodeJS.Timeout | undefined
     let sweep: NodeJS.Timeout | undefined
-    let drained: Promise<void> | undefined
-    const drain = (): Promise<void> => {
-      drained ??= hub.drain(drainMs)
-      return drained
+    let drained: Promise<unknown> | undefined
+    const drain = async (hold = false): Promise<void> => {
+      drained ??= Promise.all([hub.drain(drainMs), hold ? sleep(drainMs) : undefined])
+      await drained
     }
     app.decorate('drain', drain)
     app.addHook('preClose', async () => {

@@ -126,7 +126,7 @@ export default fp<SocketOptions>(
     }
 
     function upgradeRequired(reply: FastifyReply): ProblemError {
-      reply.headers({ upgrade: 'websocket', connection: 'upgrade', 'sec-websocket-version': '13' })
+      reply.headers({ upgrade: 'websocket', connection: 'upgrade, close', 'sec-websocket-version': '13' })
       return new ProblemError('upgrade-required', 'Open this address as a WebSocket (RFC 6455), version 13.')
     }
 

@@ -4,6 +4,7 @@ import {
   call,
   connectionsOf,
   eventually,
+  MONITOR_KEY,
   openStream,
   PUBLISH_KEY,
   publish,
@@ -14,10 +15,11 @@ import {
   tokenOf
 } from './harness.ts'
 
-const [idle, ageing] = (await Promise.all([
+const [idle, holding, ageing] = (await Promise.all([
   startService(t, { env: { DRAIN_MS: '100' } }),
+  startService(t, { env: { DRAIN_MS: '2000' } }),
   startService(t, { env: { DRAIN_MS: '1000', MAX_CONNECTION_AGE_MS: '3000', HEARTBEAT_MS: '200' } })
-])) as [Service, Service]
+])) as [Service, Service, Service]
 
 t.test(
   'a request in flight on a connection kept alive is answered, and then keeps nothing waiting',
@@ -48,6 +50,49 @@ t.test(
     t.ok(performance.now() - sent < 10_000, 'not for the keep-alive')
   }
 )
+
+t.test('a stopping process answers for all of its time, and every answer sends the next request elsewhere', async (t) => {
+  const service = holding
+  const request = (path: string, key?: string, method = 'GET'): string => requestHead(path, key, [], method)
+  const waiting = await rawPeer(t, service, request('/v1/changes?wait=30&since=x', tokenOf('u1')))
+  const watching = await rawPeer(t, service, request('/v1/changes?wait=30', tokenOf('u1')))
+  const { cursor } = JSON.parse((await watching.until(/\r\n\r\n.*\}$/)).split('\r\n\r\n')[1]!)
+  const poll = await rawPeer(t, service, request(`/v1/changes?wait=30&since=${cursor}`, tokenOf('u1')))
+  await eventually(async () => (await connectionsOf(service)).byTransport.poll === 1)
+  await waiting.until(/^HTTP\/1\.1 200/)
+  const signalled = performance.now()
+  const exit = service.kill('SIGTERM')
+  await poll.until(/^HTTP\/1\.1 200/)
+  t.match(poll.text(), /\r\nconnection: close\r\n/i, 'what was asked before')
+  for (const [path, status, key, method] of [
+    ['/readyz', 503],
+    ['/readyz', 503, undefined, 'HEAD'],
+    ['/healthz', 200],
+    ['/v1/inbox/counts', 200, tokenOf('u1')],
+    ['/v1/inbox', 401],
+    ['/nope', 404],
+    ['/v1/notifications', 405],
+    ['/%zz', 400],
+    ['/v1/socket', 426],
+    ['/v1/stream', 200, tokenOf('u1')],
+    ['/v1/stream', 200, tokenOf('u1'), 'HEAD'],
+    ['/monitor/stream', 200, MONITOR_KEY]
+  ] as const) {
+    const peer = await rawPeer(t, service, request(path, key, method))
+    const text = await peer.until(/\r\n\r\n/)
+    t.match(text, new RegExp(`^HTTP/1\\.1 ${status} `), `${method ?? 'GET'} ${path}`)
+    t.match(text, /\r\nconnection: ([\w, ]*, )?close\r\n/i, `${method ?? 'GET'} ${path}`)
+  }
+  let refusedAt = 0
+  await eventually(async () => {
+    await fetch(`${service.url}/readyz`).catch(() => {
+      refusedAt = performance.now()
+    })
+    return refusedAt > 0
+  })
+  t.ok(refusedAt - signalled >= 1950, `the listener closed after ${refusedAt - signalled} ms of 2000`)
+  t.equal(await exit, 0)
+})
 
 t.test('streams that were opened together do not grow old together', async (t) => {
   const service = ageing
