@@ -1,3 +1,4 @@
+import { Redis } from 'ioredis'
 import t from 'tap'
 import { scopeOf } from '../../src/core/channel.ts'
 import { formatCursor } from '../../src/core/cursor.ts'
@@ -22,6 +23,39 @@ t.test('redis', { skip: skipRedis }, async (t) => {
     const store = await openStore({ ...fresh(url), retentionPerChannel: 4 })
     t.teardown(() => store.close())
     await countsProperty(t, store, 25)
+  })
+
+  t.test('marks that the version before has summed up are counted as they are', async (t) => {
+    const options = fresh(url)
+    const store = await openStore(options)
+    t.teardown(() => store.close())
+    const raw = new Redis(url)
+    t.teardown(() => raw.disconnect())
+    const scope = scopeOf('ann', ['t'])
+    const items = Array.from({ length: 10 }, () => publication({ topic: 't' }))
+    await store.publish(items)
+    const allows = () => true
+    const ids = (...nths: number[]) => ({ ids: nths.map((n) => items[n]!.id), allows })
+    await store.mark('ann', 'read', ids(0, 1, 5))
+    await store.mark('ann', 'seen', ids(6))
+    await store.mark('ann', 'archived', ids(2))
+    const look = async () => {
+      const views = []
+      for (const status of ['all', 'unread', 'archived'] as const)
+        views.push(await store.inbox('ann', scope, { status, limit: 100 }))
+      return views
+    }
+    const [marks] = (await raw.keys(`${options.redisPrefix}:*m:ann topic:t`)) as [string]
+    for (const change of [() => {}, () => store.recall(items[1]!.id)]) {
+      await change()
+      const known = await look()
+      const own = (await raw.hkeys(marks)).filter((field) => !/^\d/.test(field))
+      const removals = await raw.hget(marks.replace('m:ann topic:t', 'i:topic:t'), 'r')
+      await raw.hdel(marks, ...own)
+      await raw.hset(marks, '@', removals ?? '0', '#', '4')
+      t.same(await look(), known)
+      t.same(known[0]?.counts, { unread: 6, unseen: 5 })
+    }
   })
 
   t.test('three shards pass the contract', async (t) => {

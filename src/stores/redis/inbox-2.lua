@@ -4,31 +4,48 @@
 -- Result: { place, head, 1 where more follows, unread, unseen, for each item an entry (see push_entry) }
 local user, status, limit, before = ARGV[6], ARGV[7], tonumber(ARGV[8]), ARGV[9]
 local channels = scope(10)
-local found = {}
+local e = P .. 'e:'
+local from = before ~= '' and ('(' .. before) or '+inf'
+
+-- Each channel by its newest entry, and the place up to which nothing in it can be wanted.
+local heads = {}
 for _, channel in ipairs(channels) do
-  local m, done, seen = marks_of(user, channel)
-  local wanted, from = 0, before ~= '' and ('(' .. before) or '+inf'
-  -- Where nothing is marked there is nothing archived.
-  while wanted <= limit and not (status == 'archived' and done == 0) do
-    local part = call('ZREVRANGEBYSCORE', P .. 'e:' .. channel, from, '-inf', 'LIMIT', 0, 200)
-    if #part == 0 then break end
-    local marks = seen > 0 and call('HMGET', m, unpack(part)) or {}
+  local newest = tonumber(call('ZREVRANGEBYSCORE', e .. channel, from, '-inf', 'LIMIT', 0, 1)[1])
+  if newest then
+    local m, sum = marks_of(user, channel)
+    local floor = sum and tonumber(status == 'unread' and sum.d or status == 'all' and sum.a or 0) or 0
+    local none = status == 'archived' and (not sum or sum.z == 0)
+    if newest > floor and not none then heads[#heads + 1] = { newest, channel, floor, sum and m } end
+  end
+end
+table.sort(heads, function(a, b) return a[1] > b[1] end)
+
+-- A channel is looked into only while its newest entry may still be on the page, or the first behind it.
+local found = {}
+for _, head in ipairs(limit > 0 and heads or {}) do
+  local least = #found > limit and found[limit + 1][1] or 0
+  if head[1] < least then break end
+  local channel, m, size, wanted, at = head[2], head[4], math.min(limit + 1, 200), 0, from
+  repeat
+    local part = call('ZREVRANGEBYSCORE', e .. channel, at, '(' .. str(math.max(head[3], least)), 'LIMIT', 0, size)
+    local marks = m and #part > 0 and call('HMGET', m, unpack(part)) or {}
     for k, place in ipairs(part) do
       local mark = marks[k]
-      local archived = mark and string.sub(mark, -1) == '1'
+      local archived = LEVELS.a(mark)
       local fits = archived
-      if status ~= 'archived' then
-        fits = not archived and (status == 'all' or not mark or string.sub(mark, 1, 2) == '- ')
-      end
+      if status ~= 'archived' then fits = not archived and (status == 'all' or not LEVELS.r(mark)) end
       if fits and wanted <= limit then
         wanted = wanted + 1
         found[#found + 1] = { tonumber(place), channel, place, mark }
       end
     end
-    from = '(' .. part[#part]
+    at = '(' .. (part[#part] or '0')
+  until #part < size or wanted > limit
+  if wanted > 0 then
+    table.sort(found, function(a, b) return a[1] > b[1] end)
+    for k = #found, limit + 2, -1 do found[k] = nil end
   end
 end
-table.sort(found, function(a, b) return a[1] > b[1] end)
 local unread, unseen = count(user, channels)
 local out = { '', str(seq), #found > limit and 1 or 0, unread, unseen }
 for k = 1, math.min(limit, #found) do push_entry(out, found[k][2], found[k][3], found[k][4]) end

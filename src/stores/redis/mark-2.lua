@@ -5,9 +5,31 @@
 local user, op, upto = ARGV[6], ARGV[7], ARGV[8]
 local changed, ids = 0, {}
 
+-- Marks of entries that have gone are taken out when there are more of them than entries.
+local function tidy(channel, m, sum)
+  local e = P .. 'e:' .. channel
+  if call('HLEN', m) <= 2 * call('ZCARD', e) + 100 then return end
+  local places = {}
+  for _, field in ipairs(call('HKEYS', m)) do
+    if string.find(field, '^%d') then places[#places + 1] = field end
+  end
+  sum.z = 0
+  chunks(places, function(part)
+    local gone = {}
+    local marks = call('HMGET', m, unpack(part))
+    for k, live in ipairs(call('ZMSCORE', e, unpack(part))) do
+      if not live then gone[#gone + 1] = part[k]
+      elseif LEVELS.a(marks[k]) then sum.z = sum.z + 1 end
+    end
+    if #gone > 0 then call('HDEL', m, unpack(gone)) end
+  end)
+end
+
 local function mark(channel, places)
-  local m, done, seen = marks_of(user, channel)
-  local first = seen == 0
+  local m, sum = marks_of(user, channel)
+  local first = not sum
+  sum = sum or { done = 0, seen = 0, z = 0, d = '0', r = '0', s = '0', a = '0' }
+  local e = P .. 'e:' .. channel
   local shared = not personal(channel)
   chunks(places, function(part)
     local old = call('HMGET', m, unpack(part))
@@ -31,7 +53,17 @@ local function mark(channel, places)
         end
         if op == 'read' then read = str(NOW) elseif op == 'unread' then read = '-' elseif op == 'archived' then archived = '1' end
         local mine = read .. ' ' .. archived
-        if is_done(mine) and not was then done = done + 1 elseif was and not is_done(mine) then done = done - 1 end
+        if not old[k] then sum.seen = sum.seen + 1 end
+        if op == 'archived' then sum.z = sum.z + 1 end
+        local at = tonumber(place)
+        if op == 'unread' then
+          -- All between here and the level are done, and lie above it from now on.
+          if at <= tonumber(sum.d) then
+            sum.done = sum.done + call('ZCOUNT', e, '(' .. place, sum.d)
+            sum.d = str(at - 1)
+          else sum.done = sum.done - 1 end
+          if at <= tonumber(sum.r) then sum.r = str(at - 1) end
+        elseif is_done(mine) and not was then sum.done = sum.done + 1 end
         fields[#fields + 1], fields[#fields + 2] = place, mine
         changed = changed + 1
         if upto == '' then ids[place] = true end
@@ -40,12 +72,18 @@ local function mark(channel, places)
     if #fields > 0 then call('HSET', m, unpack(fields)) end
   end)
   if changed == 0 then return end
-  call('HSET', m, '#', done)
-  if first then
-    call('HSET', m, '@', call('HGET', P .. 'i:' .. channel, 'r') or '0')
-    call('SADD', P .. 'u:' .. user, channel)
-  end
+  raise(channel, m, sum)
+  if first then call('SADD', P .. 'u:' .. user, channel) end
+  tidy(channel, m, sum)
+  call('HSET', m, sum_fields(sum, call('HGET', P .. 'i:' .. channel, 'r') or '0'))
   if ARGV[3] ~= '0' then call('PEXPIRE', m, ARGV[3]) end
+end
+
+-- What lies below needs no look: the operation would change nothing there.
+local function from(channel)
+  local level = ({ read = 'r', seen = 's', archived = 'a' })[op]
+  local _, sum = marks_of(user, channel)
+  return level and sum and '(' .. sum[level] or '-inf'
 end
 
 local own = 'user:' .. user
@@ -55,7 +93,7 @@ if upto ~= '' then
     sweep(channel)
     local before = changed
     changed = 0
-    mark(channel, call('ZRANGEBYSCORE', P .. 'e:' .. channel, '-inf', upto))
+    mark(channel, call('ZRANGEBYSCORE', P .. 'e:' .. channel, from(channel), upto))
     changed = before + changed
   end
 else
