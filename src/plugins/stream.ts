@@ -11,7 +11,7 @@ import { ProblemError } from '../errors.ts'
 import { credentialsOf, type SubscriberIdentity } from './access.ts'
 import { cursorOf, StreamQuery } from './schemas/stream.ts'
 import { selectTopics } from './schemas/topics.ts'
-import { SseSink, sendHeadOnly } from './sse-sink.ts'
+import { isQueued, SseSink, sendHeadOnly } from './sse-sink.ts'
 
 interface StreamOptions {
   readonly hub: Hub
@@ -39,8 +39,7 @@ export default fp<StreamOptions>(
     }
 
     app.get('/v1/stream', { schema, exposeHeadRoute: false }, async (request, reply) => {
-      // Queued behind another response on its connection: its close would never be heard. Browsers and proxies do not pipeline.
-      if (reply.raw.socket === null) {
+      if (isQueued(reply)) {
         reply.hijack()
         request.raw.socket.destroy()
         return reply
@@ -74,7 +73,7 @@ export default fp<StreamOptions>(
       config: { swagger: { exposeHeadRoute: true } }
     }
     app.head('/v1/stream', headOnly, async (request, reply) => {
-      const { subscriber } = await identity.authenticate({ ...credentialsOf(request), keepTicket: true })
+      const { subscriber } = await identity.authenticate(credentialsOf(request))
       selectTopics(subscriber, request.query.topics)
       return sendHeadOnly(reply)
     })
