@@ -117,6 +117,7 @@ export async function createApp(
   const host = new Host(config.store === 'sqlite' ? config.dataDir : undefined)
   await host.look()
   const health = new Health()
+  health.onStatus((previous) => lines.status(previous, health.last))
   const circumstances: Circumstances = {
     developmentKeys: config.keysInUse.development,
     ownKeys: config.keysInUse.own,

@@ -67,6 +67,8 @@ export interface Vitals {
   readonly slowClosesPerMinute: number
   /** Streams that came, let in or not. */
   readonly arrivalsPerMinute: number
+  /** The most connections that were open at one moment of the last minute. */
+  readonly mostActivePerMinute: number
   readonly eventLoopLagMs: number
   readonly heartbeatLagMs: number
   readonly heartbeatMs: number
@@ -290,11 +292,13 @@ export const RULES: readonly Rule[] = [
   {
     code: 'reconnect-storm',
     severity: 'warning',
-    level: (v) => v.arrivalsPerMinute / Math.max(v.active, MIN_POPULATION),
+    // Against the most there were, not against those who are left: when everybody leaves, nobody storms.
+    level: (v) => v.arrivalsPerMinute / Math.max(v.mostActivePerMinute, MIN_POPULATION),
     // After a restart everybody comes back once, which is a level of 1.
     enter: 2,
     clear: 1.2,
-    message: (v) => `${v.arrivalsPerMinute} streams came in the last minute for ${v.active} that stay.`,
+    message: (v) =>
+      `${v.arrivalsPerMinute} streams came in the last minute, of which at most ${v.mostActivePerMinute} were open at a time.`,
     action: () =>
       'See connections.closed and connections.refused for why they go; look for a proxy that cuts them, and for clients that do not wait for retry.'
   },
@@ -375,7 +379,7 @@ interface Standing {
 /** The rules and what they remember: what fires stays until it has been calm for a while, so that nothing flaps. */
 export class Health {
   readonly #standings: ReadonlyMap<Rule, Standing>
-  readonly #listeners: (() => void)[] = []
+  readonly #listeners: ((previous: HealthStatus) => void)[] = []
   #last: Assessment = { status: 'ok', recommendations: [] }
 
   constructor(rules: readonly Rule[] = RULES) {
@@ -388,7 +392,7 @@ export class Health {
   }
 
   /** Calls back at once when an assessment changes the status; it is the `last` one then. */
-  onStatus(listener: () => void): void {
+  onStatus(listener: (previous: HealthStatus) => void): void {
     this.#listeners.push(listener)
   }
 
@@ -411,7 +415,7 @@ export class Health {
     const previous = this.#last.status
     const status = recommendations[0] ? STATUS[recommendations[0].severity] : 'ok'
     this.#last = { status, recommendations }
-    if (status !== previous) for (const listener of this.#listeners) listener()
+    if (status !== previous) for (const listener of this.#listeners) listener(previous)
     return this.#last
   }
 }

@@ -20,7 +20,7 @@ const median = (latency: Latency): number => (latency.count < MIN_ACKNOWLEDGEMEN
 export function vitalsOf(hub: Hub, store: Store, stats: Stats, host: HostFigures, circumstances: Circumstances): Vitals {
   const status = store.status()
   const { stale, slow, bufferedBytes, onlyAddress, heartbeatLagMs } = stats.census
-  const { errors, resets, undone, slowCloses, arrivals } = stats.perMinute
+  const { errors, resets, undone, slowCloses, arrivals, mostActive } = stats.perMinute
   return {
     ...circumstances,
     ...host,
@@ -46,6 +46,7 @@ export function vitalsOf(hub: Hub, store: Store, stats: Stats, host: HostFigures
     undoneCursors: stats.undone,
     slowClosesPerMinute: slowCloses,
     arrivalsPerMinute: arrivals,
+    mostActivePerMinute: mostActive,
     eventLoopLagMs: stats.eventLoopLagMs,
     silenceMs: stats.silenceMs,
     longestSilenceMs: stats.longestSilenceMs,

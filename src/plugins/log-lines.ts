@@ -1,6 +1,7 @@
 import type { FastifyBaseLogger } from 'fastify'
 import { CLOSE_REASONS, type CloseReason } from '../core/close-reason.ts'
 import type { Connection } from '../core/connection.ts'
+import type { Assessment, HealthStatus } from '../core/health.ts'
 import type { HubLog } from '../core/hub.ts'
 import { LINE_EVERY_MS } from '../core/limits.ts'
 import { type LineFields, MinuteLines } from './minute-lines.ts'
@@ -11,6 +12,8 @@ const OURS = new Set(['internal', 'stream'])
 
 /** Longer than any origin of a browser: a host name has at most 253 characters. */
 const MAX_ORIGIN = 300
+
+const STATUS_LEVELS = { ok: 'info', degraded: 'warn', critical: 'error' } as const satisfies Record<HealthStatus, string>
 
 /**
  * The lines of the log that tell what was delivered. Streams come and go seldom enough for a line each at `info`, which says why they
@@ -104,6 +107,12 @@ export class LogLines implements HubLog {
   /** A page called whose origin is not listed. One line a minute in all, for anyone may send any origin. */
   unlistedOrigin(origin: string): void {
     this.#origins.add('origin', 1, { origin: origin.slice(0, MAX_ORIGIN) })
+  }
+
+  /** The status changed; the codes say which rules hold now. */
+  status(previous: HealthStatus, { status, recommendations }: Assessment): void {
+    const codes = recommendations.map(({ code }) => code)
+    this.#log[STATUS_LEVELS[status]]({ status, previous, recommendations: codes }, `status changed from ${previous} to ${status}`)
   }
 
   accepted(count: number, about: Accepted): void {
