@@ -3,12 +3,15 @@ import {
   CALM_MS,
   DISK_RESERVE_BYTES,
   DISK_RESERVE_SHARE,
+  KEY_SET_MAX_AGE_MS,
   LASTING_MS,
   MIN_POPULATION,
   MIN_SILENCE_MS,
+  SIGN_IN_FAILING_MS,
   STORE_CALM_MS,
   UNDONE_CALM_MS
 } from './limits.ts'
+import type { SignInVitals, Trouble } from './sign-ins.ts'
 import type { StoreWarning } from './store.ts'
 
 /** What an operator is told to do, and how urgent it is. */
@@ -32,6 +35,7 @@ export interface Assessment {
 
 /** What the rules look at. Shares are 0–1, durations milliseconds. */
 export interface Vitals {
+  readonly signIns: SignInVitals
   readonly storeHealthy: boolean
   readonly storeReason: string | undefined
   readonly storeWarnings: readonly StoreWarning[]
@@ -139,6 +143,8 @@ function storeSetting(code: string): Rule {
   }
 }
 
+const troubleOf = ({ setting, origin, reason }: Trouble): string => `${setting} (${origin}): ${reason}`
+
 /** Condition → code, severity, message, action. A message is also read while the rule calms down: it tells figures, not verdicts. */
 export const RULES: readonly Rule[] = [
   {
@@ -168,6 +174,39 @@ export const RULES: readonly Rule[] = [
   storeSetting('redis-not-durable'),
   storeSetting('redis-evicts'),
   storeSetting('redis-outdated'),
+  {
+    code: 'sign-in-failing',
+    severity: 'critical',
+    level: ({ signIns }) => signIns.failingMs / SIGN_IN_FAILING_MS,
+    enter: 1,
+    // Somebody was identified, or nobody tries any more: there is nothing in between.
+    clear: 0.01,
+    clearMs: STORE_CALM_MS,
+    message: ({ signIns: { failingMs, trouble } }) =>
+      trouble
+        ? `Nobody could be identified for ${minutes(failingMs)}, though they tried. ${troubleOf(trouble)}.`
+        : 'A moment ago nobody could be identified.',
+    action: ({ signIns: { trouble } }) =>
+      `Check ${trouble?.setting ?? 'AUTH_SESSION_URL and AUTH_JWKS_URL'}, and that its server answers as it should when it is asked from this machine. Until then new streams are told to come back; open ones go on.`
+  },
+  {
+    code: 'key-set-outdated',
+    severity: 'warning',
+    level: ({ signIns: { keySet } }) => (keySet ? keySet.awayMs / KEY_SET_MAX_AGE_MS : 0),
+    enter: 1,
+    clear: 0.5,
+    clearMs: STORE_CALM_MS,
+    message: ({ signIns: { keySet } }) =>
+      keySet
+        ? `The key set could not be fetched for ${minutes(keySet.awayMs)}. ${troubleOf(keySet.trouble)}. ${
+            keySet.leftMs > 0
+              ? `The keys fetched before stay good for ${minutes(keySet.leftMs)} more.`
+              : 'There are no keys to go on with.'
+          }`
+        : 'A moment ago the key set could not be fetched.',
+    action: () =>
+      'Check AUTH_JWKS_URL, and that the issuer answers when it is asked from this machine. Tokens with a new key are refused until then.'
+  },
   {
     code: 'store-nearly-full',
     severity: 'warning',
