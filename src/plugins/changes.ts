@@ -67,6 +67,7 @@ export default fp<ChangesOptions>(
               codec: pollCodec,
               after,
               announce: after === undefined,
+              items: request.query.items,
               requestId: request.id,
               once: { limit: request.query.limit, waits: wait > 0 }
             })
