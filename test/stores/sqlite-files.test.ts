@@ -205,6 +205,14 @@ t.test('a full disk refuses, and takes again when there is room', async (t) => {
   t.match(error, { name: 'StoreError', kind: 'full' })
   t.notOk(store.status().healthy)
   t.equal(await unread(store), Math.min(acked, 1000), 'it still reads')
+  truncateSync(ballast, statSync(ballast).size - 512 * 1024)
+  const content = `"type":"t","level":"info","body":"${'x'.repeat(14_000)}"`
+  const [large, small] = await Promise.allSettled([
+    store.publish(Array.from({ length: 200 }, () => publication({ user: 'eve' }, { content }))),
+    put(store)
+  ])
+  t.match([large, small], [{ status: 'rejected', reason: { kind: 'full' } }, { status: 'fulfilled' }], 'what fits is taken')
+  acked++
   rmSync(ballast)
   await put(store)
   t.ok(store.status().healthy)

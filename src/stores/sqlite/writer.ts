@@ -4,7 +4,16 @@ import { performance } from 'node:perf_hooks'
 import { parentPort, workerData } from 'node:worker_threads'
 import type { MarkOp } from '../../core/event.ts'
 import { MAX_TIMER_MS } from '../../core/limits.ts'
-import { ARGUMENTS, COMMAND, ITEM_VALUES, RESULT, TURN, type WriterReport, type WriterRequest } from './commands.ts'
+import {
+  ARGUMENTS,
+  COMMAND,
+  ITEM_VALUES,
+  type MarkProgress,
+  RESULT,
+  TURN,
+  type WriterReport,
+  type WriterRequest
+} from './commands.ts'
 import { extendedCode, openDatabase, SQLITE, sqliteCode } from './driver.ts'
 import { Ledger } from './ledger.ts'
 import { Marker } from './marker.ts'
@@ -123,6 +132,7 @@ function run(r: readonly unknown[], at: number, results: unknown[]): void {
         r[at + 3] as number | null,
         r[at + 4] as string[],
         r[at + 5] as [number[], string[]],
+        r[at + 6] as MarkProgress,
         results
       )
     case COMMAND.erase:
@@ -157,7 +167,7 @@ function classify(error: unknown): number {
   return RESULT.unavailable
 }
 
-/** Runs the commands together; where one of them alone is at fault, each by itself, so that the others do not suffer for it. */
+/** Runs the commands together; if that fails for a fault of one of them, or for want of room, each by itself: the others do not suffer. */
 function answer(request: readonly unknown[]): void {
   const results: unknown[] = []
   try {
@@ -168,16 +178,40 @@ function answer(request: readonly unknown[]): void {
     results.length = 0
     const kind = classify(error)
     if (kind !== RESULT.broken) trouble = (error as Error).message
-    const alone = kind === RESULT.broken && next(request, 0) < request.length
-    for (let at = 0; at < request.length; at = next(request, at)) {
-      if (!alone) results.push(kind, (error as Error).message)
-      else answerAlone(request, at, results)
-    }
+    const alone = kind !== RESULT.unavailable && next(request, 0) < request.length
+    if (alone) answerEach(request, results)
+    else for (let at = 0; at < request.length; at = next(request, at)) results.push(kind, (error as Error).message)
   }
   report(true, results)
   // Messages that follow each other fast are taken in one turn of the loop; an immediate would wait for the last of them.
   if (soon) tidy()
   else arrange()
+}
+
+/** Each by itself, in order. What is as large as one for which there was no room is not tried. */
+function answerEach(request: readonly unknown[], results: unknown[]): void {
+  let room = Number.POSITIVE_INFINITY
+  let full = ''
+  for (let at = 0; at < request.length; at = next(request, at)) {
+    const size = sizeOf(request, at)
+    if (size >= room) {
+      results.push(RESULT.full, full)
+      continue
+    }
+    const start = results.length
+    answerAlone(request, at, results)
+    if (results[start] !== RESULT.full) continue
+    room = size
+    full = results[start + 1] as string
+  }
+  if (full !== '') trouble = full
+}
+
+/** Characters that it wants to store, roughly. */
+function sizeOf(request: readonly unknown[], at: number): number {
+  let size = 0
+  for (let i = at; i < next(request, at); i++) size += typeof request[i] === 'string' ? (request[i] as string).length : 0
+  return size
 }
 
 function answerAlone(request: readonly unknown[], at: number, results: unknown[]): void {
