@@ -1,6 +1,7 @@
 import type { Test } from 'tap'
 import { type Channel, scopeOf } from '../../src/core/channel.ts'
 import type { LoggedEvent } from '../../src/core/event.ts'
+import type { Recipients } from '../../src/core/notification.ts'
 import type { LogPage, Store } from '../../src/core/store.ts'
 import type { StoreOptions } from '../../src/stores/store-options.ts'
 import { clockPast, Followed, publication, publishExpiring } from './store-fixtures.ts'
@@ -383,6 +384,33 @@ export function storeContract(t: Test, open: Open): void {
     )
     t.match((await page(store, 0)).events[1], { marks: { seen: true, archived: false } }, 'a replay has the marks of now')
   })
+
+  check(
+    'long work is one mark, one erasure, and nobody waits for it',
+    async (t, store, followed) => {
+      const many = (to: Recipients, n: number) => store.publish(Array.from({ length: n }, () => publication(to)))
+      await Promise.all([many(ann, 2600), many({ topic: 'news' }, 2600)])
+      const order: string[] = []
+      const note = (name: string) => () => order.push(name)
+      const { head } = store.logs[0]
+      const marking = store.mark('ann', 'read', { upTo: head, scope })
+      await Promise.all([
+        marking.then(note('mark')),
+        store.putTicket('h', { user: 'eve', topics: [] }, Date.now() + 10_000).then(note('ticket'))
+      ])
+      t.same(await marking, { affected: 5200, seq: head + 1 })
+      t.same(await store.counts('ann', scope), { unread: 0, unseen: 0 })
+      t.same(followed.events.slice(5200), [
+        { kind: 'state', op: 'read', channel: 'user:ann', seq: head + 1, ids: null, upTo: head }
+      ])
+      await Promise.all([store.erase('ann').then(note('erase')), store.takeTicket('h').then(note('ticket'))])
+      if (store.kind === 'sqlite') t.same(order, ['ticket', 'mark', 'ticket', 'erase'])
+      t.same(await store.counts('ann', scope), { unread: 2600, unseen: 2600 }, 'what is shared is unread again')
+      t.match(followed.events.slice(5201), [{ op: 'removed', channel: 'user:ann', ids: null, upTo: head + 1, seq: head + 2 }])
+      t.same(await store.read('ann', scope, head, 10), { gap: true })
+    },
+    { retentionPerChannel: 0 }
+  )
 
   check('erase', async (t, store, followed) => {
     const shared = publication({ topic: 'news' })

@@ -7,9 +7,12 @@ import type { Publication, Recipients } from '../../core/notification.ts'
 export const COMMAND = { publish: 0, recall: 1, mark: 2, erase: 3, putTicket: 4, takeTicket: 5, revoke: 6 } as const
 
 /** How many values follow each command's number; a publication's items follow their count. */
-export const ARGUMENTS = [1, 1, 5, 1, 4, 1, 1] as const
+export const ARGUMENTS = [1, 1, 6, 1, 4, 1, 1] as const
 /** Values of one publication: id, recipients, content, key, createdAt, expiresAt, ephemeral, idempotency key, fingerprint, producer. */
 export const ITEM_VALUES = 10
+
+/** Where a mark that is too long for one transaction goes on: which of its channels, after which place, and how many changed before. */
+export type MarkProgress = readonly [channel: number, after: number, affected: number]
 
 /** First value of one publication's result. */
 export const ITEM = { accepted: 0, collapsed: 1, ephemeral: 2, replayed: 3, reused: 4, expired: 5 } as const

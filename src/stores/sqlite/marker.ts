@@ -1,4 +1,6 @@
 import type { MarkOp } from '../../core/event.ts'
+import { TRANSACTION_LIMIT } from '../../core/limits.ts'
+import type { MarkProgress } from './commands.ts'
 import type { Statement } from './driver.ts'
 import { ARCHIVED, READ, SEEN } from './flags.ts'
 import type { Ledger } from './ledger.ts'
@@ -12,11 +14,16 @@ export class Marker {
   readonly #ledger: Ledger
   readonly #reach: Reach
   readonly #apply: Record<MarkOp, Statement>
+  readonly #part: Statement
 
   constructor(ledger: Ledger, reach: Reach) {
     this.#ledger = ledger
     this.#reach = reach
     const { db } = ledger
+    this.#part = db.prepare(
+      `SELECT count(*) AS n, max(seq) AS last FROM
+         (SELECT seq FROM entry WHERE channel = ? AND seq > ? AND seq <= ? ORDER BY seq LIMIT ?)`
+    )
     const select = (flags: number, readAt: string): string =>
       `INSERT INTO mark SELECT ?1, channel, seq, ${flags}, ${readAt} FROM entry WHERE ${RANGE} ON CONFLICT`
     this.#apply = {
@@ -36,40 +43,63 @@ export class Marker {
   }
 
   /**
-   * Marks up to a place in the channels, or, where `upTo` is null, the entries named by channel, place and id.
-   * Pushes how many changed, the place of the event or the head, and the ids that changed.
+   * Marks up to a place in the channels, or, if `upTo` is null, the entries named by channel, place and id. Pushes how many changed, the
+   * place of the event or the head, the ids that changed, and, if there was more than one transaction takes, where to go on: then
+   * there is no event yet.
    */
   mark(
     user: string,
     op: MarkOp,
     upTo: number | null,
-    channels: string[],
-    places: [seqs: number[], ids: string[]],
+    channels: readonly string[],
+    places: readonly [seqs: readonly number[], ids: readonly string[]],
+    progress: MarkProgress,
+    results: unknown[]
+  ): void {
+    if (upTo !== null) return this.#upTo(user, op, upTo, channels, progress, results)
+    const statement = this.#apply[op]
+    const [seqs, ids] = places
+    const touched = new Set<string>()
+    const changed = ids.filter((_, i) => {
+      const channel = channels[i]!
+      if (Number(statement.run(user, channel, seqs[i]!, seqs[i]!, this.#ledger.now).changes) === 0) return false
+      touched.add(channel)
+      return true
+    })
+    for (const channel of touched) this.#reach.marked(user, channel, op, null)
+    const seq = this.#append(user, op, changed.length, JSON.stringify(changed), null)
+    results.push(changed.length, seq, changed, null)
+  }
+
+  #upTo(
+    user: string,
+    op: MarkOp,
+    upTo: number,
+    channels: readonly string[],
+    [from, start, before]: MarkProgress,
     results: unknown[]
   ): void {
     const ledger = this.#ledger
-    const statement = this.#apply[op]
-    let affected = 0
-    let changed: string[] | null = null
-    if (upTo !== null) {
-      for (const channel of channels) {
-        const n = Number(statement.run(user, channel, 0, upTo, ledger.now).changes)
-        if (n > 0) this.#reach.marked(user, channel, op, upTo)
-        affected += n
-      }
-    } else {
-      const [seqs, ids] = places
-      const touched = new Set<string>()
-      changed = ids.filter((_, i) => {
-        const channel = channels[i]!
-        if (Number(statement.run(user, channel, seqs[i]!, seqs[i]!, ledger.now).changes) === 0) return false
-        touched.add(channel)
-        return true
-      })
-      for (const channel of touched) this.#reach.marked(user, channel, op, null)
-      affected = changed.length
+    let room = TRANSACTION_LIMIT.entries
+    let affected = before
+    let after = start
+    for (let k = from; k < channels.length; k++) {
+      const channel = channels[k]!
+      const { n, last } = this.#part.get(channel, after, upTo, room)!
+      const whole = Number(n) < room
+      const end = whole ? upTo : Number(last)
+      const changes = Number(this.#apply[op].run(user, channel, after + 1, end, ledger.now).changes)
+      if (changes > 0) this.#reach.marked(user, channel, op, end)
+      affected += changes
+      room -= Number(n)
+      after = whole ? 0 : end
+      if (!whole) return void results.push(affected, 0, null, [k, end, affected] satisfies MarkProgress)
     }
-    const seq = affected > 0 ? ledger.appendState(`user:${user}`, op, changed && JSON.stringify(changed), upTo) : ledger.head
-    results.push(affected, seq, changed)
+    results.push(affected, this.#append(user, op, affected, null, upTo), null, null)
+  }
+
+  /** One event if anything changed; its place, or the head. */
+  #append(user: string, op: MarkOp, affected: number, ids: string | null, upTo: number | null): number {
+    return affected > 0 ? this.#ledger.appendState(`user:${user}`, op, ids, upTo) : this.#ledger.head
   }
 }

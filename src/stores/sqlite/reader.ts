@@ -1,5 +1,6 @@
 import { type Channel, channelsOf, isPersonal, userChannel } from '../../core/channel.ts'
 import type { LoggedEvent, StateOp } from '../../core/event.ts'
+import { MAX_ENTRIES } from '../../core/limits.ts'
 import type { Counts, Entry, Marks } from '../../core/notification.ts'
 import { UNTOUCHED } from '../../core/notification.ts'
 import type {
@@ -132,10 +133,18 @@ export class Reader {
     return [...new Set(ids)].flatMap((id) => {
       const row = this.#s.note.get(id, now)
       if (!row) return []
-      const channels = channelsOf(decodeRecipients(row['recipients'] as string))
-      const k = channels.findIndex((channel) => channel === own || (!isPersonal(channel) && allows(channel)))
-      return k < 0 ? [] : [{ channel: channels[k]!, seq: Number(row['seq']) + k, id }]
+      const first = Number(row['seq'])
+      const channel = row['recipients'] as Channel
+      // What is for users is looked for in the user's own channel: their list may have a thousand names, and so have each of the ids.
+      if (!/^users?:/.test(channel)) return allows(channel) ? [{ channel, seq: first, id }] : []
+      const entry = this.#s.ownEntry.get(own, first)
+      return entry ? [{ channel: own, seq: Number(entry['seq']), id }] : []
     })
+  }
+
+  /** In how many channels a notification lies. */
+  entriesOf(id: string): number {
+    return Number(this.#s.left.get(id)?.['left_over'] ?? 0)
   }
 
   ticket(hash: string): TicketHolder | null {
@@ -300,6 +309,10 @@ function statements(db: Database) {
        FROM mark WHERE channel = ?1 AND seq = ?2`
     ),
     note: db.prepare('SELECT seq, recipients, content, at, exp, producer FROM note WHERE id = ? AND (exp IS NULL OR exp > ?)'),
+    ownEntry: db.prepare(
+      `SELECT seq FROM entry WHERE channel = ?1 AND seq BETWEEN ?2 AND ?2 + ${MAX_ENTRIES.recipients} AND note = ?2`
+    ),
+    left: db.prepare('SELECT left_over FROM note WHERE id = ?'),
     ticket: db.prepare('SELECT user, topics FROM ticket WHERE hash = ? AND exp > ?'),
     revocation: db.prepare('SELECT at FROM revocation WHERE user = ?')
   }

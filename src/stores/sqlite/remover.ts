@@ -1,6 +1,10 @@
+import { RETENTION_SLICE } from '../../core/limits.ts'
 import type { Statement } from './driver.ts'
 import type { Ledger } from './ledger.ts'
 import type { Reach } from './reach.ts'
+
+/** Rows of a kind that one step of an erasure removes. */
+const SLICE = RETENTION_SLICE
 
 /** Takes back what was published, and what a user had. */
 export class Remover {
@@ -17,10 +21,12 @@ export class Remover {
     this.#ledger = ledger
     this.#reach = reach
     this.#find = db.prepare('SELECT seq, recipients FROM note WHERE id = ? AND (exp IS NULL OR exp > ?)')
-    this.#own = db.prepare('SELECT seq, note FROM entry WHERE channel = ?')
-    this.#ownStates = db.prepare('DELETE FROM state WHERE channel = ?')
-    this.#ownMarks = db.prepare('DELETE FROM mark WHERE user = ?')
-    this.#ownTickets = db.prepare('DELETE FROM ticket WHERE user = ?')
+    this.#own = db.prepare('SELECT seq, note FROM entry WHERE channel = ? LIMIT ?')
+    this.#ownStates = db.prepare('DELETE FROM state WHERE seq IN (SELECT seq FROM state WHERE channel = ? LIMIT ?)')
+    this.#ownMarks = db.prepare(
+      'DELETE FROM mark WHERE (user, channel, seq) IN (SELECT user, channel, seq FROM mark WHERE user = ? LIMIT ?)'
+    )
+    this.#ownTickets = db.prepare('DELETE FROM ticket WHERE hash IN (SELECT hash FROM ticket WHERE user = ? LIMIT ?)')
   }
 
   /** Pushes the channels it was removed from, and the place of the first of its events; they follow each other. */
@@ -42,19 +48,19 @@ export class Remover {
     results.push(channels, first)
   }
 
-  /** Pushes the place of the event. */
+  /** One slice of what a user has. Pushes the place of the event, or null if there is more. */
   erase(user: string, results: unknown[]): void {
     const ledger = this.#ledger
     const channel = `user:${user}`
-    for (const entry of this.#own.all(channel)) ledger.removeEntry(channel, Number(entry['seq']), Number(entry['note']))
-    this.#ownStates.run(channel)
-    this.#ownMarks.run(user)
-    this.#reach.forget(user)
-    this.#ownTickets.run(user)
+    const entries = this.#own.all(channel, SLICE)
+    for (const entry of entries) ledger.removeEntry(channel, Number(entry['seq']), Number(entry['note']))
     // What was there can no longer be told: a cursor from before gets a fresh page instead.
     const last = ledger.next - 1
     ledger.raiseFloor(channel, last)
     ledger.forget(channel)
-    results.push(ledger.appendState(channel, 'removed', null, last))
+    this.#reach.forget(user)
+    const others = [this.#ownStates.run(channel, SLICE), this.#ownMarks.run(user, SLICE), this.#ownTickets.run(user, SLICE)]
+    const more = entries.length === SLICE || others.some(({ changes }) => Number(changes) === SLICE)
+    results.push(more ? null : ledger.appendState(channel, 'removed', null, last))
   }
 }

@@ -2,7 +2,7 @@ import { statSync } from 'node:fs'
 import { type Channel, channelsOf, userChannel } from '../../core/channel.ts'
 import type { FollowedEvent, MarkOp } from '../../core/event.ts'
 import { type Slice, sliced, type Weight, weightOf } from '../../core/fair-queue.ts'
-import { TRANSACTION_LIMIT, WRITER_STALL_MS } from '../../core/limits.ts'
+import { RETENTION_SLICE, TRANSACTION_LIMIT, WRITER_STALL_MS } from '../../core/limits.ts'
 import type { Counts, Publication } from '../../core/notification.ts'
 import {
   type Follower,
@@ -27,13 +27,15 @@ import { type Fence, isFenced } from '../fences.ts'
 import { joinOutcomes } from '../join-outcomes.ts'
 import { StoreOpenError } from '../store-open-error.ts'
 import type { StoreOptions } from '../store-options.ts'
-import { COMMAND, encodePublish, ITEM, type WriterReport } from './commands.ts'
+import { COMMAND, encodePublish, ITEM, type MarkProgress, type WriterReport } from './commands.ts'
 import { type PreparedFile, prepareFile } from './prepare-file.ts'
 import { Reader } from './reader.ts'
 import { type Command, WriterThread } from './writer-thread.ts'
 
 /** How often the proof of life is brought up to the head, at most. */
 const LIFE_MS = 1000
+/** Entries that a mark up to a place is expected to change in each channel: most readers have marked what is older. */
+const MARKED_PER_CHANNEL = 10
 /** How old the size of the files may be that the status tells. */
 const SIZE_MS = 1000
 
@@ -182,14 +184,16 @@ export class SqliteStore implements Store, Log {
     return this.#read(() => this.#reader.trace(id, this.epoch))
   }
 
-  recall(id: string): Promise<boolean> {
-    return this.#send([COMMAND.recall, id], 2, (channels, first) => {
+  async recall(id: string): Promise<boolean> {
+    const entries = this.#read(() => this.#reader.entriesOf(id))
+    const answer = (channels: unknown, first: unknown): boolean => {
       const names = channels as Channel[]
       names.forEach((channel, k) => {
         this.#events.push({ kind: 'state', op: 'removed', channel, seq: (first as number) + k, ids: [id], upTo: null })
       })
       return names.length > 0
-    })
+    }
+    return this.#send([COMMAND.recall, id], 2, answer, entries)
   }
 
   async mark(user: string, op: MarkOp, target: MarkTarget): Promise<MarkOutcome> {
@@ -199,20 +203,29 @@ export class SqliteStore implements Store, Log {
     const channels = byIds ? places.map(({ channel }) => channel) : [...target.scope]
     const upTo = byIds ? null : target.upTo
     const named = [places.map(({ seq }) => seq), places.map(({ id }) => id)]
-    return this.#send([COMMAND.mark, user, op, upTo, channels, named], 3, (affected, seq, ids) => {
+    const entries = byIds ? places.length : Math.min(TRANSACTION_LIMIT.entries, MARKED_PER_CHANNEL * channels.length)
+    const answer = (affected: unknown, seq: unknown, ids: unknown, rest: unknown) => {
       const outcome = { affected: affected as number, seq: seq as number }
-      if (outcome.affected > 0) {
+      if (rest === null && outcome.affected > 0) {
         this.#events.push({ kind: 'state', op, channel: userChannel(user), seq: outcome.seq, ids: ids as string[] | null, upTo })
       }
-      return outcome
-    })
+      return { outcome, rest: rest as MarkProgress | null }
+    }
+    for (let progress: MarkProgress = [0, 0, 0]; ; ) {
+      const { outcome, rest } = await this.#send([COMMAND.mark, user, op, upTo, channels, named, progress], 4, answer, entries)
+      if (rest === null) return outcome
+      progress = rest
+    }
   }
 
-  erase(user: string): Promise<void> {
-    return this.#send([COMMAND.erase, user], 1, (place) => {
+  async erase(user: string): Promise<void> {
+    const answer = (place: unknown): boolean => {
+      if (place === null) return false
       const seq = place as number
       this.#events.push({ kind: 'state', op: 'removed', channel: userChannel(user), seq, ids: null, upTo: seq - 1 })
-    })
+      return true
+    }
+    while (!(await this.#send([COMMAND.erase, user], 1, answer, RETENTION_SLICE)));
   }
 
   async read(user: string, scope: readonly Channel[], after: number, limit: number): Promise<LogPage | LogGap> {
