@@ -22,6 +22,8 @@ export type ProblemSlug = keyof typeof PROBLEMS
 export interface Fault {
   readonly pointer: string
   readonly detail: string
+  /** In the last of many: for how many faults it stands, which are not reported one by one. */
+  readonly more?: number
 }
 
 /** The body of every error answer (RFC 9457). */

@@ -27,6 +27,8 @@ export const MAX_DATA_DEPTH = 32
 export const MAX_BATCH_RECIPIENTS = 100_000
 /** Characters of one item as a batch holds it: names and content in their most wasteful spelling. What is longer is not parsed. */
 export const MAX_ITEM_TEXT = 1024 * 1024
+/** A full batch of the largest notifications, the longest names of all its recipients, and room for what stands between them. */
+export const MAX_BATCH_BYTES = 32 * 1024 * 1024
 /** How long an idempotency key is remembered. */
 export const IDEMPOTENCY_MS = 24 * 60 * 60 * 1000
 /** How long a revocation is remembered beside its user: longer than it takes from the check of a credential to an open stream. */
@@ -57,6 +59,8 @@ export const LOOP_TURN_MS = 5
 export const MAX_INSTANT = Date.UTC(9999, 11, 31, 23, 59, 59, 999)
 /** Errors kept for `/monitor`. */
 export const RECENT_ERRORS = 50
+/** Characters of an error's message that are kept for `/monitor`. */
+export const MAX_ERROR_MESSAGE = 500
 /** One point of history each, for the last hour. */
 export const HISTORY_STEP_MS = 10_000
 export const HISTORY_POINTS = 360
@@ -85,21 +89,8 @@ export const LOOK_UP_MS = 2_000
 export const MAX_LOOK_UP_BYTES = 64 * 1024
 /** How long a key set may take. */
 export const KEY_SET_TIMEOUT_MS = 2_000
-/** A key set is fetched again after this, and no key counts from one that is twice as old while it can be fetched. */
-export const KEY_SET_REFRESH_MS = 5 * 60_000
-export const KEY_SET_MAX_AGE_MS = 10 * 60_000
-/** While it cannot be fetched, the keys that were stay good for a day: as long as it may take to mend an issuer. */
-export const KEY_SET_KEEP_MS = 24 * 60 * 60_000
-/** How often a key set that could not be fetched is asked for again without a caller. */
-export const KEY_SET_RETRY_MS = 30_000
-/** An unknown key is asked for at once after a rotation, and at most this often by callers who make up key ids. */
-export const KEY_SET_COOLDOWN_MS = 1_000
 /** Key sets of large providers have a dozen keys with certificates, some 50 KB. */
 export const MAX_KEY_SET_BYTES = 1024 * 1024
-/** How long a "no" of the session look-up is believed: a page that tries again at once costs the application one question. */
-export const LOOK_UP_NO_MS = 2_000
-/** Longest a "yes" of the session look-up is believed, counted from the question. */
-export const LOOK_UP_YES_MS = 10_000
 /** Sockets to other servers are closed after being idle for this: servers close theirs after 5 s or later as they come. */
 export const OUTSIDE_IDLE_MS = 4_000
 /** Questions to one other server that may wait for a turn, by the size of their headers: some thousands. */
@@ -130,10 +121,6 @@ export const CALM_MS = 30_000
 export const STORE_CALM_MS = 10_000
 /** How long what comes and goes with load must last before it is told. */
 export const LASTING_MS = 10_000
-/** How long nobody could be identified, though they tried, before it is told. */
-export const SIGN_IN_FAILING_MS = 30_000
-/** A failed attempt counts for this long: callers come back within half a minute, so after it nobody tries any more. */
-export const SIGN_IN_MEMORY_MS = 2 * 60_000
 /** Shares are taken of at least so many connections: three slow readers of ten are no sign of anything. */
 export const MIN_POPULATION = 100
 /** Silence of producers shorter than this is no news, whatever their habits. */
@@ -176,8 +163,6 @@ export const CACHE_BYTES = {
   tokens: 16 * MIB,
   /** Answers of the session look-up, by digest: as many. */
   sessions: 16 * MIB,
-  /** Refusals of the session look-up, by digest, for two seconds: some 2,000 of them. */
-  sessionRefusals: 1 * MIB,
   /** Requests of each caller within the window of a rate limit, for each kind of limit: some 30,000 callers a minute. */
   rates: 8 * MIB,
   /** What became of the newest notifications, for traces: some 20,000 of them. */

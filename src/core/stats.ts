@@ -2,7 +2,8 @@ import { createHistogram, monitorEventLoopDelay, type RecordableHistogram } from
 import type { Census } from './census.ts'
 import type { CloseReason } from './close-reason.ts'
 import { Lifetimes } from './lifetimes.ts'
-import { HISTORY_POINTS, HISTORY_STEP_MS, RECENT_ERRORS } from './limits.ts'
+import { HISTORY_POINTS, HISTORY_STEP_MS, MAX_ERROR_MESSAGE, RECENT_ERRORS } from './limits.ts'
+import { ProducerMinute } from './producer-minute.ts'
 import type { Sink } from './sink.ts'
 
 interface ErrorCode {
@@ -44,8 +45,6 @@ export interface PerMinute {
   readonly slowCloses: number
   /** Streams and sockets that came, let in or not; polls come and go by their nature. */
   readonly arrivals: number
-  /** The most connections that were open at one moment. */
-  readonly mostActive: number
 }
 
 /** Six steps of ten seconds make the last minute, and one is being filled. */
@@ -114,8 +113,6 @@ interface Sample {
   readonly undone: number
   readonly slowCloses: number
   readonly arrivals: number
-  /** The most since the sample before. */
-  readonly mostActive: number
   readonly storeFailures: number
 }
 
@@ -146,14 +143,16 @@ export class Stats {
   openedTotal = 0
   accepted = 0
   replayedPublishes = 0
-  rejected = 0
+  /** Notifications that were refused, or requests for some that were refused as a whole, by slug of the problem. */
+  readonly rejectedBy = new Map<string, number>()
+  readonly producers = new ProducerMinute()
   errorsTotal = 0
   /** Requests that the store failed within the last ten seconds or so, and how the last of all failed. */
   storeFailuresLately = 0
   lastStoreFailure: string | undefined
   framesPerSecond = 0
   acceptedPerSecond = 0
-  perMinute: PerMinute = { errors: 0, resets: 0, undone: 0, slowCloses: 0, arrivals: 0, mostActive: 0 }
+  perMinute: PerMinute = { errors: 0, resets: 0, undone: 0, slowCloses: 0, arrivals: 0 }
   /** Mean lateness of the event loop in the last seconds. */
   eventLoopLagMs = 0
   /** How long nothing was accepted, and the longest such time before it; null before the first. */
@@ -162,6 +161,7 @@ export class Stats {
   /** The last walk over the connections, at most a second or so old. */
   census: Census
   readonly lifetimes = new Lifetimes()
+  /** These are bounded by what this program calls reasons and codes. */
   readonly closedBy = new Map<CloseReason, number>()
   readonly refusedBy = new Map<string, number>()
   readonly errorCodes = new Map<string, ErrorCode>()
@@ -171,7 +171,6 @@ export class Stats {
   readonly #loop = monitorEventLoopDelay({ resolution: LOOP_RESOLUTION_MS })
   readonly #samples: Sample[] = []
   #arrivals = 0
-  #mostActive = 0
   #acceptedAt = 0
   #storeFailures = 0
   #timer: NodeJS.Timeout | undefined
@@ -206,11 +205,23 @@ export class Stats {
     return this.perMinute.errors
   }
 
+  /** All that {@link rejectedBy} counts. */
+  get rejected(): number {
+    let sum = 0
+    for (const count of this.rejectedBy.values()) sum += count
+    return sum
+  }
+
+  /** Publishes were refused; `producer` is whose fault it was, undefined if it was nobody's that has a key. */
+  rejectedPublishes(problem: string, count: number, producer: string | undefined): void {
+    this.rejectedBy.set(problem, (this.rejectedBy.get(problem) ?? 0) + count)
+    if (producer !== undefined) this.producers.refused(producer, problem, count)
+  }
+
   opened(active: number, transport: Sink['transport']): void {
     this.openedTotal++
     if (transport !== 'poll') this.#arrivals++
     if (active > this.peak) this.peak = active
-    if (active > this.#mostActive) this.#mostActive = active
   }
 
   closed(reason: CloseReason, transport: Sink['transport'], ageMs: number): void {
@@ -225,8 +236,9 @@ export class Stats {
     this.#arrivals++
   }
 
-  /** Counts an error; `code` comes from a fixed set, `message` never holds a secret. */
-  error(code: string, message: string, connection?: string): void {
+  /** Counts an error; `code` comes from a fixed set, `message` never holds a secret and is kept as far as a person reads it. */
+  error(code: string, whole: string, connection?: string): void {
+    const message = whole.length > MAX_ERROR_MESSAGE ? `${whole.slice(0, MAX_ERROR_MESSAGE)}…` : whole
     this.errorsTotal++
     const known = this.errorCodes.get(code)
     const at = Date.now()
@@ -261,13 +273,12 @@ export class Stats {
       resets: newest.resets - oldest.resets,
       undone: newest.undone - oldest.undone,
       slowCloses: newest.slowCloses - oldest.slowCloses,
-      arrivals: newest.arrivals - oldest.arrivals,
-      mostActive: this.#samples.reduce((most, one) => Math.max(most, one.mostActive), 0)
+      arrivals: newest.arrivals - oldest.arrivals
     }
     this.storeFailuresLately = newest.storeFailures - tenAgo.storeFailures
     this.census = this.#takeCensus()
-    this.#mostActive = this.census.active
     this.lifetimes.tick(now)
+    this.producers.tick()
     const { mean } = this.#loop
     this.eventLoopLagMs = Number.isFinite(mean) ? Math.max(0, Math.round(mean / 1e4 - LOOP_RESOLUTION_MS * 100) / 100) : 0
     const used = process.cpuUsage(this.#cpuBase)
@@ -293,7 +304,6 @@ export class Stats {
       undone: this.undone,
       slowCloses: this.closedBy.get('slow') ?? 0,
       arrivals: this.#arrivals,
-      mostActive: this.#mostActive,
       storeFailures: this.#storeFailures
     }
   }

@@ -6,6 +6,13 @@ import { bytes, count, duration, milliseconds, NONE, percent, plural, rate, time
 const POINTS_A_MINUTE = 6
 const SECONDS_A_POINT = 10
 
+/** Problems and how often each was met, the commonest first. */
+const problems = (by = {}) =>
+  Object.entries(by)
+    .sort(([, a], [, b]) => b - a)
+    .map(([problem, n]) => `${count(n)} ${problem}`)
+    .join(', ')
+
 const levelOf = (name) => (points) => points.map((point) => point[name] ?? null)
 const perSecond = (name) => (points) => points.map((point) => (point[name] ?? 0) / SECONDS_A_POINT)
 const lastMinute = (name) => (points) =>
@@ -77,10 +84,10 @@ const TILES = [
     rate,
     (body) => body.publish.perSecond,
     perSecond('published'),
-    ({ publish: { accepted, rejected, replayed } }) =>
+    ({ publish: { accepted, rejected, rejectedBy, replayed } }) =>
       [
         `${count(accepted)} accepted`,
-        ...(rejected > 0 ? [`${count(rejected)} rejected`] : []),
+        ...(rejected > 0 ? [`${count(rejected)} rejected (${problems(rejectedBy)})`] : []),
         ...(replayed > 0 ? [`${count(replayed)} repeated`] : [])
       ].join(' · '),
     { axisFormat: rate, least: 1 }

@@ -1,7 +1,7 @@
 import { MAX_BATCH_RECIPIENTS, MAX_ENTRIES, MAX_ITEM_TEXT } from '../core/limits.ts'
 import { Pace } from '../core/turns.ts'
 import { type Fault, ProblemError } from '../errors.ts'
-import { summaryOf } from './schemas/faults.ts'
+import { pointerToken, summaryOf } from './schemas/faults.ts'
 
 /** Stands for an item that is too long to be looked at. */
 export const OVERSIZED = Symbol('an item that is too long')
@@ -21,7 +21,8 @@ const STRIDE = 64 * 1024
 
 const malformed = (cause?: unknown): ProblemError => new ProblemError('malformed', 'The body is not valid JSON.', { cause })
 
-function parse(text: string): unknown {
+/** The value of a JSON text; throws `malformed` if it is none. */
+export function parseJson(text: string): unknown {
   try {
     return JSON.parse(text)
   } catch (cause) {
@@ -118,12 +119,14 @@ function isEscaped(text: string, at: number): boolean {
 export async function parseBatch(text: string): Promise<unknown> {
   const scanner = new Scanner(text)
   // Nothing that is no object is valid here: it is only to be told apart from what is not JSON.
-  if (!scanner.takes(OPENING_BRACE)) return text.length > MAX_ITEM_TEXT ? null : parse(text)
+  if (!scanner.takes(OPENING_BRACE)) return text.length > MAX_ITEM_TEXT ? null : parseJson(text)
   const body: Record<string, unknown> = {}
+  let fields = 0
   if (!scanner.takes(CLOSING_BRACE)) {
     do {
-      const name = parse(await scanner.value())
+      const name = parseJson(await scanner.value())
       if (typeof name !== 'string') throw malformed()
+      if (++fields > MAX_ENTRIES.faults) throw tooManyFields(name)
       scanner.expect(COLON)
       const value = name === 'notifications' && scanner.takes(OPENING_BRACKET) ? await parseItems(scanner) : await skip(scanner)
       // Not by assignment: `__proto__` is a field like others here, and is refused as one.
@@ -147,7 +150,7 @@ async function parseItems(scanner: Scanner): Promise<unknown[]> {
   do {
     const text = await scanner.value()
     if (items.length === MAX_ENTRIES.batch) throw tooMany()
-    const item = text.length > MAX_ITEM_TEXT ? OVERSIZED : parse(text)
+    const item = text.length > MAX_ITEM_TEXT ? OVERSIZED : parseJson(text)
     items.push(item)
     recipients += recipientsOf(item)
     if (recipients > MAX_BATCH_RECIPIENTS) throw new ProblemError('payload-too-large', TOO_MANY_RECIPIENTS)
@@ -163,6 +166,12 @@ const TOO_MANY_RECIPIENTS = `A batch has at most ${MAX_BATCH_RECIPIENTS} recipie
 function recipientsOf(item: unknown): number {
   const users = (item as { readonly to?: { readonly users?: unknown } | null } | null)?.to?.users
   return Array.isArray(users) ? new Set(users).size : 1
+}
+
+/** As soon as there are more than a problem would report: the others need not be read. */
+function tooManyFields(name: string): ProblemError {
+  const errors: Fault[] = [{ pointer: `/${pointerToken(name)}`, detail: 'is not a known field, and neither are those before it' }]
+  return new ProblemError('validation', summaryOf(errors), { errors })
 }
 
 function tooMany(): ProblemError {

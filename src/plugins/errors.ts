@@ -10,16 +10,24 @@ import { StoreError } from '../core/store.ts'
 import { type Fault, PROBLEMS, ProblemError, type ProblemSlug, problemDocument } from '../errors.ts'
 import { hasBody } from './answer.ts'
 import { closeLingering, lingers } from './linger.ts'
-import { type ErrorPlace, type OnError, placeOf, reportError } from './report.ts'
 import { carryHeaders } from './response-headers.ts'
 import { faultsOf, summaryOf } from './schemas/faults.ts'
+
+/** Where an error came up. */
+export interface ErrorPlace {
+  readonly requestId: string
+  /** Method and pattern of the route: no part of it was chosen by the caller. */
+  readonly route: string
+  readonly err?: unknown
+}
 
 interface ErrorOptions {
   /** What the addresses of all routes begin with. */
   readonly basePath?: string | undefined
-  readonly onError?: OnError | undefined
-  /** Hears of every request that was refused for a fault of the caller's, and what the caller is told. */
-  readonly onRefusal?: ((code: string, detail: string, place: ErrorPlace) => void) | undefined
+  /** Hears of every error that is ours; `message` is for operators. */
+  readonly onError?: ((code: string, message: string, place: ErrorPlace) => void) | undefined
+  /** Hears of every request that was refused for a fault of the caller's. */
+  readonly onRefusal?: ((code: string, place: ErrorPlace) => void) | undefined
 }
 
 const PROBLEM_JSON = 'application/problem+json; charset=utf-8'
@@ -100,6 +108,11 @@ function sendProblem(request: FastifyRequest, reply: FastifyReply, problem: Prob
     .send(JSON.stringify(problemDocument(problem.slug, problem.message, request.id, problem.errors)))
 }
 
+const placeOf = (request: FastifyRequest): ErrorPlace => ({
+  requestId: request.id,
+  route: `${request.method} ${request.routeOptions.url ?? ''}`
+})
+
 /** Every error answer is a problem document (RFC 9457); bodies are JSON in UTF-8 and nothing else. Registered before all routes. */
 export default fp<ErrorOptions>(
   async (app, { basePath = '', onError, onRefusal }) => {
@@ -136,8 +149,10 @@ export default fp<ErrorOptions>(
         problem = new ProblemError('malformed', 'The body is empty; send JSON.')
       }
       if (problem.statusCode >= 500) {
-        if (onError) reportError(request, problem, onError)
-      } else onRefusal?.(problem.slug, problem.message, placeOf(request))
+        const inner = problem.cause ?? problem
+        const message = inner instanceof Error ? inner.message : String(inner)
+        onError?.(problem.slug, message.slice(0, 200), { ...placeOf(request), err: inner })
+      } else onRefusal?.(problem.slug, placeOf(request))
       return sendProblem(request, reply, problem)
     })
 
@@ -177,9 +192,12 @@ export function decodeJson(
     done(new ProblemError('unsupported-media-type', 'Send the body as it is, without Content-Encoding.'))
   else if (body.length === 0) done(new ProblemError('malformed', 'The body is empty; send JSON.'))
   else if (!isUtf8(body)) done(new ProblemError('malformed', 'The body is not valid UTF-8.'))
-  else return body.toString()
+  // A byte order mark says nothing here (RFC 8259, 8.1).
+  else return body.toString('utf8', startsWithMark(body) ? 3 : 0)
   return undefined
 }
+
+const startsWithMark = (body: Buffer): boolean => body[0] === 0xef && body[1] === 0xbb && body[2] === 0xbf
 
 /** Server option `frameworkErrors`: paths that the router cannot read. */
 export function frameworkErrors(_error: FastifyError, request: FastifyRequest, reply: FastifyReply): void {

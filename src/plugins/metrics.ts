@@ -39,10 +39,12 @@ const TOO_DEAR = [
 ]
 
 /** Values of labels that are known before they happen start at 0: `increase()` does not see a series that begins at 1. */
+const PUBLISH_PROBLEMS = Object.keys(PROBLEMS)
 const REFUSALS = ['drain', 'limit', 'unavailable']
 const STATUSES = ['ok', 'degraded', 'critical'] as const satisfies HealthStatus[]
 const ERROR_CODES = [
   'stream',
+  'identity',
   'alert',
   'socket-table',
   ...Object.entries(PROBLEMS)
@@ -160,6 +162,9 @@ export default fp<MetricsOptions>(
       ['replayed', stats.replayedPublishes],
       ['rejected', stats.rejected]
     ])
+    counterBy('problem', 'bellwire_publishes_rejected_total', 'Publishes that were refused, by problem.', () =>
+      counted(PUBLISH_PROBLEMS, stats.rejectedBy)
+    )
     counter('bellwire_frames_total', 'Frames written, over all connections.', () => stats.frames)
     counter('bellwire_replayed_frames_total', 'Frames written to catch up a connection that came back.', () => stats.replayed)
     counter('bellwire_resets_total', 'Connections that came back to a cursor that cannot be resumed.', () => stats.resets)

@@ -14,7 +14,6 @@ import type { HostFigures } from '../core/vitals.ts'
 import { ProblemError } from '../errors.ts'
 import { operatorOnly } from './access.ts'
 import { prefersPage, sendPage } from './dashboard.ts'
-import { isQueued, STREAM_HEADERS, sendHeadOnly } from './sse-sink.ts'
 
 declare module 'fastify' {
   interface FastifyInstance {
@@ -107,6 +106,7 @@ export default fp<MonitorOptions>(
           accepted: stats.accepted,
           replayed: stats.replayedPublishes,
           rejected: stats.rejected,
+          rejectedBy: Object.fromEntries(stats.rejectedBy),
           perSecond: stats.acceptedPerSecond
         },
         deliveries: { frames: stats.frames, perSecond: stats.framesPerSecond, replayed: stats.replayed, resets: stats.resets },
@@ -245,21 +245,21 @@ export default fp<MonitorOptions>(
       '/monitor/stream',
       {
         ...route,
+        exposeHeadRoute: false,
         schema: { ...doc, operationId: 'streamMonitor', summary: 'The state, every second, as server-sent events' }
       },
-      async (request, reply) => {
-        if (request.method === 'HEAD') return sendHeadOnly(reply)
+      async (_request, reply) => {
         const headers = Object.entries(reply.getHeaders())
         reply.hijack()
-        if (isQueued(reply)) {
-          request.raw.socket.destroy()
-          return reply
-        }
         const { raw } = reply
         raw.on('error', () => raw.destroy())
         raw.once('close', () => watchers.delete(raw))
         for (const [name, value] of headers) if (value != null) raw.setHeader(name, value as string)
-        raw.writeHead(200, STREAM_HEADERS)
+        raw.writeHead(200, {
+          'content-type': 'text/event-stream; charset=utf-8',
+          'cache-control': 'no-store, no-transform',
+          'x-accel-buffering': 'no'
+        })
         raw.write(`retry: 2000\nevent: stats\ndata: ${JSON.stringify(snapshot())}\n\n`)
         if (!raw.destroyed) watchers.add(raw)
         return reply

@@ -1,9 +1,9 @@
-import type { FastifyRequest } from 'fastify'
+import type { FastifyInstance, FastifyRequest } from 'fastify'
 import fp from 'fastify-plugin'
 import type { ZodTypeProvider } from 'fastify-type-provider-zod'
 import { z } from 'zod'
 import { iso } from '../core/iso.ts'
-import { MAX_NOTIFICATION_BYTES } from '../core/limits.ts'
+import { MAX_BATCH_BYTES, MAX_ITEM_TEXT } from '../core/limits.ts'
 import { UserName } from '../core/names.ts'
 import type { Idempotency, Publication } from '../core/notification.ts'
 import { createNotificationId } from '../core/notification-id.ts'
@@ -11,16 +11,15 @@ import type { PublishOutcome, Store } from '../core/store.ts'
 import { inTurns } from '../core/turns.ts'
 import { type Fault, ProblemError, type ProblemSlug, problemDocument } from '../errors.ts'
 import { enableRateLimits, limitedRoute, type ProducerKeys, producerOnly } from './access.ts'
-import { OVERSIZED, parseBatch } from './batch-body.ts'
+import { OVERSIZED, parseBatch, parseJson } from './batch-body.ts'
+import { checkBatchItem, checkNotification, TOO_LARGE } from './check-notification.ts'
 import { asProblem, decodeJson } from './errors.ts'
 import { answers } from './schemas/answers.ts'
 import { faultsOf, summaryOf } from './schemas/faults.ts'
 import {
   BatchInput,
-  BatchItem,
   BatchResults,
   Created,
-  encodeContent,
   expiryOf,
   fingerprintOf,
   IDEMPOTENCY_KEY,
@@ -60,8 +59,9 @@ interface PublishOptions {
     | {
         /** `about` is for the log. */
         accepted(count: number, about: Accepted): void
-        replayed(count: number): void
-        rejected(count: number): void
+        replayed(count: number, producer: string): void
+        /** `producer` is undefined if the request had no key of any. */
+        rejected(problem: ProblemSlug, count: number, producer: string | undefined): void
         /** Milliseconds from a publication that was read to one that is durable. */
         ack(ms: number): void
       }
@@ -69,12 +69,6 @@ interface PublishOptions {
 }
 
 const JSON_TYPE = 'application/json; charset=utf-8'
-/** A full batch of the largest notifications, and room for what stands between them. */
-const MAX_BATCH_BYTES = 17 * 1024 * 1024
-/** Names that would reach a prototype when copied. `JSON.stringify` escapes quotes in texts, so this finds names of fields only. */
-const PROTO_FIELD = /"__proto__":/
-
-const TOO_LARGE = `must be at most ${MAX_NOTIFICATION_BYTES} bytes as JSON`
 const EXPIRED: Fault = { pointer: '/expiresAt', detail: 'must lie in the future' }
 const KEY_REUSED = 'The idempotency key was used for another notification within 24 h; use a new one.'
 const documented = { tags: ['publish'], security: [{ producer: [] }] }
@@ -87,66 +81,69 @@ export default fp<PublishOptions>(
     const onRequest = producerOnly(keyring)
     const config = limitedRoute('publish', publishRate, 1000, (request) => request.producer ?? '')
 
-    app.post(
-      '/v1/notifications',
-      {
-        onRequest,
-        config,
-        bodyLimit: MAX_NOTIFICATION_BYTES,
-        onError: (_request, _reply, _error, done) => {
-          stats?.rejected(1)
-          done()
-        },
-        schema: {
-          ...documented,
-          operationId: 'publishNotification',
-          summary: 'Publish a notification',
-          description:
-            '201 means durable. With an `Idempotency-Key` header (1–255 visible ASCII characters) a repetition within 24 h is answered alike, with `Idempotent-Replayed: true`, and delivered once.',
-          body: NotificationInput,
-          reads: ['Idempotency-Key'],
-          response: answers({ 201: Created })
-        }
-      },
-      async (request, reply) => {
-        const startedAt = performance.now()
-        const key = idempotencyKeyOf(request)
-        const publication = publicationOf(request.body, request.producer!, key)
-        const outcome = (await store.publish([publication]))[0]!
-        const durableAfterMs = performance.now() - startedAt
-        stats?.ack(durableAfterMs)
-        switch (outcome.kind) {
-          case 'failed':
-            throw outcome.error
-          case 'key-reused':
-            throw new ProblemError('idempotency-key-reused', KEY_REUSED)
-          case 'expired':
-            throw new ProblemError('validation', summaryOf([EXPIRED]), { errors: [EXPIRED] })
-          case 'replayed':
-            stats?.replayed(1)
-            reply.header('idempotent-replayed', 'true')
-            break
-          case 'accepted':
-            stats?.accepted(1, { producer: request.producer!, requestId: request.id, id: outcome.id })
-            onAccepted?.(publication, durableAfterMs)
-        }
-        reply.code(201).header('location', `${basePath}/v1/notifications/${outcome.id}`).header('content-type', JSON_TYPE)
-        return reply.send(`{"id":"${outcome.id}","createdAt":"${iso(outcome.createdAt)}"}`)
+    const publishing = {
+      onRequest,
+      config,
+      // Judged by the handlers, which judge one notification and an item of many alike.
+      validatorCompiler: () => () => true,
+      onError: (request: FastifyRequest, _reply: unknown, error: Error, done: () => void) => {
+        stats?.rejected(asProblem(error).slug, 1, request.producer)
+        done()
       }
-    )
+    }
 
     await instance.register(async (context) => {
-      // One item with a poisonous name must not spoil the others: here it is found item by item.
-      context.removeContentTypeParser('application/json')
-      context.addContentTypeParser('application/json', { parseAs: 'buffer' }, (request, body: Buffer, done) => {
-        const text = decodeJson(request, body, done)
-        if (text !== undefined) parseBatch(text).then((batch) => done(null, batch), done)
-      })
+      parseJsonWith(context, async (text) => parseJson(text))
+      context.withTypeProvider<ZodTypeProvider>().post(
+        '/v1/notifications',
+        {
+          ...publishing,
+          bodyLimit: MAX_ITEM_TEXT,
+          schema: {
+            ...documented,
+            operationId: 'publishNotification',
+            summary: 'Publish a notification',
+            description:
+              '201 means durable. At most 16 KiB as JSON, not counting `to`. A field that is null counts as left out. With an `Idempotency-Key` header (1–255 visible ASCII characters) a repetition within 24 h is answered alike, with `Idempotent-Replayed: true`, and delivered once.',
+            body: NotificationInput,
+            reads: ['Idempotency-Key'],
+            response: answers({ 201: Created })
+          }
+        },
+        async (request, reply) => {
+          const startedAt = performance.now()
+          const key = idempotencyKeyOf(request)
+          const publication = publicationOf(checkedBody(request.body), request.producer!, key)
+          const outcome = (await store.publish([publication]))[0]!
+          const durableAfterMs = performance.now() - startedAt
+          stats?.ack(durableAfterMs)
+          switch (outcome.kind) {
+            case 'failed':
+              throw outcome.error
+            case 'key-reused':
+              throw new ProblemError('idempotency-key-reused', KEY_REUSED)
+            case 'expired':
+              throw new ProblemError('validation', summaryOf([EXPIRED]), { errors: [EXPIRED] })
+            case 'replayed':
+              stats?.replayed(1, request.producer!)
+              reply.header('idempotent-replayed', 'true')
+              break
+            case 'accepted':
+              stats?.accepted(1, { producer: request.producer!, requestId: request.id, id: outcome.id })
+              onAccepted?.(publication, durableAfterMs)
+          }
+          reply.code(201).header('location', `${basePath}/v1/notifications/${outcome.id}`).header('content-type', JSON_TYPE)
+          return reply.send(`{"id":"${outcome.id}","createdAt":"${iso(outcome.createdAt)}"}`)
+        }
+      )
+    })
+
+    await instance.register(async (context) => {
+      parseJsonWith(context, parseBatch)
       context.withTypeProvider<ZodTypeProvider>().post(
         '/v1/notifications/batch',
         {
-          onRequest,
-          config,
+          ...publishing,
           bodyLimit: MAX_BATCH_BYTES,
           schema: {
             ...documented,
@@ -165,21 +162,27 @@ export default fp<PublishOptions>(
           const results: string[] = []
           const publications: Publication[] = []
           const places: number[] = []
-          await inTurns(request.body.notifications, (item, place) => {
-            const checked = checkItem(item, `/notifications/${place}`)
+          const refused = new Map<ProblemSlug, number>()
+          const refuse = (slug: ProblemSlug): void => void refused.set(slug, (refused.get(slug) ?? 0) + 1)
+          await inTurns(itemsOf(request.body), (item, place) => {
+            const pointer = `/notifications/${place}`
+            const checked = item === OVERSIZED ? tooLarge(pointer) : checkBatchItem(item, pointer)
             if ('faults' in checked) {
+              refuse('validation')
               results[place] = refusal(request.id, 'validation', summaryOf(checked.faults), checked.faults)
               return
             }
-            const { idempotencyKey, ...input } = checked.item
+            const { idempotencyKey, ...input } = checked.input
             const key = idempotencyKey ?? (batchKey === undefined ? undefined : `${batchKey}\n${place}`)
-            publications.push(publicationOf(input, request.producer!, key))
+            publications.push(publicationOf({ input, content: checked.content }, request.producer!, key))
             places.push(place)
           })
           const outcomes = publications.length > 0 ? await store.publish(publications) : []
           const durableAfterMs = performance.now() - startedAt
           outcomes.forEach((outcome, i) => {
             if (outcome.kind === 'accepted') onAccepted?.(publications[i]!, durableAfterMs)
+            const slug = problemOf(outcome)
+            if (slug !== undefined) refuse(slug)
             results[places[i]!] = resultOf(request.id, outcome, `/notifications/${places[i]}`)
           })
           const failure = outcomes.find(({ kind }) => kind === 'failed')
@@ -188,8 +191,8 @@ export default fp<PublishOptions>(
           const accepted = outcomes.filter(({ kind }) => kind === 'accepted').length
           const replayed = outcomes.filter(({ kind }) => kind === 'replayed').length
           if (accepted > 0) stats?.accepted(accepted, { producer: request.producer!, requestId: request.id })
-          if (replayed > 0) stats?.replayed(replayed)
-          if (results.length > accepted + replayed) stats?.rejected(results.length - accepted - replayed)
+          if (replayed > 0) stats?.replayed(replayed, request.producer!)
+          for (const [slug, count] of refused) stats?.rejected(slug, count, request.producer)
           return reply.header('content-type', JSON_TYPE).send(`{"results":[${results.join(',')}]}`)
         }
       )
@@ -249,7 +252,7 @@ export default fp<PublishOptions>(
         }
       },
       async (request, reply) => {
-        const { ticket, expiresAt } = await issueTicket(request.body.user, request.body.topics)
+        const { ticket, expiresAt } = await issueTicket(request.body.user, request.body.topics ?? [])
         reply.code(201).header('cache-control', 'no-store').header('content-type', JSON_TYPE)
         return reply.send(JSON.stringify({ ticket, expiresAt: iso(expiresAt) }))
       }
@@ -301,7 +304,43 @@ function idempotencyKeyOf(request: FastifyRequest): string | undefined {
   throw new ProblemError('validation', summaryOf([fault]), { errors: [fault] })
 }
 
-function publicationOf(input: NotificationInput, producer: string, key: string | undefined): Publication {
+/** Reads JSON bodies of the routes in this scope with `parse`; the rest as everywhere. */
+function parseJsonWith(context: FastifyInstance, parse: (text: string) => Promise<unknown>): void {
+  context.removeContentTypeParser('application/json')
+  context.addContentTypeParser('application/json', { parseAs: 'buffer' }, (request, body: Buffer, done) => {
+    const text = decodeJson(request, body, done)
+    if (text !== undefined) parse(text).then((value) => done(null, value), done)
+  })
+}
+
+interface Accepting {
+  readonly input: NotificationInput
+  readonly content: string
+}
+
+const noBody = (): ProblemError => new ProblemError('malformed', 'The body is empty; send JSON.')
+
+/** The notification that a body is; throws what it is refused for. */
+function checkedBody(body: unknown): Accepting {
+  if (body === undefined) throw noBody()
+  const checked = checkNotification(body)
+  if (!('faults' in checked)) return checked
+  if (checked.tooLarge) throw new ProblemError('payload-too-large', `The notification ${TOO_LARGE}.`)
+  throw new ProblemError('validation', summaryOf(checked.faults), { errors: checked.faults })
+}
+
+/** The items of a batch, not looked at yet; throws what it is refused for as a whole. */
+function itemsOf(body: unknown): readonly unknown[] {
+  if (body === undefined) throw noBody()
+  const batch = BatchInput.safeParse(body)
+  if (batch.success) return batch.data.notifications
+  const errors = faultsOf(batch.error.issues)
+  throw new ProblemError('validation', summaryOf(errors), { errors })
+}
+
+const tooLarge = (pointer: string) => ({ faults: [{ pointer, detail: TOO_LARGE }] })
+
+function publicationOf({ input, content }: Accepting, producer: string, key: string | undefined): Publication {
   const createdAt = Date.now()
   // Producers choose their keys without knowing of each other. Not NUL between: the driver of SQLite ends a text there.
   const idempotency: Idempotency | undefined =
@@ -309,7 +348,7 @@ function publicationOf(input: NotificationInput, producer: string, key: string |
   return {
     id: createNotificationId(createdAt),
     to: recipientsOf(input.to),
-    content: encodeContent(input),
+    content,
     key: input.key,
     createdAt,
     expiresAt: expiryOf(input, createdAt),
@@ -319,24 +358,23 @@ function publicationOf(input: NotificationInput, producer: string, key: string |
   }
 }
 
-function checkItem(
-  item: unknown,
-  pointer: string
-): { readonly item: z.output<typeof BatchItem> } | { readonly faults: readonly Fault[] } {
-  if (item === OVERSIZED) return { faults: [{ pointer, detail: TOO_LARGE }] }
-  const parsed = BatchItem.safeParse(item)
-  if (!parsed.success) return { faults: faultsOf(parsed.error.issues, pointer) }
-  // Only now: what passed is not nested so deep that encoding it would overflow the stack.
-  const text = JSON.stringify(item)
-  if (PROTO_FIELD.test(text)) return { faults: [{ pointer, detail: 'must not have a field named __proto__' }] }
-  if (Buffer.byteLength(text) > MAX_NOTIFICATION_BYTES) {
-    return { faults: [{ pointer, detail: TOO_LARGE }] }
-  }
-  return { item: parsed.data }
-}
-
 function refusal(requestId: string, slug: ProblemSlug, detail: string, faults?: readonly Fault[]): string {
   return JSON.stringify({ status: 422, problem: problemDocument(slug, detail, requestId, faults) })
+}
+
+/** What an item was refused for; undefined if it was not. */
+function problemOf(outcome: PublishOutcome): ProblemSlug | undefined {
+  switch (outcome.kind) {
+    case 'accepted':
+    case 'replayed':
+      return undefined
+    case 'key-reused':
+      return 'idempotency-key-reused'
+    case 'expired':
+      return 'validation'
+    case 'failed':
+      return asProblem(outcome.error).slug
+  }
 }
 
 function resultOf(requestId: string, outcome: PublishOutcome, pointer: string): string {

@@ -148,7 +148,7 @@ test('every name follows the conventions, and every label has values of a fixed 
       .map(({ name, labels }) => `${name} ${JSON.stringify(labels)}`)
       .sort()
   t.strictSame(series(after), series(before), 'the same series as before')
-  t.notMatch(series(after).join('\n'), /user-|topic-|type-|key-|127\.0\.0\.1/)
+  t.notMatch(series(after).join('\n'), /user-|topic-|type-|"key-|127\.0\.0\.1/)
 })
 
 test('what happens is what the metrics tell', async (t) => {
@@ -188,6 +188,7 @@ test('what happens is what the metrics tell', async (t) => {
   t.equal(after.total('bellwire_publishes_total', { outcome: 'accepted' }), 5)
   t.equal(after.total('bellwire_publishes_total', { outcome: 'replayed' }), 1)
   t.equal(after.total('bellwire_publishes_total', { outcome: 'rejected' }), 1)
+  t.equal(after.total('bellwire_publishes_rejected_total', {}), 1)
   t.equal(after.total('bellwire_publish_to_write_seconds_count'), 5, 'once an event, however many read it')
   t.equal(after.total('bellwire_publish_to_write_seconds_bucket', { le: '+Inf' }), 5)
   t.ok(after.total('bellwire_publish_to_write_seconds_sum') < 5)

@@ -1,3 +1,4 @@
+import fc from 'fast-check'
 import t from 'tap'
 import { createNotificationId } from '../../src/core/notification-id.ts'
 import { json, problemOf, produce, servePlugins, subscribe } from '../fixtures/serve-plugins.ts'
@@ -60,7 +61,6 @@ const bad: [string, unknown, ...string[]][] = [
   ['a title that is a number', { ...good, title: 7 }, '/title'],
   ['a level of its own', { ...good, level: 'fatal' }, '/level'],
   ['data that is a list', { ...good, data: [] }, '/data'],
-  ['data that is null', { ...good, data: null }, '/data'],
   ['data too deep', { ...good, data: deep(33) }, '/data'],
   ['an empty key', { ...good, key: '' }, '/key'],
   ['a key with a line end', { ...good, key: 'a\n' }, '/key'],
@@ -112,7 +112,10 @@ t.test('half of a surrogate pair, and a number too large, are refused wherever t
     ['"data":{"a":["\\ud800"]}', '/data/a/0'],
     ['"data":{"a":{"x\\ud800":1}}', '/data/a'],
     ['"data":{"a/b":"\\udfff"}', '/data/a~1b'],
-    ['"data":{"a":[0,{"b":1e999}]}', '/data/a/1/b']
+    ['"data":{"a":[0,{"b":1e999}]}', '/data/a/1/b'],
+    ['"data":{"order":653247040368672768}', '/data/order'],
+    ['"data":{"a":[{"b/c":-9007199254740993}]}', '/data/a/0/b~1c'],
+    ['"data":{"a":9007199254740992}', '/data/a']
   ]) {
     const { status, pointers } = await problemOf(
       await produce(served, '/v1/notifications', `{"to":{"user":"a"},"type":"x",${member}}`)
@@ -138,7 +141,11 @@ t.test('what is just within the rules is accepted', async (t) => {
     { key: '"\\ ~' },
     { ttl: 1e300 },
     { expiresAt: '2999-12-31T23:59:59.123456+05:30' },
-    { ephemeral: true }
+    { ephemeral: true },
+    { title: null, body: null, url: null, level: null, data: null, key: null, expiresAt: null, ttl: null, ephemeral: null },
+    { ttl: 5, expiresAt: null },
+    { to: { user: 'ada', users: null, topic: null, everyone: null } },
+    { data: { big: Number.MAX_SAFE_INTEGER, small: -Number.MAX_SAFE_INTEGER, half: 0.5, nothing: null } }
   ]) {
     const response = await produce(served, '/v1/notifications', { ...good, ...more })
     t.equal(response.status, 201, JSON.stringify(more).slice(0, 60))
@@ -177,6 +184,115 @@ t.test('a thousand users may be named, however often, and no more', async (t) =>
   t.equal((await produce(served, '/v1/notifications', { ...good, to: { users: [...users, 'u7', 'u8'] } })).status, 201)
   const { problem } = await problemOf(await produce(served, '/v1/notifications', { ...good, to: { users: [...users, 'v'] } }))
   t.match(problem.errors, [{ pointer: '/to/users', detail: /at most 1000/ }])
+})
+
+t.test('sixteen kibibytes and a thousand of the longest names fit, by themselves and in a batch', async (t) => {
+  const served = await servePlugins(t)
+  const users = Array.from({ length: 1000 }, (_, n) => `${n}-`.padEnd(128, 'x'))
+  const around = JSON.stringify({ type: 't', data: { a: '' } }).length
+  const sized = (bytes: number) => ({ to: { users }, type: 't', data: { a: 'é'.repeat((bytes - around) / 2) } })
+  const full = sized(16_384 - ((16_384 - around) % 2))
+  t.equal((await produce(served, '/v1/notifications', full)).status, 201)
+  t.equal((await produce(served, '/v1/notifications', JSON.stringify(full, null, 2))).status, 201, 'white space is no content')
+  const { results } = await json<{ results: Result[] }>(
+    await produce(served, '/v1/notifications/batch', {
+      notifications: [{ ...full, idempotencyKey: 'k'.repeat(255) }, sized(16_386 + (around % 2))]
+    })
+  )
+  t.match(results, [{ status: 201 }, { status: 422, problem: { errors: [{ detail: /16384 bytes as JSON, not counting to/ }] } }])
+})
+
+t.test('at most twenty faults are reported, and how many more there are', async (t) => {
+  const served = await servePlugins(t)
+  const fields = Object.fromEntries(Array.from({ length: 5000 }, (_, n) => [`f${n}`, n]))
+  const { problem } = await problemOf(await produce(served, '/v1/notifications', { ...good, ...fields, title: 7 }))
+  t.equal(problem.errors?.length, 20)
+  t.match(problem.errors?.at(-1), { pointer: '', detail: 'has 4982 more faults; mend these first', more: 4982 })
+  t.match(problem.detail, /\(and 5000 more, see errors\)/)
+  const batch = await json<{ results: Result[] }>(
+    await produce(served, '/v1/notifications/batch', { notifications: [{ ...good, ...fields }] })
+  )
+  t.equal(batch.results[0]?.problem?.errors.length, 20)
+  const whole = await produce(served, '/v1/notifications/batch', { notifications: [good], ...fields })
+  t.match(await problemOf(whole), { status: 422, slug: 'validation', pointers: [/^\/f\d+$/] })
+})
+
+t.test('an item is judged alike by itself and in a batch', async (t) => {
+  const served = await servePlugins(t)
+  const odd = fc.oneof(fc.constantFrom(null, '', 0, -1, 1e16, true, [], {}, 'a b', '/x', 'é'), fc.jsonValue({ maxDepth: 2 }))
+  const value = (right: fc.Arbitrary<unknown>) => fc.oneof({ weight: 25, arbitrary: right }, { weight: 1, arbitrary: odd })
+  const name = fc.constantFrom('ann', 'auth0|7', 'bob')
+  const item = fc.record(
+    {
+      to: value(
+        fc.oneof(
+          fc.record({ user: value(name) }),
+          fc.record({ users: fc.array(value(name), { maxLength: 4 }), topic: fc.constant(null) }, { requiredKeys: ['users'] }),
+          fc.record({ topic: value(fc.constantFrom('a', 'b', 'a*')) }),
+          fc.record({ everyone: value(fc.constant(true)) })
+        )
+      ),
+      type: value(fc.constantFrom('t', 'comment.new')),
+      title: value(fc.string({ unit: 'binary' })),
+      url: value(fc.constantFrom('/a', 'https://x/', '/b', '/c', '//x')),
+      level: value(fc.constantFrom('info', 'error', 'success', 'fatal')),
+      data: value(fc.dictionary(fc.constantFrom('a', 'b', 'c', 'd', 'e', '__proto__', 'b/c'), fc.jsonValue({ maxDepth: 3 }))),
+      key: value(fc.constant('k')),
+      ttl: value(fc.constantFrom(null, null, 60, 3600, 0)),
+      expiresAt: value(fc.constantFrom(null, null, '2999-01-01T00:00:00Z', '2001-01-01T00:00:00Z')),
+      ephemeral: value(fc.boolean())
+    },
+    { requiredKeys: ['to', 'type'] }
+  )
+  const items = fc.sample(item, 250).map((one, n) => (n % 20 === 0 ? { ...one, colour: 'red' } : one))
+  const response = await produce(served, '/v1/notifications/batch', { notifications: items })
+  const { results } = await json<{ results: Result[] }>(response)
+  let accepted = 0
+  for (const [n, one] of items.entries()) {
+    const alone = await produce(served, '/v1/notifications', one)
+    const inBatch = results[n]!
+    t.equal(alone.status, inBatch.status, JSON.stringify(one))
+    if (inBatch.status === 201) accepted++
+    const pointers = inBatch.problem?.errors.map(({ pointer }) => pointer.slice(`/notifications/${n}`.length))
+    t.strictSame(alone.status === 201 ? undefined : (await problemOf(alone)).pointers, pointers, JSON.stringify(one))
+  }
+  t.ok(accepted > 20 && accepted < 240, `${accepted} of 250 were accepted`)
+})
+
+t.test('a mark of the byte order before the body is skipped on both routes', async (t) => {
+  const served = await servePlugins(t)
+  t.equal((await produce(served, '/v1/notifications', `\ufeff${JSON.stringify(good)}`)).status, 201)
+  const batch = await produce(served, '/v1/notifications/batch', `\ufeff${JSON.stringify({ notifications: [good] })}`)
+  t.match(await json(batch), { results: [{ status: 201 }] })
+  t.equal((await produce(served, '/v1/tickets', `\ufeff${JSON.stringify({ user: 'ada', topics: null })}`)).status, 201)
+})
+
+t.test('every publish that is refused is counted, whatever the reason, on both routes', async (t) => {
+  const served = await servePlugins(t, { publishRate: 1000 })
+  const routes = ['/v1/notifications', '/v1/notifications/batch']
+  for (const route of routes) {
+    await produce(served, route, '{')
+    await produce(served, route, '')
+    await produce(served, route, '{}')
+    await produce(served, route, '{}', { 'content-type': 'text/plain' })
+    await produce(served, route, 'x'.repeat(33 * 1024 * 1024))
+    await produce(served, route, { notifications: [good] }, { authorization: 'Bearer wrong' })
+    await produce(served, route, '{}', { 'content-encoding': 'gzip' })
+  }
+  await produce(served, routes[0]!, { ...good, data: { a: 'a'.repeat(20_000) } })
+  await produce(served, routes[1]!, { notifications: Array.from({ length: 1001 }, () => good) })
+  await produce(served, routes[0]!, good, { 'idempotency-key': 'one' })
+  await produce(served, routes[0]!, { ...good, type: 'u' }, { 'idempotency-key': 'one' })
+  await produce(served, routes[1]!, { notifications: [{ ...good, type: 'u', idempotencyKey: 'one' }, good, null] })
+  t.strictSame(served.rejectedBy, {
+    malformed: 4,
+    validation: 4,
+    'unsupported-media-type': 4,
+    'payload-too-large': 3,
+    unauthenticated: 2,
+    'idempotency-key-reused': 2
+  })
+  t.strictSame(served.counted, { accepted: 2, replayed: 0, rejected: 19 })
 })
 
 t.test('one bad item never spoils a batch', async (t) => {

@@ -41,7 +41,7 @@ const SHAPE = {
     bufferedBytes: Number
   },
   heartbeats: { intervalMs: 15_000, sent: Number, skipped: Number, lagMs: Number },
-  publish: { accepted: Number, replayed: Number, rejected: Number, perSecond: Number },
+  publish: { accepted: Number, replayed: Number, rejected: Number, rejectedBy: {}, perSecond: Number },
   deliveries: { frames: Number, perSecond: Number, replayed: Number, resets: Number },
   latencyMs: { publishToWrite: SPREAD, publishAck: SPREAD, commit: SPREAD },
   errors: { total: Number, perMinute: Number, byCode: {}, recent: Array },
@@ -69,7 +69,7 @@ test('the monitor tells everything that it promises, and an hour of it in steps 
   t.match(answer.body, SHAPE)
   t.match(answer.body, {
     connections: { active: 1, peak: 1, opened: 1, users: 1, byTransport: { sse: 1, websocket: 0, poll: 0 } },
-    publish: { accepted: 1, rejected: 1 },
+    publish: { accepted: 1, rejected: 1, rejectedBy: { validation: 1 } },
     deliveries: { frames: 2 },
     nodes: [{ node: answer.body.node, connections: 1 }]
   })
@@ -82,6 +82,27 @@ test('the monitor tells everything that it promises, and an hour of it in steps 
   t.match(answer.body.errors.recent.at(-1), { at: ISO, code: 'unavailable', message: lastMessage })
   t.equal(answer.body.errors.total, answer.body.errors.recent.length)
   t.notMatch(answer.text, /secret/, 'no content, no credential')
+
+  // A producer that sends what is refused is what an operator looks for first.
+  const broken = { to: { user: 'ann' }, type: 'no type' }
+  await call('POST', `${service.url}/v1/notifications/batch`, {
+    key: PUBLISH_KEY,
+    body: { notifications: Array.from({ length: 10 }, () => broken) }
+  })
+  await publish(service, { to: { user: 'ann' }, data: { long: 'x'.repeat(20_000) } })
+  await call('POST', `${service.url}/v1/notifications`, { key: 'nobody-s-key', body: broken })
+  await eventually(async () => (await monitor(service)).status === 'degraded')
+  t.match(await monitor(service), {
+    publish: { rejected: 13, rejectedBy: { validation: 11, 'payload-too-large': 1, unauthenticated: 1 } },
+    recommendations: [
+      {
+        code: 'rejected-publishes',
+        severity: 'warning',
+        message:
+          '12 of 13 publishes were refused in the last minute, most of them from the producer tests, most often for validation.'
+      }
+    ]
+  })
 
   await eventually(async () => (await monitor(service)).history.length > 0, 15_000)
   const { history } = await monitor(service)

@@ -1,3 +1,4 @@
+import { MAX_ENTRIES } from '../../core/limits.ts'
 import type { Fault } from '../../errors.ts'
 
 /** What zod tells about one broken rule, as far as it is used here. */
@@ -8,18 +9,33 @@ export interface Issue {
   readonly keys?: readonly string[] | undefined
 }
 
-/** One reference token of a JSON pointer (RFC 6901, 3). */
-export const pointerToken = (key: string): string => key.replaceAll('~', '~0').replaceAll('/', '~1')
+/** One reference token of a JSON pointer (RFC 6901, 3); of a name longer than any of ours, how it begins. */
+export const pointerToken = (key: string): string =>
+  (key.length > MAX_TOKEN ? `${key.slice(0, MAX_TOKEN)}…` : key).replaceAll('~', '~0').replaceAll('/', '~1')
+const MAX_TOKEN = 256
 
-/** Issues as faults with JSON pointers that start at `base`. Each unknown field is a fault of its own. */
-export function faultsOf(issues: readonly Issue[], base = ''): Fault[] {
-  return issues.flatMap((issue) => {
+/**
+ * Issues as faults with JSON pointers that start at `base`, behind those already `known`. Each unknown field is a fault of its
+ * own. Of more than {@link MAX_ENTRIES} `faults` the last says how many are left out.
+ */
+export function faultsOf(issues: readonly Issue[], base = '', known: readonly Fault[] = []): Fault[] {
+  const faults = [...known]
+  let total = known.length
+  for (const issue of issues) {
     const pointer = issue.path.reduce<string>((all, token) => `${all}/${String(token)}`, base)
-    if (issue.code === 'unrecognized_keys' && issue.keys) {
-      return issue.keys.map((key) => ({ pointer: `${pointer}/${pointerToken(key)}`, detail: 'is not a known field; remove it' }))
-    }
-    return [{ pointer, detail: sentenceOf(issue.message) }]
-  })
+    const keys = issue.code === 'unrecognized_keys' ? issue.keys : undefined
+    total += keys?.length ?? 1
+    const room = MAX_ENTRIES.faults - faults.length
+    if (room <= 0) continue
+    if (keys) {
+      for (const key of keys.slice(0, room))
+        faults.push({ pointer: `${pointer}/${pointerToken(key)}`, detail: 'is not a known field; remove it' })
+    } else faults.push({ pointer, detail: sentenceOf(issue.message) })
+  }
+  if (total <= MAX_ENTRIES.faults) return faults
+  const shown = faults.slice(0, MAX_ENTRIES.faults - 1)
+  const more = total - shown.length
+  return [...shown, { pointer: base, detail: `has ${more} more faults; mend these first`, more }]
 }
 
 /** Zod's own words, said to a caller who may not know zod. */
@@ -34,5 +50,6 @@ function sentenceOf(message: string): string {
 export function summaryOf(faults: readonly Fault[]): string {
   const [first, ...rest] = faults
   if (!first) return 'The request breaks a rule.'
-  return `${first.pointer === '' ? 'The body' : first.pointer} ${first.detail}${rest.length > 0 ? ` (and ${rest.length} more, see errors)` : ''}.`
+  const more = rest.reduce((sum, fault) => sum + (fault.more ?? 1), 0)
+  return `${first.pointer === '' ? 'The body' : first.pointer} ${first.detail}${more > 0 ? ` (and ${more} more, see errors)` : ''}.`
 }

@@ -5,7 +5,6 @@ import { MAX_DATA_DEPTH, MAX_ENTRIES, MAX_INSTANT } from '../../core/limits.ts'
 import { TopicGrant, TopicName, UserName } from '../../core/names.ts'
 import type { Recipients } from '../../core/notification.ts'
 import { contentMembers } from './content.ts'
-import { pointerToken } from './faults.ts'
 
 // biome-ignore lint/suspicious/noControlCharactersInRegex: they are what is refused
 const CONTROL = /[\u0000-\u001f\u007f-\u009f]/
@@ -14,7 +13,7 @@ const HTTP_URL = /^https?:\/\//i
 const LOCAL_PATH = /^\/(?![/\\])/
 export const IDEMPOTENCY_KEY = /^[\x21-\x7e]{1,255}$/
 
-const WELL_FORMED = 'must not hold half of a surrogate pair'
+export const WELL_FORMED = 'must not hold half of a surrogate pair'
 const text = (max: number) =>
   z
     .string()
@@ -27,33 +26,8 @@ function isSafeUrl(url: string): boolean {
   return HTTP_URL.test(url) ? URL.canParse(url) : LOCAL_PATH.test(url)
 }
 
-interface Flaw {
-  readonly path: readonly string[]
-  readonly message: string
-}
-const TOO_DEEP: Flaw = { path: [], message: `must be nested at most ${MAX_DATA_DEPTH} deep` }
-
-/** Where a value breaks what every encoder and reader can bear, and how; undefined where it does not. */
-function flawOf(value: unknown, depth: number): Flaw | undefined {
-  if (typeof value === 'string') return value.isWellFormed() ? undefined : { path: [], message: WELL_FORMED }
-  if (typeof value === 'number') {
-    return Number.isFinite(value) ? undefined : { path: [], message: 'must be a number that a double can hold' }
-  }
-  if (typeof value !== 'object' || value === null) return undefined
-  if (depth > MAX_DATA_DEPTH) return TOO_DEEP
-  for (const key of Object.keys(value)) {
-    if (!key.isWellFormed()) return { path: [], message: `${WELL_FORMED} in the name of a field` }
-    const flaw = flawOf((value as Record<string, unknown>)[key], depth + 1)
-    if (flaw === TOO_DEEP) return flaw
-    if (flaw) return { path: [pointerToken(key), ...flaw.path], message: flaw.message }
-  }
-  return undefined
-}
-
-const Data = z.record(z.string(), z.unknown(), 'must be an object').superRefine((data, context) => {
-  const flaw = flawOf(data, 1)
-  if (flaw) context.addIssue({ code: 'custom', message: flaw.message, path: [...flaw.path] })
-})
+/** Its inside is checked with `data` itself, before the schema copies it. */
+const Data = z.record(z.string(), z.unknown(), 'must be an object')
 
 const To = z
   .strictObject({
@@ -135,6 +109,7 @@ export const BatchItem = z
     idempotencyKey: z.string().regex(IDEMPOTENCY_KEY, 'must be 1–255 visible ASCII characters').optional()
   })
   .refine(oneExpiry, ONE_EXPIRY)
+export type BatchItem = z.output<typeof BatchItem>
 
 /** The items are looked at one by one, so that a bad one does not spoil the others. */
 export const BatchInput = z
@@ -194,7 +169,7 @@ export const StoredNotificationAnswer = z
 export const TicketInput = z
   .strictObject({
     user: UserName,
-    topics: z.array(TopicGrant).max(MAX_ENTRIES.grants, `must name at most ${MAX_ENTRIES.grants} topics`).default([])
+    topics: z.array(TopicGrant).max(MAX_ENTRIES.grants, `must name at most ${MAX_ENTRIES.grants} topics`).nullable().default([])
   })
   .meta({ examples: [{ user: 'alice', topics: ['news', 'project:*'] }] })
 export const TicketAnswer = z
