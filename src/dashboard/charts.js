@@ -3,8 +3,10 @@ import { time } from './format.js'
 import uPlot from './uPlot.esm.js'
 
 const HOUR_S = 3600
-/** A young process would have its first minute squeezed into the last hair of an hour. */
-const SHORTEST_S = 300
+/** Before there are two points, the axis still has a length. */
+const SHORTEST_S = 1
+/** Below this the clock times under a chart have seconds, and need more room. */
+const SECONDS_BELOW_S = 300
 const HEIGHT = 96
 /** Pixels that a clock time takes to either side of its instant. */
 const HALF_A_LABEL = 16
@@ -20,18 +22,19 @@ const axes = (format) => [
     font: '11px system-ui, sans-serif',
     size: 22,
     gap: 4,
-    space: 44,
-    // Whole minutes: the labels have no seconds.
-    incrs: [60, 120, 300, 600, 900, 1800, 3600],
+    space: (_chart, _axis, low, high) => (high - low < SECONDS_BELOW_S ? 64 : 44),
+    incrs: [5, 10, 15, 30, 60, 120, 300, 600, 900, 1800, 3600],
     grid: { show: false },
     ticks: { show: false },
     // One at the very left would run into the zero of the other axis.
-    values: (chart, instants) =>
-      instants.map((at) =>
-        chart.valToPos(at, 'x') < HALF_A_LABEL
+    values: (chart, instants, _axis, _space, step) => {
+      const seconds = step < 60 ? { second: '2-digit' } : {}
+      return instants.map((at) =>
+        chart.valToPos(at, 'x') < HALF_A_LABEL * (step < 60 ? 1.5 : 1)
           ? null
-          : new Date(at * 1000).toLocaleTimeString('en-GB', { hour: '2-digit', minute: '2-digit' })
+          : new Date(at * 1000).toLocaleTimeString('en-GB', { hour: '2-digit', minute: '2-digit', ...seconds })
       )
+    }
   },
   {
     stroke: () => color('--faint'),
@@ -51,7 +54,7 @@ function alone({ data }, n) {
   return values.flatMap((value, at) => (value != null && values[at - 1] == null && values[at + 1] == null ? [at] : []))
 }
 
-/** The stretch of time to show, given what is known: an hour, or less in the first one. */
+/** The stretch of time to show: the last hour, or what is known of it. A young process fills its charts as an old one does. */
 function hourOf(instants) {
   const now = Date.now() / 1000
   const known = now - (instants[0] ?? now)

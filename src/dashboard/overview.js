@@ -160,7 +160,7 @@ export function createOverview() {
     for (const tile of tiles) tile.show(body, dataOf)
     lag.show(dataOf(LAG.lines))
     const spanMs = Math.min(3_600_000, now - (points[0] ? Date.parse(points[0].at) : now))
-    setText(byId('span'), spanMs >= 3_590_000 ? 'charts: the last hour' : `charts: ${duration(spanMs)} of the hour so far`)
+    setText(byId('span'), spanMs >= 3_590_000 ? 'charts: the last hour' : `charts: the last ${duration(spanMs)}`)
     showAdvice(body)
     showErrors(body.errors)
     showClosings(body.connections)

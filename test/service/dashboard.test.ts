@@ -200,6 +200,36 @@ test('whatever comes over the wire is text', { skip }, async (t) => {
   t.equal(await page.evaluate('window.hit'), undefined)
 })
 
+test('the charts of a process that started a moment ago begin with its data', { skip }, async (t) => {
+  const service = await startService(t, { env: { STORE: 'memory' } })
+  const { body: real } = await call('GET', `${service.url}/monitor`, { key: MONITOR_KEY })
+  const point = (secondsAgo: number) => ({
+    ...{ active: 5, users: 5, stale: 0, slow: 0, published: 50, frames: 50, errors: 0, p50: 1, p99: 2, heartbeatLagMs: 1 },
+    at: new Date(Date.now() - secondsAgo * 1000).toISOString()
+  })
+  const stats = { ...real, connections: { ...real.connections, active: 5 }, history: [40, 30, 20, 10].map(point) }
+  const context = await browser.newContext({ httpCredentials })
+  t.teardown(() => context.close())
+  const page = await context.newPage()
+  await page.route('**/monitor/stream', (route) =>
+    route.fulfill({ contentType: 'text/event-stream', body: `event: stats\ndata: ${JSON.stringify(stats)}\n\n` })
+  )
+  await page.goto(`${service.url}/monitor`)
+  await page.getByRole('img', { name: /^Streams open, chart: steady at 5/ }).waitFor()
+  t.match(await page.locator('#span').textContent(), /^charts: the last 4\d s$/)
+  // The ground under the line is filled: how far left of the drawing that begins, as a share of its width.
+  const begins = () =>
+    page.evaluate<number>(`(() => {
+      const canvas = document.querySelector('.chart canvas')
+      const { data } = canvas.getContext('2d').getImageData(0, Math.round(canvas.height * 0.55), canvas.width, 1)
+      const filled = Array.from({ length: canvas.width }, (_, x) => data[x * 4 + 3] > 0 && data[x * 4 + 2] > data[x * 4] + 20)
+      return filled.indexOf(true) / canvas.width
+    })()`)
+  await eventually(async () => (await begins()) > 0)
+  const share = await begins()
+  t.ok(share < 0.35, `it begins at ${Math.round(share * 100)} % of the width, right of the axis`)
+})
+
 test('with several nodes it says what is of this one and what of all', { skip: skip || skipOwnServer }, async (t) => {
   const env = { STORE: 'redis', REDIS_URL: (await startRedis(t)).url }
   const [here, there] = await Promise.all([startService(t, { env }), startService(t, { env })])
