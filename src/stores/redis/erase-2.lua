@@ -1,8 +1,13 @@
--- Removes a user's own entries and state events, all marks and tickets.
+-- Removes a user's own entries and state events, all marks and tickets, a slice at a time.
 -- KEYS, ARGV[1]–[5]: see prelude; ARGV[6] user
--- Result: { place }
+-- Result: { place }, or { place, 1 } where there is more: then there is no event yet
 local user = ARGV[6]
 local own = 'user:' .. user
+-- The event's own place is after the fence that it may bring.
+if not fenced then fence() end
+-- What was there can no longer be told: a cursor from before gets a fresh page instead.
+raise_floor(own, str(seq))
+local room = SLICE
 for _, channel in ipairs(call('SMEMBERS', P .. 'u:' .. user)) do
   local m = marks_of(user, channel)
   if not personal(channel) then
@@ -13,18 +18,19 @@ for _, channel in ipairs(call('SMEMBERS', P .. 'u:' .. user)) do
         call('HINCRBY', r, all[k] .. 's', -1)
         if read ~= '-' then call('HINCRBY', r, all[k] .. 'r', -1) end
         if archived == '1' then call('HINCRBY', r, all[k] .. 'a', -1) end
+        room = room - 1
       end
     end
   end
   call('DEL', m)
+  call('SREM', P .. 'u:' .. user, channel)
+  if room <= 0 then return { finish(), 1 } end
 end
-call('DEL', P .. 'u:' .. user)
-for _, place in ipairs(call('ZRANGE', P .. 'e:' .. own, 0, -1)) do remove(own, place) end
+local entries = call('ZRANGE', P .. 'e:' .. own, 0, SLICE - 1)
+for _, place in ipairs(entries) do remove(own, place) end
+if #entries == SLICE then return { finish(), 1 } end
 call('DEL', P .. 't:' .. own)
 for _, hash in ipairs(call('SMEMBERS', P .. 'v:' .. user)) do call('DEL', P .. 'h:' .. hash) end
 call('DEL', P .. 'v:' .. user)
--- The event's own place is after the fence that it may bring.
-if not fenced then fence() end
-raise_floor(own, str(seq))
 append_state(own, 'removed', str(seq), '*')
 return { finish() }

@@ -1,7 +1,9 @@
 -- Sets marks of a user, with one state event if anything changed.
 -- KEYS, ARGV[1]–[5]: see prelude; ARGV[6] user; ARGV[7] op: read, unread, seen or archived
--- ARGV[8] a place: everything up to it in the channels ARGV[9] …; or empty: the entries ARGV[9] … given as channel, id, channel, id …
--- Result: { place, how many changed, seq of the state event or of the head }
+-- ARGV[8] a place: everything up to it in the channels ARGV[10] …; or empty: the entries ARGV[10] … given as channel, id, channel, id …
+-- ARGV[9] for a place, how far an earlier call has come: "channel after changed", the first from 1, the second '-' for the beginning
+-- Result: { place, how many changed, seq of the state event or of the head }, or { place, how many changed so far, 0, how far it has
+--   come } where there is more than one call takes: then there is no event yet
 local user, op, upto = ARGV[6], ARGV[7], ARGV[8]
 local changed, ids = 0, {}
 
@@ -88,17 +90,25 @@ end
 
 local own = 'user:' .. user
 if upto ~= '' then
-  for k = 9, #ARGV do
-    local channel = ARGV[k]
+  local first, after, total = string.match(ARGV[9], '^(%d+) (%S+) (%d+)$')
+  local room = SLICE
+  total = tonumber(total)
+  for k = tonumber(first), #ARGV - 9 do
+    local channel = ARGV[9 + k]
     sweep(channel)
-    local before = changed
+    local begin = after == '-' and from(channel) or '(' .. after
+    local places = call('ZRANGEBYSCORE', P .. 'e:' .. channel, begin, upto, 'LIMIT', 0, room)
     changed = 0
-    mark(channel, call('ZRANGEBYSCORE', P .. 'e:' .. channel, from(channel), upto))
-    changed = before + changed
+    mark(channel, places)
+    total = total + changed
+    if #places == room then return { finish(), total, 0, k .. ' ' .. places[room] .. ' ' .. total } end
+    room = room - #places
+    after = '-'
   end
+  changed = total
 else
   local named, places, seen = {}, {}, {}
-  for k = 9, #ARGV, 2 do
+  for k = 10, #ARGV, 2 do
     local channel, id = ARGV[k], ARGV[k + 1]
     sweep(channel)
     local place = call('HGET', P .. 'n:' .. id, 'c:' .. channel)

@@ -31,6 +31,8 @@ local LOG_LENGTH = 100000
 -- More than a server can have appended that a replica never got: places are not used twice after a fail-over.
 local JUMP = 1000000000
 local MAX_FENCES = 32
+-- Entries that one call changes or removes, where it can go on in another: some milliseconds, in which nobody else is served.
+local SLICE = 1000
 
 local call = redis.call
 local function str(n) return string.format('%.0f', n) end
@@ -161,13 +163,14 @@ local function sweep(channel)
   note_soonest(channel)
 end
 
--- Takes out the oldest where there are half as many again as are kept.
+-- Takes out the oldest where there are half as many again as are kept. Where many channels are full at once, as those of a thousand
+-- recipients may be, the others wait for a later call, up to twice what is kept.
 local function prune(channel)
   if KEEP == 0 then return end
   local most = math.floor(KEEP * 1.5)
   local e = P .. 'e:' .. channel
   local n = call('ZCARD', e)
-  if n <= most then return end
+  if n <= most or (removals - removals_before > 2 * SLICE and n < 2 * KEEP) then return end
   local old = call('ZRANGE', e, 0, n - KEEP - 1)
   for _, place in ipairs(old) do remove(channel, place) end
   raise_floor(channel, old[#old])

@@ -144,13 +144,18 @@ export class RedisShard implements Log {
   }
 
   async mark(user: string, op: MarkOp, target: MarkTarget): Promise<MarkOutcome> {
-    const which = 'ids' in target ? ['', ...(await this.#places(user, target))] : [String(target.upTo), ...target.scope]
-    const [, affected, seq] = await this.#log.write('mark', [user, op, ...which])
-    return { affected: affected as number, seq: seq as number }
+    const byIds = 'ids' in target
+    const which = byIds ? await this.#places(user, target) : target.scope
+    for (let progress = '1 - 0'; ; ) {
+      const args = [user, op, byIds ? '' : String(target.upTo), progress, ...which]
+      const [, affected, seq, rest] = await this.#log.write('mark', args)
+      if (rest === undefined) return { affected: affected as number, seq: seq as number }
+      progress = rest as string
+    }
   }
 
   async erase(user: string): Promise<void> {
-    await this.#log.write('erase', [user])
+    while ((await this.#log.write('erase', [user]))[1] === 1);
   }
 
   async read(user: string, scope: readonly Channel[], after: number, limit: number): Promise<LogPage | LogGap> {

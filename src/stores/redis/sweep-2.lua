@@ -2,6 +2,7 @@
 -- KEYS, ARGV[1]–[5]: see prelude; ARGV[6] moment before which entries are too old, or empty
 -- Result: { place, moment at which the next expires or empty, 1 where more is too old, floor }
 for _, channel in ipairs(call('ZRANGEBYSCORE', P .. 'x:', '-inf', str(NOW), 'LIMIT', 0, 20)) do
+  if removals - removals_before > SLICE then break end
   sweep(channel)
   -- What was to expire may have been recalled before.
   note_soonest(channel)
