@@ -245,6 +245,8 @@ export class Connection {
       frames.push(outgoing.personal ? outgoing.personalFrame(this.codec, this.#counts) : outgoing.frame(this.codec))
       this.#seq = this.#told = outgoing.event.seq
     }
+    // The next poll goes on behind everything that was handed over.
+    if (this.#once && !this.#more) this.#seq = Math.max(this.#seq, this.lane.position)
     if (frames.length) this.#send(this.codec.join(frames), frames.length)
   }
 
@@ -399,7 +401,7 @@ export class Connection {
     const data = this.#readyData(false, `[${list.join(',')}]`, reset)
     const retryMs = first ? drawRetryMs(OPENING_RETRY_MS) : null
     const lead = [this.codec.frame(reset === null ? 'ready' : 'reset', data, this.cursor, retryMs)]
-    await this.#catchUp({ lead, page: { events: [], upTo: page.head, more: false, counts: page.counts } })
+    await this.#catchUp({ lead, page: { events: [], upTo: page.head, more: false, counts: page.counts, recount: false } })
   }
 
   async #resume(seq: number, cursor: string): Promise<void> {
@@ -407,7 +409,7 @@ export class Connection {
     const page = await this.#host.store.read(this.user, this.#scope(), seq, this.#pageLimit)
     if ('gap' in page) return this.#fresh('cursor_too_old')
     this.#setCounts(page.counts)
-    if (this.#announce) this.#countsDue = this.#stale
+    this.#countsDue = this.#stale || (!this.#announce && page.recount)
     this.#epoch = this.lane.log.epoch
     this.#seq = this.#told = seq
     const ready = this.codec.frame('ready', this.#readyData(true, '[]', null), cursor, drawRetryMs(OPENING_RETRY_MS))

@@ -345,6 +345,8 @@ export class Hub implements ConnectionHost {
         }
       }
     }
+    // Behind events of shared channels, and where entries left without one, there are places that are no event's.
+    lane.position = Math.max(lane.position, lane.log.head)
     for (const channel of recount) this.#recount(lane, channel)
     const mixed = shared.length > 0 ? lane.deliver(shared, personal) : null
     for (const [user, own] of personal) {

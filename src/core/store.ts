@@ -34,6 +34,12 @@ export interface LogPage {
   readonly more: boolean
   /** The user's counts over the channels, as of this read, for the frames of the page. */
   readonly counts: Counts
+  /**
+   * True if whoever comes from this place may have other counts than the events of the page lead to: it is the place of an
+   * event of a shared channel, whose frame carries none, or entries have left a channel without an event since. Only if `upTo`
+   * is beyond it.
+   */
+  readonly recount: boolean
 }
 
 /** The log no longer holds everything after the place asked for. */
@@ -154,6 +160,8 @@ export class StoreError extends Error {
  * - Append, idempotency, collapse, expiry, recall and marks of one notification happen together or not at all.
  * - However long a call is, others do not wait for it: it is cut into slices, and the calls take turns.
  * - Reads see everything that was followed before they were called.
+ * - The place behind an event of a shared channel is no event's, so that whoever is told the counts there can say so. When entries leave
+ *   channels without an event, the log moves on by a place.
  * - Expired entries are in no page and no count from the millisecond they expire.
  */
 export interface Store {

@@ -88,7 +88,7 @@ class SlowLog {
         later<LogPage>(() => {
           const rest = this.events.slice(after)
           const more = rest.length > limit
-          return { events: rest.slice(0, limit), upTo: more ? after + limit : this.head, more, counts: counts() }
+          return { events: rest.slice(0, limit), upTo: more ? after + limit : this.head, more, counts: counts(), recount: false }
         })
     } as unknown as Store
   }

@@ -101,7 +101,7 @@ t.test('a file of the version before is brought up to date, with the same counts
   await store.close()
   edit(
     dataDir,
-    `DROP TABLE size; DROP TABLE reach; DROP INDEX mark_done; DROP INDEX mark_archived;
+    `DROP TABLE fence; DROP TABLE past_epoch; DROP TABLE size; DROP TABLE reach; DROP INDEX mark_done; DROP INDEX mark_archived;
      ALTER TABLE floor DROP COLUMN dropped; UPDATE meta SET v = 2 WHERE k = 'schema'`
   )
   store = await openStore(storeOptions(dataDir))

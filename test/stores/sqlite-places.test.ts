@@ -31,7 +31,9 @@ t.test('the place of an event that is gone is not used again after a restart', a
     edit(dataDir, sql)
     const after = await openStore(options)
     t.equal(await settled(empty, Boolean), true, `nothing is left by ${way}`)
-    t.same([after.logs[0].head, after.logs[0].epoch], [last, epoch])
+    t.equal(after.logs[0].epoch, epoch)
+    // What goes by itself moves the log on by a place.
+    t.ok(after.logs[0].head === last || (way !== 'hand' && after.logs[0].head > last))
     await after.close()
   }
   const store = await openStore(options)
@@ -46,7 +48,8 @@ t.test('the place of an event that is gone is not used again after a restart', a
     events: [],
     upTo: last + 4,
     more: false,
-    counts: { unread: 0, unseen: 0 }
+    counts: { unread: 0, unseen: 0 },
+    recount: false
   })
 })
 
@@ -70,11 +73,9 @@ t.test('kill -9 amid publishing, collapsing and removing never uses a place twic
     const places = lines.map((line) => Number(line.slice('place '.length)))
     t.ok(places.length > 100, `${places.length} places`)
     t.ok(places[0]! > last && Number.isSafeInteger(places[0]), `${places[0]} comes after ${last}`)
-    t.same(
-      places,
-      places.map((_, i) => places[0]! + i),
-      'one after the other'
-    )
+    // Between them there may be the place behind an event for many, and one for what was dropped.
+    const steps = places.slice(1).map((place, i) => place - places[i]!)
+    t.ok(Math.min(...steps) >= 1 && Math.max(...steps) <= 3, 'one after the other')
     last = places.at(-1)!
   }
   t.equal(epochs.size, 1, 'one life')

@@ -1,5 +1,5 @@
 import type { Channel } from '../../src/core/channel.ts'
-import { userChannel } from '../../src/core/channel.ts'
+import { isPersonal, userChannel } from '../../src/core/channel.ts'
 import type { MarkOp } from '../../src/core/event.ts'
 import type { Publication } from '../../src/core/notification.ts'
 
@@ -36,6 +36,7 @@ export class StoreModel {
       if (before) this.#trace(before)
       this.head += 1
       this.entries.push({ channel, seq: this.head, id, key, times: before ? before.times + 1 : 0, replaced: before?.seq })
+      this.#leaveRoom(channel)
     }
   }
 
@@ -101,5 +102,11 @@ export class StoreModel {
   #state(channel: Channel, op: string): void {
     this.head += 1
     this.states.push({ channel, seq: this.head, op, since: 0 })
+    this.#leaveRoom(channel)
+  }
+
+  /** The place behind an event of a shared channel is no event's. */
+  #leaveRoom(channel: Channel): void {
+    if (!isPersonal(channel)) this.head += 1
   }
 }

@@ -1,4 +1,4 @@
-import { type Channel, channelsOf, userChannel } from '../../core/channel.ts'
+import { type Channel, channelsOf, isPersonal, userChannel } from '../../core/channel.ts'
 import type { DroppedEvent, StateEvent } from '../../core/event.ts'
 import type { Entry, Marks, Publication } from '../../core/notification.ts'
 
@@ -29,6 +29,8 @@ interface ChannelLog {
   readonly states: Map<number, KeptState>
   readonly keys: Map<string, number>
   floor: number
+  /** A place behind the last entries that left without an event. */
+  dropped: number
 }
 
 const DAY_MS = 24 * 60 * 60 * 1000
@@ -54,7 +56,7 @@ export class MemoryLog {
   channel(name: Channel): ChannelLog {
     let log = this.channels.get(name)
     if (!log) {
-      log = { entries: new Map(), states: new Map(), keys: new Map(), floor: 0 }
+      log = { entries: new Map(), states: new Map(), keys: new Map(), floor: 0, dropped: 0 }
       this.channels.set(name, log)
     }
     return log
@@ -97,6 +99,7 @@ export class MemoryLog {
       log.entries.set(entry.seq, { entry, note, replaced: before?.entry.seq })
       note.places.set(name, entry.seq)
       if (key !== undefined) log.keys.set(key, entry.seq)
+      this.#leaveRoom(name)
       this.#prune(name, log)
       return { channel: name, entry }
     })
@@ -107,6 +110,7 @@ export class MemoryLog {
     const state: StateEvent = { kind: 'state', seq: this.head, ...event }
     const log = this.channel(event.channel)
     log.states.set(state.seq, { event: state, at: Date.now(), since: 0 })
+    this.#leaveRoom(event.channel)
     this.#prune(event.channel, log)
     return state
   }
@@ -121,6 +125,27 @@ export class MemoryLog {
     if (replaces === undefined) return
     const event = { kind: 'state', op: 'removed', channel: name, seq, ids: [replaces], upTo: null } as const
     this.channel(name).states.set(seq, { event, at: createdAt, since: place.replaced ?? 0 })
+  }
+
+  /** The place behind an event of a shared channel is no event's. */
+  #leaveRoom(name: Channel): void {
+    if (!isPersonal(name)) this.head += 1
+  }
+
+  /** Whether whoever comes from a place may have other counts than the events behind it lead to; see `LogPage`. */
+  recounts(scope: readonly Channel[], after: number): boolean {
+    if (this.head <= after) return false
+    return scope.some((name) => {
+      const log = this.channels.get(name)
+      return log && (log.dropped > after || (!isPersonal(name) && (log.entries.has(after) || log.states.has(after))))
+    })
+  }
+
+  /** What the caller has to follow. The log moves on by a place for it. */
+  takeDropped(): DroppedEvent[] {
+    if (this.dropped.length > 0) this.head += 1
+    for (const { channel } of this.dropped) this.channel(channel).dropped = this.head
+    return this.dropped.splice(0)
   }
 
   /** Takes a note back everywhere; the channels that it was in. */

@@ -158,7 +158,8 @@ export class MemoryStore implements Store, Log {
     events.sort((a, b) => a.seq - b.seq)
     const more = events.length > limit
     if (more) events.length = limit
-    return { events, upTo: more ? (events.at(-1)?.seq ?? after) : this.#log.head, more, counts: this.#count(user, scope, now) }
+    const upTo = more ? (events.at(-1)?.seq ?? after) : this.#log.head
+    return { events, upTo, more, counts: this.#count(user, scope, now), recount: this.#log.recounts(scope, after) }
   }
 
   async inbox(
@@ -320,8 +321,8 @@ export class MemoryStore implements Store, Log {
     const events: FollowedEvent[] = []
     const result = work(now, events)
     this.#arrange(next, events)
+    const followed = [...this.#log.takeDropped(), ...events]
     const { head } = this.#log
-    const followed = [...this.#log.dropped.splice(0), ...events]
     queueMicrotask(() => {
       this.head = head
       if (followed.length > 0) this.#listener(followed, this)

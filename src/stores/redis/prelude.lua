@@ -8,7 +8,8 @@
 --   e:<channel>          sorted set of the places of its live entries
 --   l:<channel>          hash, place → "id times replaces replaced", the last two the id and the place of what it took the place of
 --   t:<channel>          sorted set of its state events, "seq at since op upTo ids" by seq; it concerns who comes from `since` or later
---   i:<channel>          hash: floor (places up to here are incomplete), r (number of the last removal)
+--   i:<channel>          hash: floor (places up to here are incomplete), r (number of the last removal), d (a place behind the
+--                        last entries that went without an event)
 --   k:<channel>          hash, collapse key → place
 --   x:<channel>          sorted set, place by the moment it expires; x: the channels by their soonest moment
 --   a:                   sorted set, channels by the moment of their oldest entry or state
@@ -63,14 +64,19 @@ local function fence()
   call('XADD', LOG, str(seq) .. '-0', 'k', 'f', 'c', '', 'h', str(tail), 'b', '')
 end
 
+local function personal(channel) return string.sub(channel, 1, 5) == 'user:' end
+
 -- An entry of the log. With a place of its own: n notification ("id createdAt expiresAt times replaces", content), s state ("op upTo",
--- ids), f fence (the tail before it). Between places: e ephemeral ("id createdAt expiresAt", content), d dropped, r revoked.
+-- ids), d dropped, p the place behind an event of a shared channel, which is no event's, f fence (the tail before it). Between
+-- places: e ephemeral ("id createdAt expiresAt", content), r revoked.
 local function emit(kind, channel, head, body)
   if not fenced then fence() end
-  if kind == 'n' or kind == 's' then seq, sub = seq + 1, 0 else sub = sub + 1 end
+  if kind == 'e' or kind == 'r' then sub = sub + 1 else seq, sub = seq + 1, 0 end
   appended = true
   local place = str(seq)
   call('XADD', LOG, place .. '-' .. sub, 'k', kind, 'c', channel, 'h', head, 'b', body)
+  if kind == 'd' then call('HSET', P .. 'i:' .. channel, 'd', place)
+  elseif (kind == 'n' or kind == 's') and not personal(channel) then emit('p', channel, '', '') end
   return place
 end
 
@@ -84,8 +90,6 @@ local function finish()
   end
   return place
 end
-
-local function personal(channel) return string.sub(channel, 1, 5) == 'user:' end
 
 -- Calls fn with at most 500 of the list's members at a time.
 local function chunks(list, fn)

@@ -1,6 +1,7 @@
 -- A slice of the log for one reader, in order.
 -- KEYS, ARGV[1]–[5]: see prelude; ARGV[6] user; ARGV[7] place to read after; ARGV[8] most events; ARGV[9] … channels
--- Result: { } where the log does not hold everything after it; else { place, upTo, 1 where more follows, unread, unseen, for each event
+-- Result: { } where the log does not hold everything after it; else { place, upTo, 1 where more follows, unread, unseen, 1 where
+--   whoever comes from there may have other counts than the events lead to, for each event
 --   "n" and an entry (see push_entry), or "s", channel, seq, op, upTo, ids }
 local user, after, limit = ARGV[6], tonumber(ARGV[7]), tonumber(ARGV[8])
 local channels = scope(9)
@@ -8,9 +9,14 @@ if after > seq or after < tonumber(call('HGET', S, 'floor') or 0) then finish();
 for tail, top in string.gmatch(call('HGET', S, 'fences') or '', '(%d+) (%d+);') do
   if after > tonumber(tail) and after < tonumber(top) then finish(); return {} end
 end
-local found = {}
+local found, recount = {}, false
 for _, channel in ipairs(channels) do
-  if after < tonumber(call('HGET', P .. 'i:' .. channel, 'floor') or 0) then finish(); return {} end
+  local info = call('HMGET', P .. 'i:' .. channel, 'floor', 'd')
+  if after < tonumber(info[1] or 0) then finish(); return {} end
+  recount = recount or after < tonumber(info[2] or 0)
+  if not personal(channel) then
+    recount = recount or call('ZSCORE', P .. 'e:' .. channel, ARGV[7]) or call('ZCOUNT', P .. 't:' .. channel, ARGV[7], ARGV[7]) > 0
+  end
   local from = '(' .. ARGV[7]
   for _, place in ipairs(call('ZRANGEBYSCORE', P .. 'e:' .. channel, from, '+inf', 'LIMIT', 0, limit + 1)) do
     found[#found + 1] = { tonumber(place), channel, place }
@@ -32,7 +38,8 @@ end
 table.sort(found, function(a, b) return a[1] < b[1] end)
 local more = #found > limit
 local unread, unseen = count(user, channels)
-local out = { '', more and str(found[limit][1]) or str(seq), more and 1 or 0, unread, unseen }
+local upto = more and found[limit][1] or seq
+local out = { '', str(upto), more and 1 or 0, unread, unseen, recount and upto > after and 1 or 0 }
 for k = 1, math.min(limit, #found) do
   local one = found[k]
   if one[4] then

@@ -162,7 +162,8 @@ export class RedisShard implements Log {
     const answer = (await this.#log.read('read', [user, String(after), String(limit), ...scope])) as readonly string[]
     if (answer.length === 0) return { gap: true }
     const counts = { unread: Number(answer[3]), unseen: Number(answer[4]) }
-    return { events: decodeEvents(answer, 5), upTo: Number(answer[1]), more: Number(answer[2]) === 1, counts }
+    const [upTo, more, , , recount] = answer.slice(1, 6).map(Number)
+    return { events: decodeEvents(answer, 6), upTo: upTo!, more: more === 1, counts, recount: recount === 1 }
   }
 
   async inbox(

@@ -88,13 +88,20 @@ export class Ledger {
     const seq = this.take()
     this.#statements.insertState.run(seq, channel, op, ids, upTo, this.now)
     this.#grown(this.#states, channel, 1)
+    this.#leaveRoom(channel)
     return seq
   }
 
-  /** Tells that a channel has one entry more. */
+  /** Tells that a channel has one entry more, in the newest place. */
   entryAdded(channel: string): void {
     this.#resized(channel, 1)
     this.#grown(this.#entries, channel, 1)
+    this.#leaveRoom(channel)
+  }
+
+  /** The place behind an event of a shared channel is no event's. */
+  #leaveRoom(channel: string): void {
+    if (!channel.startsWith('user:')) this.take()
   }
 
   /** Forgets how full a channel is; it is counted when it is next written to. */
@@ -113,10 +120,14 @@ export class Ledger {
     )
   }
 
-  /** Writes what changed of the head, the floor and the sizes; the last thing before a commit. */
+  /** Writes what changed of the head, the floor, the sizes, and where entries were dropped; the last thing before a commit. */
   save(): void {
     for (const [channel, by] of this.#sizes) if (by !== 0) this.#statements.resize.run(channel, by)
     this.#sizes.clear()
+    if (this.dropped.size > 0) {
+      const place = this.take()
+      for (const channel of this.dropped) this.#statements.noteDropped.run(channel, place)
+    }
     if (this.#head !== this.#savedHead) this.#statements.setMeta.run('head', this.#head)
     if (this.floor !== this.#savedFloor) this.#statements.setMeta.run('floor', this.floor)
   }
@@ -177,6 +188,9 @@ function prepare(db: Database) {
        FROM entry e JOIN note n ON n.seq = e.note WHERE e.channel = ? AND e.seq = ? AND e.replaces IS NOT NULL`
     ),
     insertState: db.prepare('INSERT INTO state (seq, channel, op, ids, up_to, at) VALUES (?, ?, ?, ?, ?, ?)'),
+    noteDropped: db.prepare(
+      'INSERT INTO floor (channel, seq, dropped) VALUES (?, 0, ?) ON CONFLICT DO UPDATE SET dropped = excluded.dropped'
+    ),
     resize: db.prepare('INSERT INTO size (channel, n) VALUES (?, ?) ON CONFLICT DO UPDATE SET n = n + excluded.n'),
     raiseFloor: db.prepare(
       'INSERT INTO floor (channel, seq) VALUES (?, ?) ON CONFLICT DO UPDATE SET seq = max(seq, excluded.seq)'

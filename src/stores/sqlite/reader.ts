@@ -41,8 +41,11 @@ export class Reader {
       const s = this.#s
       const places: { channel: Channel; seq: number; state: boolean }[] = []
       if (after < this.#meta('floor')) return { gap: true }
+      let recount = this.#isShared(after, scope)
       for (const channel of scope) {
-        if (after < Number(s.floor.get(channel)?.['seq'] ?? 0)) return { gap: true }
+        const floor = s.floor.get(channel)
+        if (after < Number(floor?.['seq'] ?? 0)) return { gap: true }
+        recount ||= after < Number(floor?.['dropped'] ?? 0)
         for (const row of s.entriesAfter.all(channel, after, now, limit + 1))
           places.push({ channel, seq: Number(row['seq']), state: false })
         for (const row of s.statesAfter.all(channel, after, limit + 1))
@@ -67,7 +70,7 @@ export class Reader {
         }
       })
       const upTo = more ? (events.at(-1)?.seq ?? after) : this.#meta('head')
-      return { events, upTo, more, counts: this.#count(user, scope, now) }
+      return { events, upTo, more, counts: this.#count(user, scope, now), recount: recount && upTo > after }
     })
   }
 
@@ -158,6 +161,12 @@ export class Reader {
 
   close(): void {
     this.#db.close()
+  }
+
+  /** Whether a place is that of an event of a shared channel of the scope. What is shared has one entry, in the note's own place. */
+  #isShared(seq: number, scope: readonly Channel[]): boolean {
+    const channel = this.#s.channelOfNote.get(seq)?.['channel'] ?? this.#s.state.get(seq)?.['channel']
+    return channel !== undefined && !isPersonal(channel as Channel) && scope.includes(channel as Channel)
   }
 
   /** Newest first, at most `most`. A channel is looked into only while its newest entry may still be among them. */
@@ -276,7 +285,8 @@ function statements(db: Database) {
     begin: db.prepare('BEGIN'),
     commit: db.prepare('COMMIT'),
     meta: db.prepare('SELECT v FROM meta WHERE k = ?'),
-    floor: db.prepare('SELECT seq FROM floor WHERE channel = ?'),
+    floor: db.prepare('SELECT seq, dropped FROM floor WHERE channel = ?'),
+    channelOfNote: db.prepare('SELECT recipients AS channel FROM note WHERE seq = ?'),
     entriesAfter: db.prepare(
       'SELECT seq FROM entry WHERE channel = ?1 AND seq > ?2 AND (exp IS NULL OR exp > ?3 OR replaced <= ?2) ORDER BY seq LIMIT ?4'
     ),

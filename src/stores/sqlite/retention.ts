@@ -15,6 +15,7 @@ export class Retention {
   readonly #round = new Set<() => boolean>()
   #markAt: [user: string, channel: string, seq: number] = ['', '', 0]
   #reachAt: [user: string, channel: string] = ['', '']
+  #floorAt = ''
   #entriesAt = ''
   #statesAt = ''
   readonly #s: ReturnType<typeof statements>
@@ -30,6 +31,7 @@ export class Retention {
   startRound(): void {
     this.#markAt = ['', '', 0]
     this.#reachAt = ['', '']
+    this.#floorAt = ''
     this.#entriesAt = this.#statesAt = ''
     const jobs = [
       this.#age,
@@ -40,7 +42,8 @@ export class Retention {
       this.#forgetTickets,
       this.#sweepMarks,
       this.#sweepReach,
-      this.#sweepSizes
+      this.#sweepSizes,
+      this.#sweepFloors
     ]
     for (const job of jobs) this.#round.add(job)
   }
@@ -172,6 +175,16 @@ export class Retention {
     return rows.length < RETENTION_SLICE
   }
 
+  /** Whoever comes from below the floor of all begins anew anyway. */
+  #sweepFloors = (): boolean => {
+    const rows = this.#s.floors.all(this.#floorAt, RETENTION_SLICE)
+    for (const { channel, seq, dropped } of rows as { channel: string; seq: number; dropped: number }[]) {
+      if (Math.max(seq, dropped) <= this.#ledger.floor) this.#s.deleteFloor.run(channel)
+      this.#floorAt = channel
+    }
+    return rows.length < RETENTION_SLICE
+  }
+
   #sweepSizes = (): boolean => Number(this.#s.deleteSizes.run(RETENTION_SLICE).changes) < RETENTION_SLICE
 
   #removeNote(note: Row, remove: (channel: string, seq: number, first: number) => boolean): number {
@@ -213,6 +226,8 @@ function statements({ db }: Ledger) {
        FROM reach WHERE (user, channel) > (?, ?) ORDER BY user, channel LIMIT ?`
     ),
     deleteReach: prepare('DELETE FROM reach WHERE user = ? AND channel = ?'),
+    floors: prepare('SELECT channel, seq, dropped FROM floor WHERE channel > ? ORDER BY channel LIMIT ?'),
+    deleteFloor: prepare('DELETE FROM floor WHERE channel = ?'),
     deleteSizes: prepare('DELETE FROM size WHERE channel IN (SELECT channel FROM size WHERE n = 0 LIMIT ?)'),
     deleteMark: prepare('DELETE FROM mark WHERE user = ? AND channel = ? AND seq = ?')
   }
