@@ -36,7 +36,10 @@ const ConnectionRow = z.object({
   id: z.string(),
   user: z.string(),
   transport: z.enum(['sse', 'websocket', 'poll']),
+  /** At most {@link REMEMBERED_NAMES}. */
   topics: z.array(z.string()).readonly(),
+  /** How many it reads; a node of an earlier version does not say. */
+  topicCount: z.number().optional(),
   /** Milliseconds since 1970. */
   openedAt: z.number(),
   cursor: z.string().nullable(),
@@ -96,6 +99,27 @@ export const ANSWERS = {
   trace: z.object({ sighting: Sighting.nullable(), readings: z.array(Reading).readonly() })
 } as const satisfies Record<Question['kind'], z.ZodType>
 export type Answer<K extends Question['kind']> = z.output<(typeof ANSWERS)[K]>
+
+/**
+ * An answer as it is sent to another node: of a list as many entries, from its beginning, as fit into so many bytes of JSON.
+ * The totals beside it still count all.
+ */
+export function boundAnswer(answer: Answer<Question['kind']>, maxBytes: number): Answer<Question['kind']> {
+  if (typeof answer !== 'object') return answer
+  if ('rows' in answer) return { ...answer, rows: fitting(answer.rows, maxBytes) }
+  return { ...answer, readings: fitting(answer.readings, maxBytes - bytesOf(answer.sighting)) }
+}
+
+const bytesOf = (value: unknown): number => Buffer.byteLength(JSON.stringify(value))
+
+function fitting<T>(list: readonly T[], maxBytes: number): T[] {
+  let left = maxBytes
+  const end = list.findIndex((one) => {
+    left -= bytesOf(one) + 1
+    return left < 0
+  })
+  return end < 0 ? [...list] : list.slice(0, end)
+}
 
 /** What a node gives to the cluster it joins. */
 export interface Member {

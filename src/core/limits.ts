@@ -211,8 +211,12 @@ export const CLUSTER_KEYS_MS = 10 * 60_000
 export const ASK_MS = 500
 /** How long the opening of a stream waits for the count of a user's places; its first bytes are due within a second. */
 export const PLACE_MS = 300
-/** Rows of `/monitor/connections` that one node sends another: a few megabytes, which a Pub/Sub client may have waiting. */
+/** Rows of `/monitor/connections` that one node sends another. */
 export const MAX_ANSWER_ROWS = 5_000
+/** JSON of one node's answer to another: thirty may answer at once before Redis cuts the one that asked (32 MB may wait for it). */
+export const MAX_ANSWER_BYTES = 1024 * 1024
+/** Users whose places Redis may not have heard of; if there are more, all are told again. */
+export const MAX_UNSURE_USERS = 10_000
 /** Connections of one user in an answer about a trace. */
 export const MAX_ANSWER_READINGS = 200
 /** Users whose places are told in one command when a node tells all of them again. */

@@ -1,7 +1,7 @@
 import type { Answer, ConnectionRow, Member, NodeReport, Question } from './cluster.ts'
 import type { Connection } from './connection.ts'
 import type { Hub } from './hub.ts'
-import { MAX_ANSWER_READINGS } from './limits.ts'
+import { MAX_ANSWER_READINGS, REMEMBERED_NAMES } from './limits.ts'
 
 const stateOf = (connection: Connection): ConnectionRow['state'] => (connection.stale ? 'stale' : connection.phase)
 const TROUBLE = { stale: 3, blocked: 2, replaying: 1, live: 0, closed: 0 } as const satisfies Record<
@@ -83,7 +83,8 @@ export class HubMember implements Member {
       id: this.#hub.nameOf(connection),
       user: connection.user,
       transport: connection.transport,
-      topics: connection.topics,
+      topics: connection.topics.slice(0, REMEMBERED_NAMES),
+      topicCount: connection.topics.length,
       openedAt: Date.now() - Math.round(performance.now() - connection.openedAt),
       cursor: connection.cursor,
       bufferedBytes: connection.bufferedBytes,

@@ -2,7 +2,7 @@ import { Redis } from 'ioredis'
 import { type Test, test } from 'tap'
 import type { ArchiveRecord } from '../../src/core/archive.ts'
 import type { Answer, Member, NodeReport, Question } from '../../src/core/cluster.ts'
-import { LEASE_MS, PLACE_MS } from '../../src/core/limits.ts'
+import { LEASE_MS, MAX_ANSWER_BYTES, MAX_UNSURE_USERS, PLACE_MS } from '../../src/core/limits.ts'
 import { RedisArchiveSource, RedisArchiveTarget } from '../../src/stores/redis/redis-archive.ts'
 import { RedisCluster } from '../../src/stores/redis/redis-cluster.ts'
 import { startRedisCluster } from './redis-masters.ts'
@@ -30,11 +30,13 @@ class TestNode implements Member {
   readonly users = new Map<string, number>()
   readonly asked: Question[] = []
   total = 0
+  list: Answer<'list-connections'> = { rows: [], total: 0 }
   report = (): NodeReport => report(this.total)
   held = () => this.users.entries()
   heldOf = (user: string): number => this.users.get(user) ?? 0
   answer<K extends Question['kind']>(question: Extract<Question, { kind: K }>): Answer<K> {
     this.asked.push(question)
+    if (question.kind === 'list-connections') return this.list as Answer<K>
     return ('user' in question ? this.heldOf(String(question.user)) : false) as Answer<K>
   }
 }
@@ -100,6 +102,30 @@ const met = (...nodes: Joined[]): Promise<void> =>
     }
     return true
   })
+
+test('an answer to another node has a bound in bytes, and its total still counts all', { skip: skipRedis }, async (t) => {
+  const url = await redisUrl(t)
+  const prefix = freshPrefix()
+  const [a, b] = [await join(t, url, prefix, 'a'), await join(t, url, prefix, 'b')]
+  const topics = Array.from({ length: 20 }, (_, n) => `${n}-`.padEnd(128, 'x'))
+  const row = {
+    transport: 'sse',
+    openedAt: 1,
+    cursor: null,
+    bufferedBytes: 0,
+    frames: 0,
+    remoteAddress: '',
+    state: 'live'
+  } as const
+  const rows = Array.from({ length: 5000 }, (_, n) => ({ id: `b-${n}`, user: 'ann', topics, topicCount: 200, ...row }))
+  b.node.list = { rows, total: 7000 }
+  await met(a, b)
+  const [own, other] = await a.cluster.ask({ kind: 'list-connections', sort: 'age', limit: 999_999 })
+  t.strictSame(own, { rows: [], total: 0 })
+  const bytes = JSON.stringify(other).length
+  t.ok(bytes <= MAX_ANSWER_BYTES + 100 && bytes > MAX_ANSWER_BYTES - 10_000, `${bytes} bytes`)
+  t.match(other, { total: 7000, rows: [{ id: 'b-0', topicCount: 200 }] })
+})
 
 test('nodes see each other, ask each other, and are gone at once when they leave', { skip: skipRedis }, async (t) => {
   const url = await redisUrl(t)
@@ -234,6 +260,26 @@ test('while Redis is away or hangs nobody waits for it, and the limit holds on e
   // Nobody waits for what closes: the other node may ask before Redis has heard of it.
   await until(async () => Number((await redis.hget(`${prefix}:{nodes}:places:b`, 'u')) ?? 0) === 0)
   t.ok(await a.open('u'))
+})
+
+test('of more users than are remembered while Redis does not answer, all are told when it does', {
+  skip: skipOwnServer
+}, async (t) => {
+  const server = await startRedis(t, { persistence: 'none' })
+  const prefix = freshPrefix()
+  const b = await join(t, server.url, prefix, 'b', 2)
+  await met(b)
+  server.freeze()
+  for (let n = 0; n <= MAX_UNSURE_USERS + 5; n++) {
+    const open = b.open(`u${n}`)
+    // The first finds out that nobody answers, the others know.
+    if (n === 0) await open
+  }
+  server.thaw()
+  const redis = new Redis(server.url)
+  t.teardown(() => redis.disconnect())
+  await until(async () => (await redis.hget(`${prefix}:{nodes}:places:b`, `u${MAX_UNSURE_USERS + 5}`)) === '1')
+  t.equal(await redis.hget(`${prefix}:{nodes}:places:b`, 'u1'), '1')
 })
 
 test('on a Redis that is a cluster itself: nodes meet, ask, share places, and an archive goes in and out', {

@@ -1,7 +1,26 @@
 import { randomBytes } from 'node:crypto'
 import { readFileSync } from 'node:fs'
-import { ANSWERS, type Answer, type Cluster, type Member, NodeReport, type NodeView, Question } from '../../core/cluster.ts'
-import { ASK_MS, BEAT_MS, CLUSTER_KEYS_MS, LEASE_MS, MAX_ANSWER_ROWS, PLACE_MS, PLACES_SLICE } from '../../core/limits.ts'
+import {
+  ANSWERS,
+  type Answer,
+  boundAnswer,
+  type Cluster,
+  type Member,
+  NodeReport,
+  type NodeView,
+  Question
+} from '../../core/cluster.ts'
+import {
+  ASK_MS,
+  BEAT_MS,
+  CLUSTER_KEYS_MS,
+  LEASE_MS,
+  MAX_ANSWER_BYTES,
+  MAX_ANSWER_ROWS,
+  MAX_UNSURE_USERS,
+  PLACE_MS,
+  PLACES_SLICE
+} from '../../core/limits.ts'
 import { connectRedis, isReady, type RedisClients, type RedisConnection } from './client.ts'
 
 export interface RedisClusterOptions {
@@ -49,9 +68,12 @@ export class RedisCluster implements Cluster {
   readonly #options: RedisClusterOptions
   readonly #clients: RedisClients
   readonly #key: (name: string) => string
+  /** Questions that wait for answers, {@link ASK_MS} at most. */
   readonly #asked = new Map<string, Asked>()
-  /** Users whose number may not have arrived. */
+  /** Users whose number may not have arrived; bounded by {@link MAX_UNSURE_USERS}. */
   readonly #unsure = new Set<string>()
+  /** True if there were more of them than are remembered: then all are told. */
+  #unsureOfAll = false
   #member: Member | undefined
   #others: readonly NodeView[] = []
   /** Monotonic milliseconds of the last beat that was answered. */
@@ -145,7 +167,7 @@ export class RedisCluster implements Cluster {
     if (most === 0) return true
     if (mine > most) return false
     if (!this.#answers) {
-      this.#unsure.add(user)
+      this.#doubt(user)
       return true
     }
     const keys = [this.#key('seen'), this.#key(`places:${this.#node}`)]
@@ -153,7 +175,7 @@ export class RedisCluster implements Cluster {
     try {
       return (await within(runScript(this.#clients.commands, 'takePlace', [...keys, ...values]), PLACE_MS)) === 1
     } catch (error) {
-      this.#unsure.add(user)
+      this.#doubt(user)
       this.#failed(error)
       return true
     }
@@ -162,14 +184,14 @@ export class RedisCluster implements Cluster {
   hold(user: string, mine: number): void {
     if (this.#options.maxConnectionsPerUser === 0) return
     if (!this.#answers) {
-      this.#unsure.add(user)
+      this.#doubt(user)
       return
     }
     const key = this.#key(`places:${this.#node}`)
     const { commands } = this.#clients
     const told: Promise<unknown> = mine === 0 ? commands.hdel(key, user) : commands.hset(key, user, mine)
     told.catch((error: unknown) => {
-      this.#unsure.add(user)
+      this.#doubt(user)
       this.#failed(error)
     })
   }
@@ -189,6 +211,11 @@ export class RedisCluster implements Cluster {
     }
     this.#member = undefined
     this.#clients.close()
+  }
+
+  #doubt(user: string): void {
+    if (this.#unsure.size < MAX_UNSURE_USERS) this.#unsure.add(user)
+    else this.#unsureOfAll = true
   }
 
   get #sharded(): boolean {
@@ -216,7 +243,8 @@ export class RedisCluster implements Cluster {
       this.#others = viewsOf(rows, Date.now() - Number(now)).filter(({ node }) => node !== this.#node)
       // In one turn: whatever is told from here on goes behind it on the same connection.
       this.#answers = true
-      await this.#tell(complete === 1 ? this.#changes(member) : [...member.held()], complete !== 1)
+      const all = complete !== 1 || this.#unsureOfAll
+      await this.#tell(all ? [...member.held()] : this.#changes(member), all)
     } catch (error) {
       this.#failed(error)
     } finally {
@@ -239,6 +267,7 @@ export class RedisCluster implements Cluster {
     if (all) {
       batch.del(key)
       this.#unsure.clear()
+      this.#unsureOfAll = false
     }
     for (let at = 0; at < places.length; at += PLACES_SLICE) {
       const slice = places.slice(at, at + PLACES_SLICE)
@@ -250,10 +279,16 @@ export class RedisCluster implements Cluster {
     // Last: without it they would be told again with the next beat.
     if (all) batch.hset(key, COMPLETE, 1)
     batch.pexpire(key, CLUSTER_KEYS_MS)
-    const results = (await batch.exec()) ?? []
-    const failure = results.find(([error]) => error)?.[0]
+    let results: [error: Error | null, result: unknown][] | null
+    try {
+      results = await batch.exec()
+    } catch (error) {
+      this.#unsureOfAll ||= all
+      throw error
+    }
+    const failure = results?.find(([error]) => error)?.[0]
     if (!failure) return
-    for (const [user] of places) this.#unsure.add(user)
+    for (const [user] of places) this.#doubt(user)
     throw failure
   }
 
@@ -274,7 +309,8 @@ export class RedisCluster implements Cluster {
     if (!this.#member || from === this.#node || !parsed.success) return
     const asked = parsed.data
     const bounded = 'limit' in asked ? { ...asked, limit: Math.min(asked.limit, MAX_ANSWER_ROWS) } : asked
-    this.#say(`answer:${from}`, { id, answer: this.#member.answer(bounded) }).catch(() => {}) // the other does not wait for ever
+    const answer = boundAnswer(this.#member.answer(bounded), MAX_ANSWER_BYTES)
+    this.#say(`answer:${from}`, { id, answer }).catch(() => {}) // the other does not wait for ever
   }
 
   #take(id: string, answer: unknown): void {
