@@ -14,6 +14,7 @@ import { type Assessment, Health } from './core/health.ts'
 import { Hub } from './core/hub.ts'
 import { HISTORY_STEP_MS, LAST_WORDS_MS } from './core/limits.ts'
 import { HubMember } from './core/member.ts'
+import { SignIns } from './core/sign-ins.ts'
 import { Stats } from './core/stats.ts'
 import { StoreError } from './core/store.ts'
 import { type Circumstances, vitalsOf } from './core/vitals.ts'
@@ -25,7 +26,7 @@ import cors from './plugins/cors.ts'
 import dashboard from './plugins/dashboard.ts'
 import demo from './plugins/demo.ts'
 import documentation from './plugins/documentation.ts'
-import errors, { type ErrorPlace } from './plugins/errors.ts'
+import errors from './plugins/errors.ts'
 import healthProbes from './plugins/health-probes.ts'
 import { Host } from './plugins/host-figures.ts'
 import inbox, { subscriberRateLimit } from './plugins/inbox.ts'
@@ -34,6 +35,7 @@ import metrics from './plugins/metrics.ts'
 import monitor from './plugins/monitor.ts'
 import publish, { type Accepted } from './plugins/publish.ts'
 import { parseQuery } from './plugins/query.ts'
+import type { ErrorPlace } from './plugins/report.ts'
 import responseHeaders from './plugins/response-headers.ts'
 import { serverOptions } from './plugins/server-options.ts'
 import shutdown from './plugins/shutdown.ts'
@@ -117,7 +119,9 @@ export async function createApp(
 
   const host = new Host(config.store === 'sqlite' ? config.dataDir : undefined)
   await host.look()
+  const signIns = new SignIns((trouble) => lines.signInTrouble(trouble))
   const health = new Health()
+  health.onStatus((previous) => lines.status(previous, health.last))
   const circumstances: Circumstances = {
     developmentKeys: config.keysInUse.development,
     ownKeys: config.keysInUse.own,
@@ -127,7 +131,8 @@ export async function createApp(
     memoryBytes: Math.min(totalmem(), process.constrainedMemory() || Number.POSITIVE_INFINITY),
     proxyTrusted: config.trustProxy !== false
   }
-  const assess = (): Assessment => health.assess(vitalsOf(hub, store, stats, host, circumstances), performance.now())
+  const assess = (): Assessment =>
+    health.assess(vitalsOf(hub, store, stats, signIns.look(), host, circumstances), performance.now())
   const report = (): NodeReport => {
     const { status, recommendations } = health.last
     const { stale, slow } = stats.census
@@ -163,17 +168,13 @@ export async function createApp(
   const producers = createKeyring(config.publishKeys)
   // A browser asks its user for Basic.
   const operators = createKeyring(config.monitorKeys, { basic: true })
-  const identity = createIdentity({
-    ...config.auth,
-    store,
-    log: { warn: (fields, message) => fault('identity', message, fields) }
-  })
+  const identity = createIdentity({ ...config.auth, store, observer: signIns })
   const rateLimit = subscriberRateLimit(config.rateLimit)
 
   await app.register(errors, {
     basePath: config.basePath,
     onError: fault,
-    onRefusal: (code: string, place: ErrorPlace) => lines.refused(code, { ...place })
+    onRefusal: (code: string, detail: string, place: ErrorPlace) => lines.refused(code, detail, place)
   })
   await app.register(responseHeaders)
   await app.register(cors, {
@@ -236,8 +237,15 @@ export async function createApp(
           ack: (ms: number) => stats.publishAck.record(ms)
         }
       })
-      await routes.register(stream, { hub, identity, stats })
-      await routes.register(socket, { hub, identity, stats, corsOrigins: config.corsOrigins, publicUrl: config.publicUrl })
+      await routes.register(stream, { hub, identity, stats, onError: fault })
+      await routes.register(socket, {
+        hub,
+        identity,
+        stats,
+        onError: fault,
+        corsOrigins: config.corsOrigins,
+        publicUrl: config.publicUrl
+      })
       await routes.register(changes, { hub, identity, stats, rateLimit })
       await routes.register(inbox, { store, identity, corsOrigins: config.corsOrigins, publicUrl: config.publicUrl, rateLimit })
       await routes.register(monitor, {
@@ -291,6 +299,7 @@ export async function createApp(
   // The last to go: nothing may ask it any more.
   app.addHook('onClose', async () => {
     stats.stop()
+    identity.close()
     lines.flush(true)
     await cluster.leave()
     await store.close()

@@ -9,7 +9,7 @@ import { type Config, ConfigError, isPublic, loadConfig, readEnvironment, SETTIN
 import { MAX_TIMER_MS } from './core/limits.ts'
 import { TopicGrant, USER_RULE, UserName } from './core/names.ts'
 import { exportTo, ImportError, importFrom, type Tally } from './migrate.ts'
-import { openArchiveSource, openArchiveTarget } from './stores/open-archive.ts'
+import { backUpStore, openArchiveSource, openArchiveTarget } from './stores/open-archive.ts'
 import { StoreOpenError } from './stores/store-open-error.ts'
 
 /** Folder of package.json: a clone's, or the installed package's. */
@@ -23,6 +23,7 @@ Usage
   bellwire --check-config               check the settings and exit
   bellwire token <user> [--topics a,b]  print a subscriber JWT for trying out (valid for an hour)
   bellwire export [file]                write all that the store holds as lines of JSON
+  bellwire backup <file>                copy the embedded database to a new file, also beside the running service
   bellwire import [file]                fill an empty store from them, with the service stopped
   bellwire --help | --version
 
@@ -174,6 +175,17 @@ async function migrate(config: Config, command: 'export' | 'import', file: strin
   }
 }
 
+async function backup(config: Config, file: string | undefined): Promise<void> {
+  if (file === undefined) fail(['backup <file>: name the file to write the copy to'])
+  try {
+    const bytes = await backUpStore(config, file)
+    process.stderr.write(`bellwire: ${file}: written and synced, ${(bytes / 1e6).toFixed(1)} MB\n`)
+  } catch (error) {
+    if (error instanceof StoreOpenError) fail([error.message])
+    throw error
+  }
+}
+
 async function runExport(config: Config, file: string | undefined): Promise<Tally> {
   const source = await openArchiveSource(config)
   try {
@@ -207,8 +219,9 @@ async function main(): Promise<void> {
   const config = settings({ port: values.port, host: values.host })
   if (command === 'token') return token(config, rest[0], values.topics)
   if (command === 'export' || command === 'import') return migrate(config, command, rest[0] === '-' ? undefined : rest[0])
+  if (command === 'backup') return backup(config, rest[0])
   if (command !== undefined)
-    fail([`there is no command ${JSON.stringify(command)}: ${meant(command, ['token', 'export', 'import'])}`])
+    fail([`there is no command ${JSON.stringify(command)}: ${meant(command, ['token', 'export', 'import', 'backup'])}`])
   if (values['check-config']) {
     for (const warning of config.warnings) process.stderr.write(`bellwire: warning: ${warning}\n`)
     process.stdout.write('the settings are fine\n')

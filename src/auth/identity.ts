@@ -1,9 +1,11 @@
+import type { SignInObserver } from '../core/sign-ins.ts'
 import type { Store } from '../core/store.ts'
 import type { Subscriber } from '../core/subscriber.ts'
 import { ProblemError } from '../errors.ts'
 import type { ClaimRules } from './claims.ts'
 import { readCookies } from './cookie-header.ts'
 import { createJwtVerifier, looksLikeJwt } from './jwt.ts'
+import { KeySet } from './key-set.ts'
 import { bearerOf } from './publish-key.ts'
 import { unauthenticated } from './refusal.ts'
 import { createSessionLookUp } from './session-lookup.ts'
@@ -19,8 +21,8 @@ export interface IdentityOptions extends ClaimRules {
   readonly cookieSecrets: readonly string[]
   readonly sessionUrl?: string | undefined
   readonly store: Pick<Store, 'takeTicket' | 'revokedAt'>
-  /** Told when nobody could tell who a caller is. */
-  readonly log?: { warn(fields: object, message: string): void } | undefined
+  /** Hears how sign-ins go. */
+  readonly observer: SignInObserver
 }
 
 /** What a request came with: the query's `ticket`, the headers as they are. */
@@ -43,6 +45,8 @@ export interface Authenticated {
 export interface Identity {
   /** Rejects with a ProblemError: `unauthenticated`, or `unavailable` where nobody can tell at the moment. */
   authenticate(credentials: Credentials): Promise<Authenticated>
+  /** Lets go of the servers that were asked. */
+  close(): void
 }
 
 /** A credential that is present and configured: it decides, whatever else came along. */
@@ -50,10 +54,11 @@ type Found = { readonly via: Via; verify(): Promise<Subscriber> | Subscriber }
 
 /** Finds out who a subscriber is. The first credential that is configured and present decides, for yes or for no. */
 export function createIdentity(options: IdentityOptions): Identity {
-  const { store, log } = options
-  const jwt = createJwtVerifier(options)
+  const { store, observer, jwksUrl, sessionUrl } = options
+  const keySet = jwksUrl === undefined ? undefined : new KeySet(jwksUrl, observer)
+  const jwt = createJwtVerifier({ ...options, keySet })
   const signed = options.cookieSecrets.length > 0 ? createCookieVerifier(options.cookieSecrets) : undefined
-  const session = options.sessionUrl === undefined ? undefined : createSessionLookUp(options.sessionUrl, store)
+  const session = sessionUrl === undefined ? undefined : createSessionLookUp({ url: sessionUrl, store, observer })
   const waysIn = describe(options, jwt !== undefined)
 
   const inBearer = (authorization: string | undefined): Found | undefined => {
@@ -83,7 +88,7 @@ export function createIdentity(options: IdentityOptions): Identity {
     if (ticket !== undefined) return { via: 'ticket', verify: () => takeTicket(store, ticket, keepTicket) }
     const found = inBearer(authorization) ?? inCookie(cookie)
     if (found) return found
-    if (session && (cookie || authorization)) return { via: 'session', verify: () => session({ cookie, authorization }) }
+    if (session && (cookie || authorization)) return { via: 'session', verify: () => session.identify({ cookie, authorization }) }
     throw unauthenticated(`Send a credential: ${waysIn}.`)
   }
 
@@ -91,16 +96,15 @@ export function createIdentity(options: IdentityOptions): Identity {
     async authenticate(credentials) {
       const { via, verify } = find(credentials)
       const checkedAt = performance.now()
-      try {
-        const subscriber = await verify()
-        if (subscriber.expiresAt !== undefined && subscriber.expiresAt <= Date.now())
-          throw unauthenticated('The credential has expired: get a new one.')
-        return { subscriber: { ...subscriber, checkedAt }, via }
-      } catch (error) {
-        if (error instanceof ProblemError && error.slug === 'unavailable')
-          log?.warn({ err: error.cause ?? error, via }, 'a subscriber could not be identified')
-        throw error
-      }
+      const subscriber = await verify()
+      if (subscriber.expiresAt !== undefined && subscriber.expiresAt <= Date.now())
+        throw unauthenticated('The credential has expired: get a new one.')
+      observer.identified()
+      return { subscriber: { ...subscriber, checkedAt }, via }
+    },
+    close() {
+      keySet?.close()
+      session?.close()
     }
   }
 }

@@ -1,6 +1,7 @@
 import { createSigner, createVerifier, TOKEN_ERROR_CODES, TokenError } from 'fast-jwt'
-import { createRemoteJWKSet, decodeJwt, errors, type JWTPayload, type JWTVerifyOptions, jwtVerify, type RemoteJWKSet } from 'jose'
+import { decodeJwt, errors, type JWTPayload, type JWTVerifyOptions, jwtVerify } from 'jose'
 import { BoundedCache, textBytes, textsBytes } from '../core/bounded-cache.ts'
+import type { SignInObserver } from '../core/sign-ins.ts'
 import type { Store } from '../core/store.ts'
 import type { Subscriber } from '../core/subscriber.ts'
 import {
@@ -13,22 +14,21 @@ import {
   type VerifiedToken
 } from './claims.ts'
 import { digest } from './digest.ts'
+import { type KeySet, KeySetError } from './key-set.ts'
 import { asking, unauthenticated, unavailable } from './refusal.ts'
 
 export interface JwtOptions extends ClaimRules {
   /** HS256 secrets, any of which will do. */
   readonly jwtSecrets: readonly string[]
   /** Key set for asymmetric algorithms; taken instead of the secrets. */
-  readonly jwksUrl?: string | undefined
+  readonly keySet?: KeySet | undefined
   readonly store: Pick<Store, 'revokedAt'>
+  readonly observer: Pick<SignInObserver, 'failed'>
 }
 
 const ASYMMETRIC = ['RS256', 'RS384', 'RS512', 'PS256', 'PS384', 'PS512', 'ES256', 'ES384', 'ES512', 'EdDSA', 'Ed25519']
 /** How long a verified token is not verified again. */
 const CACHE_MS = 60_000
-const JWKS_TIMEOUT_MS = 2_000
-/** A key that we do not know is asked for at once after a rotation, and at most this often whoever makes up key ids. */
-const JWKS_COOLDOWN_MS = 1_000
 
 type Verify = (token: string) => Promise<JWTPayload>
 
@@ -37,10 +37,10 @@ export const looksLikeJwt = (value: string): boolean => /^[A-Za-z0-9_-]+\.[A-Za-
 
 /** Verifies subscriber JWTs; undefined where neither a secret nor a key set is configured. */
 export function createJwtVerifier(options: JwtOptions): ((token: string) => Promise<Subscriber>) | undefined {
-  const { jwtSecrets, jwksUrl, store } = options
-  if (jwksUrl === undefined && jwtSecrets.length === 0) return undefined
+  const { jwtSecrets, keySet, store, observer } = options
+  if (keySet === undefined && jwtSecrets.length === 0) return undefined
   // A secret never meets an asymmetric algorithm, nor a public key HS256: that is what algorithm confusion lives on.
-  const verify = jwksUrl === undefined ? withSecrets(jwtSecrets, options) : withKeySet(new URL(jwksUrl), options)
+  const verify = keySet === undefined ? withSecrets(jwtSecrets, options) : withKeySet(keySet, options, observer)
   const cache = new BoundedCache<VerifiedToken>('tokens', {
     sizeOf: ({ subscriber }) => 150 + textBytes(subscriber.user) + textsBytes(subscriber.topics)
   })
@@ -92,22 +92,9 @@ function withSecrets(secrets: readonly string[], rules: ClaimRules): Verify {
   }
 }
 
-/** The key set could not be had; says nothing about the token. */
-class KeySetError extends Error {}
-
-function withKeySet(url: URL, rules: ClaimRules): Verify {
+function withKeySet(keySet: KeySet, rules: ClaimRules, observer: Pick<SignInObserver, 'failed'>): Verify {
   const { jwtIssuer, jwtAudience } = rules
   const refuse = (error: unknown, token: string) => refusal(error, token, rules, 'AUTH_JWKS_URL')
-  const keySet: RemoteJWKSet = createRemoteJWKSet(url, { timeoutDuration: JWKS_TIMEOUT_MS, cooldownDuration: JWKS_COOLDOWN_MS })
-  const resolve: RemoteJWKSet = Object.assign(async (...args: Parameters<RemoteJWKSet>) => {
-    try {
-      return await keySet(...args)
-    } catch (error) {
-      if (error instanceof errors.JWKSNoMatchingKey || error instanceof errors.JWKSMultipleMatchingKeys) throw error
-      if (error instanceof errors.JOSENotSupported) throw error
-      throw new KeySetError('the key set cannot be had', { cause: error })
-    }
-  }, keySet)
   const options: JWTVerifyOptions = {
     algorithms: ASYMMETRIC,
     clockTolerance: MAX_CLOCK_SKEW_S,
@@ -116,10 +103,12 @@ function withKeySet(url: URL, rules: ClaimRules): Verify {
   }
   return async (token) => {
     try {
-      return (await jwtVerify(token, resolve, options)).payload
+      return (await jwtVerify(token, keySet.key, options)).payload
     } catch (error) {
-      if (error instanceof KeySetError)
+      if (error instanceof KeySetError) {
+        observer.failed(error.cause)
         throw unavailable('The key set of the issuer cannot be had at the moment: try again.', error.cause)
+      }
       if (!(error instanceof errors.JWKSMultipleMatchingKeys)) throw refuse(error, token)
       // A token without a key id, and several keys of its kind: one of them may fit.
       for await (const key of error) {

@@ -1,24 +1,44 @@
 import { z } from 'zod'
 import { BoundedCache, textBytes, textsBytes } from '../core/bounded-cache.ts'
-import { MAX_ENTRIES, MAX_INSTANT } from '../core/limits.ts'
+import {
+  LOOK_UP_MS,
+  LOOK_UP_NO_MS,
+  LOOK_UP_YES_MS,
+  MAX_ENTRIES,
+  MAX_INSTANT,
+  MAX_LOOK_UP_BYTES,
+  MAX_LOOK_UPS
+} from '../core/limits.ts'
 import { TopicGrant, UserName } from '../core/names.ts'
+import type { SignInObserver } from '../core/sign-ins.ts'
 import type { Store } from '../core/store.ts'
 import type { Subscriber } from '../core/subscriber.ts'
+import { ProblemError } from '../errors.ts'
+import { OutsideError, OutsideServer } from '../outside-request.ts'
 import { digest } from './digest.ts'
 import { asking, unauthenticated, unavailable } from './refusal.ts'
 
-const TIMEOUT_MS = 2_000
-/** Longest an answer is believed, counted from the question. */
-const CACHE_MS = 10_000
-/** An answer names a user and topics; more than this is not one. */
-const MAX_ANSWER_BYTES = 64 * 1024
+const SETTING = 'AUTH_SESSION_URL'
 /** Revocations that may come in between before we give up. */
 const ATTEMPTS = 3
+/** Where frameworks send callers who are not signed in. */
+const REDIRECTS: ReadonlySet<number> = new Set([301, 302, 303, 307, 308])
 
+const isObject = (value: unknown): value is Record<string, unknown> => typeof value === 'object' && value !== null
+const idOf = (user: unknown): unknown => (isObject(user) ? user['id'] : user)
+const asName = (id: unknown): unknown =>
+  typeof id === 'number' && Number.isSafeInteger(id) && id >= 0 ? String(id) : typeof id === 'string' ? id : ''
+const Instant = z.iso.datetime({ offset: true })
+/** Members of frameworks' own answers: what is no text was not meant for us. */
+const theirInstant = z.preprocess((value) => (typeof value === 'string' ? value : undefined), Instant.optional())
+
+/** What the application answers: ours, or as Auth.js (`user.id`, `expires`) and better-auth (`user.id`, `session.expiresAt`) do. */
 const Answer = z.object({
-  user: UserName,
+  user: z.preprocess((user) => asName(idOf(user)), UserName),
   topics: z.array(TopicGrant).max(MAX_ENTRIES.grants).nullish(),
-  expiresAt: z.iso.datetime({ offset: true }).nullish()
+  expiresAt: Instant.nullish(),
+  expires: theirInstant,
+  session: z.preprocess((session) => (isObject(session) ? session : undefined), z.object({ expiresAt: theirInstant }).optional())
 })
 
 /** What the caller came with; nothing else of the request is passed on. */
@@ -27,53 +47,96 @@ export interface SessionCredentials {
   readonly authorization?: string | undefined
 }
 
-interface LookUp {
-  /** Milliseconds since 1970, to hold against a revocation. */
-  readonly startedAt: number
-  /** Monotonic milliseconds, to tell whether it began after we knew of one. */
-  readonly begun: number
-  readonly subscriber: Promise<Subscriber>
-  /** What it found; undefined while it is under way. */
-  found: Subscriber | undefined
+export interface SessionLookUpOptions {
+  readonly url: string
+  readonly store: Pick<Store, 'revokedAt'>
+  readonly observer: Pick<SignInObserver, 'failed' | 'answered'>
 }
 
-/** Asks the application who its session belongs to. One question at a time for each credential; yes is remembered, no is not. */
-export function createSessionLookUp(
-  url: string,
-  store: Pick<Store, 'revokedAt'>
-): (credentials: SessionCredentials) => Promise<Subscriber> {
-  const lookUps = new BoundedCache<LookUp>('sessions', {
-    ttlMs: CACHE_MS,
-    sizeOf: ({ found }) => 300 + (found === undefined ? 0 : textBytes(found.user) + textsBytes(found.topics))
+/** Asks the application whose session it is. */
+export interface SessionLookUp {
+  /** Rejects with a {@link ProblemError}: `unauthenticated`, `forbidden` for a name that is refused, or `unavailable`. */
+  identify(credentials: SessionCredentials): Promise<Subscriber>
+  close(): void
+}
+
+/** A "yes", to hold against revocations. */
+interface Found {
+  /** When it was asked, milliseconds since 1970. */
+  readonly startedAt: number
+  /** The same in monotonic milliseconds, to tell whether it began after we knew of a revocation. */
+  readonly begun: number
+  readonly subscriber: Subscriber
+}
+
+/** A "no". */
+interface Refused {
+  readonly slug: 'unauthenticated' | 'forbidden'
+  readonly detail: string
+}
+
+/** Looks sessions up: one question at a time for each credential, whose answer is remembered for a moment. */
+export function createSessionLookUp({ url, store, observer }: SessionLookUpOptions): SessionLookUp {
+  const server = new OutsideServer({
+    setting: SETTING,
+    url,
+    timeoutMs: LOOK_UP_MS,
+    maxBytes: MAX_LOOK_UP_BYTES,
+    maxConcurrent: MAX_LOOK_UPS
+  })
+  /** Bounded by the questions that may be under way or wait. */
+  const underWay = new Map<string, Promise<Found | Refused>>()
+  const found = new BoundedCache<Found>('sessions', {
+    sizeOf: ({ subscriber }) => 300 + textBytes(subscriber.user) + textsBytes(subscriber.topics)
+  })
+  // Apart from the others: whoever makes up credentials must not drive out those of users.
+  const refused = new BoundedCache<Refused>('sessionRefusals', {
+    sizeOf: ({ detail }) => 100 + textBytes(detail),
+    ttlMs: LOOK_UP_NO_MS,
+    keep: 'newest'
   })
 
-  const begin = (key: string, credentials: SessionCredentials): LookUp => {
+  async function ask(key: string, credentials: SessionCredentials): Promise<Found | Refused> {
     const startedAt = Date.now()
-    const lookUp: LookUp = { startedAt, begun: performance.now(), subscriber: ask(url, credentials), found: undefined }
-    lookUps.set(key, lookUp)
-    lookUp.subscriber.then(
-      (subscriber) => {
-        lookUp.found = subscriber
-        // Its size is known only now.
-        if (lookUps.get(key) === lookUp) lookUps.set(key, lookUp, startedAt + CACHE_MS - Date.now())
-      },
-      () => forget(key, lookUp)
-    )
-    return lookUp
-  }
-  const forget = (key: string, lookUp: LookUp): void => {
-    if (lookUps.get(key) === lookUp) lookUps.delete(key)
+    const begun = performance.now()
+    try {
+      const answer = await question(server, credentials)
+      if ('slug' in answer) {
+        refused.set(key, answer)
+        // A name that is refused is no fault of the caller's: the application has to change something.
+        if (answer.slug === 'forbidden') observer.failed(server.error(answer.detail))
+        else observer.answered(SETTING)
+        return answer
+      }
+      observer.answered(SETTING)
+      const yes = { startedAt, begun, subscriber: answer }
+      found.set(key, yes, begun + LOOK_UP_YES_MS - performance.now())
+      return yes
+    } catch (error) {
+      if (!(error instanceof OutsideError)) throw error
+      observer.failed(error)
+      throw unavailable('The session cannot be looked up at the moment: try again.', error)
+    } finally {
+      underWay.delete(key)
+    }
   }
 
-  return async (credentials) => {
+  function begin(key: string, credentials: SessionCredentials): Promise<Found | Refused> {
+    const asked = ask(key, credentials)
+    underWay.set(key, asked)
+    return asked
+  }
+
+  async function identify(credentials: SessionCredentials): Promise<Subscriber> {
     const key = digest(credentials.cookie ?? '', credentials.authorization ?? '')
     let known: { revokedAt: number; readAt: number } | undefined
     for (let attempt = 0; attempt < ATTEMPTS; attempt++) {
-      const remembered = lookUps.get(key)
-      const lookUp = remembered ?? begin(key, credentials)
-      const subscriber = await lookUp.subscriber
+      const remembered = found.get(key) ?? refused.get(key)
+      const answer = remembered ?? (await (underWay.get(key) ?? begin(key, credentials)))
+      if ('slug' in answer) throw new ProblemError(answer.slug, answer.detail)
+      const { subscriber } = answer
       if (subscriber.expiresAt !== undefined && subscriber.expiresAt <= Date.now()) {
-        forget(key, lookUp)
+        forget(key, answer)
         // A session that was used may have been prolonged: only a fresh answer counts.
         if (remembered) continue
         throw unauthenticated('The session has expired: log in again.')
@@ -81,59 +144,69 @@ export function createSessionLookUp(
       const readAt = performance.now()
       const revokedAt = await asking(store.revokedAt(subscriber.user))
       // Either the clock says so, or we had read this very revocation before we asked: clocks of nodes differ.
-      if (lookUp.startedAt > revokedAt || (known?.revokedAt === revokedAt && lookUp.begun >= known.readAt)) return subscriber
+      if (answer.startedAt > revokedAt || (known?.revokedAt === revokedAt && answer.begun >= known.readAt)) return subscriber
       known = { revokedAt, readAt }
-      forget(key, lookUp)
+      forget(key, answer)
     }
     throw unavailable('The session changed while it was looked up: try again.')
   }
-}
 
-async function ask(url: string, { cookie, authorization }: SessionCredentials): Promise<Subscriber> {
-  try {
-    const response = await fetch(url, {
-      headers: {
-        accept: 'application/json',
-        ...(cookie === undefined ? {} : { cookie }),
-        ...(authorization === undefined ? {} : { authorization })
-      },
-      // A log-in page is no answer, and another host must not get the credential.
-      redirect: 'manual',
-      signal: AbortSignal.timeout(TIMEOUT_MS)
-    })
-    if (response.status === 200) return toSubscriber(await readBounded(response))
-    response.body?.cancel().catch(() => {})
-    if (response.status !== 401 && response.status !== 403) throw new Error(`the session look-up answered ${response.status}`)
-  } catch (error) {
-    throw unavailable('The session cannot be looked up at the moment: try again.', error)
+  function forget(key: string, answer: Found): void {
+    if (found.get(key) === answer) found.delete(key)
   }
-  throw unauthenticated('The session is not valid: log in again.')
+
+  return { identify, close: () => server.close() }
 }
 
-async function readBounded(response: Response): Promise<string> {
-  const chunks: Uint8Array[] = []
-  let size = 0
-  // Leaving the loop by an error cancels what is still to come.
-  for await (const chunk of response.body ?? []) {
-    size += chunk.byteLength
-    if (size > MAX_ANSWER_BYTES) throw new Error('the answer of the session look-up is too large')
-    chunks.push(chunk)
-  }
-  return Buffer.concat(chunks).toString('utf8')
-}
-
-function toSubscriber(text: string): Subscriber {
-  const { success, data } = Answer.safeParse(parseJson(text))
-  // Without the parser's words, which may quote the answer.
-  if (!success) throw new Error('the session look-up answered 200 with something else than {"user","topics","expiresAt"}')
-  const { user, topics, expiresAt } = data
-  return { user, topics: topics ?? [], ...(expiresAt ? { expiresAt: Math.min(Date.parse(expiresAt), MAX_INSTANT) } : {}) }
-}
-
-function parseJson(text: string): unknown {
+/** One question and what it means. Rejects with an {@link OutsideError} if the answer means nothing. */
+async function question(server: OutsideServer, { cookie, authorization }: SessionCredentials): Promise<Subscriber | Refused> {
+  const { status, headers, body } = await server.ask({
+    headers: {
+      accept: 'application/json',
+      ...(cookie === undefined ? {} : { cookie }),
+      ...(authorization === undefined ? {} : { authorization })
+    }
+  })
+  if (status === 401 || status === 403) return notSignedIn(`with ${status}`)
+  // To a page for signing in. It is not followed: another host must not get the credential.
+  if (REDIRECTS.has(status)) return notSignedIn(`with a redirect (${status})`)
+  if (status !== 200) throw server.error(`it answered ${status}`)
+  let answer: unknown
   try {
-    return JSON.parse(text)
+    answer = JSON.parse(body)
   } catch {
-    return undefined
+    // Without the parser's words, which may quote the answer.
+    throw server.error(`it answered 200 with something other than JSON (${headers['content-type'] ?? 'no content type'})`)
+  }
+  if (answer === null || (isObject(answer) && (answer['user'] ?? null) === null)) return notSignedIn('without a user')
+  return toSubscriber(server, answer)
+}
+
+const notSignedIn = (how: string): Refused => ({
+  slug: 'unauthenticated',
+  detail: `The session look-up answered ${how}: not signed in. Log in again.`
+})
+
+function toSubscriber(server: OutsideServer, answer: unknown): Subscriber | Refused {
+  const { success, data, error } = Answer.safeParse(answer)
+  if (!success) {
+    const { path, message } = error.issues[0]!
+    const member = path.join('.')
+    // Names that are refused are so for good; that is no outage.
+    if (path[0] === 'user' || (path[0] === 'topics' && path.length > 1))
+      return {
+        slug: 'forbidden',
+        detail: `The session look-up answered with a name that is refused: ${member} ${message}.`
+      }
+    throw server.error(
+      `it answered 200 with something other than {"user","topics","expiresAt"}: ${member === '' ? 'the answer' : member}: ${message}`
+    )
+  }
+  const { user, topics, expiresAt, expires, session } = data
+  const ends = [expiresAt, expires, session?.expiresAt].flatMap((instant) => (instant ? [Date.parse(instant)] : []))
+  return {
+    user,
+    topics: topics ?? [],
+    ...(ends.length > 0 ? { expiresAt: Math.min(...ends, MAX_INSTANT) } : {})
   }
 }

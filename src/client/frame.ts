@@ -1,7 +1,9 @@
 import type { Counts, InboxEvents, Item, ResetReason } from './types.ts'
 
-interface Ready {
+/** The page of an inbox; of one that goes on from a place it has no items. */
+export interface Ready {
   readonly user: string
+  readonly topics: readonly string[]
   readonly resumed: boolean
   readonly items: readonly Item[]
   readonly counts: Counts
@@ -20,7 +22,10 @@ export type Frame = { readonly id?: string | undefined } & (
   | { readonly event: 'reset'; readonly data: Ready & { readonly reason: ResetReason } }
   | { readonly event: 'notification'; readonly data: InboxEvents['notification'] & { readonly counts?: Counts } }
   | { readonly event: 'state'; readonly data: InboxEvents['state'] & { readonly counts?: Counts } }
-  | { readonly event: 'heartbeat'; readonly data: { readonly counts?: Counts } }
+  | {
+      /** `now`: the time by the service's clock, of the tab that leads. */ readonly event: 'heartbeat'
+      readonly data: { readonly counts?: Counts; readonly now?: number }
+    }
   | { readonly event: 'goodbye'; readonly data: Goodbye }
 )
 

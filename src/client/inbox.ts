@@ -1,17 +1,18 @@
-import { Api } from './api.ts'
+import { type Api, createApi } from './api.ts'
+import { backoffMs } from './backoff.ts'
 import { isAfter, sameLog } from './cursor.ts'
-import { BellwireError } from './error.ts'
+import { asError, BellwireError } from './error.ts'
 import { type Frame, frameOf } from './frame.ts'
 import { type Ladder, startLadder } from './ladder.ts'
-import { Outbox } from './outbox.ts'
-import { apply, isFresh, type Mark, mark, type Page, withoutExpired } from './page.ts'
+import { createOutbox, type Outbox } from './outbox.ts'
+import { apply, askedItems, isFresh, type Mark, mark, type Page, pageOf } from './page.ts'
 import { poll } from './poll.ts'
-import { later, type Timer } from './sleep.ts'
+import { later, sleep, type Timer } from './sleep.ts'
 import { sse } from './sse.ts'
-import { load, save } from './storage.ts'
-import { type FromLeader, type Member, Tabs } from './tabs.ts'
+import { forget, load, save } from './storage.ts'
+import { type FromLeader, joinTabs, type Member, type Tabs } from './tabs.ts'
 import type { Transport } from './transport.ts'
-import type { Counts, Inbox, InboxOptions, InboxState, Item, Status } from './types.ts'
+import type { Counts, Inbox, InboxOptions, InboxState, Item, ResetReason, Status } from './types.ts'
 import { webSocket } from './web-socket.ts'
 
 /** Changes are kept this long after the first of them. */
@@ -45,16 +46,21 @@ class InboxSession implements Inbox, Member {
   #saveTimer: Timer | undefined
   #expiryTimer: Timer | undefined
 
-  constructor(options: InboxOptions) {
+  constructor(options: InboxOptions = {}) {
+    // A server that renders a page has nobody to keep up to date. A worker has no window, and imports scripts.
+    const onServer = !globalThis.window && !('importScripts' in globalThis)
     this.#options = options
-    this.#api = new Api(options)
+    this.#api = createApi(onServer ? { url: 'http://-' } : options)
     this.#pageSize = options.pageSize ?? 25
-    const socket = typeof WebSocket === 'function' && (!options.token || options.ticket)
+    const socket = globalThis.WebSocket && (!options.token || options.ticket)
     this.#rungs = [sse, ...(socket ? [webSocket] : []), poll]
-    this.#outbox = new Outbox(this.#api, () => this.#changed())
+    this.#outbox = createOutbox(this.#api, () => this.#changed())
     this.#state = this.#view()
-    this.#listen()
-    void this.#wakeUp()
+    if (onServer) this.#phase = { name: 'closed' }
+    else {
+      this.#listen()
+      void this.#wakeUp()
+    }
   }
 
   // ---------------------------------------------------------------- what is shown
@@ -99,11 +105,15 @@ class InboxSession implements Inbox, Member {
     return this.#loading
   }
 
-  readonly close = (): void => {
+  readonly close = (options?: { readonly forget?: boolean }): void => {
     this.#rest({ name: 'closed' })
     this.#listeners = {}
     this.#gone.abort()
     this.#outbox.clear(closed())
+    if (!options?.forget) return
+    this.#page = null
+    this.#state = undefined
+    forget(this.#key(''))
   }
 
   /** Without ids: everything up to the place that this page is at. Before the first page there is nothing to mark. */
@@ -136,29 +146,46 @@ class InboxSession implements Inbox, Member {
 
   /** A frame: from the connection of this tab, or from the tab that leads. */
   #receive(frame: Frame): void {
-    const before = this.#page
     const { event, data } = frame
-    if ((event === 'ready' || event === 'reset') && before && before.user !== data.user) return this.#startOver()
-    const page = apply(before, frame, this.#pageSize)
+    if (isFresh(frame)) return this.#replace(pageOf(frame, this.#pageSize), event === 'reset' ? data.reason : undefined)
+    const before = this.#page
+    if (event === 'ready' && before) {
+      if (before.user !== data.user) return this.#startOver()
+      if (before.topics !== `${data.topics}`) return this.#renew()
+    }
+    const page = apply(before, frame, this.#api.isoNow())
     if (!page) return
     this.#setPage(page)
-    if (event === 'ready') this.#emitMissed(before)
-    else this.#emit(event, data)
+    this.#emit(event, data)
     // All is erased. What was for many is still there, unread again: only a fresh page can tell.
-    if (event === 'state' && data.op === 'removed' && !data.ids) {
-      this.#page = null
-      this.#ladder?.kick()
-    }
+    if (event === 'state' && data.op === 'removed' && !data.ids) this.#renew()
   }
 
-  /** What a page brings that the one before did not have. */
-  #emitMissed(before: Page | null): void {
-    const page = this.#page
-    if (!before || !page) return
-    if (!sameLog(before.cursor, page.cursor)) return this.#emit('reset', { reason: 'store_changed' })
-    for (const item of page.items.filter((one) => isAfter(one.cursor!, before.cursor)).reverse()) {
-      this.#emit('notification', { op: item.replaces ? 'updated' : 'created', item })
+  /** The page cannot go on from where it is: a fresh one will take its place. */
+  #renew(): void {
+    this.#page &&= { ...this.#page, topics: null }
+    this.#ladder?.kick(false)
+  }
+
+  /** A fresh page: of the service, which says why if it takes the place of another, or of the tab that leads. */
+  #replace(page: Page, why?: ResetReason): void {
+    const before = this.#page
+    if (before && before.user !== page.user) return this.#startOver()
+    const newer = ({ cursor }: Pick<Item, 'cursor'>): boolean => isAfter(cursor!, before!.cursor)
+    // From the leader, for one who has asked, and not for us.
+    if (!why && before?.topics === page.topics && !newer(page)) return
+    this.#setPage(page)
+    if (before && !why) {
+      if (!sameLog(before.cursor, page.cursor)) why = 'store_changed'
+      // There are some in between that this page does not hold.
+      else if (page.more && newer(page.items.at(-1)!)) why = 'overflow'
+      else {
+        for (const item of page.items.filter(newer).reverse()) {
+          this.#emit('notification', { op: item.replaces ? 'updated' : 'created', item })
+        }
+      }
     }
+    if (why) this.#emit('reset', { reason: why })
   }
 
   #setPage(page: Page): void {
@@ -166,18 +193,24 @@ class InboxSession implements Inbox, Member {
     this.#outbox.shownBy(page)
     clearTimeout(this.#expiryTimer)
     const ends = page.items.flatMap(({ expiresAt }) => (expiresAt ? Date.parse(expiresAt) : []))
-    this.#expiryTimer = later(() => this.#expire(), Math.min(...ends) - Date.now())
+    const inMs = Math.min(...ends) - this.#api.now()
+    // Not where nothing expires, nor before the time is known.
+    if (inMs < Infinity) this.#expiryTimer = later(() => this.#expire(), inMs)
     this.#changed()
   }
 
+  /** One tab does it for all: it knows the time. What counts is what the service counts. */
   async #expire(): Promise<void> {
-    const page = this.#page
-    if (!page) return
-    this.#setPage(withoutExpired(page))
-    // What counts is what the service counts; one tab asks it for all.
-    if (page.items.length === this.#page!.items.length || !this.#ladder) return
-    const counts = await this.#api.json<Counts>('inbox/counts', {}).catch(() => undefined)
-    if (counts && this.#page) this.#take(frameOf('heartbeat', this.#page.cursor, { counts }))
+    const before = this.#page!.items
+    const tell = (data: object): void => this.#take(frameOf('heartbeat', this.#page?.cursor, data))
+    if (this.#ladder) tell({ now: this.#api.now() })
+    for (let failures = 0; this.#ladder && before.length > this.#page!.items.length; ) {
+      try {
+        return tell({ counts: await this.#api.json<Counts>('inbox/counts', {}) })
+      } catch (error) {
+        await sleep(asError(error).retryAfterMs ?? backoffMs(++failures), this.#gone.signal)
+      }
+    }
   }
 
   #setStatus(status: Status, error: Error | null): void {
@@ -219,6 +252,8 @@ class InboxSession implements Inbox, Member {
 
   /** A frame of our own connection: ours, and then the other tabs'. */
   readonly #take = (frame: Frame): void => {
+    // What was created lies in the past.
+    if (frame.event === 'notification') this.#api.setClock(Date.parse(frame.data.item.createdAt), true)
     this.#phase.tabs?.tell({ frame, after: this.#page?.cursor })
     this.#receive(frame)
   }
@@ -227,7 +262,7 @@ class InboxSession implements Inbox, Member {
     const ladder = startLadder(
       {
         api: this.#api,
-        pageSize: this.#pageSize,
+        items: askedItems(this.#pageSize),
         cursor,
         hear,
         status: (status, error) => {
@@ -242,7 +277,8 @@ class InboxSession implements Inbox, Member {
   }
 
   lead(): () => void {
-    const ladder = this.#connect(this.#rungs, () => this.#page?.cursor, this.#take)
+    // A page of other topics is not gone on from.
+    const ladder = this.#connect(this.#rungs, () => (this.#page?.topics == null ? undefined : this.#page.cursor), this.#take)
     return () => {
       ladder.close()
       this.#ladder = undefined
@@ -252,12 +288,15 @@ class InboxSession implements Inbox, Member {
   asked(need: boolean): void {
     const { tabs } = this.#phase
     const page = this.#page
-    tabs?.tell({ status: this.#status })
-    if (need && page) tabs?.tell({ frame: frameOf('ready', page.cursor, { ...page, resumed: false }) })
+    // A page that is to be replaced is told when it has been.
+    tabs?.tell({ status: this.#status, page: need && page?.topics != null ? page : null })
   }
 
   hear(message: FromLeader): void {
-    if ('status' in message) return this.#setStatus(message.status, null)
+    if ('status' in message) {
+      if (message.page) this.#replace(message.page)
+      return this.#setStatus(message.status, null)
+    }
     const { frame, after } = message
     const page = this.#page
     // It follows on something that we have not seen.
@@ -276,7 +315,7 @@ class InboxSession implements Inbox, Member {
     if (this.#phase !== asleep) return
     if (hint !== undefined) return this.#join(hint)
     const ladder = this.#connect(
-      [poll],
+      [{ ...poll, status: 'connecting' }],
       () => undefined,
       (frame) => {
         if (frame.event !== 'ready' || this.#phase.tabs) return
@@ -291,20 +330,25 @@ class InboxSession implements Inbox, Member {
 
   /** `ready` is what identified the user, and good where this tab has nothing of its own to go on from. */
   #join(user: string, ready?: Frame): void {
-    const key = `bellwire ${this.#api.address('')} ${user}`
+    const key = this.#key(user)
     const kept = this.#options.storage === false || this.#page ? undefined : load(key)
-    if (kept?.page) this.#setPage(withoutExpired(kept.page))
+    if (kept?.page) this.#setPage(kept.page)
     else if (ready && !this.#page) this.#receive(ready)
     for (const one of kept?.unsent ?? []) this.#outbox.add(one).catch(() => {})
-    const tabs = new Tabs(key, this)
+    const tabs = joinTabs(key, this)
     this.#phase = { name: 'awake', tabs }
     tabs.ask(true)
+  }
+
+  /** What this user's tabs share, and what is kept, goes by this name. */
+  #key(user: string): string {
+    return `bellwire ${this.#api.address('')} ${user}`
   }
 
   /** The service names another user than before: nothing of the old one's may stay. */
   #startOver(): void {
     this.#page = null
-    this.#outbox.clear(new BellwireError('user_changed', 'the user has changed'))
+    this.#outbox.clear(new BellwireError('user_changed', 'another user'))
     this.#rest({ name: 'asleep' })
     this.#changed()
     this.#emit('reset', { reason: 'user_changed' })
@@ -326,7 +370,7 @@ class InboxSession implements Inbox, Member {
     this.#saveTimer = undefined
     const { tabs } = this.#phase
     if (tabs && this.#options.storage !== false) {
-      save(tabs.name, { page: this.#page, unsent: this.#outbox.unsent })
+      save(tabs.name, { page: this.#page, unsent: this.#outbox.unsent() })
     }
   }
 
@@ -349,7 +393,7 @@ class InboxSession implements Inbox, Member {
   }
 }
 
-const closed = (): BellwireError => new BellwireError('closed', 'the inbox was closed')
+const closed = (): BellwireError => new BellwireError('closed', 'the inbox is closed')
 
 /** Opens a user's inbox and keeps it up to date. */
-export const createInbox = (options: InboxOptions = {}): Inbox => new InboxSession(options)
+export const createInbox = (options?: InboxOptions): Inbox => new InboxSession(options)

@@ -26,7 +26,8 @@ type Ended = 'on' | 'silent'
 /** What uses the ladder. */
 export interface LadderHost {
   readonly api: Api
-  readonly pageSize: number
+  /** How many items a fresh page is asked for with. */
+  readonly items: number
   cursor(): string | undefined
   hear(frame: Frame): void
   status(status: Status, error: Error | null): void
@@ -35,8 +36,8 @@ export interface LadderHost {
 /** A connection that is kept up. */
 export interface Ladder {
   close(): void
-  /** Something has changed: a new attempt, now and from the top, whatever the present one believes. */
-  kick(): void
+  /** Something has changed: a new attempt, now and (by default) from the top, whatever the present one believes. */
+  kick(fromTop?: boolean): void
   /** The page was out of sight: the same, where nothing has been heard for longer than it should. */
   nudge(): void
 }
@@ -45,29 +46,37 @@ export interface Ladder {
  * Keeps one connection up, over the best transport that works: attempt, pause, attempt, … until it is closed. One at a time, so
  * one cursor. Each step, attempt or pause, has an AbortController whose reason says why it was ended.
  */
-export function startLadder({ api, pageSize, cursor, hear, status: tell }: LadderHost, rungs: readonly Transport[]): Ladder {
+export function startLadder({ api, items, cursor, hear, status: tell }: LadderHost, rungs: readonly Transport[]): Ladder {
   let closed = false
-  let step = new AbortController()
+  let step: AbortController
   let rung = 0
   let climbMs = CLIMB_MS
   let climbAt = 0
   let failures = 0
+  /** Credentials refused in a row; a way that fails is no fault of theirs. */
+  let denials = 0
   let retryMs = 1_000
   let heartbeatMs = 15_000
-  let heardAt = 0
+  // What has only begun is not late.
+  let heardAt = Date.now()
 
   /** One connection to its end; then the pause before the next, undefined where only a change can help. */
   async function attempt({ status, open }: Transport): Promise<number | undefined> {
-    const { signal } = step
-    const startedAt = Date.now()
-    const polls = status === 'polling'
-    const timers: Timer[] = []
+    const own = new AbortController()
+    step = own
+    const { signal } = own
+    const startedAt = performance.now()
+    const polls = status !== 'live'
+    let timers: Timer[] = []
+    let watchdog: Timer | undefined
     let heard = false
     let goodbye: Goodbye | undefined
     let failure: BellwireError | undefined
-    const own = step
     const endIn = (ms: number, why: Ended): Timer => later(() => own.abort(why), ms)
-    let watchdog = endIn(polls ? POLL_MS : FIRST_MS, 'silent')
+    const watch = (ms: number): void => {
+      clearTimeout(watchdog)
+      watchdog = endIn(polls ? POLL_MS : ms, 'silent')
+    }
     const listener = {
       cursor,
       retry: (ms: number) => {
@@ -81,28 +90,29 @@ export function startLadder({ api, pageSize, cursor, hear, status: tell }: Ladde
           return
         }
         if ('heartbeatMs' in frame.data) heartbeatMs = frame.data.heartbeatMs
-        clearTimeout(watchdog)
-        watchdog = endIn(polls ? POLL_MS : MISSED_BEATS * heartbeatMs, 'silent')
-        if (!heard) {
-          heard = true
-          tell(status, null)
-          if (rung) timers.push(later(kick, climbAt - Date.now()))
-          // Before the token ends, another one is asked for and the connection goes on with it.
-          timers.push(endIn(api.token.renewInMs, 'on'))
-        }
+        watch(MISSED_BEATS * heartbeatMs)
+        if (!heard) tell(status, null)
+        heard = true
         hear(frame)
       }
     }
     try {
-      // Whatever hangs (a callback of the application, too) does not hang us.
-      await Promise.race([open(api, pageSize, listener, signal), sleep(undefined, signal)])
+      // Whatever hangs does not hang us; only a token may take longer than an answer of the service.
+      await Promise.race([api.token.get(), sleep(Infinity, signal)])
+      watch(FIRST_MS)
+      timers = [
+        // Before the token expires, another one is asked for and the connection goes on with it.
+        endIn(api.token.renewInMs(), 'on'),
+        later(kick, rung ? climbAt - performance.now() : Infinity)
+      ]
+      await Promise.race([open(api, items, listener, signal), sleep(Infinity, signal)])
     } catch (error) {
       failure = asError(error)
     }
     for (const timer of [watchdog, ...timers]) clearTimeout(timer)
     const ended: Ended | undefined = signal.aborted ? signal.reason : undefined
     own.abort()
-    return judge(heard, heard && Date.now() - startedAt >= STEADY_MS, ended, goodbye, failure)
+    return judge(heard, heard && performance.now() - startedAt >= STEADY_MS, ended, goodbye, failure)
   }
 
   /** What follows from how it went: the pause, and the rung of the next attempt. */
@@ -114,12 +124,13 @@ export function startLadder({ api, pageSize, cursor, hear, status: tell }: Ladde
     }
     if (ended === 'on') return 0
     const error = failure ?? (ended ? new BellwireError('silent', 'nothing arrives') : null)
-    const status = failure?.status
+    const code = error?.code
     // The credential has ended or was refused. Another may do, though not always at once: what was revoked takes one of a later
     // second. With a cookie, too, a try is worth it after a goodbye: the application may have renewed it.
-    const denied = status === 401 || goodbye?.retryMs === null
-    const another = denied && failures < TRIES && api.token.refused()
-    if (status === 403 || (status === 401 && !another)) {
+    const denied = code === 'unauthenticated' || goodbye?.retryMs === null
+    if (heard) denials = 0
+    const another = denied && denials++ < TRIES && api.token.refused()
+    if (code === 'forbidden' || (code === 'unauthenticated' && !another)) {
       tell('unauthorized', error)
       return undefined
     }
@@ -131,17 +142,16 @@ export function startLadder({ api, pageSize, cursor, hear, status: tell }: Ladde
     // A connection that was good may come back at once where it has ended for our reasons, not for the network's.
     if (steady && (ended || goodbye?.reason === 'expired')) return 0
     failures++
-    const unreachable = error?.code === 'network'
-    tell(unreachable && !heard ? 'offline' : 'connecting', error)
+    tell(code === 'network' && !heard ? 'offline' : 'connecting', error)
     const pauseMs = backoffMs(failures, retryMs) + (denied ? 1_000 : 0)
-    const mayPass = !error || unreachable || another || status! >= 500
-    if (heard || (!rung && mayPass && failures % TRIES)) return pauseMs
+    // Another rung helps where the way is the trouble: of silence one try tells that.
+    if (heard || code === 'token' || (!rung && code !== 'silent' && failures % TRIES)) return pauseMs
     if (!rungs[rung + 1]) {
       rung = 0
       return pauseMs
     }
     if (!rung++) {
-      climbAt = Date.now() + climbMs
+      climbAt = performance.now() + climbMs
       climbMs = Math.min(MAX_CLIMB_MS, climbMs * 2)
     }
     return 0
@@ -151,14 +161,16 @@ export function startLadder({ api, pageSize, cursor, hear, status: tell }: Ladde
     tell('connecting', null)
     while (!closed) {
       const pauseMs = await attempt(rungs[rung]!)
+      // Where only a change can help, any sign of one will do.
+      if (pauseMs === undefined) heardAt = 0
+      if (pauseMs === 0 || closed) continue
       step = new AbortController()
-      if (!closed && pauseMs !== 0) await sleep(pauseMs, step.signal)
-      step = new AbortController()
+      await sleep(pauseMs, step.signal)
     }
   }
 
-  const kick = (): void => {
-    rung = 0
+  const kick = (fromTop = true): void => {
+    if (fromTop) rung = 0
     step.abort('on' satisfies Ended)
   }
   void run()

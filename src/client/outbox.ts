@@ -3,6 +3,7 @@ import { backoffMs } from './backoff.ts'
 import { isAfter, sameLog } from './cursor.ts'
 import { asError } from './error.ts'
 import type { Mark, Page } from './page.ts'
+import { sleep } from './sleep.ts'
 
 /** A mark that the user has made, until the page shows that the service has it. */
 interface Pending {
@@ -17,74 +18,76 @@ interface Pending {
  * Marks on their way to the service: shown at once, sent one after the other so that the last one wins, kept where the service
  * cannot be reached, taken back where it refuses. Each may be sent twice without harm.
  */
-export class Outbox {
-  readonly #api: Api
-  readonly #changed: () => void
+export interface Outbox {
   /** What is to be shown on top of the page, oldest first. */
-  marks: readonly Pending[] = []
-  #sending = false
-  #failures = 0
-  #timer: ReturnType<typeof setTimeout> | undefined
-
-  constructor(api: Api, changed: () => void) {
-    this.#api = api
-    this.#changed = changed
-  }
-
+  marks: readonly Pending[]
   /** What the service has not answered yet. */
-  get unsent(): readonly Mark[] {
-    return this.marks.filter(({ doneAt }) => !doneAt).map(({ mark }) => mark)
-  }
-
-  add(mark: Mark): Promise<void> {
-    return new Promise((resolve, reject) => {
-      const settle = (error?: Error): void => (error ? reject(error) : resolve())
-      this.marks = [...this.marks, { mark, at: new Date().toISOString(), settle }]
-      this.#changed()
-      this.send()
-    })
-  }
-
+  unsent(): readonly Mark[]
+  add(mark: Mark): Promise<void>
   /** Forgets those that the page shows by itself. */
-  shownBy({ cursor }: Page): void {
-    this.marks = this.marks.filter(({ doneAt }) => !doneAt || (sameLog(doneAt, cursor) && isAfter(doneAt, cursor)))
-  }
-
+  shownBy(page: Page): void
   /** Gives up everything. */
-  clear(error: Error): void {
-    clearTimeout(this.#timer)
-    const marks = this.marks
-    this.marks = []
-    for (const { settle } of marks) settle(error)
-  }
-
+  clear(error: Error): void
   /** Sends what waits, now; called where there is reason to hope. */
-  async send(): Promise<void> {
-    clearTimeout(this.#timer)
-    if (this.#sending) return
-    this.#sending = true
-    for (let next: Pending | undefined; ; ) {
-      next = this.marks.find(({ doneAt }) => !doneAt)
-      if (!next) break
-      const { op, ids, upTo } = next.mark
-      try {
-        const path = `inbox/${op === 'archived' ? 'archive' : op}`
-        next.doneAt = (await this.#api.json<{ cursor: string }>(path, {}, ids ? { ids } : { upTo })).cursor
-        this.#failures = 0
-        next.settle()
-      } catch (cause) {
-        const error = asError(cause)
-        const { status, retryAfterMs } = error
-        if (!status || status === 429 || status >= 500) {
-          this.#timer = setTimeout(() => this.send(), retryAfterMs ?? backoffMs(++this.#failures))
-          break
+  send(): Promise<void>
+}
+
+export function createOutbox(api: Api, changed: () => void): Outbox {
+  let sending = false
+  /** Ends the pause before the next try. */
+  let hope = new AbortController()
+
+  const waiting = (): readonly Pending[] => outbox.marks.filter(({ doneAt }) => !doneAt)
+  const outbox: Outbox = {
+    marks: [],
+    unsent: () => waiting().map(({ mark }) => mark),
+    add: (mark) =>
+      new Promise((resolve, reject) => {
+        const settle = (error?: Error): void => (error ? reject(error) : resolve())
+        outbox.marks = [...outbox.marks, { mark, at: api.isoNow(), settle }]
+        changed()
+        outbox.send()
+      }),
+    shownBy({ cursor }) {
+      outbox.marks = outbox.marks.filter(({ doneAt }) => !doneAt || (sameLog(doneAt, cursor) && isAfter(doneAt, cursor)))
+    },
+    clear(error) {
+      hope.abort()
+      const { marks } = outbox
+      outbox.marks = []
+      for (const { settle } of marks) settle(error)
+    },
+    async send() {
+      hope.abort()
+      if (sending) return
+      sending = true
+      for (let failures = 0; ; ) {
+        const next = waiting()[0]
+        if (!next) break
+        hope = new AbortController()
+        const { op, ids, upTo } = next.mark
+        try {
+          const path = `inbox/${op === 'archived' ? 'archive' : op}`
+          const { cursor } = await api.json<{ cursor?: string }>(path, {}, ids ? { ids } : { upTo })
+          if (!cursor) throw cursor
+          next.doneAt = cursor
+          failures = 0
+          next.settle()
+        } catch (cause) {
+          const error = asError(cause)
+          // Bellwire itself refused it; everything else may pass.
+          const final = /^4(?!08|29)/.test(`${error.status}`)
+          if (!final) {
+            await sleep(error.retryAfterMs ?? backoffMs(++failures), hope.signal)
+            continue
+          }
+          outbox.marks = outbox.marks.filter((one) => one !== next)
+          next.settle(error)
         }
-        const refused = next
-        this.marks = this.marks.filter((one) => one !== refused)
-        refused.settle(error)
+        changed()
       }
-      this.#changed()
+      sending = false
     }
-    this.#sending = false
   }
+  return outbox
 }

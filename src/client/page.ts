@@ -1,10 +1,12 @@
 import { isAfter } from './cursor.ts'
-import type { Frame } from './frame.ts'
+import type { Frame, Ready } from './frame.ts'
 import type { Counts, InboxEvents, Item } from './types.ts'
 
 /** What the service has told us, up to a place in the log. */
 export interface Page {
   readonly user: string
+  /** The topics that list and counts tell of; null: others than those of the credential by now, so the page is to be replaced. */
+  readonly topics: string | null
   readonly cursor: string
   /** Newest first. */
   readonly items: readonly Item[]
@@ -18,6 +20,8 @@ export interface Page {
 /** A mark, asked for by the user or told by the service. */
 export type Mark = InboxEvents['state']
 
+/** The most items that the service puts into one page. */
+const MAX_PAGE = 100
 /** Items kept of a page that only ever grows, here and over a reload; older ones can be loaded again. */
 const MAX_ITEMS = 500
 
@@ -52,27 +56,32 @@ export function mark(
   return { items: left, counts: { unread: op === 'seen' ? counts.unread : unread, unseen } }
 }
 
+/** How many items to ask for: one more than are shown tells whether there are older ones. */
+export const askedItems = (pageSize: number): number => Math.min(MAX_PAGE, pageSize + 1)
+
 /** Whether a frame brings a page that needs nothing before it. */
 export const isFresh = ({ event, data }: Frame): boolean => event === 'reset' || (event === 'ready' && !data.resumed)
 
+/** The page that a fresh frame brings. */
+export function pageOf({ id, data }: Frame, pageSize: number): Page {
+  const { user, topics, items, counts } = data as Ready
+  const more = items.length >= askedItems(pageSize)
+  return { user, topics: `${topics}`, items: items.slice(0, pageSize), counts, cursor: id!, changedAt: id!, more }
+}
+
 /** The page with one frame more; null where that tells nothing that is not in it already. This is what makes it exactly once. */
-export function apply(page: Page | null, frame: Frame, pageSize: number): Page | null {
-  const { event, data, id } = frame
-  if (id === undefined || event === 'goodbye') return null
-  if ((event === 'ready' || event === 'reset') && isFresh(frame)) {
-    // From the leader, for one who has asked, and not for us.
-    if (event === 'ready' && page && !isAfter(id, page.cursor)) return null
-    const { user, items, counts } = data
-    return { user, items, counts, cursor: id, changedAt: id, more: items.length >= pageSize }
-  }
-  if (!page) return null
+export function apply(page: Page | null, { event, data, id }: Frame, at: string): Page | null {
+  if (!page || id === undefined || event === 'goodbye') return null
   // An ephemeral notification has no place: it is told once, to who is there.
   if (event === 'notification' && !data.item.cursor) return page
   // What only tells counts may do so without an event of its own.
   const news = event === 'notification' || event === 'state'
   if (news ? !isAfter(id, page.cursor) : isAfter(page.cursor, id)) return null
   let next: Page = { ...page, cursor: id }
-  if (event === 'state') next = { ...next, ...mark(page, data, new Date().toISOString()), changedAt: id }
+  // What has expired by then is on no list.
+  if (event === 'heartbeat' && data.now)
+    next = { ...next, items: page.items.filter((one) => !(Date.parse(one.expiresAt!) <= data.now!)) }
+  if (event === 'state') next = { ...next, ...mark(page, data, at), changedAt: id }
   if (event === 'notification') {
     const { item, op } = data
     const items = [item, ...page.items.filter((one) => one.id !== item.replaces && one.id !== item.id)]
@@ -87,9 +96,3 @@ export function apply(page: Page | null, frame: Frame, pageSize: number): Page |
   // What the service counts is right; without it, the list tells what has changed.
   return { ...next, counts: data.counts ?? next.counts }
 }
-
-/** The page without what has expired. */
-export const withoutExpired = (page: Page): Page => ({
-  ...page,
-  items: page.items.filter(({ expiresAt }) => !expiresAt || Date.parse(expiresAt) > Date.now())
-})

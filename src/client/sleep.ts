@@ -6,10 +6,10 @@ export type Timer = ReturnType<typeof setTimeout>
 /** A timer for any delay: one that is too long for a timer fires early, so whoever sets it looks again. */
 export const later = (fn: () => void, ms: number): Timer => setTimeout(fn, Math.min(ms, MAX_DELAY_MS))
 
-/** Resolves after so many milliseconds (undefined: never by itself), or when the signal aborts. */
-export const sleep = (ms?: number, signal?: AbortSignal): Promise<void> =>
+/** Resolves after so many milliseconds (by default not by itself), or when the signal aborts. */
+export const sleep = (ms = Infinity, signal?: AbortSignal): Promise<void> =>
   new Promise((resolve) => {
-    const timer = ms === undefined ? undefined : setTimeout(resolve, ms)
+    const timer = later(resolve, ms)
     signal?.addEventListener('abort', () => {
       clearTimeout(timer)
       resolve()

@@ -1,4 +1,3 @@
-import { BellwireError } from './error.ts'
 import { readEventStream } from './event-stream.ts'
 import { frameOf } from './frame.ts'
 import type { Transport } from './transport.ts'
@@ -7,10 +6,7 @@ import type { Transport } from './transport.ts'
 export const sse: Transport = {
   status: 'live',
   async open(api, items, { cursor, hear, retry }, signal) {
-    const { headers, body } = await api.send('stream', { since: cursor(), items }, { signal })
-    if (!body || !headers.get('content-type')?.startsWith('text/event-stream')) {
-      throw new BellwireError('not-a-stream', 'not an event stream')
-    }
-    await readEventStream(body, ({ event, data, id }) => hear(frameOf(event, id || undefined, JSON.parse(data))), retry)
+    const { body } = await api.send('stream', { since: cursor(), items }, 'text/event-stream', { signal })
+    await readEventStream(body!, ({ event, data, id }) => hear(frameOf(event, id || undefined, JSON.parse(data))), retry)
   }
 }

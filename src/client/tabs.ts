@@ -1,11 +1,13 @@
+import { attempt } from './attempt.ts'
 import type { Frame } from './frame.ts'
+import type { Page } from './page.ts'
 import { sleep } from './sleep.ts'
 import type { Status } from './types.ts'
 
 /** What the tab that leads tells the others. */
 export type FromLeader =
-  /** I am here, and this is how it stands. */
-  | { readonly status: Status }
+  /** I am here, and this is how it stands. `page` for one who has asked for it. */
+  | { readonly status: Status; readonly page: Page | null }
   /** `after` is the place that the leader was at before: who is not there yet has missed something. */
   | { readonly frame: Frame; readonly after?: string | undefined }
 
@@ -34,80 +36,55 @@ interface Role {
   readonly end: () => void
 }
 
-/**
- * The tabs of one browser that show the same inbox: one holds a Web Lock, and with it the connection. A tab that is closed or
- * crashes loses the lock at once; from one that hangs, or was frozen, it is stolen. Where locks are missing every tab leads.
- */
-export class Tabs {
+/** One of the tabs of a browser that show the same inbox. */
+export interface Tabs {
   readonly name: string
-  readonly #member: Member
-  readonly #channel: BroadcastChannel | undefined
-  readonly #timer: ReturnType<typeof setInterval> | undefined
-  /** Undefined: not one of them any more. */
-  #role: Role | undefined
-  #missed = 0
-
-  constructor(name: string, member: Member) {
-    this.name = name
-    this.#member = member
-    // Browsers that have locks have channels.
-    if (!globalThis.navigator?.locks) {
-      this.#leadAlone()
-      return
-    }
-    this.#channel = new BroadcastChannel(name)
-    this.#channel.onmessage = ({ data }) => this.#hear(data)
-    this.#follow()
-    this.#timer = setInterval(() => this.#look(), TICK_MS)
-  }
-
   /** Tells the other tabs; only the leader has anything to tell. */
-  tell(message: FromLeader): void {
-    this.#post(true, message)
-  }
-
+  tell(message: FromLeader): void
   /** Asks the leader for a sign of life, or for all it has. */
-  ask(need: boolean): void {
-    this.#post(false, { ask: need })
-  }
-
+  ask(need: boolean): void
   /** Gives up the lead, or the wait for it. */
-  leave(): void {
-    clearInterval(this.#timer)
-    this.#become(undefined)
-    this.#channel?.close()
-  }
+  leave(): void
+}
 
-  #post(asLeader: boolean, message: Message): void {
-    if (this.#role?.leads === asLeader) this.#channel?.postMessage(message)
-  }
+/**
+ * Joins the tabs that show the same inbox: one holds a Web Lock, and with it the connection. A tab that is closed or crashes
+ * loses the lock at once; from one that hangs, or was frozen, it is stolen. Where locks or channels are missing, or are there
+ * and refuse, every tab leads.
+ */
+export function joinTabs(name: string, member: Member): Tabs {
+  const locks = attempt(() => navigator.locks)
+  const channel = attempt(() => new BroadcastChannel(name))
+  let timer: ReturnType<typeof setInterval> | undefined
+  /** Undefined: not one of them any more. */
+  let role: Role | undefined
+  let missed = 0
 
-  #become(role: Role | undefined): void {
-    const before = this.#role
-    this.#role = role
+  const post = (asLeader: boolean, message: Message): void => {
+    if (role?.leads === asLeader) attempt(() => channel?.postMessage(message))
+  }
+  const become = (next?: Role): void => {
+    const before = role
+    role = next
     before?.end()
   }
-
-  #leadAlone(): void {
-    this.#become({ leads: true, end: this.#member.lead() })
-  }
-
-  #follow(): void {
+  const leadAlone = (): void => become({ leads: true, end: member.lead() })
+  const follow = (): void => {
     const waiting = new AbortController()
-    this.#become({ leads: false, end: () => waiting.abort() })
-    this.#missed = 0
-    this.#request({ signal: waiting.signal })
+    become({ leads: false, end: () => waiting.abort() })
+    missed = 0
+    void request({ signal: waiting.signal })
   }
 
-  #request(options: LockOptions): void {
-    const asking = this.#role
+  async function request(options: LockOptions): Promise<void> {
+    const asking = role
     let leading: Role | undefined
-    navigator.locks
-      .request(this.name, options, () => {
+    try {
+      await locks!.request(name, options, () => {
         // Granted to one who has left meanwhile, or has taken the lead another way.
-        if (this.#role !== asking) return
+        if (role !== asking) return
         return new Promise<void>((release) => {
-          const letGo = this.#member.lead()
+          const letGo = member.lead()
           leading = {
             leads: true,
             end: () => {
@@ -115,39 +92,55 @@ export class Tabs {
               release()
             }
           }
-          this.#become(leading)
+          become(leading)
         })
       })
-      .catch(({ name }: Error) => {
-        // Locks are there, and not for pages whose storage is blocked: each for itself, as where there are none.
-        if (name !== 'AbortError') this.#leadAlone()
-        // Stolen from us: we were thought dead, so we are not the leader any more.
-        else if (leading && leading === this.#role) {
-          this.#follow()
-          this.ask(true)
-        }
-      })
+    } catch (error) {
+      if (role !== (leading ?? asking)) return
+      // Stolen from us: we were thought dead, so we are not the leader any more.
+      if (leading) {
+        follow()
+        post(false, { ask: true })
+      }
+      // Locks are there, and not for pages whose storage is blocked: each for itself, as where there are none.
+      else if ((error as Error).name !== 'AbortError') leadAlone()
+    }
   }
 
-  #hear(message: Message): void {
-    const leads = this.#role?.leads
+  const hear = (message: Message): void => {
     if ('ask' in message) {
-      if (leads) this.#member.asked(message.ask)
-    } else if (leads === false) {
-      this.#missed = 0
-      this.#member.hear(message)
+      if (role?.leads) member.asked(message.ask)
+    } else if (role?.leads === false) {
+      missed = 0
+      member.hear(message)
     }
   }
 
   /** Heard nothing since the last look but one: ask. Asked, and still nothing: take over, each a little later than another would. */
-  async #look(): Promise<void> {
-    const role = this.#role
-    if (role?.leads !== false) return
-    if (++this.#missed === MISSED) this.ask(false)
-    if (this.#missed <= MISSED) return
+  const look = async (): Promise<void> => {
+    const before = role
+    if (before?.leads !== false) return
+    if (++missed === MISSED) post(false, { ask: false })
+    if (missed <= MISSED) return
     await sleep(Math.random() * SPREAD_MS)
-    if (this.#missed <= MISSED || role !== this.#role) return
-    role.end()
-    this.#request({ steal: true })
+    if (missed <= MISSED || before !== role) return
+    before.end()
+    void request({ steal: true })
+  }
+
+  if (locks && channel) {
+    channel.onmessage = ({ data }) => hear(data)
+    follow()
+    timer = setInterval(look, TICK_MS)
+  } else leadAlone()
+  return {
+    name,
+    tell: (message) => post(true, message),
+    ask: (need) => post(false, { ask: need }),
+    leave() {
+      clearInterval(timer)
+      become()
+      channel?.close()
+    }
   }
 }

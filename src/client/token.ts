@@ -1,7 +1,27 @@
+import { BellwireError } from './error.ts'
 import type { InboxOptions } from './types.ts'
 
-/** A token is renewed this long before its end, or at three quarters of a short life. */
+/** A token is renewed this long before its expiry, or at three quarters of a short life. */
 const RENEW_BEFORE_MS = 30_000
+
+/** RFC 6750, 2.1: nothing else can stand in an `Authorization` header, nor in an address. */
+const CREDENTIAL = /^[\w.~+/=-]+$/
+
+/**
+ * Asks the application for a credential. What is none (a backend's error page, say) is an error that shows how it begins; it
+ * never goes into a request, which would fail as if there were no network.
+ */
+export async function askFor(what: 'token' | 'ticket', given: NonNullable<InboxOptions['token']>): Promise<string> {
+  let answer: unknown
+  try {
+    answer = await (typeof given === 'function' ? given() : given)
+  } catch (error) {
+    throw new BellwireError(what, `no ${what}: ${error}`)
+  }
+  const credential = `${answer}`.trim()
+  if (typeof answer === 'string' && CREDENTIAL.test(credential)) return credential
+  throw new BellwireError(what, `no ${what}: ${JSON.stringify(credential.slice(0, 20))}`)
+}
 
 /** The claims of a JWT; nothing for what is none. They are not verified: the service does that. */
 function claimsOf(token: string): { readonly sub?: string; readonly exp?: number } {
@@ -13,54 +33,50 @@ function claimsOf(token: string): { readonly sub?: string; readonly exp?: number
   }
 }
 
-/** Where the token comes from: asked for once, however many wait for it, and anew before it ends or after it was refused. */
-export class TokenSource {
-  readonly #given: InboxOptions['token']
-  #asked: Promise<string | undefined> | undefined
-  #renewAt = Infinity
-
-  constructor(given: InboxOptions['token']) {
-    this.#given = given
-  }
-
+/** Where the token comes from: asked for once, however many wait for it, and again before it expires or after it was refused. */
+export interface TokenSource {
   /** Milliseconds until it should be renewed. */
-  get renewInMs(): number {
-    return this.#renewAt - Date.now()
-  }
-
-  /** The user that the token names, as far as we can read it. */
-  async user(): Promise<string | undefined> {
-    return claimsOf((await this.get()) ?? '').sub
-  }
-
+  renewInMs(): number
   /** Undefined where cookies are the credential. */
-  get(): Promise<string | undefined> {
-    if (this.renewInMs <= 0) this.refused()
-    this.#asked ??= this.#ask()
-    return this.#asked
-  }
+  get(): Promise<string | undefined>
+  /** The service has refused it, or it is about to expire: the next one who asks gets another. True where another can be had. */
+  refused(asked?: Promise<string | undefined>): boolean
+  /** The user that the token names, as far as we can read it. */
+  user(): Promise<string | undefined>
+}
 
-  /** The service has refused it, or its end is near: the next one who asks gets another. True where another can be had. */
-  refused(asked = this.#asked): boolean {
-    if (asked === this.#asked) {
-      this.#asked = undefined
-      this.#renewAt = Infinity
-    }
-    return typeof this.#given === 'function'
-  }
+export function tokenSource(given: InboxOptions['token']): TokenSource {
+  let current: Promise<string | undefined> | undefined
+  let renewAt = Infinity
 
-  async #ask(): Promise<string | undefined> {
-    const given = this.#given
-    if (typeof given !== 'function') return given
+  const ask = async (): Promise<string | undefined> => {
+    if (!given) return undefined
     try {
-      const token = await given()
+      const token = await askFor('token', given)
       const lifeMs = (claimsOf(token).exp ?? 0) * 1000 - Date.now()
-      // One that seems to have ended (a clock may be wrong), or names no end, is the service's to judge.
-      if (lifeMs > 0) this.#renewAt = Date.now() + lifeMs - Math.min(RENEW_BEFORE_MS, lifeMs / 4)
+      // One that seems to have expired (the device's clock may be wrong), or names no expiry, is the service's to judge.
+      if (lifeMs > 0) renewAt = Date.now() + lifeMs - Math.min(RENEW_BEFORE_MS, lifeMs / 4)
       return token
     } catch (error) {
-      this.refused()
+      source.refused()
       throw error
     }
   }
+  const source: TokenSource = {
+    renewInMs: () => renewAt - Date.now(),
+    get() {
+      if (source.renewInMs() <= 0) source.refused()
+      current ??= ask()
+      return current
+    },
+    refused(asked = current) {
+      if (asked === current) {
+        current = undefined
+        renewAt = Infinity
+      }
+      return typeof given === 'function'
+    },
+    user: async () => claimsOf((await source.get()) ?? '').sub
+  }
+  return source
 }

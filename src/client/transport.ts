@@ -12,7 +12,8 @@ export interface Listener {
 
 /** One rung of the ladder. `live`: silence for longer than a few heartbeats is a sign of death. */
 export interface Transport {
-  readonly status: 'live' | 'polling'
+  /** What the inbox is once the first frame is there. */
+  readonly status: 'live' | 'polling' | 'connecting'
   /** Runs until the other side ends it, which resolves, or it fails. */
-  open(api: Api, pageSize: number, listener: Listener, signal: AbortSignal): Promise<void>
+  open(api: Api, items: number, listener: Listener, signal: AbortSignal): Promise<void>
 }

@@ -106,6 +106,6 @@ export interface Inbox extends Pick<InboxState, 'items' | 'counts' | 'status'> {
   seen(): Promise<void>
   /** Adds older items; true where there may be more. */
   loadMore(): Promise<boolean>
-  /** Ends the connection; the last page stays readable. */
-  close(): void
+  /** Ends the connection; the last page stays readable. `forget`: nothing of it stays, here or in `sessionStorage`; for signing out. */
+  close(options?: { readonly forget?: boolean }): void
 }

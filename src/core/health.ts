@@ -3,13 +3,16 @@ import {
   CALM_MS,
   DISK_RESERVE_BYTES,
   DISK_RESERVE_SHARE,
+  KEY_SET_MAX_AGE_MS,
   LASTING_MS,
   MIN_POPULATION,
   MIN_SILENCE_MS,
+  SIGN_IN_FAILING_MS,
   STORE_CALM_MS,
   UNDONE_CALM_MS
 } from './limits.ts'
 import { type Rejections, rejectionLevel } from './producer-minute.ts'
+import type { SignInVitals, Trouble } from './sign-ins.ts'
 import type { StoreWarning } from './store.ts'
 
 /** What an operator is told to do, and how urgent it is. */
@@ -33,6 +36,7 @@ export interface Assessment {
 
 /** What the rules look at. Shares are 0–1, durations milliseconds. */
 export interface Vitals {
+  readonly signIns: SignInVitals
   readonly storeHealthy: boolean
   readonly storeReason: string | undefined
   readonly storeWarnings: readonly StoreWarning[]
@@ -68,6 +72,8 @@ export interface Vitals {
   readonly slowClosesPerMinute: number
   /** Streams that came, let in or not. */
   readonly arrivalsPerMinute: number
+  /** The most connections that were open at one moment of the last minute. */
+  readonly mostActivePerMinute: number
   /** Publishes refused in the last minute; null if there were none. */
   readonly rejections: Rejections | null
   readonly eventLoopLagMs: number
@@ -140,6 +146,8 @@ function storeSetting(code: string): Rule {
   }
 }
 
+const troubleOf = ({ setting, origin, reason }: Trouble): string => `${setting} (${origin}): ${reason}`
+
 /** Condition → code, severity, message, action. A message is also read while the rule calms down: it tells figures, not verdicts. */
 export const RULES: readonly Rule[] = [
   {
@@ -169,6 +177,39 @@ export const RULES: readonly Rule[] = [
   storeSetting('redis-not-durable'),
   storeSetting('redis-evicts'),
   storeSetting('redis-outdated'),
+  {
+    code: 'sign-in-failing',
+    severity: 'critical',
+    level: ({ signIns }) => signIns.failingMs / SIGN_IN_FAILING_MS,
+    enter: 1,
+    // Somebody was identified, or nobody tries any more: there is nothing in between.
+    clear: 0.01,
+    clearMs: STORE_CALM_MS,
+    message: ({ signIns: { failingMs, trouble } }) =>
+      trouble
+        ? `Nobody could be identified for ${minutes(failingMs)}, though they tried. ${troubleOf(trouble)}.`
+        : 'A moment ago nobody could be identified.',
+    action: ({ signIns: { trouble } }) =>
+      `Check ${trouble?.setting ?? 'AUTH_SESSION_URL and AUTH_JWKS_URL'}, and that its server answers as it should when it is asked from this machine. Until then new streams are told to come back; open ones go on.`
+  },
+  {
+    code: 'key-set-outdated',
+    severity: 'warning',
+    level: ({ signIns: { keySet } }) => (keySet ? keySet.awayMs / KEY_SET_MAX_AGE_MS : 0),
+    enter: 1,
+    clear: 0.5,
+    clearMs: STORE_CALM_MS,
+    message: ({ signIns: { keySet } }) =>
+      keySet
+        ? `The key set could not be fetched for ${minutes(keySet.awayMs)}. ${troubleOf(keySet.trouble)}. ${
+            keySet.leftMs > 0
+              ? `The keys fetched before stay good for ${minutes(keySet.leftMs)} more.`
+              : 'There are no keys to go on with.'
+          }`
+        : 'A moment ago the key set could not be fetched.',
+    action: () =>
+      'Check AUTH_JWKS_URL, and that the issuer answers when it is asked from this machine. Tokens with a new key are refused until then.'
+  },
   {
     code: 'store-nearly-full',
     severity: 'warning',
@@ -306,11 +347,13 @@ export const RULES: readonly Rule[] = [
   {
     code: 'reconnect-storm',
     severity: 'warning',
-    level: (v) => v.arrivalsPerMinute / Math.max(v.active, MIN_POPULATION),
+    // Against the most there were, not against those who are left: when everybody leaves, nobody storms.
+    level: (v) => v.arrivalsPerMinute / Math.max(v.mostActivePerMinute, MIN_POPULATION),
     // After a restart everybody comes back once, which is a level of 1.
     enter: 2,
     clear: 1.2,
-    message: (v) => `${v.arrivalsPerMinute} streams came in the last minute for ${v.active} that stay.`,
+    message: (v) =>
+      `${v.arrivalsPerMinute} streams came in the last minute, of which at most ${v.mostActivePerMinute} were open at a time.`,
     action: () =>
       'See connections.closed and connections.refused for why they go; look for a proxy that cuts them, and for clients that do not wait for retry.'
   },
@@ -391,7 +434,7 @@ interface Standing {
 /** The rules and what they remember: what fires stays until it has been calm for a while, so that nothing flaps. */
 export class Health {
   readonly #standings: ReadonlyMap<Rule, Standing>
-  readonly #listeners: (() => void)[] = []
+  readonly #listeners: ((previous: HealthStatus) => void)[] = []
   #last: Assessment = { status: 'ok', recommendations: [] }
 
   constructor(rules: readonly Rule[] = RULES) {
@@ -404,7 +447,7 @@ export class Health {
   }
 
   /** Calls back at once when an assessment changes the status; it is the `last` one then. */
-  onStatus(listener: () => void): void {
+  onStatus(listener: (previous: HealthStatus) => void): void {
     this.#listeners.push(listener)
   }
 
@@ -427,7 +470,7 @@ export class Health {
     const previous = this.#last.status
     const status = recommendations[0] ? STATUS[recommendations[0].severity] : 'ok'
     this.#last = { status, recommendations }
-    if (status !== previous) for (const listener of this.#listeners) listener()
+    if (status !== previous) for (const listener of this.#listeners) listener(previous)
     return this.#last
   }
 }

@@ -89,8 +89,21 @@ export const LOOK_UP_MS = 2_000
 export const MAX_LOOK_UP_BYTES = 64 * 1024
 /** How long a key set may take. */
 export const KEY_SET_TIMEOUT_MS = 2_000
+/** A key set is fetched again after this, and no key counts from one that is twice as old while it can be fetched. */
+export const KEY_SET_REFRESH_MS = 5 * 60_000
+export const KEY_SET_MAX_AGE_MS = 10 * 60_000
+/** While it cannot be fetched, the keys that were stay good for a day: as long as it may take to mend an issuer. */
+export const KEY_SET_KEEP_MS = 24 * 60 * 60_000
+/** How often a key set that could not be fetched is asked for again without a caller. */
+export const KEY_SET_RETRY_MS = 30_000
+/** An unknown key is asked for at once after a rotation, and at most this often by callers who make up key ids. */
+export const KEY_SET_COOLDOWN_MS = 1_000
 /** Key sets of large providers have a dozen keys with certificates, some 50 KB. */
 export const MAX_KEY_SET_BYTES = 1024 * 1024
+/** How long a "no" of the session look-up is believed: a page that tries again at once costs the application one question. */
+export const LOOK_UP_NO_MS = 2_000
+/** Longest a "yes" of the session look-up is believed, counted from the question. */
+export const LOOK_UP_YES_MS = 10_000
 /** Sockets to other servers are closed after being idle for this: servers close theirs after 5 s or later as they come. */
 export const OUTSIDE_IDLE_MS = 4_000
 /** Questions to one other server that may wait for a turn, by the size of their headers: some thousands. */
@@ -121,6 +134,10 @@ export const CALM_MS = 30_000
 export const STORE_CALM_MS = 10_000
 /** How long what comes and goes with load must last before it is told. */
 export const LASTING_MS = 10_000
+/** How long nobody could be identified, though they tried, before it is told. */
+export const SIGN_IN_FAILING_MS = 30_000
+/** A failed attempt counts for this long: callers come back within half a minute, so after it nobody tries any more. */
+export const SIGN_IN_MEMORY_MS = 2 * 60_000
 /** Shares are taken of at least so many connections: three slow readers of ten are no sign of anything. */
 export const MIN_POPULATION = 100
 /** Silence of producers shorter than this is no news, whatever their habits. */
@@ -163,6 +180,8 @@ export const CACHE_BYTES = {
   tokens: 16 * MIB,
   /** Answers of the session look-up, by digest: as many. */
   sessions: 16 * MIB,
+  /** Refusals of the session look-up, by digest, for two seconds: some 2,000 of them. */
+  sessionRefusals: 1 * MIB,
   /** Requests of each caller within the window of a rate limit, for each kind of limit: some 30,000 callers a minute. */
   rates: 8 * MIB,
   /** What became of the newest notifications, for traces: some 20,000 of them. */

@@ -45,6 +45,8 @@ export interface PerMinute {
   readonly slowCloses: number
   /** Streams and sockets that came, let in or not; polls come and go by their nature. */
   readonly arrivals: number
+  /** The most connections that were open at one moment. */
+  readonly mostActive: number
 }
 
 /** Six steps of ten seconds make the last minute, and one is being filled. */
@@ -113,6 +115,8 @@ interface Sample {
   readonly undone: number
   readonly slowCloses: number
   readonly arrivals: number
+  /** The most since the sample before. */
+  readonly mostActive: number
   readonly storeFailures: number
 }
 
@@ -152,7 +156,7 @@ export class Stats {
   lastStoreFailure: string | undefined
   framesPerSecond = 0
   acceptedPerSecond = 0
-  perMinute: PerMinute = { errors: 0, resets: 0, undone: 0, slowCloses: 0, arrivals: 0 }
+  perMinute: PerMinute = { errors: 0, resets: 0, undone: 0, slowCloses: 0, arrivals: 0, mostActive: 0 }
   /** Mean lateness of the event loop in the last seconds. */
   eventLoopLagMs = 0
   /** How long nothing was accepted, and the longest such time before it; null before the first. */
@@ -171,6 +175,7 @@ export class Stats {
   readonly #loop = monitorEventLoopDelay({ resolution: LOOP_RESOLUTION_MS })
   readonly #samples: Sample[] = []
   #arrivals = 0
+  #mostActive = 0
   #acceptedAt = 0
   #storeFailures = 0
   #timer: NodeJS.Timeout | undefined
@@ -222,6 +227,7 @@ export class Stats {
     this.openedTotal++
     if (transport !== 'poll') this.#arrivals++
     if (active > this.peak) this.peak = active
+    if (active > this.#mostActive) this.#mostActive = active
   }
 
   closed(reason: CloseReason, transport: Sink['transport'], ageMs: number): void {
@@ -273,10 +279,12 @@ export class Stats {
       resets: newest.resets - oldest.resets,
       undone: newest.undone - oldest.undone,
       slowCloses: newest.slowCloses - oldest.slowCloses,
-      arrivals: newest.arrivals - oldest.arrivals
+      arrivals: newest.arrivals - oldest.arrivals,
+      mostActive: this.#samples.reduce((most, one) => Math.max(most, one.mostActive), 0)
     }
     this.storeFailuresLately = newest.storeFailures - tenAgo.storeFailures
     this.census = this.#takeCensus()
+    this.#mostActive = this.census.active
     this.lifetimes.tick(now)
     this.producers.tick()
     const { mean } = this.#loop
@@ -304,6 +312,7 @@ export class Stats {
       undone: this.undone,
       slowCloses: this.closedBy.get('slow') ?? 0,
       arrivals: this.#arrivals,
+      mostActive: this.#mostActive,
       storeFailures: this.#storeFailures
     }
   }

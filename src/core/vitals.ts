@@ -1,6 +1,7 @@
 import type { Vitals } from './health.ts'
 import type { Hub } from './hub.ts'
 import { MIN_ACKNOWLEDGEMENTS } from './limits.ts'
+import type { SignInVitals } from './sign-ins.ts'
 import type { Latency, Stats } from './stats.ts'
 import type { Store } from './store.ts'
 
@@ -17,13 +18,21 @@ export type HostFigures = Pick<Vitals, 'openFiles' | 'disk'>
 const median = (latency: Latency): number => (latency.count < MIN_ACKNOWLEDGEMENTS ? 0 : latency.summary().p50)
 
 /** The figures that the rules of health are held against, as they are now; those of the last second where they take a walk. */
-export function vitalsOf(hub: Hub, store: Store, stats: Stats, host: HostFigures, circumstances: Circumstances): Vitals {
+export function vitalsOf(
+  hub: Hub,
+  store: Store,
+  stats: Stats,
+  signIns: SignInVitals,
+  host: HostFigures,
+  circumstances: Circumstances
+): Vitals {
   const status = store.status()
   const { stale, slow, bufferedBytes, onlyAddress, heartbeatLagMs } = stats.census
-  const { errors, resets, undone, slowCloses, arrivals } = stats.perMinute
+  const { errors, resets, undone, slowCloses, arrivals, mostActive } = stats.perMinute
   return {
     ...circumstances,
     ...host,
+    signIns,
     storeHealthy: status.healthy,
     storeReason: status.reason ?? stats.lastStoreFailure,
     storeFailures: stats.storeFailuresLately,
@@ -46,6 +55,7 @@ export function vitalsOf(hub: Hub, store: Store, stats: Stats, host: HostFigures
     undoneCursors: stats.undone,
     slowClosesPerMinute: slowCloses,
     arrivalsPerMinute: arrivals,
+    mostActivePerMinute: mostActive,
     rejections: stats.producers.worst(),
     eventLoopLagMs: stats.eventLoopLagMs,
     silenceMs: stats.silenceMs,

@@ -40,7 +40,8 @@ export function credentialsOf(request: FastifyRequest): Credentials {
   return {
     ticket: (request.query as { ticket?: string }).ticket,
     authorization: request.headers.authorization,
-    cookie: request.headers.cookie
+    cookie: request.headers.cookie,
+    keepTicket: request.method === 'HEAD'
   }
 }
 

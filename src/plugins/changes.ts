@@ -44,6 +44,9 @@ export default fp<ChangesOptions>(
       async (request, reply) => {
         const subscriber = request.subscriber!
         const topics = selectTopics(subscriber, request.query.topics)
+        reply.header('cache-control', 'private, no-store').type('application/json; charset=utf-8')
+        // Only the head is asked for: nothing to wait for, nothing to take a place for.
+        if (request.method === 'HEAD') return reply.send()
         const after = cursorOf(request, request.query)
         const wait = hub.draining ? 0 : request.query.wait
         const poll = (refusal: Refusal | null): Promise<PollAnswer> => {
@@ -64,6 +67,7 @@ export default fp<ChangesOptions>(
               codec: pollCodec,
               after,
               announce: after === undefined,
+              items: request.query.items,
               requestId: request.id,
               once: { limit: request.query.limit, waits: wait > 0 }
             })
@@ -91,7 +95,6 @@ export default fp<ChangesOptions>(
           : poll(hub.refusal(user, request.ip)))
         if (answer.cursor === null)
           throw new ProblemError('unavailable', 'The log could not be read; try again.', { retryAfter: 5 })
-        reply.header('cache-control', 'private, no-store').type('application/json; charset=utf-8')
         return reply.send(`{"events":[${answer.events}],"cursor":"${answer.cursor}","more":${answer.more}}`)
       }
     )

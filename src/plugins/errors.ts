@@ -10,24 +10,16 @@ import { StoreError } from '../core/store.ts'
 import { type Fault, PROBLEMS, ProblemError, type ProblemSlug, problemDocument } from '../errors.ts'
 import { hasBody } from './answer.ts'
 import { closeLingering, lingers } from './linger.ts'
+import { type ErrorPlace, type OnError, placeOf, reportError } from './report.ts'
 import { carryHeaders } from './response-headers.ts'
 import { faultsOf, summaryOf } from './schemas/faults.ts'
-
-/** Where an error came up. */
-export interface ErrorPlace {
-  readonly requestId: string
-  /** Method and pattern of the route: no part of it was chosen by the caller. */
-  readonly route: string
-  readonly err?: unknown
-}
 
 interface ErrorOptions {
   /** What the addresses of all routes begin with. */
   readonly basePath?: string | undefined
-  /** Hears of every error that is ours; `message` is for operators. */
-  readonly onError?: ((code: string, message: string, place: ErrorPlace) => void) | undefined
-  /** Hears of every request that was refused for a fault of the caller's. */
-  readonly onRefusal?: ((code: string, place: ErrorPlace) => void) | undefined
+  readonly onError?: OnError | undefined
+  /** Hears of every request that was refused for a fault of the caller's, and what the caller is told. */
+  readonly onRefusal?: ((code: string, detail: string, place: ErrorPlace) => void) | undefined
 }
 
 const PROBLEM_JSON = 'application/problem+json; charset=utf-8'
@@ -108,11 +100,6 @@ function sendProblem(request: FastifyRequest, reply: FastifyReply, problem: Prob
     .send(JSON.stringify(problemDocument(problem.slug, problem.message, request.id, problem.errors)))
 }
 
-const placeOf = (request: FastifyRequest): ErrorPlace => ({
-  requestId: request.id,
-  route: `${request.method} ${request.routeOptions.url ?? ''}`
-})
-
 /** Every error answer is a problem document (RFC 9457); bodies are JSON in UTF-8 and nothing else. Registered before all routes. */
 export default fp<ErrorOptions>(
   async (app, { basePath = '', onError, onRefusal }) => {
@@ -149,10 +136,8 @@ export default fp<ErrorOptions>(
         problem = new ProblemError('malformed', 'The body is empty; send JSON.')
       }
       if (problem.statusCode >= 500) {
-        const inner = problem.cause ?? problem
-        const message = inner instanceof Error ? inner.message : String(inner)
-        onError?.(problem.slug, message.slice(0, 200), { ...placeOf(request), err: inner })
-      } else onRefusal?.(problem.slug, placeOf(request))
+        if (onError) reportError(request, problem, onError)
+      } else onRefusal?.(problem.slug, problem.message, placeOf(request))
       return sendProblem(request, reply, problem)
     })
 

@@ -1,16 +1,23 @@
 import type { FastifyBaseLogger } from 'fastify'
 import { CLOSE_REASONS, type CloseReason } from '../core/close-reason.ts'
 import type { Connection } from '../core/connection.ts'
+import type { Assessment, HealthStatus } from '../core/health.ts'
 import type { HubLog } from '../core/hub.ts'
 import { LINE_EVERY_MS } from '../core/limits.ts'
+import type { Trouble } from '../core/sign-ins.ts'
 import { type LineFields, MinuteLines } from './minute-lines.ts'
 import type { Accepted } from './publish.ts'
+import type { ErrorPlace } from './report.ts'
 
 /** Errors that are faults of this program rather than of what is around it. */
 const OURS = new Set(['internal', 'stream'])
 
 /** Longer than any origin of a browser: a host name has at most 253 characters. */
 const MAX_ORIGIN = 300
+/** Of what a caller was told; no text of ours is longer, but it may quote a name from the query. */
+const MAX_DETAIL = 300
+
+const STATUS_LEVELS = { ok: 'info', degraded: 'warn', critical: 'error' } as const satisfies Record<HealthStatus, string>
 
 /**
  * The lines of the log that tell what was delivered. Streams come and go seldom enough for a line each at `info`, which says why they
@@ -24,6 +31,7 @@ export class LogLines implements HubLog {
   readonly #verbose: boolean
   readonly #errors: MinuteLines
   readonly #refusals: MinuteLines
+  readonly #signIns: MinuteLines
   readonly #accepted: MinuteLines
   readonly #origins: MinuteLines
   readonly #undone: MinuteLines
@@ -35,7 +43,10 @@ export class LogLines implements HubLog {
     this.#errors = new MinuteLines(everyMs, (code, count, { message, ...fields }) =>
       log[OURS.has(code) ? 'error' : 'warn']({ code, count, ...fields }, `error: ${message}`)
     )
-    this.#refusals = new MinuteLines(everyMs, (code, count, fields) => log.info({ code, count, ...fields }, 'request refused'))
+    this.#refusals = new MinuteLines(everyMs, (_kind, count, fields) => log.info({ count, ...fields }, 'request refused'))
+    this.#signIns = new MinuteLines(everyMs, (_setting, count, { reason, ...fields }) =>
+      log.warn({ ...fields, count }, `sign-in: ${fields['setting']} (${fields['origin']}): ${reason}`)
+    )
     this.#undone = new MinuteLines(everyMs, (_kind, count, fields) =>
       log.warn(
         { ...fields, count },
@@ -96,14 +107,27 @@ export class LogLines implements HubLog {
     this.#errors.add(code, 1, fields)
   }
 
-  /** A request that was refused for a fault of its own. */
-  refused(code: string, fields: LineFields): void {
-    this.#refusals.add(code, 1, fields)
+  /** A request that was refused for a fault of its own: one line a minute for each code and route; each of them at `debug`. */
+  refused(code: string, detail: string, place: ErrorPlace): void {
+    const fields = { code, ...place, detail: detail.slice(0, MAX_DETAIL) }
+    if (this.#verbose) this.#log.debug(fields, 'request refused')
+    else this.#refusals.add(`${code} ${place.route}`, 1, fields)
+  }
+
+  /** Somebody could not be identified, or the keys for it not be fetched: one line a minute for each setting. */
+  signInTrouble({ setting, origin, reason }: Trouble): void {
+    this.#signIns.add(setting, 1, { code: 'sign-in', setting, origin, reason })
   }
 
   /** A page called whose origin is not listed. One line a minute in all, for anyone may send any origin. */
   unlistedOrigin(origin: string): void {
     this.#origins.add('origin', 1, { origin: origin.slice(0, MAX_ORIGIN) })
+  }
+
+  /** The status changed; the codes say which rules hold now. */
+  status(previous: HealthStatus, { status, recommendations }: Assessment): void {
+    const codes = recommendations.map(({ code }) => code)
+    this.#log[STATUS_LEVELS[status]]({ status, previous, recommendations: codes }, `status changed from ${previous} to ${status}`)
   }
 
   accepted(count: number, about: Accepted): void {
@@ -114,7 +138,8 @@ export class LogLines implements HubLog {
   /** Once a second: writes what is due; with `all` the rest too. */
   flush(all = false): void {
     const now = performance.now()
-    for (const lines of [this.#errors, this.#refusals, this.#accepted, this.#origins, this.#undone]) lines.flush(now, all)
+    for (const lines of [this.#errors, this.#refusals, this.#signIns, this.#accepted, this.#origins, this.#undone])
+      lines.flush(now, all)
   }
 }
 

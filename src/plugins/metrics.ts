@@ -44,7 +44,6 @@ const REFUSALS = ['drain', 'limit', 'unavailable']
 const STATUSES = ['ok', 'degraded', 'critical'] as const satisfies HealthStatus[]
 const ERROR_CODES = [
   'stream',
-  'identity',
   'alert',
   'socket-table',
   ...Object.entries(PROBLEMS)

@@ -14,6 +14,7 @@ import type { HostFigures } from '../core/vitals.ts'
 import { ProblemError } from '../errors.ts'
 import { operatorOnly } from './access.ts'
 import { prefersPage, sendPage } from './dashboard.ts'
+import { isQueued, STREAM_HEADERS, sendHeadOnly } from './sse-sink.ts'
 
 declare module 'fastify' {
   interface FastifyInstance {
@@ -245,21 +246,21 @@ export default fp<MonitorOptions>(
       '/monitor/stream',
       {
         ...route,
-        exposeHeadRoute: false,
         schema: { ...doc, operationId: 'streamMonitor', summary: 'The state, every second, as server-sent events' }
       },
-      async (_request, reply) => {
+      async (request, reply) => {
+        if (request.method === 'HEAD') return sendHeadOnly(reply)
         const headers = Object.entries(reply.getHeaders())
         reply.hijack()
+        if (isQueued(reply)) {
+          request.raw.socket.destroy()
+          return reply
+        }
         const { raw } = reply
         raw.on('error', () => raw.destroy())
         raw.once('close', () => watchers.delete(raw))
         for (const [name, value] of headers) if (value != null) raw.setHeader(name, value as string)
-        raw.writeHead(200, {
-          'content-type': 'text/event-stream; charset=utf-8',
-          'cache-control': 'no-store, no-transform',
-          'x-accel-buffering': 'no'
-        })
+        raw.writeHead(200, STREAM_HEADERS)
         raw.write(`retry: 2000\nevent: stats\ndata: ${JSON.stringify(snapshot())}\n\n`)
         if (!raw.destroyed) watchers.add(raw)
         return reply

@@ -14,6 +14,7 @@ import { ProblemError } from '../errors.ts'
 import { credentialsOf, isAmbient, type OriginOptions, type SubscriberIdentity, trustedOrigins } from './access.ts'
 import { hasBody } from './answer.ts'
 import { refuseUpgrade } from './refuse-upgrade.ts'
+import { hasLeft, type OnError, reportError } from './report.ts'
 import { cursorOf, StreamQuery } from './schemas/stream.ts'
 import { selectTopics } from './schemas/topics.ts'
 import { SocketSink } from './socket-sink.ts'
@@ -22,6 +23,7 @@ interface SocketOptions extends OriginOptions {
   readonly hub: Hub
   readonly identity: SubscriberIdentity
   readonly stats: Stats
+  readonly onError: OnError
 }
 
 type Query = (typeof StreamQuery)['_output']
@@ -34,7 +36,7 @@ const HANDSHAKE_KEY = /^[A-Za-z0-9+/]{22}==$/
  * the upgrade; what may pass is a goodbye and a close code after it, for a page cannot see the status of a failed handshake.
  */
 export default fp<SocketOptions>(
-  async (instance, { hub, identity, stats, ...origins }) => {
+  async (instance, { hub, identity, stats, onError, ...origins }) => {
     const trusted = trustedOrigins(origins)
     const path = `${instance.prefix}/v1/socket`
     const isOurs = (request: IncomingMessage): boolean =>
@@ -116,6 +118,11 @@ export default fp<SocketOptions>(
         request.via = via
       } catch (error) {
         if (!(error instanceof ProblemError) || error.slug !== 'unavailable') throw error
+        reportError(request, error, onError)
+      }
+      if (hasLeft(request)) {
+        reply.hijack()
+        return
       }
       // Browsers open WebSockets to anywhere and send the cookies along: no CORS stands before them.
       if (isAmbient(request) && headers.origin !== undefined && !trusted(request, headers.origin))

@@ -7,7 +7,8 @@ import type { Sink } from '../core/sink.ts'
 import { detachSocket } from './detach-socket.ts'
 import { closeLingering, dropRest } from './linger.ts'
 
-const STREAM_HEADERS = {
+/** What the head of every event stream says. */
+export const STREAM_HEADERS = {
   'content-type': 'text/event-stream; charset=utf-8',
   'cache-control': 'no-store, no-transform',
   'x-accel-buffering': 'no'
@@ -31,6 +32,12 @@ function head(headers: Headers): string {
   }
   return `${text}\r\n`
 }
+
+/**
+ * Whether this answer waits for another on its connection: the close of the connection would never reach it. Browsers and proxies
+ * do not pipeline.
+ */
+export const isQueued = (reply: FastifyReply): boolean => reply.raw.socket === null
 
 /** Answers the request with the head of a stream and nothing more. */
 export function sendHeadOnly(reply: FastifyReply): FastifyReply {

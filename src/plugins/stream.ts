@@ -9,14 +9,16 @@ import type { Stats } from '../core/stats.ts'
 import type { Subscriber } from '../core/subscriber.ts'
 import { ProblemError } from '../errors.ts'
 import { credentialsOf, type SubscriberIdentity } from './access.ts'
+import { hasLeft, type OnError, reportError } from './report.ts'
 import { cursorOf, StreamQuery } from './schemas/stream.ts'
 import { selectTopics } from './schemas/topics.ts'
-import { SseSink, sendHeadOnly } from './sse-sink.ts'
+import { isQueued, SseSink, sendHeadOnly } from './sse-sink.ts'
 
 interface StreamOptions {
   readonly hub: Hub
   readonly identity: SubscriberIdentity
   readonly stats: Stats
+  readonly onError: OnError
 }
 
 /**
@@ -24,7 +26,7 @@ interface StreamOptions {
  * error, and everything that may pass is a 200 that says when to come back.
  */
 export default fp<StreamOptions>(
-  async (instance, { hub, identity, stats }) => {
+  async (instance, { hub, identity, stats, onError }) => {
     const app = instance.withTypeProvider<ZodTypeProvider>()
     const schema = {
       tags: ['stream'],
@@ -39,8 +41,7 @@ export default fp<StreamOptions>(
     }
 
     app.get('/v1/stream', { schema, exposeHeadRoute: false }, async (request, reply) => {
-      // Queued behind another response on its connection: its close would never be heard. Browsers and proxies do not pipeline.
-      if (reply.raw.socket === null) {
+      if (isQueued(reply)) {
         reply.hijack()
         request.raw.socket.destroy()
         return reply
@@ -49,17 +50,17 @@ export default fp<StreamOptions>(
       try {
         subscriber = (await identity.authenticate(credentialsOf(request))).subscriber
       } catch (error) {
-        if (error instanceof ProblemError && error.slug === 'unavailable') return refuse(request, reply, 'unavailable')
-        throw error
+        if (!(error instanceof ProblemError) || error.slug !== 'unavailable') throw error
+        reportError(request, error, onError)
+        if (hasLeft(request)) return leave(reply)
+        return refuse(request, reply, 'unavailable')
       }
+      if (hasLeft(request)) return leave(reply)
       const topics = selectTopics(subscriber, request.query.topics)
       return hub.admit(subscriber.user, request.ip, (refusal) => {
         if (refusal) return refuse(request, reply, refusal)
         // The peer may have left meanwhile; nobody would tell us any more.
-        if (request.raw.socket.destroyed) {
-          reply.hijack()
-          return reply
-        }
+        if (hasLeft(request)) return leave(reply)
         const after = cursorOf(request, request.query)
         const sink = SseSink.open(request, reply)
         sink.connect(
@@ -74,10 +75,16 @@ export default fp<StreamOptions>(
       config: { swagger: { exposeHeadRoute: true } }
     }
     app.head('/v1/stream', headOnly, async (request, reply) => {
-      const { subscriber } = await identity.authenticate({ ...credentialsOf(request), keepTicket: true })
+      const { subscriber } = await identity.authenticate(credentialsOf(request))
       selectTopics(subscriber, request.query.topics)
       return sendHeadOnly(reply)
     })
+
+    /** Nobody is there to be answered. */
+    function leave(reply: FastifyReply): FastifyReply {
+      reply.hijack()
+      return reply
+    }
 
     /** 200, when to come back, why, the cursor that came in, and the end. */
     function refuse(request: FastifyRequest, reply: FastifyReply, reason: 'drain' | 'limit' | 'unavailable'): FastifyReply {

@@ -32,6 +32,22 @@ export async function openArchiveSource({ redisUrl, ...options }: ArchiveOptions
   }
 }
 
+/** Copies the embedded store to a file, see `backUp`; returns its size in bytes. Rejects with {@link StoreOpenError}. */
+export async function backUpStore({ store, dataDir }: Pick<ArchiveOptions, 'store' | 'dataDir'>, file: string): Promise<number> {
+  switch (store) {
+    case 'memory':
+      throw nothingKept()
+    case 'redis':
+      throw new StoreOpenError(
+        'backup copies the embedded store, and STORE is redis: back up Redis with its own tools (BGSAVE), or use export'
+      )
+    case 'sqlite': {
+      const { backUp } = await import('./sqlite/backup.ts')
+      return backUp(dataDir, file)
+    }
+  }
+}
+
 /** Opens an empty store for import. Rejects with {@link StoreOpenError}. */
 export async function openArchiveTarget({ redisUrl, ...options }: ArchiveOptions): Promise<ArchiveTarget> {
   switch (options.store) {

@@ -1,8 +1,10 @@
 import { test } from 'tap'
 import { createIdentity } from '../../src/auth/identity.ts'
 import { issueTicket } from '../../src/auth/ticket.ts'
+import { SignIns } from '../../src/core/sign-ins.ts'
 import { StoreError } from '../../src/core/store.ts'
 import { ProblemError } from '../../src/errors.ts'
+import type { OutsideError } from '../../src/outside-request.ts'
 import { bearer, FakeStore, identityWith, jwt, nowSeconds, RULES, SECRET, serve, signedCookie, whoIs } from './parties.ts'
 
 const KEY = 'cookie-secret'
@@ -100,7 +102,7 @@ test('no refusal and no line in the log holds the credential', async (t) => {
     cookieSecrets: [KEY],
     sessionUrl: 'http://127.0.0.1:1/',
     store: new FakeStore(),
-    log: { warn: (fields, message) => lines.push(`${message} ${JSON.stringify(fields)} ${(fields as { err: Error }).err.stack}`) }
+    observer: new SignIns((trouble) => lines.push(`${JSON.stringify(trouble)} ${(trouble as OutsideError).stack}`))
   })
   const token = jwt({ sub: 'hush', exp: nowSeconds() - 1 })
   const credentials = [

@@ -181,16 +181,21 @@ test('an issuer that is down or talks nonsense is trouble, not a refusal', async
   t.equal(await ask(bearer(key.token({ sub: 'u' }))), 'unavailable')
   t.equal(await ask(bearer('not-a-jwt')), 'unauthenticated', 'what is no token needs no key')
   await serve(t, (_request, response) => response.end(JSON.stringify({ keys: [key.jwk] })), down.port)
-  t.equal(await ask(bearer(key.token({ sub: 'u' }))), 'u by bearer', 'it is asked again when it is back')
-  const answers: [number, string][] = [
-    [500, '{}'],
-    [200, 'nonsense'],
-    [200, '{"keys":7}'],
-    [302, '']
+  // It is asked again when it is back.
+  while ((await ask(bearer(key.token({ sub: 'u' })))) !== 'u by bearer') await new Promise((resolve) => setTimeout(resolve, 20))
+  const answers: [number, string, RegExp][] = [
+    [500, '{}', /it answered 500/],
+    [200, 'nonsense', /other than JSON/],
+    [200, '{"keys":7}', /not a key set/],
+    [302, '', /it answered 302/],
+    [200, JSON.stringify({ keys: [], filler: 'x'.repeat(1024 * 1024) }), /larger than 1048576 bytes/]
   ]
-  for (const [status, body] of answers) {
+  for (const [status, body, trouble] of answers) {
     const bad = await serve(t, (_request, response) => response.writeHead(status, { location: '/' }).end(body))
-    t.equal(await identityWith({ jwksUrl: bad.url }).ask(bearer(key.token({ sub: 'u' }))), 'unavailable', `${status} ${body}`)
+    const { ask, troubles } = identityWith({ jwksUrl: bad.url })
+    t.equal(await ask(bearer(key.token({ sub: 'u' }))), 'unavailable', `${status} ${body.slice(0, 50)}`)
+    t.match(troubles[0], trouble)
+    t.ok(troubles[0]!.startsWith(`AUTH_JWKS_URL (${new URL(bad.url).origin}): `), 'the setting and the origin are named')
   }
 })
 

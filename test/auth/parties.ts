@@ -3,6 +3,7 @@ import { once } from 'node:events'
 import http from 'node:http'
 import type { AddressInfo } from 'node:net'
 import { type Credentials, createIdentity, type IdentityOptions } from '../../src/auth/identity.ts'
+import { SignIns } from '../../src/core/sign-ins.ts'
 import type { Subscriber } from '../../src/core/subscriber.ts'
 import { ProblemError } from '../../src/errors.ts'
 
@@ -51,8 +52,19 @@ export const whoIs = ({ checkedAt: _, ...who }: Subscriber): Omit<Subscriber, 'c
 
 export function identityWith(options: Partial<IdentityOptions> = {}) {
   const store = new FakeStore()
-  const identity = createIdentity({ ...RULES, jwtSecrets: [], cookie: 'session', cookieSecrets: [], store, ...options })
-  return { store, identity, ask: (credentials: Credentials) => outcome(identity.authenticate(credentials)) }
+  /** What the log would hold. */
+  const troubles: string[] = []
+  const signIns = new SignIns(({ setting, origin, reason }) => troubles.push(`${setting} (${origin}): ${reason}`))
+  const identity = createIdentity({
+    ...RULES,
+    jwtSecrets: [],
+    cookie: 'session',
+    cookieSecrets: [],
+    store,
+    observer: signIns,
+    ...options
+  })
+  return { store, identity, signIns, troubles, ask: (credentials: Credentials) => outcome(identity.authenticate(credentials)) }
 }
 
 /** The user and the way in, or the slug of the refusal. */

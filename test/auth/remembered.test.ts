@@ -101,3 +101,62 @@ test('the answer of a session look-up is asked for again after ten seconds, howe
   t.equal(await ask({ cookie: 'sid=3' }), 'unauthenticated')
   t.equal(asked, 6, 'at its end it is asked for again')
 })
+
+test('while the issuer is away, known keys stay good for a day, and only an unknown key waits for it', async (t) => {
+  const pass = clocks(t)
+  const pair = (kid: string) => {
+    const { publicKey, privateKey } = generateKeyPairSync('ec', { namedCurve: 'P-256' })
+    const jwk = { ...publicKey.export({ format: 'jwk' }), kid, alg: 'ES256', use: 'sig' }
+    const b64 = (value: unknown): string => Buffer.from(JSON.stringify(value)).toString('base64url')
+    const token = (sub: string) => {
+      const head = `${b64({ alg: 'ES256', kid })}.${b64({ sub, exp: nowSeconds() + 7 * 86_400 })}`
+      return bearer(
+        `${head}.${sign('sha256', Buffer.from(head), { key: privateKey, dsaEncoding: 'ieee-p1363' }).toString('base64url')}`
+      )
+    }
+    return { jwk, token }
+  }
+  const [known, unknown] = [pair('k1'), pair('k2')]
+  let behaviour: 'good' | 'away' | 'silent' = 'good'
+  let fetches = 0
+  let keys = [known.jwk]
+  const issuer = await serve(t, (_request, response) => {
+    fetches++
+    if (behaviour === 'away') response.writeHead(503).end()
+    else if (behaviour === 'good') response.end(JSON.stringify({ keys }))
+  })
+  const { ask, signIns, troubles } = identityWith({ jwksUrl: issuer.url })
+  t.equal(await ask(known.token('a')), 'a by bearer')
+  behaviour = 'away'
+  await pass({ wall: 11 * 60_000, monotonic: 11 * 60_000 })
+  t.equal(await ask(known.token('b')), 'b by bearer')
+  t.equal(fetches, 2)
+  t.match(troubles, [/^AUTH_JWKS_URL \(http:.*\): it answered 503 instead of a key set$/])
+  t.match(signIns.look(), { failingMs: 0, keySet: { trouble: { setting: 'AUTH_JWKS_URL' } } })
+  t.ok(signIns.look().keySet!.awayMs >= 11 * 60_000)
+
+  behaviour = 'silent'
+  await pass({ wall: 2_000, monotonic: 2_000 })
+  const waiting = ask(unknown.token('c'))
+  const began = performance.now()
+  t.equal(await ask(known.token('d')), 'd by bearer')
+  t.ok(performance.now() - began < 1_500, 'it did not wait for the issuer')
+  t.equal(await waiting, 'unavailable')
+  const failing = fetches
+  t.strictSame(
+    await Promise.all(Array.from({ length: 20 }, (_, n) => ask(unknown.token(`u${n}`)))),
+    Array(20).fill('unavailable')
+  )
+  t.equal(fetches, failing, 'made-up keys do not knock without pause')
+
+  await pass({ wall: 23 * 3_600_000, monotonic: 23 * 3_600_000 })
+  t.equal(await ask(known.token('e')), 'e by bearer')
+  await pass({ wall: 3_600_000, monotonic: 3_600_000 })
+  t.equal(await ask(known.token('f')), 'unavailable', 'a day is over')
+  behaviour = 'good'
+  keys = [unknown.jwk]
+  await pass({ wall: 2_000, monotonic: 2_000 })
+  t.equal(await ask(unknown.token('g')), 'g by bearer', 'it is back')
+  t.equal(await ask(known.token('h')), 'unauthenticated', 'and what it says counts again')
+  t.equal(signIns.look().keySet, undefined)
+})

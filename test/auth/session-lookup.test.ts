@@ -17,7 +17,7 @@ async function application(t: Teardown, answer: Answer) {
     state.requests.push(request)
     state.answer(request, response)
   })
-  return Object.assign(state, { close, ...identityWith({ sessionUrl: `${url}me` }) })
+  return Object.assign(state, { close, origin: new URL(url).origin, ...identityWith({ sessionUrl: `${url}me` }) })
 }
 
 const COOKIE = { cookie: 'sid=opaque; other=1' }
@@ -37,30 +37,112 @@ test('the application tells who it is, from the Cookie and Authorization of the 
   t.notOk(app.requests[1]?.headers.cookie)
 })
 
-test('no is no; everything but yes and no is trouble', async (t) => {
+test('an answer of the application is a user, a "no", a name that is refused, or trouble', async (t) => {
   const app = await application(t, json({}))
-  const cases: [Answer, string][] = [
+  const later = new Date(Date.now() + 60_000).toISOString()
+  const past = new Date(Date.now() - 1).toISOString()
+  const redirect: Answer = (_q, response) => response.writeHead(302, { location: '/login' }).end()
+  const cases: [Answer, string, trouble?: RegExp][] = [
     [json({ user: 'u' }, 401), 'unauthenticated'],
     [json({ user: 'u' }, 403), 'unauthenticated'],
-    [json({ user: 'u' }, 500), 'unavailable'],
-    [json({ user: 'u' }, 404), 'unavailable'],
-    [json({ user: 'u' }, 201), 'unavailable'],
-    [(_q, response) => response.writeHead(302, { location: '/login' }).end(), 'unavailable'],
-    [(_q, response) => response.writeHead(200).end('<html>'), 'unavailable'],
-    [(_q, response) => response.writeHead(200).end(), 'unavailable'],
-    [json({ user: 'a b' }), 'unavailable'],
-    [json({ user: 'u', topics: 'a' }), 'unavailable'],
-    [json({ user: 'u', expiresAt: 'soon' }), 'unavailable'],
-    [json({ user: 'u', filler: 'x'.repeat(70_000) }), 'unavailable'],
-    [(request) => request.destroy(), 'unavailable'],
-    [json({ user: 'u', expiresAt: new Date(Date.now() - 1).toISOString() }), 'unauthenticated'],
-    [json({ user: 'u', topics: null, expiresAt: null }), 'u by session']
+    // As frameworks answer callers who are not signed in.
+    [redirect, 'unauthenticated'],
+    [json(null), 'unauthenticated'],
+    [json({}), 'unauthenticated'],
+    [json([]), 'unauthenticated'],
+    [json({ user: null, topics: ['a'] }), 'unauthenticated'],
+    [json({ user: 'u', expiresAt: past }), 'unauthenticated'],
+    [json({ user: 'u', topics: null, expiresAt: null }), 'u by session'],
+    [json({ user: 0 }), '0 by session'],
+    [json({ user: 2 ** 53 - 1 }), '9007199254740991 by session'],
+    [json({ user: { name: 'Ann', id: 42 }, expires: later }), '42 by session'],
+    [json({ user: { id: 'ann' }, session: { token: 'x', expiresAt: later } }), 'ann by session'],
+    [json({ user: 'u', session: 'a name of its own', expires: 3600 }), 'u by session'],
+    [json({ user: { id: 'ann' }, expires: past }), 'unauthenticated'],
+    [json({ user: 'ann', session: { expiresAt: past }, expires: later }), 'unauthenticated'],
+    [json({ user: 'hush hush' }), 'forbidden', /user must be 1–128 characters/],
+    [json({ user: '' }), 'forbidden', /user must be/],
+    [json({ user: 1.5 }), 'forbidden', /user must be/],
+    [json({ user: -1 }), 'forbidden', /user must be/],
+    [json({ user: { name: 'hush' } }), 'forbidden', /user must be/],
+    [json({ user: 'u', topics: ['a', 'hush hush'] }), 'forbidden', /topics\.1 must be a topic name/],
+    [json({ user: 'u' }, 500), 'unavailable', /answered 500/],
+    [json({ user: 'u' }, 404), 'unavailable', /answered 404/],
+    [json({ user: 'u' }, 201), 'unavailable', /answered 201/],
+    [
+      (_q, response) => response.setHeader('content-type', 'text/html').end('<html>hush'),
+      'unavailable',
+      /than JSON \(text\/html\)/
+    ],
+    [(_q, response) => response.writeHead(200).end(), 'unavailable', /than JSON/],
+    [json('hush'), 'unavailable', /the answer: Invalid input/],
+    [json({ user: 'u', topics: 'hush' }), 'unavailable', /topics: Invalid input: expected array/],
+    [json({ user: 'u', expiresAt: 'soon' }), 'unavailable', /expiresAt: Invalid ISO datetime/],
+    [json({ user: 'u', filler: 'x'.repeat(70_000) }), 'unavailable', /larger than 65536 bytes/],
+    [(request) => request.destroy(), 'unavailable', /socket hang up/]
   ]
-  for (const [index, [answer, expected]] of cases.entries()) {
+  for (const [index, [answer, expected, trouble]] of cases.entries()) {
     app.answer = answer
-    t.equal(await app.ask(COOKIE), expected, `case ${index}`)
+    app.troubles.length = 0
+    t.equal(await app.ask({ cookie: `sid=${index}` }), expected, `case ${index}`)
+    t.equal(app.troubles.length, trouble ? 1 : 0, `case ${index} is trouble: ${trouble !== undefined}`)
+    if (!trouble) continue
+    t.match(app.troubles[0], trouble)
+    t.ok(app.troubles[0]!.startsWith(`AUTH_SESSION_URL (${app.origin}): `), 'the setting and the origin are named')
+    t.notMatch(app.troubles[0], 'hush', 'no value of the answer is told')
   }
-  t.equal(app.requests.length, cases.length, 'no and trouble are not remembered, nor is a redirect followed')
+  t.equal(app.requests.length, cases.length, 'a redirect is not followed')
+})
+
+test('a "no" is remembered for two seconds, trouble is not', async (t) => {
+  const app = await application(t, json({}, 401))
+  const began = performance.now()
+  t.equal(await app.ask(COOKIE), 'unauthenticated')
+  app.answer = json({ user: 'u' })
+  let asked = 1
+  let last = performance.now()
+  while ((await app.ask(COOKIE)) !== 'u by session') {
+    asked++
+    last = performance.now()
+    await new Promise((resolve) => setTimeout(resolve, 100))
+  }
+  t.ok(asked > 1 && performance.now() - began >= 1_999, 'it was told from memory')
+  t.ok(last - began < 10_000)
+  t.equal(app.requests.length, 2)
+  for (let n = 0; n < 3; n++) {
+    app.answer = json({}, 503)
+    t.equal(await app.ask({ cookie: 'sid=else' }), 'unavailable')
+  }
+  t.equal(app.requests.length, 5)
+})
+
+test('many sessions at once: at most 64 questions are under way, and who waits too long is told to come back', async (t) => {
+  let [open, most] = [0, 0]
+  const held: http.ServerResponse[] = []
+  const app = await application(t, (_request, response) => {
+    most = Math.max(most, ++open)
+    held.push(response)
+    response.once('close', () => open--)
+  })
+  const asked = Array.from({ length: 500 }, (_, n) => app.ask({ cookie: `sid=${n}` }))
+  while (held.length < 64) await new Promise((resolve) => setTimeout(resolve, 5))
+  for (const response of held.splice(0)) response.end('{"user":"u"}')
+  const answers = await Promise.all(asked)
+  t.equal(most, 64)
+  t.equal(answers.filter((answer) => answer === 'u by session').length, 64)
+  t.equal(answers.filter((answer) => answer === 'unavailable').length, 436)
+  t.match(app.troubles.at(-1), /no answer within 2000 ms, as 64 earlier questions are still under way/)
+})
+
+test('answers that alternate with closed connections are all answers', async (t) => {
+  // Every second request on a connection meets a close, as with a server whose keep-alive time is over just then.
+  const served = new WeakSet<object>()
+  const app = await application(t, (request, response) => {
+    if (served.has(request.socket)) return request.socket.destroy()
+    served.add(request.socket)
+    json({ user: 'u' })(request, response)
+  })
+  for (let n = 0; n < 6; n++) t.equal(await app.ask({ cookie: `sid=${n}` }), 'u by session')
 })
 
 test('an application that is slow, endless or gone is trouble after two seconds', async (t) => {
@@ -116,7 +198,7 @@ test('after a revocation the application is asked again', async (t) => {
   app.answer = json({}, 401)
   t.equal(await app.ask(COOKIE), 'unauthenticated')
   app.answer = json({ user: 'u' })
-  t.equal(await app.ask(COOKIE), 'u by session', 'who logged in again is let in')
+  t.equal(await app.ask({ cookie: 'sid=new' }), 'u by session', 'who logged in again is let in')
   t.equal(app.requests.length, 3)
 })
 

@@ -2,6 +2,7 @@ import { spawn } from 'node:child_process'
 import { once } from 'node:events'
 import { existsSync, mkdirSync, writeFileSync } from 'node:fs'
 import path from 'node:path'
+import type { Page } from 'playwright-core'
 import { test } from 'tap'
 import { freePort, noChromium } from '../fixtures/chromium.ts'
 import { call, connectionsOf, eventually, jwt, PUBLISH_KEY, publish, startService, tempDir, tokenOf } from '../service/harness.ts'
@@ -146,7 +147,40 @@ test('one tab and its network', { skip: noChromium }, async (t) => {
       window.inbox = window.Bellwire.createInbox({ url, token: () => window.getToken() })
     }, shop.url)
     await refused.waitForFunction(() => window.inbox.state.error)
-    t.match(await refused.evaluate(() => window.inbox.state.error!.message), /no answer/, 'a browser does not tell more')
+    const told = (): Promise<string> => refused.evaluate(() => window.inbox.state.error!.message)
+    t.equal(await told(), 'is http://other.example.test in CORS_ORIGINS?', 'the browser does not say it, the SDK does')
+    await refused.evaluate(() => window.inbox.close())
+
+    // A ticket opens a stream without cookies, and the browser keeps it from a page of another origin all the same.
+    const opens = async (page: Page, withCredentials: boolean): Promise<boolean> => {
+      const { body } = await call('POST', `${shop.url}/v1/tickets`, { key: PUBLISH_KEY, body: { user: 'guest' } })
+      return page.evaluate(
+        ({ address, withCredentials }) =>
+          new Promise<boolean>((resolve) => {
+            const source = new EventSource(address, { withCredentials })
+            const end = (opened: boolean) => {
+              source.close()
+              resolve(opened)
+            }
+            source.addEventListener('ready', () => end(true))
+            source.addEventListener('error', () => end(false))
+          }),
+        { address: `${shop.url}/v1/stream?ticket=${body.ticket}`, withCredentials }
+      )
+    }
+    for (const withCredentials of [false, true]) {
+      t.equal(await opens(page, withCredentials), true, 'an origin of CORS_ORIGINS opens an EventSource with a ticket')
+      t.equal(await opens(refused, withCredentials), false, 'another origin does not, with a ticket or without')
+    }
+
+    const secure = await tabsOf(t, browser, shop, null, 'https://secure.example.test')
+    const blocked = await secure.context.newPage()
+    await blocked.goto('https://secure.example.test/page')
+    await blocked.evaluate(() => {
+      window.inbox = window.Bellwire.createInbox({ url: 'http://notify.example.test', token: 'a' })
+    })
+    await blocked.waitForFunction(() => window.inbox.state.error)
+    t.match(await blocked.evaluate(() => window.inbox.state.error!.message), 'a page of https needs a url of https')
   })
 
   t.test('a token that ends is renewed before its end, and one that is revoked replaced', { buffered: true }, async (t) => {
@@ -235,7 +269,13 @@ test('one tab and its network', { skip: noChromium }, async (t) => {
       tabs.context.addCookies([{ name: 'session', value: tokenOf(user), url: service.url }])
     await signIn('first')
     await publish(service, { to: { user: 'first' }, title: 'secret' })
+    const asked: string[] = []
+    tabs.context.on('request', (request) => {
+      if (request.url().includes('/v1/')) asked.push(new URL(request.url()).pathname)
+    })
     const page = await tabs.open()
+    t.same(asked, ['/v1/changes', '/v1/stream'], 'who it is, once, and then the stream')
+    t.same(await page.evaluate(() => window.statuses), ['live'], 'nothing holds streams back')
     await eventually(async () => (await titles(page)).length === 1)
     await signIn('second')
     await publish(service, { to: { user: 'second' }, title: 'mine' })
@@ -252,7 +292,35 @@ test('one tab and its network', { skip: noChromium }, async (t) => {
     await page.evaluate(() => dispatchEvent(new Event('online')))
     await eventually(async () => (await titles(page)).join() === 'secret')
     t.equal(await page.evaluate(() => window.inbox.state.user), 'first')
+    await eventually(() => page.evaluate(() => JSON.stringify({ ...sessionStorage }).includes('secret')))
+    await page.evaluate(() => window.inbox.close({ forget: true }))
+    t.same(await page.evaluate(() => [Object.keys(sessionStorage), window.inbox.items]), [[], []], 'signed out, all is forgotten')
+    t.notMatch(service.output(), /"level":(40|50)/, 'and the service has no error to tell of')
   })
+
+  t.test(
+    'a device whose clock is an hour ahead or behind shows what has not expired, and nothing else',
+    { buffered: true },
+    async (t) => {
+      for (const [user, minutes] of Object.entries({ ahead: 60, behind: -60 })) {
+        const tabs = await tabsOf(t, browser, service, () => tokenOf(user))
+        await tabs.context.addInitScript((ms) => {
+          const { now } = Date
+          Date.now = () => now() + ms
+        }, minutes * 60_000)
+        const [page, other] = [await tabs.open(), await tabs.open()]
+        await publish(service, { to: { user }, title: 'stays', ttl: 600 })
+        await publish(service, { to: { user }, title: 'goes', ttl: 1 })
+        for (const tab of [page, other]) {
+          await untilHeard(tab, 2)
+          await eventually(async () => (await titles(tab)).join() === 'stays' && (await counts(tab)).unread === 1)
+        }
+        await page.reload()
+        await page.waitForFunction(() => window.inbox.status === 'live')
+        t.same([await titles(page), await counts(page)], [['stays'], { unread: 1, unseen: 1 }])
+      }
+    }
+  )
 
   t.test('any text arrives as it was sent, and is only text', { buffered: true }, async (t) => {
     const poison = [

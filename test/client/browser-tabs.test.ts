@@ -132,6 +132,32 @@ test('tabs of one browser', { skip: noChromium }, async (t) => {
     t.same(await heard(narrow), ['for u1', 'last'])
   })
 
+  await t.test(
+    'a tab that was away for more than a page of the new leader is told each notification, or of a reset',
+    async (t) => {
+      const service = await startService(t)
+      const tabs = await tabsOf(t, browser, service)
+      const away = await tabs.open()
+      await publish(service, { to: { user: 'u1' }, title: 'n0' })
+      await untilHeard(away, 1)
+      await away.goto('about:blank')
+      for (const title of numbered(1, 31)) await publish(service, { to: { user: 'u1' }, title })
+      const leader = await tabs.open()
+      await away.addInitScript(() => {
+        addEventListener('DOMContentLoaded', () => window.inbox.on('reset', ({ reason }) => window.statuses.push(reason)))
+      })
+      await away.goBack()
+      await eventually(async () => (await titles(away))[0] === 'n30')
+      await eventually(async () => (await away.evaluate(() => window.statuses)).includes('overflow'))
+      t.same(await heard(away), [], 'not the newest of them only')
+      await publish(service, { to: { user: 'u1' }, title: 'n31' })
+      for (const page of [away, leader]) {
+        await untilHeard(page, 1)
+        t.same(await heard(page), ['n31'])
+      }
+    }
+  )
+
   await t.test('without Web Locks, or where they are refused, each tab has a connection of its own', async (t) => {
     const service = await startService(t)
     const tabs = await tabsOf(t, browser, service)
@@ -142,7 +168,17 @@ test('tabs of one browser', { skip: noChromium }, async (t) => {
     const pages = [await tabs.open()]
     await tabs.context.addInitScript(() => Object.defineProperty(navigator, 'locks', { value: undefined }))
     pages.push(await tabs.open())
-    t.equal((await connectionsOf(service)).active, 2)
+    // Storage is blocked: they are there, and throw.
+    await tabs.context.addInitScript(() => {
+      const denied = (): never => {
+        throw new DOMException('denied', 'SecurityError')
+      }
+      window.BroadcastChannel = denied as unknown as typeof BroadcastChannel
+      for (const name of ['sessionStorage', 'localStorage', 'crypto']) Object.defineProperty(window, name, { get: denied })
+      Object.defineProperty(navigator, 'locks', { get: denied })
+    })
+    pages.push(await tabs.open())
+    t.equal((await connectionsOf(service)).active, 3)
     await publish(service, { to: { user: 'u1' }, title: 'n0' })
     for (const page of pages) await untilHeard(page, 1)
   })

@@ -3,7 +3,7 @@ import { test } from 'tap'
 import type { Frame } from '../../src/client/frame.ts'
 import { frameOf } from '../../src/client/frame.ts'
 import type { Counts, Item } from '../../src/client/index.ts'
-import { apply, type Mark, mark, type Page } from '../../src/client/page.ts'
+import { apply as applyAt, type Mark, mark, type Page, pageOf } from '../../src/client/page.ts'
 
 interface Entry {
   readonly id: string
@@ -77,7 +77,16 @@ class Model {
   }
 }
 
-const empty: Page = { user: 'u', cursor: 'e-0', items: [], counts: { unread: 0, unseen: 0 }, changedAt: 'e-0', more: false }
+const apply = (page: Page | null, frame: Frame): Page | null => applyAt(page, frame, '2026-01-01T00:00:00.000Z')
+const empty: Page = {
+  user: 'u',
+  topics: '',
+  cursor: 'e-0',
+  items: [],
+  counts: { unread: 0, unseen: 0 },
+  changedAt: 'e-0',
+  more: false
+}
 const nth = fc.nat({ max: 50 })
 const step = fc.oneof(
   {
@@ -111,7 +120,7 @@ test('whatever happens and however often it is told, the page shows what the ser
       let news = 0
       const tell = (frames: readonly Frame[]): void => {
         for (const frame of frames) {
-          const next = apply(page, frame, 25)
+          const next = apply(page, frame)
           if (!next) continue
           if (frame.event !== 'heartbeat') news++
           page = next
@@ -165,23 +174,35 @@ test('a mark counts what is on the page and what is older than it', async (t) =>
 
 test('cursors are compared by place within a log, and a fresh page is of whatever log it says', async (t) => {
   const late = frameOf('notification', 'e-10', { op: 'created', item: item(10) })
-  t.equal(apply(page, frameOf('notification', 'e-9', { op: 'created', item: item(9) }), 25), null)
-  t.equal(apply(page, late, 25)?.items.length, 5)
-  const reset = frameOf('reset', 'f-1', {
+  t.equal(apply(page, frameOf('notification', 'e-9', { op: 'created', item: item(9) })), null)
+  t.equal(apply(page, late)?.items.length, 5)
+  t.equal(apply(null, late), null, 'nothing before the first page')
+  const ready = frameOf('ready', 'f-1', {
     user: 'u',
-    items: [item(1)],
-    counts: { unread: 1, unseen: 1 },
-    reason: 'store_changed'
+    topics: ['b', 'a'],
+    items: [item(3), item(2), item(1)],
+    counts: { unread: 3, unseen: 3 }
   })
-  const other = apply(page, reset, 25)
-  t.match(other, { cursor: 'f-1', items: [{ id: 'i1' }], more: false })
-  t.equal(apply(other, reset, 1)?.more, true, 'a full page may not be the last')
-  t.equal(apply(null, late, 25), null, 'nothing before the first page')
+  t.match(pageOf(ready, 3), { cursor: 'f-1', topics: 'b,a', items: [{ id: 'i3' }, { id: 'i2' }, { id: 'i1' }], more: false })
+  t.match(
+    pageOf(ready, 2),
+    { items: [{ id: 'i3' }, { id: 'i2' }], more: true },
+    'one more than asked for says that there are more'
+  )
+})
+
+test('what has expired by the clock of the service leaves the list, and nothing by the clock of the device', async (t) => {
+  const at = '2026-01-01T00:10:00.000Z'
+  const brief = { ...page, items: [item(9), item(5, { expiresAt: at }), item(3)] }
+  const left = (now: number): number | undefined => apply(brief, frameOf('heartbeat', 'e-9', { now }))?.items.length
+  t.equal(left(Date.parse(at) - 1), 3)
+  t.equal(left(Date.parse(at)), 2)
+  t.equal(left(Number.NaN), 3, 'while the clock is not known')
 })
 
 test('an ephemeral notification is told and not kept; counts may change without an event', async (t) => {
-  t.equal(apply(page, frameOf('notification', 'e-9', { op: 'created', item: item(0, { cursor: null }) }), 25), page)
-  t.same(apply(page, frameOf('heartbeat', 'e-9', { counts: { unread: 1, unseen: 0 } }), 25)?.counts, { unread: 1, unseen: 0 })
-  t.equal(apply(page, frameOf('heartbeat', 'e-8', { counts: { unread: 1, unseen: 0 } }), 25), null)
-  t.equal(apply(page, frameOf('from.later', 'e-10', {}), 25)?.cursor, 'e-10', 'what we do not know moves the cursor')
+  t.equal(apply(page, frameOf('notification', 'e-9', { op: 'created', item: item(0, { cursor: null }) })), page)
+  t.same(apply(page, frameOf('heartbeat', 'e-9', { counts: { unread: 1, unseen: 0 } }))?.counts, { unread: 1, unseen: 0 })
+  t.equal(apply(page, frameOf('heartbeat', 'e-8', { counts: { unread: 1, unseen: 0 } })), null)
+  t.equal(apply(page, frameOf('from.later', 'e-10', {}))?.cursor, 'e-10', 'what we do not know moves the cursor')
 })

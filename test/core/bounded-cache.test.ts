@@ -10,6 +10,7 @@ import { createSessionLookUp } from '../../src/auth/session-lookup.ts'
 import { BoundedCache, boundedCaches, type CacheName } from '../../src/core/bounded-cache.ts'
 import { Hub } from '../../src/core/hub.ts'
 import { CACHE_BYTES } from '../../src/core/limits.ts'
+import { SignIns } from '../../src/core/sign-ins.ts'
 import { rememberedTopics, Traces } from '../../src/core/traces.ts'
 import { enableRateLimits, limitedRoute } from '../../src/plugins/access.ts'
 import { MinuteLines } from '../../src/plugins/minute-lines.ts'
@@ -27,11 +28,12 @@ const names = (n: number, most = 200): string[] =>
     .join(',')
     .split(',')
 const store = { revokedAt: async () => 0 }
+const observer = new SignIns(() => {})
 
 /** For each memory what fills the real one with more than it may hold, as a hostile caller would; it returns what must stay alive. */
 const FEEDS = {
   tokens: async () => {
-    const verify = createJwtVerifier({ ...RULES, jwtSecrets: [SECRET], store })!
+    const verify = createJwtVerifier({ ...RULES, jwtSecrets: [SECRET], store, observer })!
     for (let n = 0; n < 500; n++) await verify(signDevToken(long(n), names(n), SECRET, 3600, RULES))
     return verify
   },
@@ -40,8 +42,19 @@ const FEEDS = {
     const server = createServer((_, response) => response.end(JSON.stringify({ user: long(n++), topics: names(n) })))
     await new Promise<void>((resolve) => server.listen(0, '127.0.0.1', resolve))
     t.teardown(() => server.close())
-    const lookUp = createSessionLookUp(`http://127.0.0.1:${(server.address() as AddressInfo).port}`, store)
-    for (let k = 0; k < 320; k++) await lookUp({ cookie: `session=${k}` })
+    const url = `http://127.0.0.1:${(server.address() as AddressInfo).port}`
+    const lookUp = createSessionLookUp({ url, store, observer })
+    for (let k = 0; k < 320; k++) await lookUp.identify({ cookie: `session=${k}` })
+    return lookUp
+  },
+  sessionRefusals: async (t) => {
+    const server = createServer((_, response) => response.writeHead(401).end())
+    await new Promise<void>((resolve) => server.listen(0, '127.0.0.1', resolve))
+    t.teardown(() => server.close())
+    const url = `http://127.0.0.1:${(server.address() as AddressInfo).port}`
+    const lookUp = createSessionLookUp({ url, store, observer })
+    for (let k = 0; k < 50; k++)
+      await Promise.all(Array.from({ length: 50 }, (_, n) => lookUp.identify({ cookie: `made-up=${k}-${n}` }).catch(() => {})))
     return lookUp
   },
   rates: async (t) => {

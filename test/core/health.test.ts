@@ -4,7 +4,10 @@ import { CALM_MS, LASTING_MS } from '../../src/core/limits.ts'
 
 const GIB = 1024 ** 3
 /** A service that is well: a thousand streams of five hundred users. */
+const TROUBLE = { setting: 'AUTH_JWKS_URL', origin: 'https://issuer.example', reason: 'it answered 503 instead of a key set' }
+const MINUTE = 60_000
 const WELL: Vitals = {
+  signIns: { failingMs: 0, trouble: undefined, keySet: undefined },
   storeHealthy: true,
   storeReason: undefined,
   storeFailures: 0,
@@ -32,6 +35,7 @@ const WELL: Vitals = {
   undoneCursors: 0,
   slowClosesPerMinute: 0,
   arrivalsPerMinute: 20,
+  mostActivePerMinute: 1000,
   eventLoopLagMs: 1,
   heartbeatLagMs: 1,
   heartbeatMs: 15_000,
@@ -82,6 +86,24 @@ const CASES: Readonly<Record<string, Case>> = {
   'redis-not-durable': setting('redis-not-durable', 'redis-evicts'),
   'redis-evicts': setting('redis-evicts', 'redis-outdated'),
   'redis-outdated': setting('redis-outdated', 'redis-not-durable'),
+  'sign-in-failing': {
+    bad: { signIns: { failingMs: 31_000, trouble: TROUBLE, keySet: undefined } },
+    bearable: { signIns: { failingMs: 20_000, trouble: TROUBLE, keySet: undefined } },
+    severity: 'critical',
+    message: /^Nobody could be identified for 31 s.* AUTH_JWKS_URL \(https:\/\/issuer\.example\): it answered 503/,
+    action: /^Check AUTH_JWKS_URL/
+  },
+  'key-set-outdated': {
+    bad: {
+      signIns: { failingMs: 0, trouble: undefined, keySet: { trouble: TROUBLE, awayMs: 11 * MINUTE, leftMs: 60 * MINUTE } }
+    },
+    between: { signIns: { failingMs: 0, trouble: undefined, keySet: { trouble: TROUBLE, awayMs: 6 * MINUTE, leftMs: 1 } } },
+    bearable: { signIns: { failingMs: 0, trouble: undefined, keySet: { trouble: TROUBLE, awayMs: 4 * MINUTE, leftMs: 1 } } },
+    severity: 'warning',
+    message:
+      /could not be fetched for 11 min\. AUTH_JWKS_URL \(https:\/\/issuer\.example\): it answered 503.* good for 60 min more\.$/,
+    action: /^Check AUTH_JWKS_URL/
+  },
   'store-nearly-full': {
     bad: { disk: { freeBytes: 0.4 * GIB, totalBytes: 100 * GIB } },
     between: { disk: { freeBytes: 0.55 * GIB, totalBytes: 100 * GIB } },
@@ -192,10 +214,10 @@ const CASES: Readonly<Record<string, Case>> = {
   'reconnect-storm': {
     bad: { arrivalsPerMinute: 2500 },
     between: { arrivalsPerMinute: 1500 },
-    // Everybody comes back once after a restart.
-    bearable: { arrivalsPerMinute: 1100 },
+    // Everybody came back once after a restart, and all of them left.
+    bearable: { arrivalsPerMinute: 1100, active: 0 },
     severity: 'warning',
-    message: /^2500 streams came in the last minute for 1000 that stay\.$/,
+    message: /^2500 streams came in the last minute, of which at most 1000 were open at a time\.$/,
     action: /connections\.closed/
   },
   'same-interval': {

@@ -45,7 +45,11 @@ test('rates, the last minute, and how long nothing was accepted', async (t) => {
   t.equal(stats.silenceMs, 0)
   t.ok(stats.acceptedPerSecond > 10 && stats.acceptedPerSecond < 20, `${stats.acceptedPerSecond} a second over two`)
   t.ok(stats.framesPerSecond > 100 && stats.framesPerSecond < 200)
-  t.strictSame(stats.perMinute, { errors: 1, resets: 2, slowCloses: 1, arrivals: 2 }, 'a poll comes and goes by its nature')
+  t.strictSame(
+    stats.perMinute,
+    { errors: 1, resets: 2, undone: 0, slowCloses: 1, arrivals: 2, mostActive: 2 },
+    'a poll comes and goes by its nature'
+  )
   t.equal(stats.storeFailuresLately, 1)
   t.equal(stats.lastStoreFailure, 'the disk')
   await second()

@@ -118,6 +118,15 @@ test('a second process on the same data, and a file that is not ours, are refuse
   t.match(foreign.stderr, /bellwire\.db/)
 })
 
+test('a DATA_DIR that cannot be made stops the start with one line', async (t) => {
+  // In /proc nothing can be made, though it exists.
+  for (const dataDir of ['/proc/nope', '/proc/nope/deeper']) {
+    const { code, stderr } = await runService([], serviceEnv(dataDir))
+    t.equal(code, 1)
+    t.match(stderr, /^bellwire: \/proc\/nope.*: cannot be created .*set DATA_DIR to a directory that is writable\n$/)
+  }
+})
+
 test('a port that is taken is told, with what to do', async (t) => {
   const service = await startService(t)
   const { port } = new URL(service.url)

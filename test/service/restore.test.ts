@@ -1,7 +1,18 @@
-import { cpSync, mkdirSync, readdirSync, readFileSync, renameSync, rmSync, writeFileSync } from 'node:fs'
+import { cpSync, readdirSync, readFileSync, rmSync, writeFileSync } from 'node:fs'
 import path from 'node:path'
 import { type Test, test } from 'tap'
-import { call, eventually, MONITOR_KEY, publish, type Service, startService, tempDir, tokenOf } from './harness.ts'
+import {
+  call,
+  eventually,
+  MONITOR_KEY,
+  publish,
+  runService,
+  type Service,
+  serviceEnv,
+  startService,
+  tempDir,
+  tokenOf
+} from './harness.ts'
 
 const ANN = tokenOf('ann')
 const FILES = ['bellwire.db', 'bellwire.db-wal', 'bellwire.life']
@@ -35,38 +46,53 @@ async function snapshot(t: Test, service: Service): Promise<string> {
   return copy
 }
 
-/** How data is put back. Each gets the directory of the copy and that of the service, which has ended. */
-const WAYS: Record<string, (copy: string, dataDir: string) => void> = {
-  'a disk that was rolled back': (copy, dataDir) => {
-    // The same files, of the same inodes, with the bytes of before.
-    for (const name of readdirSync(dataDir)) {
-      if (FILES.includes(name)) writeFileSync(path.join(dataDir, name), readFileSync(path.join(copy, name)))
-      else if (name !== 'bellwire.lock') rmSync(path.join(dataDir, name))
+interface Way {
+  /** Takes a copy while the service runs. */
+  readonly take: (t: Test, service: Service) => Promise<string>
+  /** Puts it back, once the service has ended. */
+  readonly putBack: (copy: string, dataDir: string) => void
+}
+
+const WAYS: Record<string, Way> = {
+  'a disk was rolled back': {
+    take: snapshot,
+    putBack: (copy, dataDir) => {
+      // The same files, of the same inodes, with the bytes of before.
+      for (const name of readdirSync(dataDir)) {
+        if (FILES.includes(name)) writeFileSync(path.join(dataDir, name), readFileSync(path.join(copy, name)))
+        else if (name !== 'bellwire.lock') rmSync(path.join(dataDir, name))
+      }
     }
   },
-  'a directory that was copied back': (copy, dataDir) => {
-    renameSync(dataDir, `${dataDir}.gone`)
-    mkdirSync(dataDir)
-    cpSync(copy, dataDir, { recursive: true })
-    rmSync(`${dataDir}.gone`, { recursive: true })
-  },
-  'a database that was put back alone': (copy, dataDir) => {
-    for (const name of FILES.slice(0, 2)) {
-      rmSync(path.join(dataDir, name), { force: true })
-      cpSync(path.join(copy, name), path.join(dataDir, name))
+  'a directory was copied back': {
+    take: snapshot,
+    putBack: (copy, dataDir) => {
+      rmSync(dataDir, { recursive: true })
+      cpSync(copy, dataDir, { recursive: true })
     }
-    rmSync(path.join(dataDir, 'bellwire.db-shm'), { force: true })
+  },
+  'a backup was put back': {
+    take: async (t, { dataDir }) => {
+      const copy = path.join(tempDir(t), 'backup.db')
+      const { code, stderr } = await runService(['backup', copy], serviceEnv(dataDir))
+      t.match({ code, stderr }, { code: 0, stderr: /backup\.db: written and synced, \d+\.\d MB\n$/ })
+      return copy
+    },
+    putBack: (copy, dataDir) => {
+      for (const name of readdirSync(dataDir)) if (name.startsWith('bellwire.db')) rmSync(path.join(dataDir, name))
+      cpSync(copy, path.join(dataDir, 'bellwire.db'))
+    }
   }
 }
 
-for (const [way, putBack] of Object.entries(WAYS)) {
-  test(`after ${way}, clients that saw what is missing get a reset and all others resume`, async (t) => {
+for (const [way, { take, putBack }] of Object.entries(WAYS)) {
+  test(`when ${way}, clients that saw what is missing get a reset and all others resume`, async (t) => {
     const dataDir = path.join(tempDir(t), 'data')
     let service = await startService(t, { dataDir })
     const [ready] = await changes(service)
     await put(service, 'one', 'two', 'three', 'four')
     const kept = await changes(service, ready!.id)
-    const copy = await snapshot(t, service)
+    const copy = await take(t, service)
     await put(service, 'five', 'six', 'seven')
     const seen = await changes(service, ready!.id)
     t.same(titles(seen), ['one', 'two', 'three', 'four', 'five', 'six', 'seven'])
@@ -123,4 +149,33 @@ test('a restart that kept everything resumes in the same epoch, however often', 
     t.match(await monitor(service), { status: 'ok', store: { epoch } })
     last = events.at(-1)
   }
+})
+
+test('a backup that cannot be taken says what to do, and leaves nothing behind', async (t) => {
+  const dataDir = tempDir(t)
+  const out = tempDir(t)
+  const backup = async (args: string[], env: Record<string, string> = {}) => {
+    const { code, stderr } = await runService(['backup', ...args], serviceEnv(dataDir, env))
+    t.equal(code, 1)
+    t.equal(stderr.trimEnd().split('\n').length, 1, 'one line')
+    return stderr
+  }
+  const file = path.join(out, 'b.db')
+  t.match(await backup([file]), /bellwire\.db: there is no such file; set DATA_DIR/)
+  writeFileSync(path.join(dataDir, 'bellwire.db'), '')
+  t.match(await backup([file]), /is not a Bellwire database/)
+  rmSync(path.join(dataDir, 'bellwire.db'))
+  const service = await startService(t, { dataDir })
+  await put(service, 'one')
+  writeFileSync(file, 'precious')
+  t.match(await backup([file]), /b\.db: exists already; name a file that does not exist/)
+  t.equal(readFileSync(file, 'utf8'), 'precious', 'what was there is untouched')
+  t.match(await backup([path.join(out, 'none', 'b.db')]), /name a file in a directory that exists/)
+  t.match(await backup([]), /backup <file>: name the file/)
+  t.match(await backup([path.join(out, 'c.db')], { STORE: 'memory' }), /STORE=memory keeps nothing/)
+  t.match(
+    await backup([path.join(out, 'c.db')], { STORE: 'redis', REDIS_URL: 'redis://127.0.0.1:1' }),
+    /back up Redis with its own tools/
+  )
+  t.same(readdirSync(out), ['b.db'])
 })

@@ -5,8 +5,10 @@ import {
   call,
   connectionsOf,
   eventually,
+  MONITOR_KEY,
   NODE_FLAGS,
   openStream,
+  PUBLISH_KEY,
   publish,
   rawPeer,
   requestHead,
@@ -133,15 +135,31 @@ t.test('HTTP/1.0 gets plain frames, and a poll whose end is told by its length',
   t.match(JSON.parse(body!), { events: [{ event: 'ready' }], cursor: String, more: false })
 })
 
-t.test('HEAD of the stream is answered and is no connection', async (t) => {
+t.test('HEAD of any route that is read is answered at once, and is no connection', async (t) => {
   const service = await quiet(services.on)
   const before = (await connectionsOf(service)).opened
-  for (let n = 0; n < 5; n++) {
-    const { status, headers, text } = await call('HEAD', `${service.url}/v1/stream`, { key: token })
-    t.strictSame([status, headers.get('content-type'), text], [200, 'text/event-stream; charset=utf-8', ''])
+  const { paths } = (await call('GET', `${service.url}/documentation/json`)).body
+  const read = Object.keys(paths).filter((path) => 'get' in paths[path])
+  t.ok(read.length > 10)
+  const ticket = (await call('POST', `${service.url}/v1/tickets`, { key: PUBLISH_KEY, body: { user: 'u1' } })).body.ticket
+  for (const path of [...read, '/v1/stream']) {
+    const key = /^\/(monitor|metrics)/.test(path) ? MONITOR_KEY : path.startsWith('/v1/notifications') ? PUBLISH_KEY : token
+    const began = performance.now()
+    const { status, text } = await call('HEAD', `${service.url}${path.replace(/\{\w+\}/, 'x')}?wait=30&since=x`, { key })
+    t.ok([200, 404, 422, 426].includes(status), `${path}: ${status}`)
+    t.equal(text, '')
+    t.ok(performance.now() - began < 10_000, `${path} waits for nothing`)
   }
-  t.equal((await call('HEAD', `${service.url}/v1/stream`)).status, 401)
+  for (const path of ['/v1/stream', '/v1/changes']) {
+    const { status, headers } = await call('HEAD', `${service.url}${path}?wait=30&ticket=${ticket}`)
+    t.match([status, headers.get('content-type')], [200, path === '/v1/stream' ? 'text/event-stream; charset=utf-8' : /json/])
+    t.equal((await call('HEAD', `${service.url}${path}`)).status, 401)
+  }
   t.match(await connectionsOf(service), { active: 0, opened: before })
+  const stream = await openStream(t, `${service.url}/v1/stream?ticket=${ticket}`)
+  await stream.until((f) => f.event === 'ready')
+  t.equal(stream.status, 200, 'the ticket was not used up')
+  stream.close()
 })
 
 t.test(

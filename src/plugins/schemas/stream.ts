@@ -15,12 +15,13 @@ const shared = {
   since: z.string().optional().describe('Cursor to go on from'),
   lastEventId: z.string().optional().describe('Alias of since'),
   last_event_id: z.string().optional().describe('Alias of since'),
-  ticket: z.string().optional().describe('Single-use ticket from POST /v1/tickets')
+  ticket: z.string().optional().describe('Single-use ticket from POST /v1/tickets'),
+  items: count(0, 100, 25).describe('Size of the page in ready')
 }
 
 /** Query of the stream. */
 export type StreamQuery = z.output<typeof StreamQuery>
-export const StreamQuery = z.object({ ...shared, items: count(0, 100, 25).describe('Size of the page in ready') })
+export const StreamQuery = z.object(shared)
 /** Query of a poll. */
 export const ChangesQuery = z.object({
   ...shared,

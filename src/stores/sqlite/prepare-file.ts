@@ -1,5 +1,5 @@
 import { mkdirSync, statSync } from 'node:fs'
-import { join } from 'node:path'
+import { dirname, join, resolve } from 'node:path'
 import { MAX_FENCES, MAX_PAST_EPOCHS } from '../../core/limits.ts'
 import type { Fence } from '../fences.ts'
 import { StoreOpenError } from '../store-open-error.ts'
@@ -32,7 +32,7 @@ export interface PreparedFile {
 /** Does all that has to be done, and may be refused, before the writer starts. */
 export function prepareFile(dataDir: string, sync: 'full' | 'normal'): PreparedFile {
   try {
-    mkdirSync(dataDir, { recursive: true })
+    makeDirectory(resolve(dataDir))
   } catch (error) {
     throw new StoreOpenError(
       `${dataDir}: cannot be created (${(error as Error).message}); set DATA_DIR to a directory that is writable`,
@@ -53,6 +53,19 @@ export function prepareFile(dataDir: string, sync: 'full' | 'normal'): PreparedF
     throw error instanceof StoreOpenError ? error : explain(error, path)
   } finally {
     db?.close()
+  }
+}
+
+/** Step by step: the recursive one of Node 20 spins for ever if a parent exists in which nothing can be made, as in /proc. */
+function makeDirectory(path: string): void {
+  const isThere = (): boolean => statSync(path, { throwIfNoEntry: false })?.isDirectory() ?? false
+  if (isThere()) return
+  makeDirectory(dirname(path))
+  try {
+    mkdirSync(path)
+  } catch (error) {
+    // Another process may have made it meanwhile.
+    if (!isThere()) throw error
   }
 }
 
