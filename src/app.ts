@@ -27,6 +27,7 @@ import dashboard from './plugins/dashboard.ts'
 import demo from './plugins/demo.ts'
 import documentation from './plugins/documentation.ts'
 import errors from './plugins/errors.ts'
+import forwarded from './plugins/forwarded.ts'
 import healthProbes from './plugins/health-probes.ts'
 import { Host } from './plugins/host-figures.ts'
 import inbox, { subscriberRateLimit } from './plugins/inbox.ts'
@@ -171,6 +172,7 @@ export async function createApp(
   const identity = createIdentity({ ...config.auth, store, observer: signIns })
   const rateLimit = subscriberRateLimit(config.rateLimit)
 
+  if (config.trustProxy !== false) await app.register(forwarded)
   await app.register(errors, {
     basePath: config.basePath,
     onError: fault,
