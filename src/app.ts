@@ -12,7 +12,7 @@ import { takeCensus } from './core/census.ts'
 import type { NodeReport } from './core/cluster.ts'
 import { type Assessment, Health } from './core/health.ts'
 import { Hub } from './core/hub.ts'
-import { HISTORY_STEP_MS, LAST_WORDS_MS } from './core/limits.ts'
+import { HISTORY_STEP_MS, LAST_WORDS_MS, RESERVED_FILES, RESERVED_SOCKETS } from './core/limits.ts'
 import { HubMember } from './core/member.ts'
 import { SignIns } from './core/sign-ins.ts'
 import { Stats } from './core/stats.ts'
@@ -31,9 +31,11 @@ import forwarded from './plugins/forwarded.ts'
 import healthProbes from './plugins/health-probes.ts'
 import { Host } from './plugins/host-figures.ts'
 import inbox, { subscriberRateLimit } from './plugins/inbox.ts'
+import listeners from './plugins/listeners.ts'
 import { LogLines } from './plugins/log-lines.ts'
 import metrics from './plugins/metrics.ts'
 import monitor from './plugins/monitor.ts'
+import openSockets from './plugins/open-sockets.ts'
 import publish, { type Accepted } from './plugins/publish.ts'
 import { parseQuery } from './plugins/query.ts'
 import type { ErrorPlace } from './plugins/report.ts'
@@ -186,6 +188,10 @@ export async function createApp(
     onUnlisted: (origin: string) => lines.unlistedOrigin(origin)
   })
   await app.register(shutdown, { hub, drainMs: config.drainMs, abandon: () => store.abandon() })
+  await app.register(listeners)
+  await app.register(openSockets, {
+    maxSockets: (openFileLimit() ?? Number.POSITIVE_INFINITY) - RESERVED_FILES + RESERVED_SOCKETS
+  })
   await app.register(stalePeers, {
     hub,
     onError: (err: unknown) => fault('socket-table', 'the socket table cannot be read', { err })

@@ -147,7 +147,7 @@ async function serve(config: Config): Promise<void> {
   })
 
   try {
-    const address = await app.listen({ host: config.host, port: config.port, backlog: 4096 })
+    const address = await app.listenOnAll({ host: config.host, port: config.port, backlog: 4096 })
     for (const warning of config.warnings) app.log.warn(warning)
     if (config.production) app.log.info({ address, store: config.store, version }, 'listening')
     else process.stdout.write(greeting(config, address))

@@ -259,3 +259,13 @@ export const HEAD_MS = 15_000
 export const REQUEST_MS = 25_000
 /** How often those deadlines are looked at; a request is refused at most so much before them, and never after. */
 export const REQUEST_CHECK_MS = 500
+
+/** Of {@link RESERVED_FILES}, those that sockets without a stream may always have. */
+export const RESERVED_SOCKETS = 90
+/**
+ * Sockets that carry no stream: idle connections of producers and pages, and heads on their way. A head of 32 KiB in many small
+ * fields takes 80 KB until it is whole; together they stay well below a heap of 256 MB.
+ */
+export const MAX_ORDINARY_SOCKETS = 2_000
+/** Sockets with a request in hand that are passed over in the search for one that is idle. */
+export const MAX_LOOKS = 64

@@ -1,6 +1,7 @@
 import type { IncomingMessage, ServerResponse } from 'node:http'
 import { createRequire } from 'node:module'
 import type { Socket } from 'node:net'
+import { keepOpen } from './open-sockets.ts'
 
 /**
  * The one place that uses what Node does not document. An idle stream that keeps its parser, request and response costs twice
@@ -45,6 +46,7 @@ export function detachSocket(request: IncomingMessage, response: ServerResponse)
   for (const wrapped of ['on', 'addListener', 'prependListener', 'setEncoding'] as const) {
     if (Object.hasOwn(socket, wrapped)) delete (socket as Partial<Socket>)[wrapped]
   }
+  keepOpen(socket)
   // In this call, so that no caller can forget it: a peer may reset the connection at any time.
   socket.on('error', ignoreError)
   socket.setTimeout(0)

@@ -33,9 +33,15 @@ export function dropRest(socket: Socket): () => void {
   return stop
 }
 
-/** Of those whose answer is in the kernel's hands: closing them takes nothing from the peer. */
-function cutOldest(): void {
-  for (const socket of lingering.keys()) if (socket.writableLength === 0) return void socket.destroy()
+/** Cuts the oldest whose answer is in the kernel's hands: closing it takes nothing from the peer. False if there is none. */
+export function cutOldest(): boolean {
+  for (const socket of lingering.keys()) {
+    if (socket.writableLength > 0) continue
+    socket.destroy()
+    lingering.get(socket)?.()
+    return true
+  }
+  return false
 }
 
 /** Ends our side, and the connection with the peer's. */

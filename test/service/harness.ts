@@ -275,7 +275,7 @@ export interface RawPeer {
 /** A peer that speaks for itself: the bytes given, over a connection of its own. */
 export async function rawPeer(t: Teardown, service: { url: string }, bytes: string): Promise<RawPeer> {
   const { port, hostname } = new URL(service.url)
-  const socket = connect({ port: Number(port), host: hostname, allowHalfOpen: true })
+  const socket = connect({ port: Number(port), host: hostname.replace(/^\[|\]$/g, ''), allowHalfOpen: true })
   t.teardown(() => socket.destroy())
   let text = ''
   socket.setEncoding('utf8').on('data', (chunk) => {

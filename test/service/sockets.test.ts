@@ -1,5 +1,6 @@
 import { once } from 'node:events'
 import http from 'node:http'
+import path from 'node:path'
 import t from 'tap'
 import {
   call,
@@ -17,6 +18,7 @@ import {
   tokenOf
 } from './harness.ts'
 
+const TWO_LOCALHOSTS = ['--import', path.resolve('test/fixtures/two-localhosts.js')]
 const friend = 'https://friend.example'
 const [on, off] = await Promise.all(
   [NODE_FLAGS.on, NODE_FLAGS.off].map((flags) => startService(t, { flags, env: { CORS_ORIGINS: friend } }))
@@ -102,6 +104,30 @@ t.test('a burst of 2,000 pipelined streams opens none behind the first, and its 
   await eventually(async () => (await connectionsOf(service)).active === 0)
   const opened = (await connectionsOf(service)).opened - before
   t.ok(opened <= 1, `${opened} opened`)
+})
+
+t.test('HOST=localhost answers alike on all its addresses, also what is no HTTP', async (t) => {
+  const service = await startService(t, { flags: TWO_LOCALHOSTS, env: { STORE: 'memory', HOST: 'localhost', DRAIN_MS: '100' } })
+  const { port } = new URL(service.url)
+  for (const address of ['127.0.0.1', '[::1]']) {
+    const url = `http://${address}:${port}`
+    const garbage = await rawPeer(t, { url }, 'GARBAGE\r\n\r\n')
+    await garbage.until(/^HTTP\/1\.1 400 [\s\S]*application\/problem\+json/)
+    const handshake = await rawPeer(
+      t,
+      { url },
+      requestHead('/v1/socket', token, [
+        'connection: upgrade',
+        'upgrade: websocket',
+        'sec-websocket-version: 13',
+        'sec-websocket-key: AAAAAAAAAAAAAAAAAAAAAA=='
+      ])
+    )
+    await handshake.until(/^HTTP\/1\.1 101/)
+    const h2c = await rawPeer(t, { url }, requestHead('/healthz', undefined, ['connection: Upgrade', 'upgrade: h2c']))
+    await h2c.until(/^HTTP\/1\.1 200/)
+  }
+  t.equal(await service.kill('SIGTERM'), 0)
 })
 
 t.test('bytes behind the request of a stream neither end it nor are answered in it', async (t) => {
