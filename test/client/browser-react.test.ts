@@ -1,46 +1,78 @@
-import { build } from 'esbuild'
+import { createRequire } from 'node:module'
+import { type BuildOptions, build } from 'esbuild'
 import { test } from 'tap'
+import { createInbox } from '../../src/client/index.ts'
 import { noChromium } from '../fixtures/chromium.ts'
 import { eventually, publish, startService, tokenOf } from '../service/harness.ts'
-import { launch, tabsOf } from './browser.ts'
+import { launch, tabsOf, untilHeard } from './browser.ts'
 
 const APP = `
   import { createElement as h } from 'react'
-  import { createRoot } from 'react-dom/client'
   import { useInbox, useUnread } from 'bellwire/react'
-  window.renders = 0
+  globalThis.renders = 0
   function Badge() {
-    window.renders++
-    return h('b', null, useUnread(window.inbox))
+    globalThis.renders++
+    return h('b', null, useUnread(globalThis.inbox))
   }
   function List() {
-    const { items, status } = useInbox(window.inbox)
-    return h('ul', { title: status }, items.map((item) => h('li', { key: item.id, onClick: () => window.inbox.read(item.id) }, item.title)))
+    const { items, status } = useInbox(globalThis.inbox)
+    return h('ul', { title: status }, items.map((item) => h('li', { key: item.id, onClick: () => globalThis.inbox.read(item.id) }, item.title)))
   }
+  const app = h('div', null, h(Badge), h(List))
+`
+const SERVER = `
+  import { renderToString } from 'react-dom/server'
+  ${APP}
+  exports.html = renderToString(app)
+`
+const BROWSER = `
+  import { hydrateRoot } from 'react-dom/client'
+  ${APP}
+  window.mismatches = []
   const root = document.body.appendChild(document.createElement('main'))
-  createRoot(root).render(h('div', null, h(Badge), h(List)))
+  root.innerHTML = HTML
+  hydrateRoot(root, app, { onRecoverableError: (error) => window.mismatches.push(String(error)) })
 `
 
-test('the hooks render what the inbox shows, and only when it changes', { skip: noChromium }, async (t) => {
-  const browser = await launch(t)
-  const service = await startService(t)
+async function bundle(contents: string, options: BuildOptions): Promise<string> {
   const { outputFiles } = await build({
-    stdin: { contents: APP, resolveDir: process.cwd() },
+    stdin: { contents, resolveDir: process.cwd() },
     bundle: true,
     write: false,
-    format: 'iife',
-    define: { 'process.env.NODE_ENV': '"production"' }
+    ...options,
+    define: { 'process.env.NODE_ENV': '"production"', ...options.define }
   })
+  return outputFiles![0]!.text
+}
+
+/** What a server renders: it has no page, so its inbox is an empty one. */
+async function renderedByServer(): Promise<string> {
+  const exports: { html?: string } = {}
+  const code = await bundle(SERVER, { format: 'cjs', platform: 'node' })
+  Object.assign(globalThis, { inbox: createInbox() })
+  new Function('require', 'exports', code)(createRequire(import.meta.url), exports)
+  return exports.html!
+}
+
+test('the hooks hydrate, render what the inbox shows, and only when it changes', { skip: noChromium }, async (t) => {
+  const browser = await launch(t)
+  const service = await startService(t)
+  const html = await renderedByServer()
+  t.equal(html, '<div><b>0</b><ul title="connecting"></ul></div>')
   const tabs = await tabsOf(t, browser, service, () => tokenOf('u1'))
   const page = await tabs.open()
-  await page.addScriptTag({ content: outputFiles[0]!.text })
+  // The page knows more than the server did before React has begun.
+  await publish(service, { to: { user: 'u1' }, title: 'a' })
+  await untilHeard(page, 1)
+  await page.addScriptTag({ content: await bundle(BROWSER, { format: 'iife', define: { HTML: JSON.stringify(html) } }) })
   const shown = (): Promise<string> =>
     page.evaluate(
       () =>
         `${document.querySelector('b')!.textContent}: ${[...document.querySelectorAll('li')].map(({ textContent }) => textContent)}`
     )
   await page.waitForSelector('ul[title=live]', { state: 'attached' })
-  for (const title of ['a', '<b>', 'c']) await publish(service, { to: { user: 'u1' }, title })
+  t.same(await page.evaluate(() => Reflect.get(window, 'mismatches')), [], 'what React begins with is what the server has sent')
+  for (const title of ['<b>', 'c']) await publish(service, { to: { user: 'u1' }, title })
   await eventually(async () => (await shown()) === '3: c,<b>,a')
   await page.click('li')
   await eventually(async () => (await shown()) === '2: c,<b>,a')

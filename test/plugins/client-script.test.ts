@@ -1,7 +1,11 @@
-import { readdirSync, readFileSync } from 'node:fs'
+import { spawnSync } from 'node:child_process'
+import { mkdirSync, readdirSync, readFileSync, symlinkSync, writeFileSync } from 'node:fs'
+import { createRequire } from 'node:module'
+import path from 'node:path'
 import { gzipSync } from 'node:zlib'
 import { test } from 'tap'
-import { startService } from '../service/harness.ts'
+import { EMPTY } from '../../src/client/empty.ts'
+import { connectionsOf, startService, tempDir, tokenOf } from '../service/harness.ts'
 
 test('/client.js is one small script, cached, and in the packing that is asked for', async (t) => {
   const service = await startService(t, { env: { BASE_PATH: '/notify' } })
@@ -37,7 +41,15 @@ test('the package has the SDK as modules with types, and they need nothing but t
     ['bellwire/client', ['BellwireError', 'createInbox']],
     ['bellwire/react', ['useInbox', 'useUnread']]
   ]
-  for (const [name, exports] of names) t.same(Object.keys(await import(name)), exports)
+  const require = createRequire(import.meta.url)
+  for (const [name, exports] of names) {
+    t.same(Object.keys(await import(name)), exports)
+    t.same(
+      Object.keys(require(name)).filter((key) => key !== '__esModule'),
+      exports,
+      'by require, too'
+    )
+  }
   const strangers = readdirSync('dist/client')
     .filter((file) => /\.(js|d\.ts)$/.test(file))
     .flatMap((file) =>
@@ -45,4 +57,45 @@ test('the package has the SDK as modules with types, and they need nothing but t
     )
     .filter((found) => !/: \.\/[\w-]+\.(js|ts)$/.test(found))
   t.same(strangers, ['react.js: react'])
+})
+
+test('a strict project that checks its libraries compiles with the SDK, as modules and as CommonJS', async (t) => {
+  const dir = tempDir(t)
+  mkdirSync(path.join(dir, 'node_modules'))
+  symlinkSync(process.cwd(), path.join(dir, 'node_modules/bellwire'))
+  const source = `
+    import { BellwireError, createInbox, type Inbox } from 'bellwire/client'
+    import { useInbox, useUnread } from 'bellwire/react'
+    const inbox: Inbox = createInbox({ url: '/notify', token: async () => 'a' })
+    inbox.on('notification', ({ item }) => item.title?.trim())
+    export const shown = (): string => \`\${useUnread(inbox)} of \${useInbox(inbox).items.length}\`
+    export const code = (error: unknown): string | null => (error instanceof BellwireError ? error.code : null)
+    inbox.close({ forget: true })
+  `
+  for (const name of ['module.mts', 'common.cts']) writeFileSync(path.join(dir, name), source)
+  const compilerOptions = { strict: true, module: 'nodenext', target: 'es2022', types: [], noEmit: true, skipLibCheck: false }
+  writeFileSync(path.join(dir, 'tsconfig.json'), JSON.stringify({ compilerOptions }))
+  const { status, stdout } = spawnSync(process.execPath, ['node_modules/typescript/bin/tsc', '-p', dir], { encoding: 'utf8' })
+  t.equal(status, 0, stdout)
+})
+
+test('where there is no page createInbox opens nothing, and keeps no process alive', async (t) => {
+  const service = await startService(t)
+  const program = `
+    const { createInbox } = require('bellwire/client')
+    const inboxes = [createInbox(), createInbox({ url: '/notify' }), createInbox({ url: '${service.url}', token: '${tokenOf('u1')}' })]
+    const told = (error) => error.code
+    Promise.all(inboxes.map(async (inbox) => [inbox.state, await inbox.read('a').catch(told), await inbox.loadMore()])).then((all) => console.log(JSON.stringify(all)))
+    globalThis.window = {}
+    try { createInbox({ url: 'http://a b' }) } catch (error) { console.log(error.message) }
+  `
+  const { status, stdout, stderr } = spawnSync(process.execPath, ['--no-warnings', '-e', program], {
+    encoding: 'utf8',
+    timeout: 20_000
+  })
+  t.equal(status, 0, stderr)
+  const [message, all] = stdout.trim().split('\n')
+  t.equal(message, 'url is no address: http://a b')
+  for (const [state, code, more] of JSON.parse(all!)) t.same([state, code, more], [EMPTY, 'closed', false])
+  t.same((await connectionsOf(service)).opened, 0)
 })
