@@ -10,6 +10,7 @@ import { openFileLimit } from './config/open-files.ts'
 import type { Config } from './config.ts'
 import { takeCensus } from './core/census.ts'
 import type { NodeReport } from './core/cluster.ts'
+import { describeError } from './core/describe-error.ts'
 import { type Assessment, Health } from './core/health.ts'
 import { Hub } from './core/hub.ts'
 import { HISTORY_STEP_MS, LAST_WORDS_MS, RESERVED_FILES, RESERVED_SOCKETS } from './core/limits.ts'
@@ -72,7 +73,8 @@ export async function createApp(
       // No header and no query: that is where secrets travel.
       serializers: {
         req: (request) => ({ method: request.method, path: request.url?.split('?')[0], remoteAddress: request.ip }),
-        res: (reply) => ({ statusCode: reply.statusCode })
+        res: (reply) => ({ statusCode: reply.statusCode }),
+        err: (error) => ({ ...describeError(error) })
       }
     },
     // A line for each request costs more than the request; errors have lines of their own.

@@ -4,6 +4,7 @@ import type { CloseReason } from './close-reason.ts'
 import type { Places } from './cluster.ts'
 import { Connection, type ConnectionHost, type Opening } from './connection.ts'
 import type { ResetReason } from './cursor.ts'
+import { messageOf } from './describe-error.ts'
 import type { FollowedEvent } from './event.ts'
 import type { Codec } from './frame.ts'
 import { HeartbeatManager } from './heartbeat.ts'
@@ -309,7 +310,7 @@ export class Hub implements ConnectionHost {
   }
 
   failed(connection: Connection, error: unknown): void {
-    this.#stats.error('stream', error instanceof Error ? error.message : String(error), this.nameOf(connection))
+    this.#stats.error('stream', messageOf(error), this.nameOf(connection))
     this.#log.failed(connection, error)
   }
 

@@ -1,6 +1,7 @@
 import type { FastifyBaseLogger } from 'fastify'
 import { CLOSE_REASONS, type CloseReason } from '../core/close-reason.ts'
 import type { Connection } from '../core/connection.ts'
+import { messageOf } from '../core/describe-error.ts'
 import type { Assessment, HealthStatus } from '../core/health.ts'
 import type { HubLog } from '../core/hub.ts'
 import { LINE_EVERY_MS } from '../core/limits.ts'
@@ -90,7 +91,7 @@ export class LogLines implements HubLog {
   }
 
   failed(connection: Connection, error: unknown): void {
-    const message = error instanceof Error ? error.message : String(error)
+    const message = messageOf(error)
     this.error('stream', { message, connection: this.#nameOf(connection), err: error })
   }
 

@@ -1,4 +1,5 @@
 import type { FastifyRequest } from 'fastify'
+import { messageOf } from '../core/describe-error.ts'
 import type { ProblemError } from '../errors.ts'
 
 /** Where an error came up. */
@@ -31,6 +32,5 @@ export const hasLeft = (request: FastifyRequest): boolean => request.raw.socket.
 export function reportError(request: FastifyRequest, problem: ProblemError, onError: OnError): void {
   if (hasLeft(request) && problem.slug !== 'internal') return
   const inner = problem.cause ?? problem
-  const message = inner instanceof Error ? inner.message : String(inner)
-  onError(problem.slug, message.slice(0, MAX_MESSAGE), { ...placeOf(request), err: inner })
+  onError(problem.slug, messageOf(inner).slice(0, MAX_MESSAGE), { ...placeOf(request), err: inner })
 }
