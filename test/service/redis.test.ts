@@ -230,6 +230,50 @@ t.test('TLS: a certificate that is trusted is enough, and one that is not is tol
   await eventually(() => /self-signed certificate/.test(doubting.output()))
 })
 
+t.test(
+  'a Cluster over TLS whose certificates are for host names is followed by its names',
+  { skip: skipOwnServer },
+  async (t) => {
+    const dir = tempDir(t)
+    const [key, cert] = [path.join(dir, 'key.pem'), path.join(dir, 'cert.pem')]
+    const request = ['req', '-x509', '-newkey', 'rsa:2048', '-nodes', '-days', '2', '-subj', '/CN=localhost']
+    execFileSync('openssl', [...request, '-addext', 'subjectAltName=DNS:localhost', '-keyout', key, '-out', cert], {
+      stdio: 'pipe'
+    })
+    const [port, bus] = [await freePort(), await freePort()]
+    const tls = ['--tls-port', String(port), '--tls-cert-file', cert, '--tls-key-file', key, '--tls-ca-cert-file', cert]
+    const cluster = ['--cluster-enabled', 'yes', '--tls-cluster', 'yes', '--cluster-port', String(bus)]
+    const names = ['--cluster-announce-hostname', 'localhost', '--cluster-preferred-endpoint-type', 'hostname']
+    const redis = await startRedis(t, { args: [...tls, '--tls-auth-clients', 'no', ...cluster, ...names] })
+    await redis.say('CLUSTER ADDSLOTSRANGE 0 16383')
+    await eventually(async () => (await redis.say('CLUSTER INFO')).includes('cluster_state:ok'))
+    const env = { STORE: 'redis', REDIS_URL: `rediss://localhost:${port},localhost:${port}` }
+    const [trusting, doubting] = await Promise.all([
+      startService(t, { env: { ...env, NODE_EXTRA_CA_CERTS: cert } }),
+      startService(t, { env })
+    ])
+    await eventually(() => isReady(trusting))
+    t.equal((await publish(trusting, { to: { user: 'ann' }, title: 'over TLS' })).status, 201)
+    t.notOk(await isReady(doubting))
+    await eventually(() => /slots cache.*self-signed certificate/.test(doubting.output()))
+  }
+)
+
+t.test('what was published reaches no log line, whatever Redis answers', { skip: skipOwnServer }, async (t) => {
+  const { redis, one } = await start(t, 1)
+  await redis.say('SET bellwire:{bellwire}:e:user:ann x')
+  const secret = { title: 'a-title-of-ann', body: 'a-body-of-ann', data: { a: 'some-data-of-ann' } }
+  const { status, text } = await publish(one, { to: { user: 'ann' }, ...secret }, { 'idempotency-key': 'a-key-of-ann' })
+  t.equal(status, 500)
+  await eventually(() => /WRONGTYPE/.test(one.output()))
+  for (const told of [text, one.output(), JSON.stringify(await monitor(one))]) t.notMatch(told, /of-ann/)
+  const line = one
+    .output()
+    .split('\n')
+    .find((each) => each.includes('WRONGTYPE'))
+  t.same(Object.keys(JSON.parse(line!).err).sort(), ['message', 'stack', 'type'], 'nothing that a library hung on it')
+})
+
 t.test('a password is used, and told nowhere', { skip: skipOwnServer }, async (t) => {
   const redis = await startRedis(t, { args: ['--requirepass', 'right-password'] })
   const nodeWith = async (password: string) =>

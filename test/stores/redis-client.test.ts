@@ -33,7 +33,24 @@ t.test('an address is read in each of its forms', async (t) => {
       { host: '::1', port: 2 }
     ],
     master: 'mine',
-    db: 3
+    db: 3,
+    sentinelUsername: undefined,
+    sentinelPassword: undefined
+  })
+  const sentinels = [{ host: 'h', port: 1 }]
+  t.match(parseRedisUrl('redis+sentinel://u:p@h:1/mine'), {
+    sentinels,
+    username: 'u',
+    password: 'p',
+    sentinelUsername: 'default',
+    sentinelPassword: 'p'
+  })
+  t.match(parseRedisUrl('redis+sentinel://u:p@h:1/mine/2?sentinel=s:q%40'), {
+    sentinels,
+    db: 2,
+    password: 'p',
+    sentinelUsername: 's',
+    sentinelPassword: 'q@'
   })
   for (const malformed of [
     'h:1',
@@ -52,6 +69,9 @@ t.test('an address is read in each of its forms', async (t) => {
     'redis+sentinel://h:1',
     'redis+sentinel://h:1/',
     'redis+sentinel://h:1/m/x',
+    'redis+sentinel://h:1/m?sentinel=x',
+    'redis+sentinel://h:1/m?other=x:y',
+    'redis://h:1?sentinel=x:y',
     'redis://h h'
   ]) {
     t.equal(parseRedisUrl(malformed), undefined, malformed)

@@ -1,7 +1,7 @@
 import type { Cluster, ClusterOptions, Redis, RedisOptions } from 'ioredis'
 import { REDIS_COMMAND_TIMEOUT_MS, REDIS_RECONNECT_MS, REDIS_REFRESH_MS, REDIS_SOCKET_TIMEOUT_MS } from '../../core/limits.ts'
 import { parseRedisUrl, type RedisAddress } from './redis-url.ts'
-import { isReadOnly } from './trouble.ts'
+import { isReadOnly, noteLoneNode } from './trouble.ts'
 
 /** One connection as the rest uses it: a server, or all masters of a cluster. */
 export type RedisConnection = Redis | Cluster
@@ -34,11 +34,14 @@ export async function connectRedis(url: string, options: RedisClientOptions): Pr
   const library = await import('ioredis')
   const make = (role: RedisRole): RedisConnection => {
     const common = commonOptions(address, `${options.name}:${role}`)
+    const onError = (error: Error): void => options.onError(error, role)
     const connection =
       address.kind === 'cluster'
-        ? paced(new library.Cluster([...address.nodes], clusterOptions(common, role)))
-        : new library.Redis({ ...common, ...target(address), retryStrategy: reconnectDelay, enableOfflineQueue: false })
-    connection.on('error', (error: Error) => options.onError(error, role))
+        ? explained(paced(new library.Cluster([...address.nodes], clusterOptions(common, role, address.tls))), onError)
+        : new library.Redis({ ...common, ...target(address), retryStrategy: reconnectDelay, enableOfflineQueue: false }).on(
+            'error',
+            onError
+          )
     // The library gives up where a Sentinel tells of a fail-over while it is just calling: no connection may stay dead for that.
     connection.on('end', () => {
       if (!closed) setTimeout(() => closed || connection.connect().catch(() => {}), reconnectDelay(1))
@@ -83,7 +86,10 @@ function commonOptions(address: RedisAddress, connectionName: string) {
     // Who listens subscribes whenever the connection is there; the library's own try has nobody who hears that it failed.
     autoResubscribe: false,
     // A demoted master refuses writes: leave it, and find the new one.
-    reconnectOnError: isReadOnly
+    reconnectOnError: (error) => {
+      if (address.kind !== 'cluster') noteLoneNode(error)
+      return isReadOnly(error)
+    }
   } as const satisfies RedisOptions
 }
 
@@ -93,6 +99,8 @@ function target(address: Exclude<RedisAddress, { kind: 'cluster' }>) {
     sentinels: [...address.sentinels],
     name: address.master,
     db: address.db,
+    ...(address.sentinelUsername === undefined ? {} : { sentinelUsername: address.sentinelUsername }),
+    ...(address.sentinelPassword === undefined ? {} : { sentinelPassword: address.sentinelPassword }),
     ...(address.tls ? { enableTLSForSentinelMode: true, sentinelTLS: {} } : {}),
     // The sentinels tell of a fail-over at once, where the old master is frozen and breaks no connection.
     failoverDetector: true,
@@ -128,8 +136,29 @@ function paced(cluster: Cluster): Cluster {
   return cluster
 }
 
-function clusterOptions(common: ReturnType<typeof commonOptions>, role: RedisRole) {
+/**
+ * The library says that no node told its slots, and nowhere why: it asks over a connection of its own, whose errors it drops. Here they
+ * are heard, and told behind its words.
+ */
+function explained(cluster: Cluster, onError: (error: Error) => void): Cluster {
+  let cause: Error | undefined
+  cluster.on('+node', (node: Redis) => {
+    const duplicate = node.duplicate.bind(node)
+    node.duplicate = (...override) => duplicate(...override).on('error', (error: Error) => (cause = error))
+  })
+  cluster.on('error', (error: Error & { lastNodeError?: Error | null }) => {
+    const { lastNodeError } = error
+    const reason = cause ?? lastNodeError
+    cause = undefined
+    onError(lastNodeError && reason ? new Error(`${error.message} ${reason.message}`) : error)
+  })
+  return cluster
+}
+
+function clusterOptions(common: ReturnType<typeof commonOptions>, role: RedisRole, tls: boolean) {
   return {
+    // A certificate names hosts: a name must come to TLS as it is, not as the address that it has.
+    ...(tls ? { dnsLookup: (name, done) => done(null, name) } : {}),
     redisOptions: common,
     enableOfflineQueue: false,
     clusterRetryStrategy: reconnectDelay,

@@ -12,7 +12,7 @@ if epoch and shards ~= ARGV[8] then return redis.error_reply('SHARDS the log was
 if not epoch then
   if ARGV[9] ~= '1' then return redis.error_reply('UNBEGUN the first of the shards has not been reached yet') end
   epoch = ARGV[6]
-  call('HSET', S, 'epoch', epoch, 'seq', '0', 'sub', '0', 'shards', ARGV[8], 'run', string.match(call('INFO', 'server'), 'run_id:(%w+)'))
+  call('HSET', S, 'epoch', epoch, 'seq', '0', 'sub', '0', 'shards', ARGV[8], 'run', run_id())
   seq, sub = 0, 0
 else
   fence()

@@ -46,13 +46,23 @@ local removals_before = removals
 local appended = false
 local fenced = false
 
+-- Names this life of the server. INFO is what users with few rights lack, and Redis does not say which command it was.
+local function run_id()
+  local info = redis.pcall('INFO', 'server')
+  if type(info) == 'table' then error('NOPERM INFO is needed (+info): ' .. info.err) end
+  return string.match(info, 'run_id:(%w+)')
+end
+
 -- What another server has appended may be longer than what has come to this one: leave room for it that is never used.
 local function fence()
   fenced = true
-  local me = string.match(call('INFO', 'server'), 'run_id:(%w+)')
+  local me = run_id()
   if me == state[4] then return end
-  local tail = seq
-  seq, sub, appended = tail + JUMP, 0, true
+  -- Places follow the clock, so that a life that was undone by putting back an earlier state has none in common with this one; if the
+  -- clock is behind, the random name of the server's life tells them apart.
+  local tail, now, spread = seq, clock[1] * 1000000 + clock[2], tonumber(string.sub(me, 1, 7), 16)
+  seq = now > tail and now + spread % 1000000 or tail + JUMP + 4 * spread
+  sub, appended = 0, true
   local fences = (call('HGET', S, 'fences') or '') .. str(tail) .. ' ' .. str(seq) .. ';'
   local _, n = string.gsub(fences, ';', '')
   if n > MAX_FENCES then

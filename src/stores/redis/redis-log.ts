@@ -48,6 +48,8 @@ export class RedisLog {
   /** What the log said when it was last opened, where it was begun with another number of shards; null where it was not. */
   refused: string | null = null
   onEvents: (events: readonly FollowedEvent[]) => void = () => {}
+  /** Hears why a server refuses, each reason once until it is over; what is wrong with a connection its own listener hears. */
+  onRefused: (reason: string) => void = () => {}
   readonly #clients: RedisClients
   readonly #options: RedisLogOptions
   readonly #timer: NodeJS.Timeout
@@ -357,7 +359,9 @@ export class RedisLog {
   #troubled(error: unknown): void {
     if (this.#closed) return
     if (this.trouble === null) this.#troubledAt = performance.now()
-    this.trouble = reasonOf(error)
+    const reason = reasonOf(error)
+    if (reason !== this.trouble && error instanceof Error && error.name === 'ReplyError') this.onRefused(reason)
+    this.trouble = reason
   }
 }
 

@@ -71,6 +71,7 @@ export class RedisShard implements Log {
       this.#listener(events, this)
       this.#arrange()
     }
+    this.#log.onRefused = (reason) => this.#logs.trouble(`Redis: ${reason}`)
     this.#queue = new PublishQueue(this.#log, (ms) => onCommit?.(ms))
     this.#hourly = setInterval(() => void this.#age(), HOUR_MS).unref()
     this.#inspector = setInterval(() => void this.#inspect(), REDIS_INSPECT_MS).unref()

@@ -19,10 +19,14 @@ export type RedisAddress =
       readonly sentinels: readonly HostPort[]
       readonly master: string
       readonly db: number
+      /** Of the Sentinels themselves. */
+      readonly sentinelUsername: string | undefined
+      readonly sentinelPassword: string | undefined
     })
 
-/** `scheme://[user:password@]host[:port][,host[:port]…][/rest]`; the last `@` ends the credentials. */
-const FORM = /^(rediss?|rediss?\+sentinel):\/\/(?:([^\s]*)@)?([^\s/@]+)(?:\/([^\s/@]*))?(?:\/([^\s/@]*))?$/
+/** `scheme://[user:password@]host[:port][,host[:port]…][/rest][?sentinel=user:password]`; the last `@` ends the credentials. */
+const FORM =
+  /^(rediss?|rediss?\+sentinel):\/\/(?:([^\s]*)@)?([^\s/@?]+)(?:\/([^\s/@?]*))?(?:\/([^\s/@?]*))?(?:\?sentinel=([^\s@&]*))?$/
 const HOST = /^(?:\[([0-9A-Fa-f:.]+)\]|([A-Za-z0-9_.-]+))(?::(\d{1,5}))?$/
 const DB = /^\d{1,4}$/
 
@@ -30,15 +34,18 @@ const DB = /^\d{1,4}$/
 export function parseRedisUrl(url: string): RedisAddress | undefined {
   const match = FORM.exec(url)
   if (!match) return undefined
-  const [, scheme = '', userinfo, authority = '', first = '', second = ''] = match
+  const [, scheme = '', userinfo, authority = '', first = '', second = '', own] = match
   const credentials = parseCredentials(userinfo, scheme.startsWith('rediss'))
   const sentinel = scheme.endsWith('+sentinel')
   const hosts = parseHosts(authority, sentinel ? 26_379 : 6379)
   if (credentials === undefined || hosts === undefined) return undefined
   if (sentinel) {
     if (first === '' || (second !== '' && !DB.test(second))) return undefined
-    return { kind: 'sentinel', ...credentials, sentinels: hosts, master: first, db: Number(second) }
+    const sentinels = sentinelCredentials(credentials, own)
+    if (sentinels === undefined) return undefined
+    return { kind: 'sentinel', ...credentials, ...sentinels, sentinels: hosts, master: first, db: Number(second) }
   }
+  if (own !== undefined) return undefined
   if (second !== '' || (first !== '' && !DB.test(first))) return undefined
   const db = Number(first)
   if (hosts.length === 1) return { kind: 'single', ...credentials, ...hosts[0]!, db }
@@ -58,6 +65,14 @@ function parseCredentials(userinfo: string | undefined, tls: boolean): Credentia
   } catch {
     return undefined // a stray `%`
   }
+}
+
+/** What the Sentinels are offered: credentials of their own, or the password of the servers. */
+function sentinelCredentials({ password }: Credentials, own: string | undefined) {
+  // To `default` by name: one that wants no password takes any, where the form without a name would be an error.
+  if (own === undefined) return { sentinelUsername: password && 'default', sentinelPassword: password }
+  const read = parseCredentials(own, false)
+  return read && { sentinelUsername: read.username ?? 'default', sentinelPassword: read.password }
 }
 
 function parseHosts(authority: string, defaultPort: number): readonly HostPort[] | undefined {

@@ -7,6 +7,28 @@ export const isOtherEpoch = (error: unknown): boolean => error instanceof Error 
 const NO_CONNECTION = 'there is no connection to Redis'
 const MASTER_AWAY = 'the master of the log cannot be reached'
 
+const LONE_NODE =
+  'this Redis is a node of a Cluster, and REDIS_URL names it as a server of its own: write redis://host:port,host:port (of one address only, write it twice)'
+const NOT_ALLOWED =
+  'the Redis user may not use a command, a key or a channel that is needed: give it ~<REDIS_PREFIX>:* &<REDIS_PREFIX>:* +@all -@admin -@dangerous +info'
+
+const ofLoneNodes = new WeakSet<Error>()
+
+/** Notes that this answer came over a connection that knows of no Cluster: it can follow no MOVED. */
+export function noteLoneNode(error: Error): void {
+  if (wasSentOn(error)) ofLoneNodes.add(error)
+}
+
+const sentOnReason = (error: unknown): string => (ofLoneNodes.has(error as Error) ? LONE_NODE : MASTER_AWAY)
+
+/** True if an ACL forbids it. In a script, Redis says so in other words than outside of one, and does not name the command. */
+const isNotAllowed = (error: unknown): boolean =>
+  error instanceof Error &&
+  (hasCode(error.message, 'NOPERM') || /can't run this command|ACL failure in script/.test(error.message))
+
+/** What a server answered, without what it repeats of the command, which holds what was published. */
+const textOf = ({ message }: Error): string => message.replace(/, with args beginning with[\s\S]*/, '')
+
 /** True where another server of a Cluster says whose it is, and that one does not take it. */
 const wasSentOn = (error: unknown): boolean => error instanceof Error && error.message.startsWith('MOVED ')
 
@@ -33,16 +55,18 @@ const FOR_NOW =
 /** Why the log cannot be followed, for an operator. */
 export function reasonOf(error: unknown): string {
   if (wasNotSent(error)) return NO_CONNECTION
-  if (wasSentOn(error)) return MASTER_AWAY
-  return error instanceof Error ? error.message : String(error)
+  if (wasSentOn(error)) return sentOnReason(error)
+  if (isNotAllowed(error)) return `${NOT_ALLOWED} (${textOf(error as Error)})`
+  return error instanceof Error ? textOf(error) : String(error)
 }
 
 /** Redis' trouble in the words of the port; a fault of our own stays what it is. */
 export function storeErrorOf(error: unknown): unknown {
   if (error instanceof StoreError || !(error instanceof Error)) return error
   if (hasCode(error.message, 'OOM')) return new StoreError('full', 'Redis has no room left (maxmemory)', { cause: error })
+  if (isNotAllowed(error)) return new StoreError('unavailable', reasonOf(error), { cause: error })
   if (error.name === 'ReplyError' && !hasCode(error.message, FOR_NOW)) return error
   if (wasNotSent(error) || isBrokenConnection(error)) return new StoreError('unavailable', NO_CONNECTION, { cause: error })
-  if (wasSentOn(error)) return new StoreError('unavailable', MASTER_AWAY, { cause: error })
-  return new StoreError('unavailable', `Redis does not answer as it should: ${error.message}`, { cause: error })
+  if (wasSentOn(error)) return new StoreError('unavailable', sentOnReason(error), { cause: error })
+  return new StoreError('unavailable', `Redis does not answer as it should: ${textOf(error)}`, { cause: error })
 }

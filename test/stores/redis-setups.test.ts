@@ -1,0 +1,72 @@
+import { mkdtempSync, writeFileSync } from 'node:fs'
+import { tmpdir } from 'node:os'
+import { join } from 'node:path'
+import t, { type Test } from 'tap'
+import type { Store } from '../../src/core/store.ts'
+import { openStore } from '../../src/stores/open-store.ts'
+import { startRedisCluster } from './redis-masters.ts'
+import { freePort, RedisServer, skipOwnServer, startRedis } from './redis-server.ts'
+import { publication, storeOptions } from './store-fixtures.ts'
+
+/** Opens a store; what it logs is kept. */
+async function open(t: Test, redisUrl: string): Promise<{ store: Store; lines: string[] }> {
+  const lines: string[] = []
+  const log = { trouble: (message: string) => lines.push(message), warning: () => {} }
+  const store = await openStore(storeOptions('', { store: 'redis', redisUrl, log }))
+  t.teardown(() => store.close())
+  return { store, lines }
+}
+
+t.test('Sentinels that want a password get that of the servers, or one of their own', { skip: skipOwnServer }, async (t) => {
+  const master = await startRedis(t, { args: ['--requirepass', 'pw'] })
+  for (const own of ['pw', 'its:own', undefined]) {
+    const dir = mkdtempSync(join(tmpdir(), 'sentinel-'))
+    const file = join(dir, 'sentinel.conf')
+    const password = own === undefined ? '' : `requirepass "${own}"\n`
+    writeFileSync(file, `${password}sentinel monitor mine 127.0.0.1 ${master.port} 1\nsentinel auth-pass mine pw\n`)
+    const sentinel = new RedisServer(await freePort(), dir, { command: [file, '--sentinel'] })
+    await sentinel.start()
+    t.teardown(() => sentinel.end())
+    const query = own === 'its:own' ? '?sentinel=:its%3Aown' : ''
+    const { store } = await open(t, `redis+sentinel://:pw@127.0.0.1:${sentinel.port}/mine${query}`)
+    t.equal(store.status().reason, undefined, `ready with ${own ?? 'no password'}`)
+    t.match(await store.publish([publication({ user: 'ann' })]), [{ kind: 'accepted' }])
+  }
+})
+
+t.test('one address of a Cluster is reported at once, with the way to write it', { skip: skipOwnServer }, async (t) => {
+  const { servers } = await startRedisCluster(t)
+  const found = await Promise.all(servers.map(({ url }) => open(t, url)))
+  const [ready, ...refused] = found.sort((a, b) => Number(b.store.status().healthy) - Number(a.store.status().healthy))
+  t.ok(ready?.store.status().healthy, 'the node that holds the log serves it')
+  for (const { store, lines } of refused) {
+    t.match(store.status().reason, /node of a Cluster.*write redis:\/\/host:port,host:port/)
+    t.match(lines.join('\n'), /node of a Cluster.*write redis:\/\/host:port,host:port/, 'and the log says so')
+    await t.rejects(store.publish([publication({ user: 'ann' })]), { name: 'StoreError', message: /node of a Cluster/ })
+  }
+  const [{ port }] = servers as [RedisServer]
+  const twice = await open(t, `redis://127.0.0.1:${port},127.0.0.1:${port}`)
+  t.equal(twice.store.status().reason, undefined, 'written twice, one address is followed')
+})
+
+t.test('the least ACL of the README is enough, and one that is less is reported with it', { skip: skipOwnServer }, async (t) => {
+  const redis = await startRedis(t)
+  await redis.say('ACL SETUSER bell on >pw ~bellwire:* &bellwire:* +@all -@admin -@dangerous +info')
+  const { store } = await open(t, `redis://bell:pw@127.0.0.1:${redis.port}`)
+  t.equal(store.status().reason, undefined)
+  t.match(await store.publish([publication({ user: 'ann' })]), [{ kind: 'accepted' }])
+  t.match(await store.mark('ann', 'read', { upTo: store.logs[0].head, scope: ['user:ann'] }), { affected: 1 })
+  await store.erase('ann')
+
+  for (const [user, rights, lacking] of [
+    ['noinfo', '~bellwire:* &bellwire:* +@all -@admin -@dangerous', /INFO is needed \(\+info\)/],
+    ['nokeys', '~other:* &bellwire:* +@all -@admin -@dangerous +info', /~<REDIS_PREFIX>:\*/],
+    ['nolua', '~bellwire:* &bellwire:* +@all -@admin -@dangerous +info -@scripting', /evalsha/]
+  ] as const) {
+    await redis.say(`ACL SETUSER ${user} on >pw ${rights}`)
+    const { store, lines } = await open(t, `redis://${user}:pw@127.0.0.1:${redis.port}`)
+    t.match(store.status().reason, lacking, `${user}: the status says what is lacking`)
+    t.match(store.status().reason, /\+@all -@admin -@dangerous \+info/)
+    t.match(lines.join('\n'), lacking, 'and the log')
+  }
+})
