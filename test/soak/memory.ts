@@ -2,7 +2,7 @@ import { connect } from 'node:net'
 import { test } from 'tap'
 import { call, connectionsOf, PUBLISH_KEY, requestHead, type Service, startService, tokenOf } from '../service/harness.ts'
 
-const SMALL = { flags: ['--max-old-space-size=256'], env: { LOG_LEVEL: 'warn' } }
+const SMALL = { flags: ['--max-old-space-size=256'] }
 
 /** Opens a stream, waits for its first event, and goes. */
 function visit(service: Service, path: string, token: string): Promise<string> {
@@ -11,6 +11,7 @@ function visit(service: Service, path: string, token: string): Promise<string> {
     const socket = connect({ port: Number(port), host: hostname })
     let text = ''
     socket.setEncoding('utf8').on('error', reject)
+    socket.on('close', () => reject(new Error(`closed after ${text.slice(0, 200)}`)))
     socket.on('data', (chunk) => {
       text += chunk
       const event = /event: (\w+)/.exec(text)?.[1]

@@ -28,6 +28,7 @@ export class Ledger {
   #savedLeap: number | null
   #savedHead: number
   #savedFloor: number
+  /** Bounded by {@link MAX_COUNTED}, as is the next; names have 128 characters at most. */
   readonly #entries = new Map<string, number>()
   readonly #states = new Map<string, number>()
   /** How the sizes of shared channels change with this transaction. */
