@@ -10,7 +10,7 @@ import { bearerOf } from './publish-key.ts'
 import { unauthenticated } from './refusal.ts'
 import { createSessionLookUp } from './session-lookup.ts'
 import { createCookieVerifier, looksSigned } from './signed-cookie.ts'
-import { takeTicket } from './ticket.ts'
+import { readTicket, useTicket } from './ticket.ts'
 
 /** The ways in that are configured, and what they need. */
 export interface IdentityOptions extends ClaimRules {
@@ -30,8 +30,6 @@ export interface Credentials {
   readonly ticket?: string | undefined
   readonly authorization?: string | undefined
   readonly cookie?: string | undefined
-  /** Looks at a ticket without using it up. */
-  readonly keepTicket?: boolean | undefined
 }
 
 /** `cookie` and `session` may have come by themselves, from another site's page. */
@@ -40,6 +38,11 @@ export type Via = 'ticket' | 'bearer' | 'cookie' | 'session'
 export interface Authenticated {
   readonly subscriber: Subscriber
   readonly via: Via
+  /**
+   * Uses a ticket up; does nothing for other credentials. Called when nothing else refuses the request any more. Rejects with
+   * `unauthenticated` if another request was faster.
+   */
+  enter(): Promise<void>
 }
 
 export interface Identity {
@@ -50,7 +53,9 @@ export interface Identity {
 }
 
 /** A credential that is present and configured: it decides, whatever else came along. */
-type Found = { readonly via: Via; verify(): Promise<Subscriber> | Subscriber }
+type Found = { readonly via: Via; verify(): Promise<Subscriber> | Subscriber; enter?(): Promise<void> }
+
+const nothingToUse = async (): Promise<void> => {}
 
 /** Finds out who a subscriber is. The first credential that is configured and present decides, for yes or for no. */
 export function createIdentity(options: IdentityOptions): Identity {
@@ -84,8 +89,9 @@ export function createIdentity(options: IdentityOptions): Identity {
     return { via: 'cookie', verify: () => Promise.reject(unauthenticated(detail)) }
   }
 
-  const find = ({ ticket, authorization, cookie, keepTicket = false }: Credentials): Found => {
-    if (ticket !== undefined) return { via: 'ticket', verify: () => takeTicket(store, ticket, keepTicket) }
+  const find = ({ ticket, authorization, cookie }: Credentials): Found => {
+    if (ticket !== undefined)
+      return { via: 'ticket', verify: () => readTicket(store, ticket), enter: () => useTicket(store, ticket) }
     const found = inBearer(authorization) ?? inCookie(cookie)
     if (found) return found
     if (session && (cookie || authorization)) return { via: 'session', verify: () => session.identify({ cookie, authorization }) }
@@ -94,13 +100,13 @@ export function createIdentity(options: IdentityOptions): Identity {
 
   return {
     async authenticate(credentials) {
-      const { via, verify } = find(credentials)
+      const { via, verify, enter = nothingToUse } = find(credentials)
       const checkedAt = performance.now()
       const subscriber = await verify()
       if (subscriber.expiresAt !== undefined && subscriber.expiresAt <= Date.now())
         throw unauthenticated('The credential has expired: get a new one.')
       observer.identified()
-      return { subscriber: { ...subscriber, checkedAt }, via }
+      return { subscriber: { ...subscriber, checkedAt }, via, enter }
     },
     close() {
       keySet?.close()

@@ -18,6 +18,15 @@ import { exactTopics, type Subscriber } from './subscriber.ts'
 import { type Reading, rememberedTopics, Traces } from './traces.ts'
 import { WindowCounts } from './window-counts.ts'
 
+/** A place for one connection. */
+export interface Reservation {
+  /**
+   * Calls `next` with the reason for a refusal, or null: what it opens in this turn is within all limits. A place that it does not
+   * use is given back.
+   */
+  use<T>(next: (refusal: Refusal | null) => T): T
+}
+
 export interface HubSettings {
   readonly heartbeatMs: number
   readonly maxBufferedBytes: number
@@ -72,8 +81,10 @@ export class Hub implements ConnectionHost {
   /** Bounded by the open connections, as is the next. */
   readonly #byUser = new Map<string, Connection[]>()
   readonly #byAddress = new Map<string, number>()
-  /** Connections for whose place the other nodes are being asked; bounded by the open requests. */
+  /** Places that are reserved for connections about to open, by user and by address; bounded by the open requests. */
   readonly #opening = new Map<string, number>()
+  readonly #openingFrom = new Map<string, number>()
+  #openingTotal = 0
   /** Users revoked lately, and when we heard of it: a connection authenticated before that but opened after it must be closed. */
   readonly #revoked = new BoundedCache<number>('revocations', {
     keep: 'newest',
@@ -141,37 +152,77 @@ export class Hub implements ConnectionHost {
   refusal(user: string, address: string): Refusal | null {
     const { maxConnections, maxConnectionsPerUser, maxConnectionsPerIp } = this.#settings
     if (this.#draining) return 'drain'
-    if (maxConnections > 0 && this.#connections.size >= maxConnections) return 'limit'
-    if (maxConnectionsPerUser > 0 && (this.#byUser.get(user)?.length ?? 0) >= maxConnectionsPerUser) return 'limit'
-    if (maxConnectionsPerIp > 0 && (this.#byAddress.get(addressBlock(address)) ?? 0) >= maxConnectionsPerIp) return 'limit'
-    if (!this.store.logOf(user).healthy) return 'unavailable'
-    return null
+    if (maxConnections > 0 && this.#connections.size + this.#openingTotal >= maxConnections) return 'limit'
+    if (maxConnectionsPerUser > 0 && this.heldOf(user) >= maxConnectionsPerUser) return 'limit'
+    if (maxConnectionsPerIp > 0) {
+      const block = addressBlock(address)
+      const held = (this.#byAddress.get(block) ?? 0) + (this.#openingFrom.get(block) ?? 0)
+      if (held >= maxConnectionsPerIp) return 'limit'
+    }
+    return this.#trouble(user)
+  }
+
+  /** What keeps a connection from opening even if it has a place. */
+  #trouble(user: string): Refusal | null {
+    if (this.#draining) return 'drain'
+    return this.store.logOf(user).healthy ? null : 'unavailable'
   }
 
   /**
-   * Lets a connection in, or tells why not. `next` is called once, in the turn in which the last check was made: what it opens is
-   * within all limits, and a place that it does not use is given back. `rated` counts it among the user's openings; a request whose
-   * rate is limited otherwise does without.
+   * Reserves a place for a connection, or says why not. `enter` runs once the place is there: what it uses up, such as a ticket,
+   * is not used up by a refusal. If it throws, the place is given back. `rated` counts the connection among the user's openings; a
+   * request whose rate is limited otherwise does without.
    */
+  async reserve(
+    user: string,
+    address: string,
+    enter: () => Promise<void>,
+    { rated = true }: { readonly rated?: boolean } = {}
+  ): Promise<Reservation> {
+    const early = this.refusal(user, address) ?? (rated ? this.#opensTooOften(user) : null)
+    if (early) return { use: (next) => next(early) }
+    if (rated) this.#openings.count(user, OPENINGS_MS)
+    this.#countOpening(user, address, 1)
+    let used = false
+    const use = <T>(next: (refusal: Refusal | null) => T, refusal = this.#trouble(user)): T => {
+      if (used) return next(refusal)
+      used = true
+      this.#countOpening(user, address, -1)
+      const before = this.countUser(user)
+      try {
+        return next(refusal)
+      } finally {
+        // Also where none was granted: what was told meanwhile counted this one in.
+        if (this.countUser(user) === before) this.#places.hold(user, this.heldOf(user))
+      }
+    }
+    try {
+      const granted = await this.#places.take(user, this.heldOf(user))
+      const refusal = granted ? this.#trouble(user) : 'limit'
+      if (refusal) return use(() => ({ use: (next) => next(refusal) }))
+      await enter()
+      return { use }
+    } catch (error) {
+      use(() => {})
+      throw error
+    }
+  }
+
+  /** Reserves a place and uses it in the same turn. */
   async admit<T>(
     user: string,
     address: string,
+    enter: () => Promise<void>,
     next: (refusal: Refusal | null) => T,
-    { rated = true }: { readonly rated?: boolean } = {}
+    options: { readonly rated?: boolean } = {}
   ): Promise<T> {
-    const early = this.refusal(user, address) ?? (rated ? this.#opensTooOften(user) : null)
-    if (early) return next(early)
-    if (rated) this.#openings.count(user, OPENINGS_MS)
-    this.#count(this.#opening, user, 1)
-    const granted = await this.#places.take(user, this.heldOf(user))
-    this.#count(this.#opening, user, -1)
-    const before = this.countUser(user)
-    try {
-      return next(granted ? this.refusal(user, address) : 'limit')
-    } finally {
-      // Also where none was granted: what was told meanwhile counted this one in.
-      if (this.countUser(user) === before) this.#places.hold(user, this.heldOf(user))
-    }
+    return (await this.reserve(user, address, enter, options)).use(next)
+  }
+
+  #countOpening(user: string, address: string, by: 1 | -1): void {
+    this.#openingTotal += by
+    this.#count(this.#opening, user, by)
+    if (this.#settings.maxConnectionsPerIp > 0) this.#count(this.#openingFrom, addressBlock(address), by)
   }
 
   #opensTooOften(user: string): Refusal | null {
@@ -191,7 +242,7 @@ export class Hub implements ConnectionHost {
     return this.countUser(user) + (this.#opening.get(user) ?? 0)
   }
 
-  /** Registers a connection and starts it, within {@link admit}. */
+  /** Registers a connection and starts it, within {@link Reservation.use}. */
   open(request: OpenRequest): Connection {
     const { subscriber, sink } = request
     const now = performance.now()

@@ -4,6 +4,8 @@ import { originMatcher } from '../auth/origins.ts'
 import type { Subscriber } from '../core/subscriber.ts'
 import { WindowCounts } from '../core/window-counts.ts'
 import { ProblemError } from '../errors.ts'
+import { hasLeft } from './report.ts'
+import { selectTopics } from './schemas/topics.ts'
 
 declare module 'fastify' {
   interface FastifyRequest {
@@ -13,6 +15,8 @@ declare module 'fastify' {
     subscriber?: Subscriber
     /** Which way in `subscriber` came by. */
     via?: string
+    /** Uses a ticket up, if `subscriber` came by one: called when nothing else refuses the request any more. */
+    enter?: () => Promise<void>
   }
 }
 
@@ -21,13 +25,16 @@ export interface Credentials {
   readonly ticket?: string | undefined
   readonly authorization?: string | undefined
   readonly cookie?: string | undefined
-  /** Look at the ticket without using it up. */
-  readonly keepTicket?: boolean | undefined
 }
 
 /** Finds the subscriber, or throws a {@link ProblemError} `unauthenticated` or `unavailable`. */
 export interface SubscriberIdentity {
-  authenticate(credentials: Credentials): Promise<{ readonly subscriber: Subscriber; readonly via: string }>
+  authenticate(credentials: Credentials): Promise<{
+    readonly subscriber: Subscriber
+    readonly via: string
+    /** Uses a ticket up. */
+    enter(): Promise<void>
+  }>
 }
 
 /** Finds the name of the key that an Authorization header holds. */
@@ -40,8 +47,7 @@ export function credentialsOf(request: FastifyRequest): Credentials {
   return {
     ticket: (request.query as { ticket?: string }).ticket,
     authorization: request.headers.authorization,
-    cookie: request.headers.cookie,
-    keepTicket: request.method === 'HEAD'
+    cookie: request.headers.cookie
   }
 }
 
@@ -79,12 +85,27 @@ export function operatorOnly(match: ProducerKeys['match']): OnRequest {
   }
 }
 
-/** `onRequest` hook: a subscriber's credential, checked before the body is read. */
+/** `onRequest` hook: a subscriber's credential, checked before the body is read. Whoever uses it alone has to call `request.enter`. */
 export function subscriberOnly(identity: SubscriberIdentity): (request: FastifyRequest) => Promise<void> {
   return async (request) => {
-    const { subscriber, via } = await identity.authenticate(credentialsOf(request))
+    const { subscriber, via, enter } = await identity.authenticate(credentialsOf(request))
     request.subscriber = subscriber
     request.via = via
+    // A client that left uses nothing up.
+    request.enter = async () => {
+      if (!hasLeft(request)) await enter()
+    }
+  }
+}
+
+/** The hooks of a route that answers a subscriber at once: a ticket is used up when neither credential nor query refuses the request. */
+export function subscriberHooks(identity: SubscriberIdentity) {
+  return {
+    onRequest: subscriberOnly(identity),
+    preHandler: async (request: FastifyRequest): Promise<void> => {
+      selectTopics(request.subscriber!, (request.query as { topics?: string }).topics)
+      if (request.method !== 'HEAD') await request.enter!()
+    }
   }
 }
 

@@ -49,16 +49,8 @@ export default fp<ChangesOptions>(
         if (request.method === 'HEAD') return reply.send()
         const after = cursorOf(request, request.query)
         const wait = hub.draining ? 0 : request.query.wait
-        const poll = (refusal: Refusal | null): Promise<PollAnswer> => {
-          if (refusal === 'limit' && wait > 0) {
-            stats.refused('limit')
-            throw new ProblemError('rate-limited', 'Too many connections are open; close one, or come back later.', {
-              retryAfter: 5
-            })
-          }
-          if (refusal === 'unavailable')
-            throw new ProblemError('unavailable', 'The store does not answer; try again.', { retryAfter: 5 })
-          return new Promise((resolve) => {
+        const poll = (wait: number): Promise<PollAnswer> =>
+          new Promise((resolve) => {
             const sink = new PollSink(request.ip, resolve)
             const connection = hub.open({
               subscriber,
@@ -87,12 +79,24 @@ export default fp<ChangesOptions>(
               connection.close('gone')
             }
           })
+        const away = () => new ProblemError('unavailable', 'The store does not answer; try again.', { retryAfter: 5 })
+        const waited = (refusal: Refusal | null): Promise<PollAnswer> | 'drain' => {
+          if (refusal === 'drain') return refusal
+          if (refusal === 'unavailable') throw away()
+          if (refusal === null) return poll(wait)
+          stats.refused('limit')
+          throw new ProblemError('rate-limited', 'Too many connections are open; close one, or come back later.', {
+            retryAfter: 5
+          })
         }
-        // A poll that does not wait is a request like any other: it takes nobody's place.
         const { user } = subscriber
-        const answer = await (wait > 0
-          ? hub.admit(user, request.ip, poll, { rated: false })
-          : poll(hub.refusal(user, request.ip)))
+        let answer = wait > 0 ? await hub.admit(user, request.ip, request.enter!, waited, { rated: false }) : 'drain'
+        if (answer === 'drain') {
+          // A poll that does not wait is a request like any other: it takes nobody's place.
+          if (hub.refusal(user, request.ip) === 'unavailable') throw away()
+          await request.enter!()
+          answer = await poll(0)
+        }
         if (answer.cursor === null)
           throw new ProblemError('unavailable', 'The log could not be read; try again.', { retryAfter: 5 })
         return reply.send(`{"events":[${answer.events}],"cursor":"${answer.cursor}","more":${answer.more}}`)

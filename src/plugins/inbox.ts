@@ -19,7 +19,7 @@ import {
   type OriginOptions,
   ownPagesOnly,
   type SubscriberIdentity,
-  subscriberOnly
+  subscriberHooks
 } from './access.ts'
 import { answers } from './schemas/answers.ts'
 import { CountsAnswer, IdsOnly, IdsOrUpTo, InboxAnswer, InboxQuery, MarkAnswer, ReaderQuery, UpToOnly } from './schemas/inbox.ts'
@@ -52,7 +52,7 @@ export default fp<InboxOptions>(
   async (instance, { store, identity, rateLimit, ...origins }) => {
     const app = instance.withTypeProvider<ZodTypeProvider>()
     await enableRateLimits(instance)
-    const reading = { onRequest: subscriberOnly(identity), config: rateLimit }
+    const reading = { ...subscriberHooks(identity), config: rateLimit }
 
     app.get(
       '/v1/inbox',
@@ -114,8 +114,8 @@ export default fp<InboxOptions>(
       app.post(
         `/v1/inbox/${path}`,
         {
+          ...reading,
           onRequest: [reading.onRequest, ownPagesOnly(origins)],
-          config: rateLimit,
           schema: {
             ...documented,
             operationId,

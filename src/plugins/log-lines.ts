@@ -17,6 +17,8 @@ const OURS = new Set(['internal', 'stream'])
 const MAX_ORIGIN = 300
 /** Of what a caller was told; no text of ours is longer, but it may quote a name from the query. */
 const MAX_DETAIL = 300
+/** Reasons for refusals that have lines of their own in a minute. */
+const MAX_REASONS = 100
 
 const STATUS_LEVELS = { ok: 'info', degraded: 'warn', critical: 'error' } as const satisfies Record<HealthStatus, string>
 
@@ -27,11 +29,15 @@ const STATUS_LEVELS = { ok: 'info', degraded: 'warn', critical: 'error' } as con
  */
 export class LogLines implements HubLog {
   readonly #log: FastifyBaseLogger
+  readonly #everyMs: number
   readonly #nameOf: (connection: Connection) => string
   /** Whether each of them is written, at `debug`. */
   readonly #verbose: boolean
   readonly #errors: MinuteLines
   readonly #refusals: MinuteLines
+  /** Of the refusals of this minute; bounded by {@link MAX_REASONS}. */
+  readonly #reasons = new Set<string>()
+  #reasonsUntil = 0
   readonly #signIns: MinuteLines
   readonly #accepted: MinuteLines
   readonly #origins: MinuteLines
@@ -39,6 +45,7 @@ export class LogLines implements HubLog {
 
   constructor(log: FastifyBaseLogger, nameOf: (connection: Connection) => string, everyMs = LINE_EVERY_MS) {
     this.#log = log
+    this.#everyMs = everyMs
     this.#nameOf = nameOf
     this.#verbose = log.level === 'debug' || log.level === 'trace'
     this.#errors = new MinuteLines(everyMs, (code, count, { message, ...fields }) =>
@@ -108,11 +115,19 @@ export class LogLines implements HubLog {
     this.#errors.add(code, 1, fields)
   }
 
-  /** A request that was refused for a fault of its own: one line a minute for each code and route; each of them at `debug`. */
+  /** A request that was refused for a fault of its own: one line a minute for each reason and route; each of them at `debug`. */
   refused(code: string, detail: string, place: ErrorPlace): void {
     const fields = { code, ...place, detail: detail.slice(0, MAX_DETAIL) }
     if (this.#verbose) this.#log.debug(fields, 'request refused')
-    else this.#refusals.add(`${code} ${place.route}`, 1, fields)
+    else this.#refusals.add(this.#kindOf(`${code} ${place.route}`, fields.detail), 1, fields)
+  }
+
+  /** Reasons are told apart until there are too many: some hold a name from the query, which anyone may make up. */
+  #kindOf(place: string, detail: string): string {
+    const kind = `${place} ${detail}`
+    if (this.#reasons.size >= MAX_REASONS && !this.#reasons.has(kind)) return place
+    this.#reasons.add(kind)
+    return kind
   }
 
   /** Somebody could not be identified, or the keys for it not be fetched: one line a minute for each setting. */
@@ -139,6 +154,10 @@ export class LogLines implements HubLog {
   /** Once a second: writes what is due; with `all` the rest too. */
   flush(all = false): void {
     const now = performance.now()
+    if (now >= this.#reasonsUntil) {
+      this.#reasons.clear()
+      this.#reasonsUntil = now + this.#everyMs
+    }
     for (const lines of [this.#errors, this.#refusals, this.#signIns, this.#accepted, this.#origins, this.#undone])
       lines.flush(now, all)
   }

@@ -7,17 +7,24 @@ import fp from 'fastify-plugin'
 import { goodbyeToRefused } from '../core/close-reason.ts'
 import { asCursor } from '../core/cursor.ts'
 import { socketCodec } from '../core/frame.ts'
-import type { Hub } from '../core/hub.ts'
+import type { Hub, Reservation } from '../core/hub.ts'
 import { CLOSE_ANSWER_MS, MAX_CLIENT_MESSAGE_BYTES } from '../core/limits.ts'
 import type { Stats } from '../core/stats.ts'
 import { ProblemError } from '../errors.ts'
-import { credentialsOf, isAmbient, type OriginOptions, type SubscriberIdentity, trustedOrigins } from './access.ts'
+import { isAmbient, type OriginOptions, type SubscriberIdentity, subscriberOnly, trustedOrigins } from './access.ts'
 import { hasBody } from './answer.ts'
 import { refuseUpgrade } from './refuse-upgrade.ts'
 import { hasLeft, type OnError, reportError } from './report.ts'
 import { cursorOf, StreamQuery } from './schemas/stream.ts'
 import { selectTopics } from './schemas/topics.ts'
 import { SocketSink } from './socket-sink.ts'
+
+declare module 'fastify' {
+  interface FastifyRequest {
+    /** For a WebSocket that is being opened. */
+    place?: Reservation
+  }
+}
 
 interface SocketOptions extends OriginOptions {
   readonly hub: Hub
@@ -38,6 +45,7 @@ const HANDSHAKE_KEY = /^[A-Za-z0-9+/]{22}==$/
 export default fp<SocketOptions>(
   async (instance, { hub, identity, stats, onError, ...origins }) => {
     const trusted = trustedOrigins(origins)
+    const subscribe = subscriberOnly(identity)
     const path = `${instance.prefix}/v1/socket`
     const isOurs = (request: IncomingMessage): boolean =>
       request.method === 'GET' &&
@@ -86,12 +94,12 @@ export default fp<SocketOptions>(
           throw upgradeRequired(reply)
         },
         wsHandler: async (webSocket, request) => {
-          const { subscriber, query } = request
+          const { subscriber, query, place } = request
           const sink = new SocketSink(webSocket, request.raw.socket, request.ip)
           const after = cursorOf(request, query)
-          if (!subscriber) return refuse(sink, 'unavailable', after)
-          await hub.admit(subscriber.user, request.ip, (refusal) => {
-            // The peer may have left meanwhile; nobody would tell us any more.
+          if (!subscriber || !place) return refuse(sink, 'unavailable', after)
+          place.use((refusal) => {
+            // The client may have left meanwhile; nobody would tell us any more.
             if (webSocket.readyState === webSocket.CLOSED) return
             if (refusal) return refuse(sink, refusal, after)
             const topics = selectTopics(subscriber, query.topics)
@@ -103,7 +111,7 @@ export default fp<SocketOptions>(
       })
     })
 
-    /** `preHandler` hook: leaves a subscriber with the request, or none where the session look-up does not answer. */
+    /** `preHandler` hook: leaves a subscriber and a place with the request, or none if nobody can tell who it is. */
     async function admit(request: FastifyRequest, reply: FastifyReply): Promise<void> {
       if (!request.ws) return
       // The socket of a handshake carries no second request.
@@ -113,23 +121,35 @@ export default fp<SocketOptions>(
       if (!HANDSHAKE_KEY.test(headers['sec-websocket-key'] ?? ''))
         throw new ProblemError('malformed', 'Sec-WebSocket-Key must be sixteen random bytes in base64.')
       try {
-        const { subscriber, via } = await identity.authenticate(credentialsOf(request))
-        request.subscriber = subscriber
-        request.via = via
+        await subscribe(request)
+        // Browsers open WebSockets to anywhere and send the cookies along: no CORS stands before them.
+        if (isAmbient(request) && headers.origin !== undefined && !trusted(request, headers.origin))
+          throw new ProblemError('forbidden', 'This origin may not read with a cookie; add it to CORS_ORIGINS, or use a ticket.')
+        selectTopics(request.subscriber!, (request.query as Query).topics)
+        request.place = keep(request, await hub.reserve(request.subscriber!.user, request.ip, request.enter!))
       } catch (error) {
         if (!(error instanceof ProblemError) || error.slug !== 'unavailable') throw error
         reportError(request, error, onError)
       }
       if (hasLeft(request)) {
+        request.place?.use(() => {})
         reply.hijack()
         return
       }
-      // Browsers open WebSockets to anywhere and send the cookies along: no CORS stands before them.
-      if (isAmbient(request) && headers.origin !== undefined && !trusted(request, headers.origin))
-        throw new ProblemError('forbidden', 'This origin may not read with a cookie; add it to CORS_ORIGINS, or use a ticket.')
-      if (request.subscriber) selectTopics(request.subscriber, (request.query as Query).topics)
       // Answered by the upgrade from here on: the response need not outlive it.
       reply.raw.detachSocket(request.raw.socket)
+    }
+
+    /** Gives a place back if the connection ends before the upgrade is done. */
+    function keep({ raw: { socket } }: FastifyRequest, place: Reservation): Reservation {
+      const release = (): void => place.use(() => {})
+      socket.once('close', release)
+      return {
+        use(next) {
+          socket.off('close', release)
+          return place.use(next)
+        }
+      }
     }
 
     function upgradeRequired(reply: FastifyReply): ProblemError {

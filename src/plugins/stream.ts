@@ -6,9 +6,8 @@ import { asCursor } from '../core/cursor.ts'
 import { sseCodec } from '../core/frame.ts'
 import type { Hub } from '../core/hub.ts'
 import type { Stats } from '../core/stats.ts'
-import type { Subscriber } from '../core/subscriber.ts'
 import { ProblemError } from '../errors.ts'
-import { credentialsOf, type SubscriberIdentity } from './access.ts'
+import { type SubscriberIdentity, subscriberOnly } from './access.ts'
 import { hasLeft, type OnError, reportError } from './report.ts'
 import { cursorOf, StreamQuery } from './schemas/stream.ts'
 import { selectTopics } from './schemas/topics.ts'
@@ -40,43 +39,48 @@ export default fp<StreamOptions>(
       produces: ['text/event-stream']
     }
 
+    const subscribe = subscriberOnly(identity)
+
     app.get('/v1/stream', { schema, exposeHeadRoute: false }, async (request, reply) => {
       if (isQueued(reply)) {
         reply.hijack()
         request.raw.socket.destroy()
         return reply
       }
-      let subscriber: Subscriber
       try {
-        subscriber = (await identity.authenticate(credentialsOf(request))).subscriber
+        await subscribe(request)
+        if (hasLeft(request)) return leave(reply)
+        return await open(request, reply)
       } catch (error) {
         if (!(error instanceof ProblemError) || error.slug !== 'unavailable') throw error
         reportError(request, error, onError)
-        if (hasLeft(request)) return leave(reply)
-        return refuse(request, reply, 'unavailable')
+        return hasLeft(request) ? leave(reply) : refuse(request, reply, 'unavailable')
       }
-      if (hasLeft(request)) return leave(reply)
-      const topics = selectTopics(subscriber, request.query.topics)
-      return hub.admit(subscriber.user, request.ip, (refusal) => {
-        if (refusal) return refuse(request, reply, refusal)
-        // The peer may have left meanwhile; nobody would tell us any more.
+    })
+
+    function open(request: FastifyRequest, reply: FastifyReply): Promise<FastifyReply> {
+      const { query, subscriber, enter } = request as FastifyRequest & { query: StreamQuery }
+      const topics = selectTopics(subscriber!, query.topics)
+      return hub.admit(subscriber!.user, request.ip, enter!, (refusal) => {
+        // The client may have left meanwhile; nobody would tell us any more.
         if (hasLeft(request)) return leave(reply)
-        const after = cursorOf(request, request.query)
+        if (refusal) return refuse(request, reply, refusal)
+        const after = cursorOf(request, query)
         const sink = SseSink.open(request, reply)
         sink.connect(
-          hub.open({ subscriber, topics, sink, codec: sseCodec, after, items: request.query.items, requestId: request.id })
+          hub.open({ subscriber: subscriber!, topics, sink, codec: sseCodec, after, items: query.items, requestId: request.id })
         )
         return reply
       })
-    })
+    }
 
     const headOnly = {
       schema: { ...schema, operationId: 'checkStream', summary: 'Check a credential for the stream' },
       config: { swagger: { exposeHeadRoute: true } }
     }
     app.head('/v1/stream', headOnly, async (request, reply) => {
-      const { subscriber } = await identity.authenticate(credentialsOf(request))
-      selectTopics(subscriber, request.query.topics)
+      await subscribe(request)
+      selectTopics(request.subscriber!, request.query.topics)
       return sendHeadOnly(reply)
     })
 

@@ -17,8 +17,11 @@ test('a ticket admits once, and can be looked at before', async (t) => {
   t.match(ticket, /^[A-Za-z0-9_-]{43}$/)
   t.ok(expiresAt >= issuedAt + 30_000 && expiresAt <= Date.now() + 30_000)
   t.notOk([...store.tickets.keys()].join().includes(ticket), 'the store never sees it')
-  t.equal(await ask({ ticket, keepTicket: true }), 'u by ticket')
-  t.strictSame(whoIs((await identity.authenticate({ ticket })).subscriber), { user: 'u', topics: ['a', 'b*'] })
+  t.equal(await ask({ ticket }), 'u by ticket', 'who it admits may be asked before')
+  const [one, other] = await Promise.all([identity.authenticate({ ticket }), identity.authenticate({ ticket })])
+  t.strictSame(whoIs(one.subscriber), { user: 'u', topics: ['a', 'b*'] })
+  const entered = await Promise.allSettled([one.enter(), other.enter()])
+  t.strictSame(entered.map(({ status }) => status).sort(), ['fulfilled', 'rejected'], 'of two at the same moment one enters')
   t.equal(await ask({ ticket }), 'unauthenticated')
   for (const junk of ['', 'x', 'x'.repeat(5000), '\n', `${ticket}=`]) t.equal(await ask({ ticket: junk }), 'unauthenticated')
 })
@@ -32,10 +35,11 @@ test('a store that cannot be asked about a ticket is no refusal', async (t) => {
 
 test('the first credential that is present decides, for yes and for no', async (t) => {
   const application = await serve(t, (_request, response) => response.end('{"user":"app-user"}'))
-  const { store, ask } = identityWith({ jwtSecrets: [SECRET], cookieSecrets: [KEY], sessionUrl: application.url })
+  const { store, identity, ask } = identityWith({ jwtSecrets: [SECRET], cookieSecrets: [KEY], sessionUrl: application.url })
   const { ticket } = await issueTicket(store, 'ticket-user', [])
   const good = { ...bearer(jwt({ sub: 'bearer-user' })), ...session(jwt({ sub: 'cookie-user' })) }
   t.equal(await ask({ ...good, ticket }), 'ticket-user by ticket')
+  await (await identity.authenticate({ ticket })).enter()
   t.equal(await ask({ ...good, ticket }), 'unauthenticated', 'a used ticket is not made good by what follows')
   t.equal(await ask(good), 'bearer-user by bearer')
   t.equal(await ask({ ...good, ...bearer(jwt({ sub: 'x', exp: 1 })) }), 'unauthenticated')

@@ -227,11 +227,16 @@ test('the places that others count for a user are those that are taken, in whate
       const user = `u${Math.floor(Math.random() * 2)}`
       if (Math.random() < 0.6) {
         admitting.push(
-          hub.admit(user, '127.0.0.1', (refusal) => {
-            // Some leave before they are let in.
-            if (refusal || Math.random() < 0.2) return
-            hub.open({ subscriber: { user, topics: [] }, sink: new Wire(), codec: sseCodec })
-          })
+          hub.admit(
+            user,
+            '127.0.0.1',
+            async () => {},
+            (refusal) => {
+              // Some leave before they are let in.
+              if (refusal || Math.random() < 0.2) return
+              hub.open({ subscriber: { user, topics: [] }, sink: new Wire(), codec: sseCodec })
+            }
+          )
         )
       } else [...hub.connections()].find((connection) => connection.user === user)?.close('gone')
       if (Math.random() < 0.5) await new Promise((resolve) => setImmediate(resolve))
@@ -315,15 +320,26 @@ test('a topic that nobody reads costs nothing, however many topics thousands of 
 test('one user who opens without end is refused for a while, all others are not, and neither is a crowd behind one address', async (t) => {
   const { hub, open } = hubWith(t, { maxConnectionsPerUser: 20 })
   const admitted = async (user: string): Promise<string | null> =>
-    hub.admit(user, '192.0.2.1', (refusal) => {
-      if (refusal === null) open(user, []).connection.close('gone')
-      return refusal
-    })
+    hub.admit(
+      user,
+      '192.0.2.1',
+      async () => {},
+      (refusal) => {
+        if (refusal === null) open(user, []).connection.close('gone')
+        return refusal
+      }
+    )
   for (let n = 0; n < 600; n++) if ((await admitted('ann')) !== null) t.fail(`opening ${n} was refused`)
   t.equal(await admitted('ann'), 'limit')
   t.equal(hub.size, 0)
   const crowd = await Promise.all(Array.from({ length: 2000 }, (_, n) => admitted(`u${n}`)))
   t.ok(crowd.every((refusal) => refusal === null))
-  const poll = await hub.admit('ann', '192.0.2.1', (refusal) => refusal, { rated: false })
+  const poll = await hub.admit(
+    'ann',
+    '192.0.2.1',
+    async () => {},
+    (refusal) => refusal,
+    { rated: false }
+  )
   t.equal(poll, null, 'a poll has a rate of its own')
 })

@@ -24,7 +24,9 @@ test('polls are limited in rate whatever other routes the service has', async (t
   })
   app.setValidatorCompiler(validatorCompiler)
   app.setSerializerCompiler(serializerCompiler)
-  const identity = { authenticate: async () => ({ subscriber: { user: 'ann', topics: [] }, via: 'bearer' }) }
+  const identity = {
+    authenticate: async () => ({ subscriber: { user: 'ann', topics: [] }, via: 'bearer', enter: async () => {} })
+  }
   await app.register(errors)
   await app.register(changes, { hub, identity, stats, rateLimit: subscriberRateLimit(2) })
   const statuses: number[] = []
