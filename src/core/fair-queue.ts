@@ -18,12 +18,16 @@ export const weightOf = (content: string, channels: number): Weight => ({
 /** How much goes into one step of a store, which nothing else can interrupt. */
 export type SliceLimit = Weight
 
+/** What has more than this share of a round is long, although it is one slice. */
+const LONG_SHARE = 1 / 4
+
 /**
  * Where requests wait for a store that does one thing at a time. A request is one slice, or several that keep their order. Rounds
- * alternate: one takes requests of one slice, oldest first, as far as there is room; the next takes one slice of the long ones, which
+ * alternate: one takes short requests, oldest first, as far as there is room; the next takes one slice of the long ones, which
  * take turns. So a short request waits for one slice at most, whatever else is waiting, and long ones always move on.
  */
 export class FairQueue<T extends Weight> {
+  readonly #limit: SliceLimit
   /** Slices that wait. */
   size = 0
   /** Bytes of them. */
@@ -32,19 +36,28 @@ export class FairQueue<T extends Weight> {
   #long: T[][] = []
   #longIsNext = false
 
+  /** `limit`: what one round takes. */
+  constructor(limit: SliceLimit) {
+    this.#limit = limit
+  }
+
   /** Adds the slices of one request. */
   push(slices: readonly T[]): void {
-    if (slices.length > 1) this.#long.push([...slices])
-    else this.#short.push(...slices)
+    const [first] = slices
+    if (first === undefined) return
+    const { entries, bytes } = this.#limit
+    const long = slices.length > 1 || first.entries > entries * LONG_SHARE || first.bytes > bytes * LONG_SHARE
+    if (long) this.#long.push([...slices])
+    else this.#short.push(first)
     this.size += slices.length
     for (const { bytes } of slices) this.bytes += bytes
   }
 
-  /** The slices of the next round: within the limit, or one that is larger. */
-  take(limit: SliceLimit): T[] {
+  /** The slices of the next round: within the limit, or one that is larger. One that is long is alone. */
+  take(): T[] {
     const long = this.#long.length > 0 && (this.#longIsNext || this.#short.length === 0)
     this.#longIsNext = !long
-    const taken = long ? [this.#nextOfLong()] : this.#short.splice(0, this.#fitting(limit))
+    const taken = long ? [this.#nextOfLong()] : this.#short.splice(0, this.#fitting())
     this.size -= taken.length
     for (const { bytes } of taken) this.bytes -= bytes
     return taken
@@ -67,8 +80,8 @@ export class FairQueue<T extends Weight> {
   }
 
   /** How many short requests may go together; at least one. */
-  #fitting(limit: SliceLimit): number {
-    let { entries, bytes } = limit
+  #fitting(): number {
+    let { entries, bytes } = this.#limit
     let n = 0
     for (const slice of this.#short) {
       entries -= slice.entries

@@ -23,11 +23,11 @@ import type { StoreLog, StoreOptions } from '../store-options.ts'
 import { connectRedis, type RedisClients } from './client.ts'
 import { decodeEvents, decodeItems } from './entries.ts'
 import { type RedisKeys, redisKeys } from './keys.ts'
-import { PublishQueue } from './publish-queue.ts'
 import { RedisLog } from './redis-log.ts'
 import { inspectServer, type ServerReport } from './server-checks.ts'
 import type { ShardPublication } from './shard-publication.ts'
 import { storeErrorOf } from './trouble.ts'
+import { WriteQueue } from './write-queue.ts'
 
 const HOUR_MS = 60 * 60 * 1000
 const DAY_MS = 24 * HOUR_MS
@@ -41,7 +41,7 @@ export class RedisShard implements Log {
   readonly #clients: RedisClients
   readonly #keys: RedisKeys
   readonly #log: RedisLog
-  readonly #queue: PublishQueue
+  readonly #queue: WriteQueue
   readonly #days: number
   readonly #logs: StoreLog
   #report: ServerReport | undefined
@@ -72,7 +72,7 @@ export class RedisShard implements Log {
       this.#arrange()
     }
     this.#log.onRefused = (reason) => this.#logs.trouble(`Redis: ${reason}`)
-    this.#queue = new PublishQueue(this.#log, (ms) => onCommit?.(ms))
+    this.#queue = new WriteQueue(this.#log, (ms) => onCommit?.(ms))
     this.#hourly = setInterval(() => void this.#age(), HOUR_MS).unref()
     this.#inspector = setInterval(() => void this.#inspect(), REDIS_INSPECT_MS).unref()
     clients.commands.on('ready', () => void this.#inspect())
@@ -141,7 +141,7 @@ export class RedisShard implements Log {
   }
 
   async recall(id: string): Promise<boolean> {
-    return (await this.#log.write('recall', [id]))[1] === 1
+    return (await this.#queue.turn(() => this.#log.write('recall', [id])))[1] === 1
   }
 
   async mark(user: string, op: MarkOp, target: MarkTarget): Promise<MarkOutcome> {
@@ -149,14 +149,16 @@ export class RedisShard implements Log {
     const which = byIds ? await this.#places(user, target) : target.scope
     for (let progress = '1 - 0'; ; ) {
       const args = [user, op, byIds ? '' : String(target.upTo), progress, ...which]
-      const [, affected, seq, rest] = await this.#log.write('mark', args)
+      const call = () => this.#log.write('mark', args)
+      // Most are short: only what goes on waits for turns.
+      const [, affected, seq, rest] = await (progress === '1 - 0' ? call() : this.#queue.turn(call))
       if (rest === undefined) return { affected: affected as number, seq: seq as number }
       progress = rest as string
     }
   }
 
   async erase(user: string): Promise<void> {
-    while ((await this.#log.write('erase', [user]))[1] === 1);
+    while ((await this.#queue.turn(() => this.#log.write('erase', [user])))[1] === 1);
   }
 
   async read(user: string, scope: readonly Channel[], after: number, limit: number): Promise<LogPage | LogGap> {

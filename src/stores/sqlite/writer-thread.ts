@@ -49,7 +49,7 @@ export class WriterThread {
   readonly #onReport: (report: WriterReport, settle: () => void) => void
   readonly #onLost: (error: Error) => void
   #handedOverAt = 0
-  readonly #waiting = new FairQueue<Command>()
+  readonly #waiting = new FairQueue<Command>(TRANSACTION_LIMIT)
   #inFlight: Command[] = []
   /** How many may be expected to go together. */
   #company = 1
@@ -149,7 +149,7 @@ export class WriterThread {
     clearTimeout(this.#late)
     this.#soon = this.#late = undefined
     if (this.gone || this.#inFlight.length > 0 || this.#waiting.size === 0) return
-    this.#inFlight = this.#waiting.take(TRANSACTION_LIMIT)
+    this.#inFlight = this.#waiting.take()
     this.#handedOverAt = performance.now()
     // Falls by half where company stays away, and rises at once.
     this.#company = Math.max(this.#inFlight.length, this.#company >> 1)

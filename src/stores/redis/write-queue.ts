@@ -1,21 +1,30 @@
 import { randomBytes } from 'node:crypto'
-import { FairQueue, type Slice, sliced, weightOf } from '../../core/fair-queue.ts'
+import { FairQueue, type Slice, sliced, type Weight, weightOf } from '../../core/fair-queue.ts'
 import { IDEMPOTENCY_MS, MAX_PENDING_BYTES, REDIS_AHEAD_ENTRIES, REDIS_CALL_LIMIT } from '../../core/limits.ts'
 import { type PublishOutcome, StoreError } from '../../core/store.ts'
 import { joinOutcomes } from '../join-outcomes.ts'
 import type { RedisLog } from './redis-log.ts'
 import type { ShardPublication } from './shard-publication.ts'
 
-interface Waiting extends Slice<ShardPublication> {
+interface Publishing extends Slice<ShardPublication> {
   readonly resolve: (outcomes: readonly PublishOutcome[]) => void
   readonly reject: (error: unknown) => void
 }
 
-/** Appends notifications: whatever came during the last call goes into the next, long requests in slices that take turns with others. */
-export class PublishQueue {
+/** A long call of another kind, which is alone in its round. */
+interface LongCall extends Weight {
+  readonly run: () => Promise<void>
+  readonly reject: (error: unknown) => void
+}
+
+/**
+ * What is long for Redis waits here, and notifications, so that all take turns: whatever came during the last call goes into the next,
+ * long requests in slices.
+ */
+export class WriteQueue {
   readonly #log: RedisLog
   readonly #onCommit: (ms: number) => void
-  readonly #waiting = new FairQueue<Waiting>()
+  readonly #waiting = new FairQueue<Publishing | LongCall>(REDIS_CALL_LIMIT)
   #abandoned = false
   /** Entries that were appended and not followed yet, and the last moment at which that ends. */
   #ahead = 0
@@ -33,7 +42,7 @@ export class PublishQueue {
     const bytes = slices.reduce((sum, slice) => sum + slice.bytes, this.#waiting.bytes)
     if (this.#waiting.size > 0 && bytes > MAX_PENDING_BYTES)
       return Promise.reject(new StoreError('unavailable', 'more is published than Redis takes'))
-    const waiting: Waiting[] = []
+    const waiting: Publishing[] = []
     const answers = slices.map(
       (slice) =>
         new Promise<readonly PublishOutcome[]>((resolve, reject) => {
@@ -43,6 +52,15 @@ export class PublishQueue {
     this.#waiting.push(waiting)
     if (answers.length > 0) this.#running ??= this.#run()
     return joinOutcomes(slices, answers)
+  }
+
+  /** Makes a call that may take Redis some tens of milliseconds, when it is its turn. */
+  turn<T>(call: () => Promise<T>): Promise<T> {
+    if (this.#abandoned) return Promise.reject(stopping())
+    return new Promise((resolve, reject) => {
+      this.#waiting.push([{ ...REDIS_CALL_LIMIT, bytes: 0, run: () => call().then(resolve, reject), reject }])
+      this.#running ??= this.#run()
+    })
   }
 
   /** Resolves when everything that was asked for has been answered. */
@@ -60,13 +78,16 @@ export class PublishQueue {
     // What arrives in one turn of the loop goes together.
     await new Promise((resolve) => setImmediate(resolve))
     while (this.#waiting.size > 0) {
-      await this.#append(this.#waiting.take(REDIS_CALL_LIMIT))
+      const round = this.#waiting.take()
+      const [first] = round
+      if (first !== undefined && 'run' in first) await first.run()
+      else await this.#append(round as Publishing[])
       while (this.#ahead > REDIS_AHEAD_ENTRIES) await this.#followed
     }
     this.#running = null
   }
 
-  async #append(batch: readonly Waiting[]): Promise<void> {
+  async #append(batch: readonly Publishing[]): Promise<void> {
     const args = [randomBytes(9).toString('base64url'), String(IDEMPOTENCY_MS)]
     for (const { items } of batch) for (const item of items) pushItem(args, item)
     const began = performance.now()
