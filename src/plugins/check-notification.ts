@@ -16,15 +16,17 @@ interface Flaw {
   readonly message: string
 }
 const TOO_DEEP: Flaw = { path: [], message: `must be nested at most ${MAX_DATA_DEPTH} deep` }
-const INEXACT = 'must lie between -(2^53 - 1) and 2^53 - 1, beyond which readers of JSON change numbers; send it as text'
+const INEXACT = 'must be at most 2^53 - 1, beyond which JSON readers change whole numbers: send it as a string'
 
 /** Where a value breaks what every encoder and reader can bear, and how; undefined where it does not. */
 function flawOf(value: unknown, depth: number): Flaw | undefined {
   if (typeof value === 'string') return value.isWellFormed() ? undefined : { path: [], message: WELL_FORMED }
   if (typeof value === 'number') {
     if (!Number.isFinite(value)) return { path: [], message: 'must be a number that a double can hold' }
-    // What was sent is not known any more: it may have been changed by being read here.
-    return Math.abs(value) > Number.MAX_SAFE_INTEGER ? { path: [], message: INEXACT } : undefined
+    // A whole number with so many digits may have been changed by being read here. Beyond 1e21 it is written with an exponent, and
+    // comes back as it went (ECMA-262, Number::toString).
+    const size = Math.abs(value)
+    return size > Number.MAX_SAFE_INTEGER && size < 1e21 ? { path: [], message: INEXACT } : undefined
   }
   if (typeof value !== 'object' || value === null) return undefined
   if (depth > MAX_DATA_DEPTH) return TOO_DEEP

@@ -135,6 +135,7 @@ t.test('what is just within the rules is accepted', async (t) => {
     { title: '', body: 'a'.repeat(4000) },
     { data: deep(32) },
     { data: {} },
+    { data: { large: 1.5e300, small: -5e-324, whole: 9007199254740991 } },
     { data: { constructor: 'x', 10: 1 } },
     { url: '/' },
     { url: 'HTTPS://Example.org/ä?x= y' },
