@@ -25,6 +25,7 @@ WORKDIR /app
 # Made before VOLUME, so that a new volume belongs to the user of the process.
 RUN mkdir -p /data && chown node:node /data
 COPY package.json package-lock.json LICENSE README.md CHANGELOG.md ./
+COPY scripts ./scripts
 COPY --from=packages /app/node_modules ./node_modules
 COPY --from=build /app/dist ./dist
 USER node

@@ -98,10 +98,13 @@ export const TABLE = {
   PUBLISH_RATE: withDefault(value.limit, '0', 'requests a second and publish key; 0: no limit'),
   PUBLISH_KEYS: secret(
     value.publishKeys,
-    'keys of the producers, name:key,name:key; a name may have two keys while one replaces the other'
+    'keys of the producers, name:key,name:key; a name may have two keys while one replaces the other; in production each has 16 characters or more'
   ),
-  MONITOR_KEYS: secret(value.monitorKeys, 'keys of the operators, separated by commas, each name:key or a key without a colon'),
-  AUTH_JWT_SECRET: secret(value.jwtSecret, 'secret of subscriber JWTs (HS256), at least 32 bytes'),
+  MONITOR_KEYS: secret(
+    value.monitorKeys,
+    'keys of the operators, separated by commas, each name:key or a key without a colon; in production of 16 characters or more'
+  ),
+  AUTH_JWT_SECRET: secret(value.jwtSecret, 'secret of subscriber JWTs (HS256), at least 32 bytes, no PEM or JWK'),
   AUTH_JWT_SECRET_PREVIOUS: secret(value.jwtSecret, 'the secret before it, still accepted while tokens are renewed'),
   AUTH_JWKS_URL: optional(
     value.httpUrl,

@@ -259,11 +259,11 @@ export const RULES: readonly Rule[] = [
   {
     code: 'slow-closes',
     severity: 'warning',
-    level: (v) => v.slowClosesPerMinute / Math.max(v.active, 5 * MIN_POPULATION),
+    level: (v) => v.slowClosesPerMinute / Math.max(v.mostActivePerMinute, 5 * MIN_POPULATION),
     enter: 0.01,
     clear: 0.005,
     message: (v) =>
-      `${v.slowClosesPerMinute} of ${v.active} readers were cut off in the last minute since they were too far behind.`,
+      `${v.slowClosesPerMinute} of ${v.mostActivePerMinute} readers were cut off in the last minute since they were too far behind.`,
     action: () =>
       'Nothing is lost, they resume. Look at their network and at proxies that buffer; raise STALL_MS or MAX_BUFFERED_BYTES.'
   },

@@ -142,7 +142,7 @@ const CASES: Readonly<Record<string, Case>> = {
     bad: { slowClosesPerMinute: 11 },
     between: { slowClosesPerMinute: 7 },
     // Four of ten is a handful, not a sign of anything.
-    bearable: { slowClosesPerMinute: 4, active: 10 },
+    bearable: { slowClosesPerMinute: 4, active: 10, mostActivePerMinute: 10 },
     severity: 'warning',
     message: /^11 of 1000 readers were cut off/,
     action: /STALL_MS/
@@ -328,6 +328,12 @@ test('since when it is so counts from the first sign, and stays', async (t) => {
   after(60_000, { slow: 600 })
   t.equal(health.last.recommendations[0]!.since, since)
   t.match(health.last.recommendations[0]!.message, /^600 of/, 'while the figures are those of now')
+})
+
+test('readers who were cut off are a share of all that there were, also when the others have left', async (t) => {
+  const health = new Health()
+  health.assess({ ...WELL, slowClosesPerMinute: 8, active: 0 }, 0)
+  t.strictSame(health.last.recommendations, [])
 })
 
 test('the gravest comes first and makes the status', async (t) => {
