@@ -174,7 +174,8 @@ export class MemoryLog {
     const log = this.channel(name)
     for (const place of [...log.entries.values()]) this.remove(name, place)
     log.states.clear()
-    log.floor = this.head
+    // Whoever is at the last event has had all of it, and that may lie a place before the head.
+    log.floor = this.head - 1
     this.marks.delete(user)
   }
 

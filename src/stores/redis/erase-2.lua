@@ -5,8 +5,9 @@ local user = ARGV[6]
 local own = 'user:' .. user
 -- The event's own place is after the fence that it may bring.
 if not fenced then fence() end
--- What was there can no longer be told: a cursor from before gets a fresh page instead.
-raise_floor(own, str(seq))
+-- What was there can no longer be told: a cursor from before gets a fresh page instead. One of the last event has had all of it, and
+-- that may lie a place before the head.
+raise_floor(own, str(seq - 1))
 local room = SLICE
 for _, channel in ipairs(call('SMEMBERS', P .. 'u:' .. user)) do
   local m = marks_of(user, channel)

@@ -89,7 +89,7 @@ export class Marker {
       const whole = Number(n) < room
       const end = whole ? upTo : Number(last)
       const changes = Number(this.#apply[op].run(user, channel, after + 1, end, ledger.now).changes)
-      if (changes > 0) this.#reach.marked(user, channel, op, end)
+      if (changes > 0) this.#reach.marked(user, channel, op, { after, upTo: end })
       affected += changes
       room -= Number(n)
       after = whole ? 0 : end

@@ -43,6 +43,7 @@ export class Reach {
   readonly #get: Statement
   readonly #put: Statement
   readonly #first: Record<Level, Statement>
+  readonly #lower: Statement
   readonly #forget: Statement
 
   constructor(ledger: Ledger) {
@@ -52,11 +53,12 @@ export class Reach {
     this.#put = db.prepare('INSERT OR REPLACE INTO reach (user, channel, done, seen, archived) VALUES (?, ?, ?, ?, ?)')
     const first = (level: Level): Statement => db.prepare(`SELECT ${firstBelow(level, '?1', '?2', '?3')} AS place`)
     this.#first = { done: first('done'), seen: first('seen'), archived: first('archived') }
+    this.#lower = db.prepare('UPDATE reach SET done = 0, seen = 0, archived = 0 WHERE user = ?')
     this.#forget = db.prepare('DELETE FROM reach WHERE user = ?')
   }
 
-  /** After an operation changed marks of a user in a channel; `upTo` if it was for everything up to a place. */
-  marked(user: string, channel: string, op: MarkOp, upTo: number | null): void {
+  /** After an operation changed marks of a user in a channel; `range` if it was for everything after one place and up to another. */
+  marked(user: string, channel: string, op: MarkOp, range: { readonly after: number; readonly upTo: number } | null): void {
     const row = this.#get.get(user, channel)
     const levels = {
       done: Number(row?.['done'] ?? 0),
@@ -64,12 +66,20 @@ export class Reach {
       archived: Number(row?.['archived'] ?? 0)
     }
     for (const level of TOUCHED[op]) {
-      const from = op === 'unread' ? 0 : Math.max(levels[level], upTo ?? 0)
+      const known = levels[level]
+      // A range that does not join on to what is known says nothing about what lies between.
+      const from = op === 'unread' ? 0 : range && range.after <= known ? Math.max(known, range.upTo) : known
       levels[level] = Number(this.#first[level].get(user, channel, from)?.['place'] ?? this.#ledger.head)
     }
     this.#put.run(user, channel, levels.done, levels.seen, levels.archived)
   }
 
+  /** Before only some of a user's marks go. */
+  lower(user: string): void {
+    this.#lower.run(user)
+  }
+
+  /** When all of a user's marks are gone. */
   forget(user: string): void {
     this.#forget.run(user)
   }

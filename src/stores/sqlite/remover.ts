@@ -54,13 +54,15 @@ export class Remover {
     const channel = `user:${user}`
     const entries = this.#own.all(channel, SLICE)
     for (const entry of entries) ledger.removeEntry(channel, Number(entry['seq']), Number(entry['note']))
-    // What was there can no longer be told: a cursor from before gets a fresh page instead.
+    // What was there can no longer be told: a cursor from before gets a fresh page instead. One of the last event has had all of it,
+    // and that may lie a place before the head.
+    ledger.raiseFloor(channel, ledger.head - 1)
     const last = ledger.next - 1
-    ledger.raiseFloor(channel, last)
     ledger.forget(channel)
-    this.#reach.forget(user)
     const others = [this.#ownStates.run(channel, SLICE), this.#ownMarks.run(user, SLICE), this.#ownTickets.run(user, SLICE)]
     const more = entries.length === SLICE || others.some(({ changes }) => Number(changes) === SLICE)
+    if (more) this.#reach.lower(user)
+    else this.#reach.forget(user)
     results.push(more ? null : ledger.appendState(channel, 'removed', null, last))
   }
 }
