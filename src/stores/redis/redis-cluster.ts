@@ -22,6 +22,7 @@ import {
   PLACES_SLICE
 } from '../../core/limits.ts'
 import { connectRedis, isReady, type RedisClients, type RedisConnection } from './client.ts'
+import { reasonOf } from './trouble.ts'
 
 export interface RedisClusterOptions {
   readonly redisUrl: string
@@ -120,7 +121,7 @@ export class RedisCluster implements Cluster {
         () => {
           this.#hears = true
         },
-        (error: Error) => this.#options.onTrouble(`the other nodes cannot be heard: ${error.message}`)
+        (error: Error) => this.#options.onTrouble(`the other nodes cannot be heard: ${reasonOf(error)}`)
       )
     })
     subscriber.on('close', () => {
@@ -225,9 +226,7 @@ export class RedisCluster implements Cluster {
   #failed(error: unknown): void {
     if (!this.#answers) return
     this.#answers = false
-    this.#options.onTrouble(
-      `the other nodes cannot be asked, limits per user hold on each node by itself: ${(error as Error).message}`
-    )
+    this.#options.onTrouble(`the other nodes cannot be asked, limits per user hold on each node by itself: ${reasonOf(error)}`)
   }
 
   async #beat(): Promise<void> {
