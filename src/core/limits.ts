@@ -43,6 +43,8 @@ export const MAX_HELD_EVENTS = 1000
 export const RETENTION_SLICE = 500
 /** What one transaction of the embedded store takes at a time, some tens of milliseconds: other requests wait for no more. */
 export const TRANSACTION_LIMIT = { entries: 1000, bytes: 4 * 1024 * 1024 } as const
+/** The log of writes is cut back to this when a reader of another process, such as a backup, no longer keeps it from being reused. */
+export const WAL_BYTES = 32 * 1024 * 1024
 /** Commands waiting for the writer before publishing answers 503: seconds of work, not minutes. */
 export const MAX_PENDING_COMMANDS = 50_000
 /** Content that may wait for a store; more is refused, so that a slow disk or server does not fill this process. */

@@ -1,7 +1,12 @@
+import { statSync } from 'node:fs'
+import { join } from 'node:path'
 import t, { type Test } from 'tap'
 import { scopeOf } from '../../src/core/channel.ts'
+import { WAL_BYTES } from '../../src/core/limits.ts'
 import type { Publication } from '../../src/core/notification.ts'
 import type { Store } from '../../src/core/store.ts'
+import { openDatabase } from '../../src/stores/sqlite/driver.ts'
+import { SqliteArchiveSource } from '../../src/stores/sqlite/sqlite-archive.ts'
 import type { StoreOptions } from '../../src/stores/store-options.ts'
 import { openStore } from './built.ts'
 import { countOf, DAY_MS, edit, rows, settled } from './sqlite-fixtures.ts'
@@ -216,3 +221,36 @@ t.test('what expired while the store was closed goes, with its marks, and leaves
   t.same(await store.counts('ann', scope), { unread: 2, unseen: 1 })
   t.match(await store.read('ann', scope, 0, 10), { events: [{ seq: 1 }, { seq: 1.5 * MANY + 3 }, { op: 'seen' }] })
 })
+
+t.test(
+  'the log of writes is bounded on disk: an export does not hold it, and behind a reader that did it is cut back',
+  async (t) => {
+    const dataDir = tempDir(t)
+    const store = await openStore(storeOptions(dataDir, { sync: 'normal', retentionPerChannel: 0 }))
+    t.teardown(() => store.close())
+    const content = `"type":"t","level":"info","body":"${'x'.repeat(16_000)}"`
+    const write = async (megabytes: number): Promise<void> => {
+      for (let n = 0; n < megabytes; n++)
+        await store.publish(Array.from({ length: 62 }, () => publication({ user: 'ann' }, { content })))
+    }
+    const logBytes = (): number => statSync(join(dataDir, 'bellwire.db-wal')).size
+    await write(2)
+    const source = new SqliteArchiveSource(dataDir)
+    const records = source.records()
+    await records.next()
+    await write(60)
+    t.ok(logBytes() < WAL_BYTES, `${logBytes()} bytes while an export is read`)
+    let exported = 1
+    for await (const { kind } of records) if (kind === 'notification') exported++
+    t.equal(exported, 2 * 62, 'what was there when it began')
+    await source.close()
+    const reader = openDatabase(join(dataDir, 'bellwire.db'), { readOnly: true })
+    reader.exec('BEGIN')
+    reader.prepare('SELECT count(*) FROM note').get()
+    await write(60)
+    t.ok(logBytes() > WAL_BYTES, `${logBytes()} bytes while another process reads`)
+    reader.close()
+    await write(2)
+    t.ok(logBytes() <= WAL_BYTES, `${logBytes()} bytes behind it`)
+  }
+)

@@ -21,10 +21,15 @@ import { SCHEMA_VERSION, SIZES_OF_ALL, schemaVersion } from './schema.ts'
 /** Rows read at a time. */
 const PAGE = 500
 
-/** Reads the file as it was at one moment; the service may run meanwhile, and its log of writes grows until this is closed. */
+/**
+ * Reads what was in the file when it was opened and still is; the service may run meanwhile. Page by page: a transaction that stays
+ * open would keep the service's log of writes from being reused, and let it grow for as long as somebody takes to read the export.
+ */
 export class SqliteArchiveSource implements ArchiveSource {
   readonly #db: Database
   readonly #now = Date.now()
+  /** Nothing that came later is read. */
+  readonly #head: number
 
   /** Throws {@link StoreOpenError}. */
   constructor(dataDir: string) {
@@ -37,7 +42,7 @@ export class SqliteArchiveSource implements ArchiveSource {
           `${path}: was written by another version; start the service of this version on it once, or export with that one`
         )
       }
-      this.#db.exec('BEGIN')
+      this.#head = Number(this.#db.prepare("SELECT v FROM meta WHERE k = 'head'").get()?.['v'])
     } catch (error) {
       if (error instanceof StoreOpenError) throw error
       throw new StoreOpenError(`${path}: cannot be read (${(error as Error).message})`, { cause: error })
@@ -48,9 +53,10 @@ export class SqliteArchiveSource implements ArchiveSource {
     const db = this.#db
     const place = db.prepare('SELECT times, replaces FROM entry WHERE channel = ? AND seq = ?')
     const notes = db.prepare(
-      'SELECT seq, id, recipients, content, at, exp, producer FROM note WHERE seq > ? AND (exp IS NULL OR exp > ?) ORDER BY seq LIMIT ?'
+      'SELECT seq, id, recipients, content, at, exp, producer FROM note WHERE seq > ? AND seq <= ? AND (exp IS NULL OR exp > ?) ORDER BY seq LIMIT ?'
     )
-    for (let rows = notes.all(0, this.#now, PAGE); rows.length > 0; rows = notes.all(rows.at(-1)!['seq']!, this.#now, PAGE)) {
+    const page = (after: number): Row[] => notes.all(after, this.#head, this.#now, PAGE)
+    for (let rows = page(0); rows.length > 0; rows = page(Number(rows.at(-1)!['seq']))) {
       for (const row of rows) {
         const note = noteOf(row, place)
         if (note.places.length > 0) yield note
@@ -66,8 +72,8 @@ export class SqliteArchiveSource implements ArchiveSource {
     for (let rows = marks.all(...at, this.#now, PAGE); rows.length > 0; rows = marks.all(...at, this.#now, PAGE)) {
       for (const row of rows) {
         at = [row['user'] as string, row['channel'] as string, Number(row['seq'])]
-        // Marks of what is gone only wait to be swept.
-        if (row['id'] !== null) yield markOf(row)
+        // Marks of what is gone only wait to be swept; what came later is not in the export.
+        if (row['id'] !== null && at[2] <= this.#head) yield markOf(row)
       }
     }
     const keys = db.prepare('SELECT n, key, fingerprint, id, at, exp FROM idem WHERE n > ? AND exp > ? ORDER BY n LIMIT ?')
@@ -89,7 +95,6 @@ export class SqliteArchiveSource implements ArchiveSource {
   }
 
   async close(): Promise<void> {
-    this.#db.exec('ROLLBACK')
     this.#db.close()
   }
 }

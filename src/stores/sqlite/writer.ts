@@ -3,7 +3,7 @@ import { dirname } from 'node:path'
 import { performance } from 'node:perf_hooks'
 import { parentPort, workerData } from 'node:worker_threads'
 import type { MarkOp } from '../../core/event.ts'
-import { MAX_TIMER_MS } from '../../core/limits.ts'
+import { MAX_TIMER_MS, WAL_BYTES } from '../../core/limits.ts'
 import {
   ARGUMENTS,
   COMMAND,
@@ -45,7 +45,8 @@ const port = parentPort!
 const options = workerData as WriterData
 const db = openDatabase(options.path, { timeout: 5000 })
 db.exec(
-  `PRAGMA synchronous = ${options.sync}; PRAGMA cache_size = -65536; PRAGMA wal_autocheckpoint = 4000; PRAGMA temp_store = MEMORY`
+  `PRAGMA synchronous = ${options.sync}; PRAGMA cache_size = -65536; PRAGMA wal_autocheckpoint = 4000;
+   PRAGMA journal_size_limit = ${WAL_BYTES}; PRAGMA temp_store = MEMORY`
 )
 const begin = db.prepare('BEGIN')
 const commit = db.prepare('COMMIT')
