@@ -235,6 +235,7 @@ async function live(store: Store, hub: Hub, steps: readonly Step[]): Promise<voi
   }
   if (open) {
     // Caught up is a stream whose frames have been taken in, up to the next heartbeat.
+    await settled(open.connection)
     open.connection.beat(performance.now() + 3_600_000)
     await settled(open.connection)
     take(Number.POSITIVE_INFINITY)
