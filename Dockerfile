@@ -5,7 +5,6 @@ WORKDIR /app
 COPY package.json package-lock.json ./
 RUN npm ci --no-audit --no-fund
 COPY tsconfig.json tsconfig.build.json ./
-COPY scripts ./scripts
 COPY src ./src
 RUN npm run build
 
@@ -25,7 +24,7 @@ WORKDIR /app
 # Made before VOLUME, so that a new volume belongs to the user of the process.
 RUN mkdir -p /data && chown node:node /data
 COPY package.json package-lock.json LICENSE README.md CHANGELOG.md ./
-COPY scripts ./scripts
+COPY src/build ./src/build
 COPY --from=packages /app/node_modules ./node_modules
 COPY --from=build /app/dist ./dist
 USER node

@@ -1,7 +1,7 @@
 import { spawn } from 'node:child_process'
 import { existsSync } from 'node:fs'
 import path from 'node:path'
-import { isFresh, ROOT } from './build-stamp.js'
+import { isFresh, ROOT } from './stamp.js'
 
 /** Builds, and ends with the build if that fails. A signal ends the build's processes with this one. */
 async function build() {
@@ -26,4 +26,4 @@ async function build() {
 
 if (!isFresh()) await build()
 // In this very process, so that the signals of a supervisor reach the service.
-await import('../dist/main.js')
+await import('../../dist/main.js')

@@ -1,10 +1,10 @@
 import { createHash } from 'node:crypto'
-import { existsSync, mkdirSync, readdirSync, readFileSync, renameSync, rmSync, writeFileSync } from 'node:fs'
+import { existsSync, mkdirSync, readdirSync, readFileSync, rmSync, writeFileSync } from 'node:fs'
 import path from 'node:path'
 import { fileURLToPath } from 'node:url'
 
 /** Folder of package.json. */
-export const ROOT = fileURLToPath(new URL('..', import.meta.url))
+export const ROOT = fileURLToPath(new URL('../..', import.meta.url))
 const STAMP = path.join(ROOT, 'dist/.built-from')
 
 /** Files below `src`, sorted, so that one that was deleted or renamed changes the digest, too. */
@@ -17,18 +17,19 @@ function sources() {
 
 /**
  * A digest of all that a build depends on; undefined without sources, as in an installed package. Of contents, not of times: a
- * checkout, a copy and a cache of a build server set times as they like. The lock file is left out, since `npm prune` may rewrite it.
+ * checkout, a copy and a cache of a build server set times as they like. The lock file is left out, since `npm prune` may
+ * rewrite it.
  */
-export function inputs() {
-  if (!existsSync(path.join(ROOT, 'src'))) return undefined
+function inputs() {
+  if (!existsSync(path.join(ROOT, 'src/main.ts'))) return undefined
   const hash = createHash('sha256')
   for (const file of [...sources(), ...['tsconfig.json', 'tsconfig.build.json'].map((name) => path.join(ROOT, name))]) {
     const content = readFileSync(file)
     hash.update(`${path.relative(ROOT, file)}\0${content.length}\0`).update(content)
   }
-  const { scripts, devDependencies } = JSON.parse(readFileSync(path.join(ROOT, 'package.json'), 'utf8'))
-  const build = Object.entries(scripts).filter(([name]) => name.startsWith('build'))
-  return hash.update(JSON.stringify([build, devDependencies.typescript, devDependencies.esbuild])).digest('hex')
+  const { devDependencies } = JSON.parse(readFileSync(path.join(ROOT, 'package.json'), 'utf8'))
+  const { typescript, esbuild, terser } = devDependencies
+  return hash.update(JSON.stringify([typescript, esbuild, terser])).digest('hex')
 }
 
 /** Whether `dist` is what a build of the sources as they are now would make. */
@@ -38,13 +39,14 @@ export function isFresh() {
   return existsSync(STAMP) && readFileSync(STAMP, 'utf8') === wanted
 }
 
-// The digest is of the sources as they were when the build began, and counts once it ended: a build that was cut short, or whose
-// sources changed meanwhile, leaves nothing that passes for fresh.
-if (process.argv[1] === fileURLToPath(import.meta.url)) {
-  const begun = path.join(ROOT, 'dist/.building-from')
-  if (process.argv[2] === 'begin') {
-    mkdirSync(path.dirname(begun), { recursive: true })
-    rmSync(STAMP, { force: true })
-    writeFileSync(begun, inputs())
-  } else renameSync(begun, STAMP)
+/**
+ * Runs a build and records what it was made from. The digest is of the sources as they were when the build began, and counts
+ * once it ended: a build that was cut short, or whose sources changed meanwhile, leaves nothing that passes for fresh.
+ */
+export async function stamped(build) {
+  const begun = inputs()
+  mkdirSync(path.dirname(STAMP), { recursive: true })
+  rmSync(STAMP, { force: true })
+  await build()
+  writeFileSync(STAMP, begun)
 }
