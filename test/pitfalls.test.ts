@@ -83,7 +83,7 @@ const PITFALLS = {
   B3: shutdown('close() cuts requests in flight', IN_FLIGHT),
   B4: sockets('hijack() drops headers', HEADERS),
   B5: infrastructure('hooks that do not run for a hijacked reply', LEAVING),
-  B6: sockets('HEAD runs the handler of a stream', 'HEAD of the stream is answered and is no connection'),
+  B6: sockets('HEAD runs the handler of a stream', 'HEAD of any route that is read is answered at once, and is no connection'),
   B7: hub(
     'a throw after hijack() leaves a stream without an end',
     'a store that fails ends the stream that asked it, with a time to come back'
@@ -103,7 +103,7 @@ const PITFALLS = {
   C1: lives('a heartbeat is written to the closed, and its catch throws again', RANDOM_LIVES),
   C2: held('core/heartbeat')(
     'a timer for each connection',
-    'members that come together are spread, and a first beat comes within the interval'
+    'members that come together beat apart: the first at a random moment of the interval, then once an interval'
   ),
   C3: clocks('comments are no heartbeat that a page can hear', QUIET),
   C4: clocks('a heartbeat that is later than it says', QUIET),
@@ -182,7 +182,10 @@ const PITFALLS = {
   // Clocks
   J1: clocks('liveness by the wall clock', 'a wall clock that is put forward and back ends no stream and stops no heartbeat'),
   J2: publish('ids from the time', 'ids grow, within a millisecond and after the clock was set back'),
-  J3: held('auth/jwt')('the clocks of issuers', 'exp counts to the millisecond, nbf forgives five seconds'),
+  J3: held('auth/jwt')(
+    'the clocks of issuers',
+    'exp counts to the millisecond; nbf and iat may be a minute ahead, for clocks differ'
+  ),
   J4: clocks('expiries beyond the reach of a timer', FAR),
   // Attacks
   K1: infrastructure('frames forged by line ends', 'independent clients receive the same events'),

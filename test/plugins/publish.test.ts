@@ -1,3 +1,5 @@
+import { once } from 'node:events'
+import { connect } from 'node:net'
 import fc from 'fast-check'
 import t from 'tap'
 import { createNotificationId } from '../../src/core/notification-id.ts'
@@ -276,7 +278,13 @@ t.test('every publish that is refused is counted, whatever the reason, on both r
     await produce(served, route, '')
     await produce(served, route, '{}')
     await produce(served, route, '{}', { 'content-type': 'text/plain' })
-    await produce(served, route, 'x'.repeat(33 * 1024 * 1024))
+    // Its length alone is enough to refuse it.
+    const large = connect(Number(new URL(served.address).port), '127.0.0.1')
+    large.write(
+      `POST ${route} HTTP/1.1\r\nhost: x\r\nauthorization: Bearer key\r\ncontent-type: application/json\r\ncontent-length: ${33 * 1024 * 1024}\r\n\r\n`
+    )
+    t.match(String((await once(large, 'data'))[0]), /^HTTP\/1\.1 413 /)
+    large.destroy()
     await produce(served, route, { notifications: [good] }, { authorization: 'Bearer wrong' })
     await produce(served, route, '{}', { 'content-encoding': 'gzip' })
   }
