@@ -1,7 +1,7 @@
-/** Cookies of one name that are looked at; a browser has as many as there are paths and domains above the page. */
-const MAX_VALUES = 8
-/** Pieces that a long cookie is cut into: a browser keeps 4 KB of each, and a head ends at 32 KiB. */
-const MAX_PIECES = 10
+/** Cookies of one name that are looked at: more than a browser has paths and domains above a page. */
+const MAX_VALUES = 32
+/** Pieces that a long cookie is cut into: they fit into a head of 32 KiB at 1 KiB each. */
+const MAX_PIECES = 32
 
 /**
  * The values of the cookies of one name, in the order in which they came: cookies of several paths or domains share a name. Last

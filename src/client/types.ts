@@ -8,6 +8,8 @@ export interface Item {
   readonly body?: string
   /** http(s), or a path that begins with one `/`. */
   readonly url?: string
+  /** A picture to show beside it: http(s), or a path. */
+  readonly image?: string
   readonly level: 'info' | 'success' | 'warning' | 'error'
   readonly data?: Readonly<Record<string, unknown>>
   readonly key?: string

@@ -98,6 +98,7 @@ const Content = z.strictObject({
   title: z.string().optional(),
   body: z.string().optional(),
   url: z.string().optional(),
+  image: z.string().optional(),
   level: z.enum(['info', 'success', 'warning', 'error']),
   data: z.record(z.string(), z.unknown()).optional(),
   key: z

@@ -13,6 +13,7 @@ export interface Content {
   readonly title?: string | undefined
   readonly body?: string | undefined
   readonly url?: string | undefined
+  readonly image?: string | undefined
   readonly level: Level
   readonly data?: Readonly<Record<string, unknown>> | undefined
   readonly key?: string | undefined

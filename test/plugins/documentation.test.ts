@@ -67,6 +67,7 @@ t.test('every route is documented, with its problems, with and without a base pa
       'title',
       'body',
       'url',
+      'image',
       'level',
       'data',
       'key',

@@ -20,6 +20,7 @@ t.test('a notification is answered with 201, its id and its place, and can be lo
     title: 'Dönè 🎉',
     body: 'line\nline',
     url: '/builds/7?x=1#y',
+    image: 'https://img.example/7.png',
     level: 'success',
     data: { nested: { list: [1, null, true] } },
     key: 'build 7',
@@ -91,7 +92,10 @@ const bad: [string, unknown, ...string[]][] = [
     '/\t/evil',
     'https://x/\u0085',
     'data:text/html,x'
-  ].map((url): [string, unknown, string] => [`the address ${JSON.stringify(url)}`, { ...good, url }, '/url'])
+  ].flatMap((address): [string, unknown, string][] => [
+    [`the address ${JSON.stringify(address)}`, { ...good, url: address }, '/url'],
+    [`the image ${JSON.stringify(address)}`, { ...good, image: address }, '/image']
+  ])
 ]
 
 t.test('what breaks a rule is 422 with a pointer to it', async (t) => {
@@ -145,7 +149,18 @@ t.test('what is just within the rules is accepted', async (t) => {
     { ttl: 1e300 },
     { expiresAt: '2999-12-31T23:59:59.123456+05:30' },
     { ephemeral: true },
-    { title: null, body: null, url: null, level: null, data: null, key: null, expiresAt: null, ttl: null, ephemeral: null },
+    {
+      title: null,
+      body: null,
+      url: null,
+      image: null,
+      level: null,
+      data: null,
+      key: null,
+      expiresAt: null,
+      ttl: null,
+      ephemeral: null
+    },
     { ttl: 5, expiresAt: null },
     { to: { user: 'ada', users: null, topic: null, everyone: null } },
     { data: { big: Number.MAX_SAFE_INTEGER, small: -Number.MAX_SAFE_INTEGER, half: 0.5, nothing: null } }

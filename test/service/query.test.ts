@@ -8,6 +8,8 @@ t.test('a query parameter given twice opens what it would open once', async (t) 
     (await call('GET', `${service.url}/v1/changes?${query}`, { headers: { authorization } })).body.events[0].data
   t.same((await ready('topics=a&topics=b')).topics, ['a', 'b'], 'lists are joined')
   t.same((await ready('topics=a,c&topics=b,a')).topics, ['a', 'b', 'c'])
+  t.same((await ready('topics=&topics=a')).topics, ['a'])
+  t.same((await ready('topics=')).topics, [])
 
   for (const topic of ['a', 'b'])
     await call('POST', `${service.url}/v1/notifications`, { key: PUBLISH_KEY, body: { to: { topic }, type: 't' } })

@@ -6,6 +6,7 @@ export const contentMembers = {
   title: z.string().optional(),
   body: z.string().optional(),
   url: z.string().optional(),
+  image: z.string().optional(),
   level: z.enum(['info', 'success', 'warning', 'error']),
   data: z.record(z.string(), z.unknown()).optional(),
   key: z.string().optional()

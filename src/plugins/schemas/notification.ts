@@ -26,6 +26,14 @@ function isSafeUrl(url: string): boolean {
   return HTTP_URL.test(url) ? URL.canParse(url) : LOCAL_PATH.test(url)
 }
 
+const address = z
+  .string()
+  .refine(
+    isSafeUrl,
+    'must be an http(s) address, or a path that begins with / followed by neither / nor \\; without control characters'
+  )
+  .refine((value) => value.isWellFormed(), WELL_FORMED)
+
 /** Its inside is checked with `data` itself, before the schema copies it. */
 const Data = z.record(z.string(), z.unknown(), 'must be an object')
 
@@ -54,14 +62,8 @@ const members = {
     .describe('What kind of thing happened'),
   title: text(200).optional(),
   body: text(4000).optional(),
-  url: z
-    .string()
-    .refine(
-      isSafeUrl,
-      'must be an http(s) address, or a path that begins with / followed by neither / nor \\; without control characters'
-    )
-    .refine((value) => value.isWellFormed(), WELL_FORMED)
-    .optional(),
+  url: address.optional().describe('Where a click leads'),
+  image: address.optional().describe('A picture to show beside it, such as who it is from'),
   level: z.enum(['info', 'success', 'warning', 'error'], 'must be info, success, warning or error').default('info'),
   data: Data.optional().describe(`Any JSON object, nested at most ${MAX_DATA_DEPTH} deep`),
   key: z
@@ -190,6 +192,7 @@ export function encodeContent(input: NotificationInput): string {
   if (input.title !== undefined) content += `,"title":${JSON.stringify(input.title)}`
   if (input.body !== undefined) content += `,"body":${JSON.stringify(input.body)}`
   if (input.url !== undefined) content += `,"url":${JSON.stringify(input.url)}`
+  if (input.image !== undefined) content += `,"image":${JSON.stringify(input.image)}`
   content += `,"level":"${input.level}"`
   if (input.data !== undefined) content += `,"data":${JSON.stringify(input.data)}`
   if (input.key !== undefined) content += `,"key":${JSON.stringify(input.key)}`

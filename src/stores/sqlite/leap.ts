@@ -13,6 +13,6 @@ const PLACES_PER_MS = 1000
  * stay below 2^53 until the year 2255.
  */
 export function leapFrom(head: number, now: number): number {
-  const clock = now * PLACES_PER_MS + randomInt(PLACES_PER_MS * 1000)
-  return clock > head ? clock : head + MIN_LEAP + randomInt(WIDEST_SPREAD)
+  const clock = now * PLACES_PER_MS
+  return clock > head ? clock + randomInt(PLACES_PER_MS * 1000) : head + MIN_LEAP + randomInt(WIDEST_SPREAD)
 }
