@@ -11,6 +11,13 @@ import {
 import type { SignInObserver } from '../core/sign-ins.ts'
 import { OutsideError, OutsideServer } from '../outside-request.ts'
 
+/** Members that a public key of each kind must have (RFC 7518, 6; RFC 8037, 2). */
+const REQUIRED: Readonly<Record<string, readonly string[]>> = { RSA: ['n', 'e'], EC: ['crv', 'x', 'y'], OKP: ['crv', 'x'] }
+
+/** Whether a key of a set has what it takes to verify a signature. */
+const isVerifying = (key: Readonly<Record<string, unknown>>): boolean =>
+  key['use'] !== 'enc' && (REQUIRED[String(key['kty'])]?.every((name) => typeof key[name] === 'string') ?? false)
+
 /** The key set cannot be had; says nothing about the token. */
 export class KeySetError extends Error {
   declare readonly cause: OutsideError
@@ -134,6 +141,9 @@ export class KeySet {
     const { keys } = (answer ?? {}) as { keys?: unknown }
     if (!Array.isArray(keys) || !keys.every((key) => typeof key === 'object' && key !== null))
       throw this.#server.error('it answered with JSON that is not a key set, {"keys":[…]}')
+    // An empty set withdraws all keys. One of keys that nobody can use is a mistake: the last ones are better.
+    if (keys.length > 0 && !keys.some(isVerifying))
+      throw this.#server.error('it answered with a key set that holds no key to verify tokens with')
     return answer
   }
 }

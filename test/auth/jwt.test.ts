@@ -187,6 +187,7 @@ test('an issuer that is down or talks nonsense is trouble, not a refusal', async
     [500, '{}', /it answered 500/],
     [200, 'nonsense', /other than JSON/],
     [200, '{"keys":7}', /not a key set/],
+    [200, '{"keys":[{"kty":"EC"}]}', /no key to verify/],
     [302, '', /it answered 302/],
     [200, JSON.stringify({ keys: [], filler: 'x'.repeat(1024 * 1024) }), /larger than 1048576 bytes/]
   ]
