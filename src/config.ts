@@ -1,6 +1,6 @@
 import { readFileSync } from 'node:fs'
 import path from 'node:path'
-import { type Environment, withEnvFile } from './config/env-file.ts'
+import { type Environment, readEnvFile, withEnvFile } from './config/env-file.ts'
 import { DEVELOPMENT, isLoopback, type KeysInUse, keysInUse, shortKeys, WAYS_IN, weakKeys } from './config/keys-in-use.ts'
 import { nearestName } from './config/misspelt.ts'
 import { openFileLimit } from './config/open-files.ts'
@@ -102,17 +102,34 @@ export function loadConfig(env: Environment, flags: Flags = {}): Config {
   return freeze(assemble(values as Values, keys))
 }
 
+/** All names that count: every setting, and of a secret the name of its file. */
+const KNOWN = SETTINGS.flatMap(({ name, secret }) => (secret ? [name, `${name}_FILE`] : [name]))
+
+/** Where the settings come from. */
+export interface Sources {
+  readonly env: Environment
+  /** The file `.env` that was read, if there is one. */
+  readonly file: string | undefined
+}
+
 /**
- * The environment of this process. In a clone of the repository its file `.env` counts, too; elsewhere a file of that name belongs to
- * somebody else's program. Throws a {@link ConfigError} if the file cannot be read.
+ * The environment of this process and, in a clone of the repository, its file `.env`, whatever the working directory is: a cron job
+ * that runs `backup` must not find other settings than the service. Of an installed package such a file is none: beside it are the
+ * package's files, and in the working directory somebody else's. Throws a {@link ConfigError} if the file cannot be read or a line
+ * of it is malformed.
  */
-export function readEnvironment(packageFolder: string): Environment {
-  if (path.resolve(packageFolder) !== process.cwd()) return process.env
+export function readEnvironment(packageFolder: string): Sources {
+  if (packageFolder.split(path.sep).includes('node_modules')) return { env: process.env, file: undefined }
   try {
-    return withEnvFile(process.env, packageFolder)
+    const found = readEnvFile(packageFolder, KNOWN)
+    if (found === undefined) return { env: process.env, file: undefined }
+    if (found.faults.length > 0) throw new ConfigError(found.faults)
+    return { env: withEnvFile(process.env, found), file: found.file }
   } catch (error) {
+    if (error instanceof ConfigError) throw error
     const { code = 'unreadable' } = error as NodeJS.ErrnoException
-    throw new ConfigError([`.env cannot be read (${code}): it must be a file that this user may read, or be gone`])
+    const file = path.resolve(packageFolder, '.env')
+    throw new ConfigError([`${file} cannot be read (${code}): it must be a file that this user may read, or be gone`])
   }
 }
 
@@ -174,11 +191,10 @@ function readRaw(env: Environment, name: SettingName, secret: boolean, faults: s
 }
 
 function misspelt(env: Environment): string[] {
-  const known = SETTINGS.flatMap(({ name, secret }) => (secret ? [name, `${name}_FILE`] : [name]))
-  const names = new Set(known)
+  const names = new Set(KNOWN)
   return Object.keys(env).flatMap((name) => {
     if (names.has(name) || !isSet(env[name])) return []
-    const nearest = nearestName(name, known)
+    const nearest = nearestName(name, KNOWN)
     if (
       nearest === `AUTH_${name}` &&
       insteadOf(nearest.replace(/_FILE$/, '')).some((one) => isSet(env[one]) || isSet(env[`${one}_FILE`]))

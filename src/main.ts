@@ -22,7 +22,7 @@ Usage
   bellwire [--host H] [--port P]        start the service
   bellwire --check-config               check the settings and exit
   bellwire token <user> [--topics a,b]  print a subscriber JWT for trying out (valid for an hour)
-  bellwire export [file]                write all that the store holds as lines of JSON
+  bellwire export [file]                write all that the store holds as lines of JSON; replaces the file
   bellwire backup <file>                copy the embedded database to a new file, also beside the running service
   bellwire import [file]                fill an empty store from them, with the service stopped
   bellwire --help | --version
@@ -38,9 +38,16 @@ function fail(lines: readonly string[]): never {
   process.exit(1)
 }
 
-function settings(flags: { port?: string | undefined; host?: string | undefined }): Config {
+/** The settings, and the file `.env` that some of them may come from. */
+interface Settings {
+  readonly config: Config
+  readonly file: string | undefined
+}
+
+function settings(flags: { port?: string | undefined; host?: string | undefined }): Settings {
   try {
-    return loadConfig(readEnvironment(PACKAGE), flags)
+    const { env, file } = readEnvironment(PACKAGE)
+    return { config: loadConfig(env, flags), file }
   } catch (error) {
     if (error instanceof ConfigError) fail(error.lines)
     throw error
@@ -74,7 +81,7 @@ function loud({ keysInUse, warnings }: Config): string {
 }
 
 /** What a newcomer pastes. */
-function greeting(config: Config, address: string): string {
+function greeting({ config, file }: Settings, address: string): string {
   const base = `${address}${config.basePath}`
   const [secret] = config.auth.jwtSecrets
   const publishKey = config.publishKeys[0]?.key
@@ -89,6 +96,7 @@ function greeting(config: Config, address: string): string {
       : '-H "Authorization: Bearer $(node dist/main.js token alice --topics news)"'
   return `
   Bellwire ${version} listens on ${base}
+  Settings: the environment${file === undefined ? '' : `, then ${file}`}
 ${loud(config)}
   Subscribe (${secret ? 'as alice' : 'with what your application gives its users in $COOKIE'}, in one terminal):
     curl -N ${credential} ${base}/v1/stream
@@ -102,7 +110,7 @@ ${config.demo ? `  Demo page:     ${base}/demo\n` : ''}  Documentation: ${base}/
 `
 }
 
-async function serve(config: Config): Promise<void> {
+async function serve({ config, file }: Settings): Promise<void> {
   // The other commands do without it, and start three times as fast.
   const { createApp } = await import('./app.ts')
   const app = await createApp(config, version, () => process.exit(1)).catch((error: unknown) => {
@@ -149,8 +157,8 @@ async function serve(config: Config): Promise<void> {
   try {
     const address = await app.listenOnAll({ host: config.host, port: config.port, backlog: 4096 })
     for (const warning of config.warnings) app.log.warn(warning)
-    if (config.production) app.log.info({ address, store: config.store, version }, 'listening')
-    else process.stdout.write(greeting(config, address))
+    if (config.production) app.log.info({ address, store: config.store, version, envFile: file ?? null }, 'listening')
+    else process.stdout.write(greeting({ config, file }, address))
   } catch (error) {
     const { code } = error as NodeJS.ErrnoException
     await app.close()
@@ -216,18 +224,32 @@ async function main(): Promise<void> {
     return
   }
   const [command, ...rest] = positionals
-  const config = settings({ port: values.port, host: values.host })
+  refuseExtraWords(command, rest, values.topics)
+  const { config, file } = settings({ port: values.port, host: values.host })
   if (command === 'token') return token(config, rest[0], values.topics)
   if (command === 'export' || command === 'import') return migrate(config, command, rest[0] === '-' ? undefined : rest[0])
   if (command === 'backup') return backup(config, rest[0])
-  if (command !== undefined)
-    fail([`there is no command ${JSON.stringify(command)}: ${meant(command, ['token', 'export', 'import', 'backup'])}`])
+  if (command !== undefined) fail([`there is no command ${JSON.stringify(command)}: ${meant(command, Object.keys(USAGE))}`])
   if (values['check-config']) {
     for (const warning of config.warnings) process.stderr.write(`bellwire: warning: ${warning}\n`)
-    process.stdout.write('the settings are fine\n')
+    process.stdout.write(`the settings are fine: ${file === undefined ? 'the environment' : `the environment, then ${file}`}\n`)
     return
   }
-  await serve(config)
+  await serve({ config, file })
+}
+
+/** Every command, and how it is called. Each takes one argument at most. */
+const USAGE: Readonly<Record<string, string>> = {
+  token: 'token <user> [--topics a,b]',
+  export: 'export [file]',
+  backup: 'backup <file>',
+  import: 'import [file]'
+}
+
+function refuseExtraWords(command: string | undefined, [, ...extra]: readonly string[], topics: string | undefined): void {
+  if (command === undefined || !Object.hasOwn(USAGE, command) || extra.length === 0) return
+  const hint = command === 'token' && topics === undefined ? `: did you mean --topics ${extra.join(',')}?` : ''
+  fail([`${USAGE[command]}: ${JSON.stringify(extra[0])} is one word too many${hint}`])
 }
 
 const OPTIONS = {

@@ -2,8 +2,8 @@ import { generateKeyPairSync } from 'node:crypto'
 import { chmodSync, readFileSync, writeFileSync } from 'node:fs'
 import path from 'node:path'
 import { type Test, test } from 'tap'
-import { withEnvFile } from '../src/config/env-file.ts'
-import { type Config, ConfigError, loadConfig, SETTINGS } from '../src/config.ts'
+import { readEnvFile, withEnvFile } from '../src/config/env-file.ts'
+import { type Config, ConfigError, loadConfig, readEnvironment, SETTINGS } from '../src/config.ts'
 
 const PRODUCTION = {
   NODE_ENV: 'production',
@@ -322,9 +322,15 @@ test('production refuses keys that are short enough to be guessed, and warns of 
     '0123456789abcdef',
     '0000000000000001'
   ])
-    t.match(warned({ PUBLISH_KEYS: `app:${weak}` }), [/^PUBLISH_KEYS: the key of app is well known or repeats itself/], weak)
-  t.match(warned({ AUTH_JWT_SECRET: 'your-256-bit-secret-your-256-bit-secret' }), [/^AUTH_JWT_SECRET: the key is well known/])
-  t.match(warned({ COOKIE_SECRET: 'password-password' }), [/^COOKIE_SECRET: the key is well known/])
+    t.match(
+      warned({ PUBLISH_KEYS: `app:${weak}` }),
+      [/^PUBLISH_KEYS: the key of app looks guessable: it is well known or repeats itself/],
+      weak
+    )
+  t.match(warned({ AUTH_JWT_SECRET: 'your-256-bit-secret-your-256-bit-secret' }), [
+    /^AUTH_JWT_SECRET: the key looks guessable: it is well known/
+  ])
+  t.match(warned({ COOKIE_SECRET: 'password-password' }), [/^COOKIE_SECRET: the key looks guessable: it is well known/])
   t.notMatch(warned({ PUBLISH_KEYS: 'app:changeme-changeme' }).join(), /changeme/, 'without the key itself')
 })
 
@@ -346,14 +352,60 @@ test('the file of a key pair is no secret, in whatever way it was put there', as
   }
 })
 
+const NAMES = SETTINGS.flatMap(({ name }) => [name, `${name}_FILE`])
+
 test('the environment wins over the file .env, in either way of giving a secret', async (t) => {
   const dir = t.testdir({
     '.env': '\uFEFF# mine\r\nPORT=4000\nHOST="::1" # here\nexport STALL_MS=200\nCOOKIE_SECRET=of-the-file\nREDIS_PREFIX=\n'
   })
-  t.match(withEnvFile({}, dir), { PORT: '4000', HOST: '::1', STALL_MS: '200', COOKIE_SECRET: 'of-the-file' })
-  t.match(withEnvFile({ PORT: '5000', HOST: '' }, dir), { PORT: '5000', HOST: '::1' }, 'an empty value counts as unset')
-  t.strictSame(withEnvFile({ COOKIE_SECRET_FILE: '/f' }, dir)['COOKIE_SECRET'], undefined)
-  t.strictSame(withEnvFile({ PORT: '1' }, `${t.testdirName}-without`), { PORT: '1' })
+  const found = readEnvFile(dir, NAMES)!
+  t.match(found, { file: `${dir}/.env`, faults: [] })
+  t.match(withEnvFile({}, found), { PORT: '4000', HOST: '::1', STALL_MS: '200', COOKIE_SECRET: 'of-the-file' })
+  t.match(withEnvFile({ PORT: '5000', HOST: '' }, found), { PORT: '5000', HOST: '::1' }, 'an empty value counts as unset')
+  t.strictSame(withEnvFile({ COOKIE_SECRET_FILE: '/f' }, found)['COOKIE_SECRET'], undefined)
+  t.equal(readEnvFile(`${t.testdirName}-without`, NAMES), undefined)
+})
+
+test('the file .env of a clone counts wherever the program is started, and that of an installed package never', async (t) => {
+  const dir = t.testdir({ '.env': 'STALL_MS=1234', node_modules: { bellwire: { '.env': 'STALL_MS=1234' } } })
+  t.match(readEnvironment(dir), { env: { STALL_MS: '1234' }, file: `${dir}/.env` })
+  const installed = readEnvironment(`${dir}/node_modules/bellwire/`)
+  t.strictSame([installed.env['STALL_MS'], installed.file], [undefined, undefined])
+})
+
+test('a line of .env that would be dropped or cut is a fault with its number, and shows no value', async (t) => {
+  const lines: [line: string, fault: RegExp | string][] = [
+    ['PORT 3100', /write PORT=value$/],
+    ['MONITOR_KEYS: s3cret-k3y', /write MONITOR_KEYS=value$/],
+    ['s3cret-k3y', /write NAME=value$/],
+    ['port=99', /port is not a setting: did you mean PORT\?$/],
+    ['publish_keys_file=/s3cret', /did you mean PUBLISH_KEYS_FILE\?$/],
+    ['PUBLISH_KEY=s3cret', /did you mean PUBLISH_KEYS\?$/],
+    ['MONITOR_KEYS=op:s3cret#4567', /put the value of MONITOR_KEYS in quotes/],
+    ['MONITOR_KEYS=#s3cret', /put the value of MONITOR_KEYS in quotes/],
+    ['MONITOR_KEYS="s3cret', /begins with a quote: end it/],
+    ['MONITOR_KEYS="s3"cret', /begins with a quote: end it/],
+    ['MONITOR_KEYS="op:s3cret#4567" # theirs', 'op:s3cret#4567'],
+    ["MONITOR_KEYS='op:\"s3#'", 'op:"s3#'],
+    ['MONITOR_KEYS = op:s3cret # theirs', 'op:s3cret'],
+    ['MONITOR_KEYS= # none', ''],
+    ['MONITOR_KEYS="a\nb"', 'a\nb'],
+    ["export MONITOR_KEYS='a\r\nb'", 'a\nb'],
+    ['OTHER.program=1', '']
+  ]
+  for (const [line, expected] of lines) {
+    const dir = t.testdir({ '.env': `# mine\n\nREDIS_PREFIX='two\nlines'\n${line}\nHOST=::1` })
+    const { file, values, faults } = readEnvFile(dir, NAMES)!
+    t.match(values, { REDIS_PREFIX: 'two\nlines', HOST: '::1' }, 'what stands before and after it counts')
+    if (typeof expected === 'string') t.strictSame([faults, values['MONITOR_KEYS'] ?? ''], [[], expected], line)
+    else {
+      t.match(faults, [expected], line)
+      t.equal(faults.length, 1)
+      t.ok(faults[0]!.startsWith(`${file} line 5: `))
+      t.notMatch(faults[0], /s3/)
+      t.throws(() => readEnvironment(dir), { message: faults[0]! })
+    }
+  }
 })
 
 test('contradictions are refused', async (t) => {

@@ -77,7 +77,8 @@ export function weakKeys(values: Partial<Values>): string[] {
     keysOf(values, setting)
       .filter(({ key }) => !isPublic(key) && (WELL_KNOWN.test(key) || isRepetitive(key)))
       .map(
-        ({ name }) => `${setting}: the key${ofWhom(name)} is well known or repeats itself; make one with: openssl rand -hex 32`
+        ({ name }) =>
+          `${setting}: the key${ofWhom(name)} looks guessable: it is well known or repeats itself; make one with: openssl rand -hex 32`
       )
   )
 }

@@ -22,6 +22,11 @@ test('--help lists every setting, --version the version, --check-config checks',
     [['--check_config'], 'there is no option --check_config: did you mean --check-config?'],
     [['-x'], 'there is no option -x: see --help'],
     [['--port'], '--port needs a value: --port <port>'],
+    [
+      ['token', 'alice', 'news', 'ops'],
+      'token <user> [--topics a,b]: "news" is one word too many: did you mean --topics news,ops?'
+    ],
+    [['backup', 'a.db', 'b.db'], 'backup <file>: "b.db" is one word too many'],
     [['--help=me'], '--help takes no value']
   ] as const)
     t.match(await runService(args, env), { code: 1, stderr: `bellwire: ${line}\n` })

@@ -1,7 +1,7 @@
 import { type ChildProcess, spawn } from 'node:child_process'
 import { createHmac } from 'node:crypto'
 import { once } from 'node:events'
-import { mkdtempSync, rmSync } from 'node:fs'
+import { existsSync, mkdtempSync, rmSync } from 'node:fs'
 import http from 'node:http'
 import { connect, type Socket } from 'node:net'
 import { tmpdir } from 'node:os'
@@ -15,6 +15,7 @@ export const SECRET = 'test-secret-test-secret-test-secret-32'
 export const PUBLISH_KEY = 'test-publish-key'
 export const MONITOR_KEY = 'test-monitor-key'
 const MAIN = path.resolve('dist/main.js')
+if (existsSync('.env')) throw new Error('the services of the tests would read the file .env of this clone: move it away')
 
 const b64 = (value: unknown): string => Buffer.from(JSON.stringify(value)).toString('base64url')
 
@@ -81,7 +82,6 @@ export async function startService(t: Teardown, options: ServiceOptions = {}): P
   const command = [...(options.under ?? []), ...BARE_NODE, ...(options.flags ?? []), MAIN, ...(options.args ?? [])]
   const child = spawn(command[0]!, command.slice(1), {
     env: serviceEnv(dataDir, options.env),
-    // Not in the clone, whose .env would count.
     cwd: tmpdir(),
     stdio: ['ignore', 'pipe', 'pipe']
   })

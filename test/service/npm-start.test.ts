@@ -97,6 +97,17 @@ test('npm start builds a fresh clone, and needs no build tools for what was buil
   const won = start(t, dir, [...SCRIPT, '--check-config'], { PORT: '4000' })
   t.equal(await won.ended, 0, 'and the environment wins over it')
 
+  const elsewhere = tempDir(t)
+  const cron = start(t, elsewhere, [process.execPath, path.join(dir, 'dist/main.js'), '--check-config'], { PORT: '' })
+  t.equal(await cron.ended, 1, 'it counts in whatever folder the program is started')
+  t.match(cron.output(), /^bellwire: PORT must be a whole number/)
+  writeFileSync(path.join(dir, '.env'), 'HEARTBEAT_MS="200"\nSTORE=memory\n')
+  const far = start(t, elsewhere, [process.execPath, path.join(dir, 'dist/main.js')])
+  await eventually(() => far.url() !== undefined)
+  t.match(far.output(), `Settings: the environment, then ${dir}/.env`, 'the start says which file it read')
+  far.child.kill('SIGTERM')
+  await far.ended
+
   // A change that keeps time and size is a change; a file that is gone is one, too.
   for (const change of [
     () => writeFileSync(path.join(dir, 'src/core/iso.ts'), 'export const broken: string = 1\n'),
