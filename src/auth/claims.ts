@@ -47,9 +47,23 @@ function claimAt(payload: object, name: string): unknown {
   return value
 }
 
+/** The claims that are instants (RFC 7519, 4.1.4 to 4.1.6). */
+type Instant = 'iat' | 'nbf' | 'exp'
+
+/**
+ * Why an instant is refused that counts milliseconds, as `Date.now()` gives them; undefined for any other. As milliseconds it lies
+ * between 1985 and 2128; as seconds it would be the year 17,800 or later. An `exp` of that kind is a token that never expires.
+ */
+function inMilliseconds(claim: Instant, value: unknown): string | undefined {
+  if (typeof value !== 'number' || value < 5e11 || value > 5e12) return undefined
+  return `The claim ${claim} of the token is in milliseconds; JWTs count seconds: divide by 1000.`
+}
+
 /** Reads a payload whose signature, times, issuer and audience were checked. Throws if it names no subscriber. */
 export function readClaims(payload: JWTPayload, { jwtUserClaim, jwtTopicsClaim }: ClaimRules): VerifiedToken {
   const { iat = 0, exp } = payload
+  const wrongUnit = inMilliseconds('iat', iat) ?? inMilliseconds('exp', exp)
+  if (wrongUnit !== undefined) throw unauthenticated(wrongUnit)
   const ahead = secondsFromNow(iat)
   if (!Number.isFinite(iat)) throw unauthenticated('The claim iat of the token must be a number of seconds since 1970.')
   if (ahead > MAX_CLOCK_SKEW_S) {
@@ -85,9 +99,11 @@ const secondsFromNow = (instant: number): number => Math.ceil(instant - Date.now
 export function claimRefusal(claim: string, payload: JWTPayload, { jwtIssuer, jwtAudience }: ClaimRules): string {
   switch (claim) {
     case 'nbf':
-      return typeof payload.nbf === 'number'
-        ? `The token is valid only ${secondsFromNow(payload.nbf)} s from now (nbf), more than the ${MAX_CLOCK_SKEW_S} s that clocks may differ: set the clocks right.`
-        : 'The claim nbf of the token must be a number of seconds since 1970.'
+      if (typeof payload.nbf !== 'number') return 'The claim nbf of the token must be a number of seconds since 1970.'
+      return (
+        inMilliseconds('nbf', payload.nbf) ??
+        `The token is valid only ${secondsFromNow(payload.nbf)} s from now (nbf), more than the ${MAX_CLOCK_SKEW_S} s that clocks may differ: set the clocks right.`
+      )
     case 'exp':
       return 'The claim exp of the token must be a number of seconds since 1970.'
     case 'iss':

@@ -27,10 +27,10 @@ export interface Api {
 }
 
 /** Throws a {@link BellwireError} if `url` is no address. */
-export function createApi({ url = '/', token: given, ticket, topics }: InboxOptions): Api {
+export function createApi({ url, token: given, ticket, topics }: InboxOptions): Api {
   const base = attempt(() =>
     new URL(
-      url,
+      url || '/',
       attempt(() => location.href)
     ).href.replace(/\/?$/, '/v1/')
   )
@@ -45,7 +45,7 @@ export function createApi({ url = '/', token: given, ticket, topics }: InboxOpti
     ticket,
     // JSON leaves out what is undefined.
     address: (path, query) =>
-      `${base}${path}?${new URLSearchParams(JSON.parse(JSON.stringify({ topics: topics?.join(), ...query })))}`,
+      `${base}${path}?${new URLSearchParams(JSON.parse(JSON.stringify({ topics: topics?.toString(), ...query })))}`,
 
     async send(path, query, type, init) {
       for (let renewed = false; ; renewed = true) {

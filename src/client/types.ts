@@ -70,14 +70,14 @@ export interface InboxEvents {
 }
 
 export interface InboxOptions {
-  /** Where the service is, with its base path: `https://notify.example.com`, `/notify`. Default: the page's own origin. */
+  /** Where the service is, with its base path: `https://notify.example.com`, `/notify`. Default, also for an empty string: the page's own origin. */
   readonly url?: string
   /** A JWT, or what gives one, anew when the last one ends or is refused. Default: cookies. */
   readonly token?: string | (() => string | Promise<string>)
   /** Gives a single-use ticket from your backend. A WebSocket cannot carry a token, so with `token` that rung needs it. */
   readonly ticket?: () => string | Promise<string>
-  /** Some of the topics that the credential allows. Default: all exact names it lists. */
-  readonly topics?: readonly string[]
+  /** Some of the topics that the credential allows; as a string, names separated by commas. Default: all exact names it lists. */
+  readonly topics?: string | readonly string[]
   /** Size of a page, 1–100. Default: 25. */
   readonly pageSize?: number
   /** Anything that tells this user from others, such as the user's id. With cookies it saves a request; with a JWT it is not needed. */

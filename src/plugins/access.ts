@@ -56,12 +56,21 @@ const READS: ReadonlySet<string> = new Set(['GET', 'HEAD'])
 
 type OnRequest = (request: FastifyRequest, reply: FastifyReply, done: (error?: Error) => void) => void
 
+/** What is wrong with the key that a request brought; empty if it brought none. */
+function wrongKey(authorization: string | undefined, setting: 'PUBLISH_KEYS' | 'MONITOR_KEYS'): string {
+  if (!authorization) return ''
+  // One word that is no scheme: the key alone.
+  if (!/\s|^(?:bearer|basic)$/i.test(authorization)) return '`Bearer ` is missing before the key. '
+  return `What was sent is not one of ${setting}. `
+}
+
 /** `onRequest` hook: a publish key, checked before the body is read. */
 export function producerOnly(keyring: ProducerKeys): OnRequest {
   return (request, _reply, done) => {
-    const producer = keyring.match(request.headers.authorization)
+    const { authorization } = request.headers
+    const producer = keyring.match(authorization)
     if (producer === undefined) {
-      const told = request.headers.authorization === undefined ? '' : 'What was sent is not one of PUBLISH_KEYS. '
+      const told = wrongKey(authorization, 'PUBLISH_KEYS')
       return done(new ProblemError('unauthenticated', `${told}Send a publish key: Authorization: Bearer <key>.`))
     }
     request.producer = producer
@@ -76,11 +85,16 @@ export function operatorOnly(match: ProducerKeys['match']): OnRequest {
     if (request.headers['sec-fetch-site'] === 'cross-site' && !READS.has(request.method)) {
       return done(new ProblemError('forbidden', 'A page of another site may not change anything here; use the dashboard.'))
     }
-    if (match(request.headers.authorization) !== undefined) return done()
+    const { authorization } = request.headers
+    if (match(authorization) !== undefined) return done()
     // Two fields, not one with a comma: Chromium takes the latter for one malformed challenge, and asks for nothing.
     reply.header('www-authenticate', ['Basic realm="Bellwire monitor", charset="UTF-8"', 'Bearer'])
+    const told = wrongKey(authorization, 'MONITOR_KEYS')
     done(
-      new ProblemError('unauthenticated', 'Send an operator key: Authorization: Bearer <key>, or Basic with the key as password.')
+      new ProblemError(
+        'unauthenticated',
+        `${told}Send an operator key: Authorization: Bearer <key>, or Basic with the key as password.`
+      )
     )
   }
 }

@@ -40,7 +40,8 @@ const VERDICTS: Readonly<Record<Verdict, string>> = {
   behind: 'The user is connected but behind; it follows when they have read what comes before it.',
   topic_not_read:
     'The user is connected, but no connection reads this topic: the credential does not list it, or topics= left it out.',
-  not_connected: 'The user was not connected; if it is kept, it waits in the inbox and comes with the next connection.'
+  not_connected:
+    'The user was not connected; if it is kept, it waits in the inbox and comes with the next connection (of a topic: if the credential lists it).'
 }
 
 const instant = z.iso.datetime()

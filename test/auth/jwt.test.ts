@@ -240,6 +240,9 @@ test('a refused token is told which claim, what is expected, and how far off the
     [{ ...good, exp: now - 3 }, /expired [34] s ago \(exp\)/],
     [{ ...good, nbf: now + 90 }, /valid only (89|90) s from now \(nbf\).*60 s.*clocks/],
     [{ ...good, iat: now + 3000 }, /issued (2999|3000) s in the future \(iat\).*60 s.*clocks/],
+    [{ ...good, iat: Date.now() }, /iat of the token is in milliseconds; JWTs count seconds/],
+    [{ ...good, nbf: Date.now() }, /nbf of the token is in milliseconds; JWTs count seconds/],
+    [{ ...good, exp: Date.now() + 3_600_000 }, /exp of the token is in milliseconds; JWTs count seconds/],
     [{ ...good, aud: 'c' }, /aud .* must be or hold "a" or "b" \(AUTH_JWT_AUDIENCE\)/],
     [{ ...good, aud: undefined }, /aud .* must be or hold "a" or "b" \(AUTH_JWT_AUDIENCE\)/],
     [{ ...good, iss: 'https://i.example' }, /iss .* must be "https:\/\/i.example\/" \(AUTH_JWT_ISSUER\)/],
@@ -258,6 +261,7 @@ test('a refused token is told which claim, what is expected, and how far off the
     t.match(await detail(byKeySet, key.token(claims)), expected)
   }
   t.equal(await detail(bySecret, jwt(good)), 'accepted')
+  t.equal(await detail(bySecret, jwt({ ...good, exp: 253_402_300_799 })), 'accepted', 'the end of the year 9999, in seconds')
   t.equal(await detail(byKeySet, key.token(good)), 'accepted')
   t.match(await detail(bySecret, jwt(good, 'x'.repeat(32))), /another secret than AUTH_JWT_SECRET/)
   t.match(await detail(byKeySet, rsa('k2').token(good)), /AUTH_JWKS_URL does not hold/)

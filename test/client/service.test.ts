@@ -123,6 +123,18 @@ test('an inbox against a real service', async (t) => {
     t.equal(inbox.items.length, 1, 'what was shown stays readable')
   })
 
+  await t.test('topics may be one string, and an empty url is the origin of the page', async (t) => {
+    // A page at another path, which the address of the service must not inherit.
+    Object.assign(globalThis, { location: new URL('/shop/cart?x=1', service.url) })
+    t.teardown(() => Reflect.deleteProperty(globalThis, 'location'))
+    const inbox = open(t, service, { url: '', token: tokenOf('lister', ['a', 'b', 'c']), topics: 'a,b' })
+    await live(inbox)
+    await publish(service, { to: { topic: 'c' }, title: 'c' })
+    await publish(service, { to: { topic: 'b' }, title: 'b' })
+    await eventually(() => titles(inbox).includes('b'))
+    t.same(titles(inbox), ['b'])
+  })
+
   await t.test('a credential that is refused is a status, and so is a topic that is not allowed', async (t) => {
     const stranger = open(t, service, { token: 'no-token' })
     await eventually(() => stranger.status === 'unauthorized')

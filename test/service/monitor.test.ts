@@ -133,6 +133,16 @@ test('a page for browsers, JSON for programs, nothing for strangers', async (t) 
     for (const key of [undefined, PUBLISH_KEY, tokenOf('ann'), ''])
       t.equal((await call(method, `${service.url}${path}`, key === undefined ? {} : { key })).status, 401, `${method} ${path}`)
   }
+  const told = async (path: string, authorization: string): Promise<string> =>
+    (await call(path === '/monitor' ? 'GET' : 'POST', `${service.url}${path}`, { headers: { authorization } })).body.detail
+  for (const [path, setting, own] of [
+    ['/monitor', 'MONITOR_KEYS', MONITOR_KEY],
+    ['/v1/notifications', 'PUBLISH_KEYS', PUBLISH_KEY]
+  ] as const) {
+    t.match(await told(path, 'Bearer wrong'), `What was sent is not one of ${setting}. Send a`)
+    t.match(await told(path, own), /^`Bearer ` is missing before the key\./)
+    t.match(await told(path, 'Bearer'), `What was sent is not one of ${setting}.`)
+  }
   const basic = `Basic ${Buffer.from(`:${MONITOR_KEY}`).toString('base64')}`
   t.equal((await call('GET', `${service.url}/monitor`, { headers: { authorization: basic } })).status, 200)
 })
