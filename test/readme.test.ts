@@ -1,6 +1,6 @@
 import { type ChildProcess, spawn } from 'node:child_process'
 import { once } from 'node:events'
-import { existsSync, readFileSync, writeFileSync } from 'node:fs'
+import { existsSync, readdirSync, readFileSync, writeFileSync } from 'node:fs'
 import path from 'node:path'
 import { test } from 'tap'
 import { SETTINGS } from '../src/config.ts'
@@ -102,6 +102,15 @@ test('the README lists every rule of health with its severity, and every metric'
   const names = [...text.matchAll(/^# TYPE (bellwire_\w+)/gm)].map(([, name]) => name!)
   t.ok(names.length > 20)
   for (const name of names) t.ok(README.includes(`\`${name}\``), name)
+})
+
+test('the README explains every warning of a store', async (t) => {
+  const files = readdirSync('src/stores', { recursive: true, encoding: 'utf8' }).filter((file) => file.endsWith('.ts'))
+  const codes = files.flatMap((file) =>
+    [...readFileSync(path.join('src/stores', file), 'utf8').matchAll(/\bcode: '([a-z]+(?:-[a-z]+)+)'/g)].map(([, code]) => code!)
+  )
+  t.ok(codes.length >= 4)
+  for (const code of codes) t.match(README, new RegExp(`^\\| \`${code}\` \\| `, 'm'), code)
 })
 
 test('every link of the README leads somewhere, and every example is JSON', async (t) => {

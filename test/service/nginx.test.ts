@@ -27,7 +27,11 @@ const nginx = ['/usr/sbin/nginx', '/usr/bin/nginx', '/usr/local/sbin/nginx'].fin
 const skip = nginx ? noChromium : 'nginx not found: apt-get install nginx-light'
 
 /** Runs nginx with docker/nginx.conf, of which only places are changed: ports, files, and where the service is. */
-async function startNginx(t: Teardown, service: Service): Promise<{ http: string; https: string }> {
+async function startNginx(
+  t: Teardown,
+  service: Service,
+  edit = (conf: string): string => conf
+): Promise<{ http: string; https: string }> {
   const dir = tempDir(t)
   const made = spawnSync('sh', ['docker/make-secrets.sh', dir], { encoding: 'utf8' })
   if (made.status !== 0) throw new Error(made.stderr)
@@ -45,7 +49,7 @@ async function startNginx(t: Teardown, service: Service): Promise<{ http: string
     [/\/run\/secrets\//g, `${dir}/`],
     [/set \$bellwire bellwire:3000;/, `set $bellwire ${new URL(service.url).host};`]
   ]
-  let conf = readFileSync('docker/nginx.conf', 'utf8')
+  let conf = edit(readFileSync('docker/nginx.conf', 'utf8'))
   for (const [from, to] of places) {
     if (conf.search(from) < 0) throw new Error(`docker/nginx.conf has no ${from}`)
     conf = conf.replace(from, to)
@@ -185,4 +189,24 @@ test('behind docker/nginx.conf a page of ours opens a WebSocket with its cookie,
   await service.kill('SIGTERM')
   await page.waitForFunction("typeof heard.at(-1) === 'number'")
   t.same(await page.evaluate('heard'), ['ready', 'notification', 'goodbye', 1001])
+})
+
+/** Takes the commented `location` for operators into force, for other addresses than that of this machine. */
+function withGuard(conf: string): string {
+  const block = /^ +# location ~ \^\/\(monitor\|metrics\)[^}]*\}$/m
+  return conf.replace(block, (lines) => lines.replace(/^( +)# /gm, '$1').replace('allow 127.0.0.1;', ''))
+}
+
+test('the commented location of the nginx files keeps operators’ routes to addresses of one’s own', {
+  skip: nginx ? false : skip
+}, async (t) => {
+  const service = await startService(t, { env: { STORE: 'memory' } })
+  const { http } = await startNginx(t, service, withGuard)
+  const headers = { authorization: `Bearer ${MONITOR_KEY}` }
+  for (const path of ['/monitor', '/monitor/stream', '/metrics'])
+    t.equal((await fetch(`${http}${path}`, { headers })).status, 403, path)
+  t.equal((await fetch(`${http}/readyz`)).status, 200)
+  t.equal((await fetch(`${http}/v1/users/monitor/connections`, { method: 'DELETE' })).status, 401, 'a user of that name')
+  const scale = readFileSync('docker/nginx.scale.conf', 'utf8')
+  t.not(withGuard(scale), scale, 'the other file holds it as well')
 })
