@@ -21,6 +21,7 @@ import { StoreError } from './core/store.ts'
 import { type Circumstances, vitalsOf } from './core/vitals.ts'
 import { PROBLEMS, type ProblemSlug } from './errors.ts'
 import alerts from './plugins/alerts.ts'
+import { oneAtATime } from './plugins/answer.ts'
 import changes from './plugins/changes.ts'
 import clientScript from './plugins/client-script.ts'
 import cors from './plugins/cors.ts'
@@ -85,7 +86,11 @@ export async function createApp(
       const given = request.headers['x-request-id']
       return typeof given === 'string' && REQUEST_ID.test(given) ? given : nextRequestId()
     },
-    ...serverOptions(() => hub.draining),
+    ...serverOptions({
+      isLast: () => hub.draining,
+      stallMs: config.stallMs,
+      onSlow: () => fault('slow-answer', 'a connection was cut whose peer did not read the answer')
+    }),
     routerOptions: { maxParamLength: 8192, querystringParser: parseQuery }
   })
   app.setValidatorCompiler(validatorCompiler)
@@ -176,6 +181,7 @@ export async function createApp(
   const identity = createIdentity({ ...config.auth, store, observer: signIns })
   const rateLimit = subscriberRateLimit(config.rateLimit)
 
+  await app.register(oneAtATime)
   if (config.trustProxy !== false) await app.register(forwarded)
   await app.register(errors, {
     basePath: config.basePath,

@@ -5,7 +5,7 @@ import { findPlace } from './find-place.ts'
 import type { Codec } from './frame.ts'
 import { encodeItem } from './item.ts'
 import type { Lane } from './lane.ts'
-import { MAX_HELD_EVENTS, REPLAY_PAGE } from './limits.ts'
+import { MAX_HELD_EVENTS, MAX_PAGE_BYTES, REPLAY_PAGE } from './limits.ts'
 import type { Counts } from './notification.ts'
 import { encodeCounts, Outgoing } from './outgoing.ts'
 import type { Sink } from './sink.ts'
@@ -219,9 +219,10 @@ export class Connection {
     if (state.phase === 'replaying') return this.#hold(state, events)
     const frames: Buffer[] = []
     let logged = 0
+    let bytes = 0
     for (let i = 0; i < events.length; i++) {
       const outgoing = events[i]!
-      if (this.#once && logged === this.#once.limit) {
+      if (this.#once && (logged === this.#once.limit || bytes > MAX_PAGE_BYTES)) {
         this.#more = true
         break
       }
@@ -234,7 +235,9 @@ export class Connection {
         return this.#readOn(events.slice(i))
       }
       if (ephemeral) {
-        frames.push(outgoing.frameAt(this.codec, this.#toldCursor, outgoing.personal ? this.#counts : null))
+        const frame = outgoing.frameAt(this.codec, this.#toldCursor, outgoing.personal ? this.#counts : null)
+        bytes += frame.length
+        frames.push(frame)
         continue
       }
       logged++
@@ -242,7 +245,9 @@ export class Connection {
         this.#unread++
         this.#unseen++
       } else this.recount()
-      frames.push(outgoing.personal ? outgoing.personalFrame(this.codec, this.#counts) : outgoing.frame(this.codec))
+      const frame = outgoing.personal ? outgoing.personalFrame(this.codec, this.#counts) : outgoing.frame(this.codec)
+      bytes += frame.length
+      frames.push(frame)
       this.#seq = this.#told = outgoing.event.seq
     }
     // The next poll goes on behind everything that was handed over.

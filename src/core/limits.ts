@@ -37,6 +37,8 @@ export const REVOCATION_ECHO_MS = 60_000
 export const TICKET_MS = 30_000
 /** Events in one page of replay: about 100 KB of frames, written before the next page is read. */
 export const REPLAY_PAGE = 100
+/** Content of one page of the log: what one poll is answered with, whatever its `limit`. One event is always in it. */
+export const MAX_PAGE_BYTES = 1024 * 1024
 /** Events held for a connection that is reading its last page; beyond it the page is read again instead. */
 export const MAX_HELD_EVENTS = 1000
 /** Rows that one slice of retention deletes, so that a slice stays in the low milliseconds. */
@@ -261,6 +263,14 @@ export const HEAD_MS = 15_000
 export const REQUEST_MS = 25_000
 /** How often those deadlines are looked at; a request is refused at most so much before them, and never after. */
 export const REQUEST_CHECK_MS = 500
+
+/**
+ * Answers that their peers have not taken, and requests that wait for the answer before them. Beyond it the connection that has waited
+ * longest is cut: a heap of 256 MiB holds as much beside everything else.
+ */
+export const MAX_UNTAKEN_BYTES = 64 * 1024 * 1024
+/** What a request costs that waits for the answer before it: its head, and the objects about it. */
+export const WAITING_REQUEST_BYTES = 8 * 1024
 
 /** Of {@link RESERVED_FILES}, those that sockets without a stream may always have. */
 export const RESERVED_SOCKETS = 90

@@ -197,7 +197,10 @@ export interface Store {
   /** Removes the user's own entries and all marks; one `removed` event with `ids` null and `upTo` its predecessor's place. */
   erase(user: string): Promise<void>
 
-  /** Events after a place, in the user's scope, at most `limit`. The place must be at most `head`. */
+  /**
+   * Events after a place, in the user's scope, at most `limit`, and no more than {@link MAX_PAGE_BYTES} of them unless there is only one.
+   * The place must be at most `head`.
+   */
   read(user: string, scope: readonly Channel[], after: number, limit: number): Promise<LogPage | LogGap>
   /** Newest first, older than `before` where given. `all` and `unread` leave archived items out. */
   inbox(

@@ -2,6 +2,7 @@ import type { IncomingMessage, ServerResponse } from 'node:http'
 import { createRequire } from 'node:module'
 import type { Socket } from 'node:net'
 import { keepOpen } from './open-sockets.ts'
+import { release } from './untaken.ts'
 
 /**
  * The one place that uses what Node does not document. An idle stream that keeps its parser, request and response costs twice
@@ -47,6 +48,8 @@ export function detachSocket(request: IncomingMessage, response: ServerResponse)
     if (Object.hasOwn(socket, wrapped)) delete (socket as Partial<Socket>)[wrapped]
   }
   keepOpen(socket)
+  // Requests behind this one are never answered.
+  release(socket)
   // In this call, so that no caller can forget it: a peer may reset the connection at any time.
   socket.on('error', ignoreError)
   socket.setTimeout(0)

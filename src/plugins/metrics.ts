@@ -46,6 +46,7 @@ const ERROR_CODES = [
   'stream',
   'alert',
   'socket-table',
+  'slow-answer',
   ...Object.entries(PROBLEMS)
     .filter(([, { status }]) => status >= 500)
     .map(([slug]) => slug)

@@ -14,7 +14,7 @@ import type { HostFigures } from '../core/vitals.ts'
 import { ProblemError } from '../errors.ts'
 import { operatorOnly } from './access.ts'
 import { prefersPage, sendPage } from './dashboard.ts'
-import { isQueued, STREAM_HEADERS, sendHeadOnly } from './sse-sink.ts'
+import { STREAM_HEADERS, sendHeadOnly } from './sse-sink.ts'
 
 declare module 'fastify' {
   interface FastifyInstance {
@@ -252,10 +252,6 @@ export default fp<MonitorOptions>(
         if (request.method === 'HEAD') return sendHeadOnly(reply)
         const headers = Object.entries(reply.getHeaders())
         reply.hijack()
-        if (isQueued(reply)) {
-          request.raw.socket.destroy()
-          return reply
-        }
         const { raw } = reply
         raw.on('error', () => raw.destroy())
         raw.once('close', () => watchers.delete(raw))

@@ -1,14 +1,13 @@
 import type { Server } from 'node:http'
 import type { FastifyHttpOptions } from 'fastify'
 import { HEAD_MS, MAX_HEAD_BYTES, REQUEST_CHECK_MS, REQUEST_MS } from '../core/limits.ts'
-import { answerClass } from './answer.ts'
+import { type AnswerOptions, answerClass } from './answer.ts'
 import { clientErrorHandler, frameworkErrors } from './errors.ts'
 
 /**
- * How connections are treated before and after a route has its say, as options of Fastify. `isLast` tells whether callers must be
- * told to send their next request elsewhere.
+ * How connections are treated before and after a route has its say, as options of Fastify.
  */
-export function serverOptions(isLast: () => boolean) {
+export function serverOptions(answers: AnswerOptions) {
   return {
     // Longer than the idle time of the load balancers in front, so that they close first.
     keepAliveTimeout: 75_000,
@@ -18,7 +17,7 @@ export function serverOptions(isLast: () => boolean) {
       connectionsCheckingInterval: REQUEST_CHECK_MS,
       // Node refuses the head that reaches the figure.
       maxHeaderSize: MAX_HEAD_BYTES + 1,
-      ServerResponse: answerClass(isLast)
+      ServerResponse: answerClass(answers)
     },
     forceCloseConnections: 'idle',
     return503OnClosing: false,

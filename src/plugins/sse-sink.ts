@@ -33,12 +33,6 @@ function head(headers: Headers): string {
   return `${text}\r\n`
 }
 
-/**
- * Whether this answer waits for another on its connection: the close of the connection would never reach it. Browsers and proxies
- * do not pipeline.
- */
-export const isQueued = (reply: FastifyReply): boolean => reply.raw.socket === null
-
 /** Answers the request with the head of a stream and nothing more. */
 export function sendHeadOnly(reply: FastifyReply): FastifyReply {
   return reply.headers(STREAM_HEADERS).send()

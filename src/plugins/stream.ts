@@ -11,7 +11,7 @@ import { type SubscriberIdentity, subscriberOnly } from './access.ts'
 import { hasLeft, type OnError, reportError } from './report.ts'
 import { cursorOf, StreamQuery } from './schemas/stream.ts'
 import { selectTopics } from './schemas/topics.ts'
-import { isQueued, SseSink, sendHeadOnly } from './sse-sink.ts'
+import { SseSink, sendHeadOnly } from './sse-sink.ts'
 
 interface StreamOptions {
   readonly hub: Hub
@@ -42,11 +42,6 @@ export default fp<StreamOptions>(
     const subscribe = subscriberOnly(identity)
 
     app.get('/v1/stream', { schema, exposeHeadRoute: false }, async (request, reply) => {
-      if (isQueued(reply)) {
-        reply.hijack()
-        request.raw.socket.destroy()
-        return reply
-      }
       try {
         await subscribe(request)
         if (hasLeft(request)) return leave(reply)

@@ -78,3 +78,31 @@ test('a body of unknown fields is refused at once, with an answer that is small'
   }
   t.equal((await call('GET', `${service.url}/healthz`)).status, 200)
 })
+
+test('peers that read none of their answers do not fill the memory', async (t) => {
+  const service = await startService(t, { ...SMALL, env: { RATE_LIMIT: '0' } })
+  const token = tokenOf('ann')
+  const { body } = await call('GET', `${service.url}/v1/changes`, { key: token })
+  const notifications = Array.from({ length: 200 }, () => ({ to: { user: 'ann' }, type: 't', data: { a: 'x'.repeat(15_000) } }))
+  for (let n = 0; n < 2; n++)
+    await call('POST', `${service.url}/v1/notifications/batch`, { key: PUBLISH_KEY, body: { notifications } })
+  const { port, hostname } = new URL(service.url)
+  for (const { sockets, requests, path } of [
+    { sockets: 300, requests: 1, path: `/v1/changes?limit=500&since=${body.cursor}` },
+    { sockets: 10, requests: 30, path: '/v1/inbox?limit=100' },
+    { sockets: 1900, requests: 1, path: '/v1/inbox?limit=100' },
+    { sockets: 800, requests: 1000, path: '/nowhere' },
+    { sockets: 800, requests: 1000, path: '/%E0' }
+  ]) {
+    const peers = Array.from({ length: sockets }, () => {
+      const socket = connect({ port: Number(port), host: hostname }).on('error', () => {})
+      socket.pause().write(requestHead(path, token).repeat(requests))
+      return socket
+    })
+    for (let n = 0; n < 10; n++) {
+      t.equal((await call('GET', `${service.url}/healthz`)).status, 200, path)
+      await new Promise((resolve) => setTimeout(resolve, 500))
+    }
+    for (const peer of peers) peer.destroy()
+  }
+})

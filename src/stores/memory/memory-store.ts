@@ -24,6 +24,7 @@ import {
 } from '../../core/store.ts'
 import { nextTurn } from '../../core/turns.ts'
 import { joinOutcomes } from '../join-outcomes.ts'
+import { pageOf } from '../page.ts'
 import { MemoryLog, type Place } from './memory-log.ts'
 
 const HOUR_MS = 60 * 60 * 1000
@@ -145,19 +146,18 @@ export class MemoryStore implements Store, Log {
     const now = this.#now()
     if (after < this.#log.floor || scope.some((channel) => after < (this.#log.channels.get(channel)?.floor ?? 0)))
       return { gap: true }
-    const events: LoggedEvent[] = []
+    const found: LoggedEvent[] = []
     for (const channel of scope) {
       for (const { entry } of this.#log.live(channel, now)) {
         if (entry.seq <= after) continue
         const op = entry.replaces === undefined ? 'created' : 'updated'
-        events.push({ kind: 'notification', op, channel, seq: entry.seq, entry, marks: this.#marks(user, entry.seq) })
+        found.push({ kind: 'notification', op, channel, seq: entry.seq, entry, marks: this.#marks(user, entry.seq) })
       }
       for (const { event, since } of this.#log.channels.get(channel)?.states.values() ?? [])
-        if (event.seq > after && since <= after) events.push(event)
+        if (event.seq > after && since <= after) found.push(event)
     }
-    events.sort((a, b) => a.seq - b.seq)
-    const more = events.length > limit
-    if (more) events.length = limit
+    found.sort((a, b) => a.seq - b.seq)
+    const { events, more } = pageOf(found, (event) => event, limit)
     const upTo = more ? (events.at(-1)?.seq ?? after) : this.#log.head
     return { events, upTo, more, counts: this.#count(user, scope, now), recount: this.#log.recounts(scope, after) }
   }

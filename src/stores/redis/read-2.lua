@@ -1,10 +1,11 @@
 -- A slice of the log for one reader, in order.
--- KEYS, ARGV[1]–[5]: see prelude; ARGV[6] user; ARGV[7] place to read after; ARGV[8] most events; ARGV[9] … channels
+-- KEYS, ARGV[1]–[5]: see prelude; ARGV[6] user; ARGV[7] place to read after; ARGV[8] most events; ARGV[9] most bytes
+--   of them, unless there is only one; ARGV[10] … channels
 -- Result: { } where the log does not hold everything after it; else { place, upTo, 1 where more follows, unread, unseen, 1 where
 --   whoever comes from there may have other counts than the events lead to, for each event
 --   "n" and an entry (see push_entry), or "s", channel, seq, op, upTo, ids }
 local user, after, limit = ARGV[6], tonumber(ARGV[7]), tonumber(ARGV[8])
-local channels = scope(9)
+local channels = scope(10)
 if after > seq or after < tonumber(call('HGET', S, 'floor') or 0) then finish(); return {} end
 for tail, top in string.gmatch(call('HGET', S, 'fences') or '', '(%d+) (%d+);') do
   if after > tonumber(tail) and after < tonumber(top) then finish(); return {} end
@@ -36,12 +37,11 @@ for _, channel in ipairs(channels) do
   end
 end
 table.sort(found, function(a, b) return a[1] < b[1] end)
-local more = #found > limit
 local unread, unseen = count(user, channels)
-local upto = more and found[limit][1] or seq
-local out = { '', str(upto), more and 1 or 0, unread, unseen, recount and upto > after and 1 or 0 }
+local out = { '', '', 0, unread, unseen, 0 }
+local bytes, last = 0, 0
 for k = 1, math.min(limit, #found) do
-  local one = found[k]
+  local one, start = found[k], #out
   if one[4] then
     local place, op, upto, ids = string.match(one[4], '^(%d+) %d+ %d+ (%S+) (%S+) (.*)$')
     local n = #out
@@ -50,6 +50,15 @@ for k = 1, math.min(limit, #found) do
     out[#out + 1] = 'n'
     push_entry(out, one[2], one[3], call('HGET', P .. 'm:' .. user .. ' ' .. one[2], one[3]))
   end
+  for n = start + 1, #out do bytes = bytes + #tostring(out[n]) end
+  if bytes > tonumber(ARGV[9]) and k > 1 then
+    for n = #out, start + 1, -1 do out[n] = nil end
+    break
+  end
+  last = k
 end
+local more = last < #found
+local upto = more and found[last][1] or seq
+out[2], out[3], out[6] = str(upto), more and 1 or 0, recount and upto > after and 1 or 0
 out[1] = finish()
 return out

@@ -1,6 +1,6 @@
 import { type Channel, isPersonal, userChannel } from '../../core/channel.ts'
 import type { MarkOp } from '../../core/event.ts'
-import { MAX_TIMER_MS, REDIS_INSPECT_MS, REDIS_SWEEP_PAUSE_MS } from '../../core/limits.ts'
+import { MAX_PAGE_BYTES, MAX_TIMER_MS, REDIS_INSPECT_MS, REDIS_SWEEP_PAUSE_MS } from '../../core/limits.ts'
 import type { Counts, Recipients } from '../../core/notification.ts'
 import type {
   Follower,
@@ -162,7 +162,8 @@ export class RedisShard implements Log {
   }
 
   async read(user: string, scope: readonly Channel[], after: number, limit: number): Promise<LogPage | LogGap> {
-    const answer = (await this.#log.read('read', [user, String(after), String(limit), ...scope])) as readonly string[]
+    const args = [user, String(after), String(limit), String(MAX_PAGE_BYTES), ...scope]
+    const answer = (await this.#log.read('read', args)) as readonly string[]
     if (answer.length === 0) return { gap: true }
     const counts = { unread: Number(answer[3]), unseen: Number(answer[4]) }
     const [upTo, more, , , recount] = answer.slice(1, 6).map(Number)

@@ -13,6 +13,7 @@ import type {
   StoredNotification,
   TicketHolder
 } from '../../core/store.ts'
+import { pageOf } from '../page.ts'
 import { decodeRecipients } from './commands.ts'
 import { type Database, openDatabase, type Row, type Statement } from './driver.ts'
 import { ARCHIVED, READ, SEEN } from './flags.ts'
@@ -52,9 +53,7 @@ export class Reader {
           places.push({ channel, seq: Number(row['seq']), state: true })
       }
       places.sort((a, b) => a.seq - b.seq)
-      const more = places.length > limit
-      if (more) places.length = limit
-      const events = places.map(({ channel, seq, state }): LoggedEvent => {
+      const read = ({ channel, seq, state }: (typeof places)[number]): LoggedEvent => {
         if (state) return stateEvent(s.state.get(seq)!)
         const row = s.entry.get(channel, seq, user)!
         // Expired and not yet swept: what it had replaced is gone with it.
@@ -68,7 +67,8 @@ export class Reader {
           entry: entryOf(row),
           marks: marksOf(row)
         }
-      })
+      }
+      const { events, more } = pageOf(places, read, limit)
       const upTo = more ? (events.at(-1)?.seq ?? after) : this.#meta('head')
       return { events, upTo, more, counts: this.#count(user, scope, now), recount: recount && upTo > after }
     })
