@@ -2,6 +2,7 @@ import { mkdtempSync, writeFileSync } from 'node:fs'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import t, { type Test } from 'tap'
+import { scopeOf } from '../../src/core/channel.ts'
 import type { Store } from '../../src/core/store.ts'
 import { openStore } from '../../src/stores/open-store.ts'
 import { startRedisCluster } from './redis-masters.ts'
@@ -15,6 +16,15 @@ async function open(t: Test, redisUrl: string): Promise<{ store: Store; lines: s
   const store = await openStore(storeOptions('', { store: 'redis', redisUrl, log }))
   t.teardown(() => store.close())
   return { store, lines }
+}
+
+/** Resolves when it holds. */
+async function until(holds: () => boolean): Promise<void> {
+  const end = performance.now() + 20_000
+  while (!holds()) {
+    if (performance.now() > end) throw new Error('it never held')
+    await new Promise((resolve) => setTimeout(resolve, 20))
+  }
 }
 
 t.test('Sentinels that want a password get that of the servers, or one of their own', { skip: skipOwnServer }, async (t) => {
@@ -70,3 +80,29 @@ t.test('the least ACL of the README is enough, and one that is less is reported 
     t.match(lines.join('\n'), lacking, 'and the log')
   }
 })
+
+t.test(
+  'a Redis user without the right to a channel is reported, and no write fails half done',
+  { skip: skipOwnServer },
+  async (t) => {
+    const redis = await startRedis(t)
+    const rights = 'on >pw ~bellwire:* +@all -@admin -@dangerous +info'
+    for (const [user, more, lacking] of [
+      ['nochannel', '', /channel permission: &bellwire:\*/],
+      ['nopublish', '&bellwire:* -publish', /'publish' command/]
+    ] as const) {
+      await redis.say(`ACL SETUSER ${user} ${rights} ${more}`)
+      const { store, lines } = await open(t, `redis://${user}:pw@127.0.0.1:${redis.port}`)
+      t.match(store.status(), { healthy: false, reason: lacking }, `${user}: not ready, with the reason`)
+      t.match(store.status().reason, /\+@all -@admin -@dangerous \+info/)
+      t.match(lines.join('\n'), lacking, 'and the log')
+      const item = publication({ user }, { idempotency: { key: user, fingerprint: 'f' } })
+      t.match(await store.publish([item]), [{ kind: 'accepted' }], 'what was stored is accepted')
+      t.match(await store.publish([item]), [{ kind: 'replayed' }], 'once')
+      t.match(await store.counts(user, scopeOf(user, [])), { unread: 1 })
+      await redis.say(`ACL SETUSER ${user} &bellwire:* +publish`)
+      await until(() => store.status().healthy)
+      t.equal(lines.length, 1, 'a right that is granted later is found without a restart')
+    }
+  }
+)

@@ -1,5 +1,7 @@
 /** The names in Redis that this side uses itself; all others are made by the scripts, see `prelude.lua`. */
 export interface RedisKeys {
+  /** `REDIS_PREFIX`: what every key and channel begins with. */
+  readonly prefix: string
   /** Hash with the epoch, the head and what else there is one of. */
   readonly state: string
   /** Stream of everything that is followed. */
@@ -16,5 +18,5 @@ export interface RedisKeys {
  */
 export function redisKeys(prefix: string, shard: number): RedisKeys {
   const base = `${prefix}:{${shard === 0 ? prefix : `${prefix}.${shard}`}}:`
-  return { state: `${base}state`, log: `${base}log`, revoked: `${base}z:`, bell: `${base}bell` }
+  return { prefix, state: `${base}state`, log: `${base}log`, revoked: `${base}z:`, bell: `${base}bell` }
 }

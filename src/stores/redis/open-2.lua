@@ -29,5 +29,5 @@ else
   end
 end
 local place = finish()
-if epoch ~= state[1] and not appended then call(ARGV[4], ARGV[5], place) end
+if epoch ~= state[1] and not appended then ring(place) end
 return { place, epoch, seq, tonumber(call('HGET', S, 'floor') or 0), call('ZRANGE', P .. 'x:', 0, 0, 'WITHSCORES')[2] or '' }

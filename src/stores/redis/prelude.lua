@@ -90,13 +90,17 @@ local function emit(kind, channel, head, body)
   return place
 end
 
+-- Wakes the nodes. What was written stays written, so a wake-up that Redis refuses must not fail the
+-- call: it only delays, since every node reads on by itself. Each node reports the missing right.
+local function ring(place) redis.pcall(ARGV[4], ARGV[5], place) end
+
 local function finish()
   local place = str(seq) .. '-' .. sub
   if removals ~= removals_before then call('HSET', S, 'removals', str(removals)) end
   if appended then
     call('HSET', S, 'seq', str(seq), 'sub', sub)
     call('XTRIM', LOG, 'MAXLEN', '~', LOG_LENGTH)
-    call(ARGV[4], ARGV[5], place)
+    ring(place)
   end
   return place
 end

@@ -22,7 +22,7 @@ import {
   PLACES_SLICE
 } from '../../core/limits.ts'
 import { connectRedis, isReady, type RedisClients, type RedisConnection } from './client.ts'
-import { reasonOf } from './trouble.ts'
+import { reasonOf, silenceOf } from './trouble.ts'
 
 export interface RedisClusterOptions {
   readonly redisUrl: string
@@ -83,6 +83,8 @@ export class RedisCluster implements Cluster {
   #answers = false
   /** True while the channels are subscribed to. */
   #hears = false
+  /** Why the channels could not be subscribed to, as last reported. */
+  #silence: string | undefined
   #timer: NodeJS.Timeout | undefined
   #beating = false
 
@@ -114,21 +116,16 @@ export class RedisCluster implements Cluster {
     subscriber.on('message', hear)
     // In a Cluster, where channels belong to a shard.
     subscriber.on('smessage', hear)
-    whenReady(subscriber, () => {
-      const channels = [this.#key('ask'), this.#key(`answer:${this.#node}`)]
-      const subscribed = this.#sharded ? subscriber.ssubscribe(...channels) : subscriber.subscribe(...channels)
-      subscribed.then(
-        () => {
-          this.#hears = true
-        },
-        (error: Error) => this.#options.onTrouble(`the other nodes cannot be heard: ${reasonOf(error)}`)
-      )
-    })
+    whenReady(subscriber, () => void this.#listen())
     subscriber.on('close', () => {
       this.#hears = false
     })
     whenReady(commands, () => void this.#beat())
-    this.#timer = setInterval(() => void this.#beat(), BEAT_MS).unref()
+    this.#timer = setInterval(() => {
+      void this.#beat()
+      // Refused or unanswered before: a right may have been granted since.
+      if (!this.#hears) void this.#listen()
+    }, BEAT_MS).unref()
   }
 
   nodes(): readonly NodeView[] {
@@ -221,6 +218,21 @@ export class RedisCluster implements Cluster {
 
   get #sharded(): boolean {
     return this.#clients.kind === 'cluster'
+  }
+
+  async #listen(): Promise<void> {
+    const { subscriber } = this.#clients
+    if (!isReady(subscriber)) return
+    const channels = [this.#key('ask'), this.#key(`answer:${this.#node}`)]
+    try {
+      await (this.#sharded ? subscriber.ssubscribe(...channels) : subscriber.subscribe(...channels))
+      this.#hears = isReady(subscriber)
+      this.#silence = undefined
+    } catch (error) {
+      const silence = silenceOf(error as Error, this.#options.redisPrefix)
+      if (silence !== this.#silence) this.#options.onTrouble(`the other nodes cannot be heard: ${silence}`)
+      this.#silence = silence
+    }
   }
 
   #failed(error: unknown): void {

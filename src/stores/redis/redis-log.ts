@@ -7,7 +7,7 @@ import { isReady, type RedisClients, type RedisConnection } from './client.ts'
 import { decodeFollowed, isAfter, parsePlace, type StreamEntry, type StreamPlace } from './entries.ts'
 import type { RedisKeys } from './keys.ts'
 import { SCRIPTS, type ScriptName } from './scripts.ts'
-import { isBrokenConnection, isOtherEpoch, reasonOf, storeErrorOf, wasNotSent } from './trouble.ts'
+import { isBrokenConnection, isOtherEpoch, reasonOf, silenceOf, storeErrorOf, wasNotSent } from './trouble.ts'
 
 /** Entries of the stream that are taken at a time. */
 const PAGE = 500
@@ -24,6 +24,9 @@ export interface RedisLogOptions {
   /** The first of them, which knows that number; undefined where this is it. */
   readonly first: RedisLog | undefined
 }
+
+/** A place before all others: whoever hears it has nothing to read. */
+const NOWHERE = '0-0'
 
 interface Waiter {
   readonly place: StreamPlace
@@ -57,6 +60,11 @@ export class RedisLog {
   /** Newest place that a caller was promised: Redis must still have it. */
   #promised = 0
   #waiters: Waiter[] = []
+  /** Why Redis refuses wake-ups to this process; null if it does not. */
+  #silence: string | null = null
+  /** True once wake-ups can be sent and heard, until the connection is lost. */
+  #hears = false
+  #listening: Promise<void> | null = null
   /** True where the stream no longer holds what comes next: to be begun anew at its head, and readers have to be told. */
   #missed = false
   #wanted = false
@@ -69,20 +77,25 @@ export class RedisLog {
   constructor(clients: RedisClients, options: RedisLogOptions) {
     this.#clients = clients
     this.#options = options
-    const { bell } = options.keys
     const { subscriber } = clients
-    const sharded = clients.kind === 'cluster'
-    subscriber.on('ready', () => {
-      const heard = sharded ? subscriber.ssubscribe(bell) : subscriber.subscribe(bell)
-      heard.then(
-        () => this.pull(),
-        (error: unknown) => this.#troubled(error)
-      )
+    subscriber.on('ready', () => void this.#listen())
+    subscriber.on('close', () => {
+      this.#hears = false
     })
-    subscriber.on(sharded ? 'smessage' : 'message', (_channel: string, place: string) => this.#ring(place))
-    clients.commands.on('ready', () => this.pull())
+    subscriber.on(this.#sharded ? 'smessage' : 'message', (_channel: string, place: string) => this.#ring(place))
+    clients.commands.on('ready', () => {
+      void this.pull()
+      if (!this.#hears) void this.#listen()
+    })
     clients.commands.on('close', () => this.#troubled(new Error('the connection to Redis is lost')))
-    this.#timer = setInterval(() => this.pull(), REDIS_POLL_MS).unref()
+    this.#timer = setInterval(() => {
+      void this.pull()
+      if (!this.#hears) void this.#listen()
+    }, REDIS_POLL_MS).unref()
+  }
+
+  get #sharded(): boolean {
+    return this.#clients.kind === 'cluster'
   }
 
   /** Why not everything works; null where it does. */
@@ -90,16 +103,16 @@ export class RedisLog {
     return (
       this.#options.first?.refused ??
       this.trouble ??
-      (isReady(this.#clients.reads) ? null : 'the connection to Redis for reading is lost')
+      (isReady(this.#clients.reads) ? this.#silence : 'the connection to Redis for reading is lost')
     )
   }
 
   /** Resolves when Redis has answered or failed to, for the first time. */
   async begin(): Promise<void> {
-    const { commands, reads } = this.#clients
+    const { commands, reads, subscriber } = this.#clients
     const deadline = performance.now() + REDIS_COMMAND_TIMEOUT_MS
-    await Promise.all([ready(commands, deadline), ready(reads, deadline)]).catch(() => {})
-    await this.pull()
+    await Promise.all([commands, reads, subscriber].map((one) => ready(one, deadline))).catch(() => {})
+    await Promise.all([this.pull(), this.#listen()])
   }
 
   close(): void {
@@ -270,7 +283,7 @@ export class RedisLog {
 
   #args(own: readonly string[]): string[] {
     const { keys, retentionPerChannel, marksMs } = this.#options
-    const bell = this.#clients.kind === 'cluster' ? 'SPUBLISH' : 'PUBLISH'
+    const bell = this.#sharded ? 'SPUBLISH' : 'PUBLISH'
     return [keys.state, keys.log, this.epoch, String(retentionPerChannel), String(marksMs), bell, keys.bell, ...own]
   }
 
@@ -350,6 +363,36 @@ export class RedisLog {
       if (isAfter(waiter.place, reached)) this.#waiters.push(waiter)
       else waiter.resolve()
     }
+  }
+
+  /** Subscribes to the wake-ups and sends one. Both are tried again every {@link REDIS_POLL_MS} until Redis allows them. */
+  #listen(): Promise<void> {
+    this.#listening ??= this.#listenOnce().finally(() => {
+      this.#listening = null
+    })
+    return this.#listening
+  }
+
+  async #listenOnce(): Promise<void> {
+    const { commands, subscriber } = this.#clients
+    if (this.#closed || !isReady(subscriber)) return
+    const { bell, prefix } = this.#options.keys
+    try {
+      await (this.#sharded ? subscriber.ssubscribe(bell) : subscriber.subscribe(bell))
+      if (!isReady(commands)) return
+      // As the scripts do, which cannot report that they may not.
+      await (this.#sharded ? commands.spublish(bell, NOWHERE) : commands.publish(bell, NOWHERE))
+      this.#silence = null
+      this.#hears = isReady(subscriber)
+    } catch (error) {
+      // A connection that broke meanwhile is reported by itself, and is back soon.
+      if (this.#closed || !(error instanceof Error) || error.name !== 'ReplyError') return
+      const silence = silenceOf(error, prefix)
+      if (silence !== this.#silence) this.onRefused(silence)
+      this.#silence = silence
+    }
+    // What was appended before the subscription rang for nobody.
+    await this.pull()
   }
 
   #ring(place: string): void {

@@ -9,6 +9,7 @@ const MASTER_AWAY = 'the master of the log cannot be reached'
 
 const LONE_NODE =
   'this Redis is a node of a Cluster, and REDIS_URL names it as a server of its own: write redis://host:port,host:port (of one address only, write it twice)'
+const leastOf = (prefix: string): string => `The least it needs is ~${prefix}:* &${prefix}:* +@all -@admin -@dangerous +info`
 const NOT_ALLOWED =
   'the Redis user may not use a command, a key or a channel that is needed: give it ~<REDIS_PREFIX>:* &<REDIS_PREFIX>:* +@all -@admin -@dangerous +info'
 
@@ -25,6 +26,15 @@ const sentOnReason = (error: unknown): string => (ofLoneNodes.has(error as Error
 const isNotAllowed = (error: unknown): boolean =>
   error instanceof Error &&
   (hasCode(error.message, 'NOPERM') || /can't run this command|ACL failure in script/.test(error.message))
+
+/**
+ * Why wake-ups can be neither sent nor heard, for an operator. A channel that the user may not use is
+ * named as the operator has to grant it.
+ */
+export function silenceOf(error: Error, prefix: string): string {
+  if (!isNotAllowed(error) || !/channel/.test(error.message)) return reasonOf(error)
+  return `the Redis user lacks a channel permission: &${prefix}:* (without it notifications arrive late). ${leastOf(prefix)} (${textOf(error)})`
+}
 
 /** What a server answered, without what it repeats of the command, which holds what was published. */
 const textOf = ({ message }: Error): string => message.replace(/, with args beginning with[\s\S]*/, '')
