@@ -20,15 +20,23 @@ export function dropRest(socket: Socket): () => void {
     left -= chunk.length
     if (left < 0) cut()
   }
+  /**
+   * A socket that node:http reads for its parser is read for its listeners from the first of them on. If it stood still at that moment,
+   * because a body filled its stream, it would for ever: it has to flow before.
+   */
+  const read = (): void => {
+    if (socket.isPaused()) return
+    socket.off('resume', read).on('data', count)
+  }
   const timer = setTimeout(cut, LINGER_MS).unref()
   const stop = (): void => {
     clearTimeout(timer)
-    socket.off('data', count).off('close', stop)
+    socket.off('resume', read).off('data', count).off('close', stop)
     lingering.delete(socket)
   }
   lingering.get(socket)?.()
   lingering.set(socket, stop)
-  socket.on('data', count).once('close', stop).resume()
+  socket.once('close', stop).on('resume', read).pause().resume()
   if (lingering.size > MAX_LINGERING) cutOldest()
   return stop
 }

@@ -1,0 +1,78 @@
+import { once } from 'node:events'
+import { connect } from 'node:net'
+import t from 'tap'
+import { PUBLISH_KEY, startService } from './harness.ts'
+
+/** How often each case is tried; more in long runs. */
+const TRIES = Number(process.env['SOAK_ROUNDS'] ?? 1)
+const BODY = 10 * 1024 * 1024
+const PIECE = Buffer.alloc(64 * 1024, ' ')
+
+const service = await startService(t, { env: { STORE: 'memory' } })
+const { port, hostname } = new URL(service.url)
+
+interface Refused {
+  readonly head: string
+  readonly status: number
+  readonly body?: number
+}
+const auth = `authorization: Bearer ${PUBLISH_KEY}\r\n`
+const json = 'content-type: application/json\r\n'
+const REFUSED: readonly Refused[] = [
+  { status: 401, head: `POST /v1/notifications HTTP/1.1\r\nhost: x\r\n${json}` },
+  { status: 404, head: `POST /nowhere HTTP/1.1\r\nhost: x\r\n${json}` },
+  { status: 405, head: `POST /v1/stream HTTP/1.1\r\nhost: x\r\n${json}` },
+  { status: 413, head: `POST /v1/notifications HTTP/1.1\r\nhost: x\r\n${auth}${json}` },
+  { status: 415, head: `POST /v1/notifications HTTP/1.1\r\nhost: x\r\n${auth}content-type: text/plain\r\n` },
+  // Above the limit of a batch by this much.
+  { status: 413, head: `POST /v1/notifications/batch HTTP/1.1\r\nhost: x\r\n${auth}${json}`, body: 32 * 1024 * 1024 + BODY }
+]
+
+/** Sends the whole body, the first of it in one write with the head, whatever is answered meanwhile. Resolves to the status. */
+async function send({ head, body = BODY }: Refused, chunked: boolean, beside: number): Promise<number> {
+  const socket = connect({ port: Number(port), host: hostname, allowHalfOpen: true })
+  const failed = once(socket, 'close').then(() => Promise.reject(new Error(`cut off after ${text.slice(0, 15)}`)))
+  failed.catch(() => {})
+  let text = ''
+  const answered = new Promise<void>((resolve) =>
+    socket.setEncoding('utf8').on('data', (chunk) => {
+      text += chunk
+      if (text.includes('"status":')) resolve()
+    })
+  )
+  const write = async (bytes: string | Buffer): Promise<void> => {
+    if (!socket.write(bytes)) await Promise.race([once(socket, 'drain'), failed])
+  }
+  const chunk = (bytes: Buffer): Buffer =>
+    chunked ? Buffer.concat([Buffer.from(`${bytes.length.toString(16)}\r\n`), bytes, Buffer.from('\r\n')]) : bytes
+  await once(socket, 'connect')
+  const start = Buffer.from(`${head}${chunked ? 'transfer-encoding: chunked' : `content-length: ${body}`}\r\n\r\n`)
+  await write(beside > 0 ? Buffer.concat([start, chunk(PIECE.subarray(0, beside))]) : start)
+  for (let sent = beside; sent < body; sent += PIECE.length) await write(chunk(PIECE.subarray(0, body - sent)))
+  // Taken to the end: the next request on the connection is read.
+  await write(chunked ? '0\r\n\r\n' : '')
+  await Promise.race([answered, failed])
+  const first = Number(text.slice(9, 12))
+  if (/connection: keep-alive/i.test(text)) {
+    socket.write('GET /healthz HTTP/1.1\r\nhost: x\r\n\r\n')
+    while (!text.includes('HTTP/1.1 200')) await Promise.race([once(socket, 'data'), failed])
+  }
+  socket.destroy()
+  return first
+}
+
+t.test('whoever is refused before the end of the body hears why, and can send all of it', async (t) => {
+  for (const refused of REFUSED)
+    for (const chunked of [false, true])
+      for (const beside of [0, 1_000, 60_000]) {
+        // Its length alone says that it is too large, and more than we read is left.
+        if (refused.body !== undefined && !chunked) continue
+        const name = `${refused.head.split(' HTTP', 1)} ${chunked ? 'in chunks' : 'with its length'}, ${beside} bytes beside the head`
+        for (let n = 0; n < TRIES; n += 4) {
+          const group = Array.from({ length: Math.min(4, TRIES - n) }, () => send(refused, chunked, beside))
+          const statuses = await Promise.all(group.map((one) => one.catch((error: Error) => error.message)))
+          if (statuses.some((status) => status !== refused.status)) return t.fail(`${name}: ${statuses}`)
+        }
+        t.pass(name)
+      }
+})
