@@ -132,6 +132,8 @@ export interface StoreStatus {
   readonly healthy: boolean
   /** Why not, for an operator. */
   readonly reason?: string | undefined
+  /** True if an operator has to change its set-up: then the node is not ready, even if some of its logs work. */
+  readonly misconfigured?: boolean | undefined
   /** True if it cannot come back within this process, which then ends. */
   readonly lost?: boolean | undefined
   readonly bytes?: number | undefined

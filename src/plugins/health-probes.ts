@@ -22,10 +22,9 @@ async function healthProbes(app: FastifyInstance, { hub, store, hidden = false }
   app.get('/readyz', route('getReadiness', 'Should the process get traffic'), async (_request, reply) => {
     reply.header('cache-control', 'no-store')
     if (hub.draining) return reply.code(503).send({ reason: 'draining' })
+    const { misconfigured = false, reason = 'store unavailable' } = store.status()
     // One shard that is away is away for every node: none serves its users better, and all go on serving the others.
-    if (!store.logs.some(({ healthy }) => healthy)) {
-      return reply.code(503).send({ reason: store.status().reason ?? 'store unavailable' })
-    }
+    if (misconfigured || !store.logs.some(({ healthy }) => healthy)) return reply.code(503).send({ reason })
     return reply.send({ status: 'ready' })
   })
 }

@@ -28,6 +28,10 @@ const start = async (t: Test, n: number, options: RedisServerOptions = {}, env: 
   return { redis, one: one!, two: two! }
 }
 
+/** A user who lives in this one of three shards. */
+const userOf = (shard: number): string =>
+  Array.from({ length: 99 }, (_, n) => `u${n}`).find((user) => shardOf(user, 3) === shard)!
+
 const isReady = async (node: Service): Promise<boolean> => (await fetch(`${node.url}/readyz`)).status === 200
 const monitor = async (node: Service) => (await call('GET', `${node.url}/monitor`, { key: MONITOR_KEY })).body
 
@@ -111,15 +115,13 @@ for (const shards of [1, 3]) {
 
 t.test('a trace judges by the place in the log of the user it is asked for', { skip: skipOwnServer }, async (t) => {
   const { one } = await start(t, 1, {}, { REDIS_SHARDS: '3' })
-  const user = (shard: number): string =>
-    Array.from({ length: 99 }, (_, n) => `u${n}`).find((name) => shardOf(name, 3) === shard)!
-  for (let n = 0; n < 5; n++) await publish(one, { to: { user: user(0) }, title: 'the first shard is longer' })
-  const streams = [0, 1, 2].map((shard) => openStream(t, `${one.url}/v1/stream`, { token: tokenOf(user(shard), ['news']) }))
+  for (let n = 0; n < 5; n++) await publish(one, { to: { user: userOf(0) }, title: 'the first shard is longer' })
+  const streams = [0, 1, 2].map((shard) => openStream(t, `${one.url}/v1/stream`, { token: tokenOf(userOf(shard), ['news']) }))
   for (const stream of streams) await (await stream).until((f) => f.event === 'ready')
   const { id } = (await publish(one, { to: { topic: 'news' }, title: 'in each' })).body
   for (const stream of streams) await (await stream).until((f) => f.data.item?.id === id)
   for (const shard of [0, 1, 2]) {
-    const trace = await call('GET', `${one.url}/monitor/notifications/${id}?user=${user(shard)}`, { key: MONITOR_KEY })
+    const trace = await call('GET', `${one.url}/monitor/notifications/${id}?user=${userOf(shard)}`, { key: MONITOR_KEY })
     t.match(trace.body, { channelCount: 3, written: { connections: 3 }, user: { verdict: 'written' } })
   }
 })
@@ -289,6 +291,32 @@ t.test('a password is used, and told nowhere', { skip: skipOwnServer }, async (t
   const told = refused.text + readiness + JSON.stringify(await monitor(wrong)) + wrong.output()
   t.match(told, /WRONGPASS|invalid password/i, 'why it does not work is told')
   for (const text of [told, right.output(), JSON.stringify(await monitor(right))]) t.notMatch(text, /(?:right|wrong)-password/)
+})
+
+t.test('a right that is missing makes a node unready, even if some of its shards work', { skip: skipOwnServer }, async (t) => {
+  const redis = await startRedis(t)
+  // Two shards need another key, or a channel, than the first.
+  const least = 'on >pw &bellwire:* +@all -@admin -@dangerous +info'
+  for (const [user, rights, lacking] of [
+    ['keys', `${least} ~bellwire:{bellwire}:* ~bellwire:{nodes}:*`, /NOPERM/],
+    [
+      'channels',
+      `${least} ~bellwire:* resetchannels &bellwire:{bellwire}:* &bellwire:{nodes}:*`,
+      /channel permission: &bellwire:\*/
+    ]
+  ] as const) {
+    await redis.say(`ACL SETUSER ${user} ${rights}`)
+    const env = { REDIS_URL: `redis://${user}:pw@127.0.0.1:${redis.port}`, REDIS_SHARDS: '3' }
+    const [node] = (await startNodes(t, redis, 1, env)) as [Service]
+    const { status, body } = await call('GET', `${node.url}/readyz`, {})
+    t.match({ status, reason: body.reason }, { status: 503, reason: lacking }, user)
+    const seen = await monitor(node)
+    t.match(seen.store, { healthy: false, shards: [{ healthy: true }, {}, {}] })
+    t.match(seen.recommendations, [{ code: 'store-failing', message: lacking }])
+    t.match(node.output(), lacking)
+    const stream = await openStream(t, `${node.url}/v1/stream`, { token: tokenOf(userOf(0)) })
+    await stream.until((f) => f.event === 'ready')
+  }
 })
 
 t.test(

@@ -5,15 +5,18 @@ import t, { type Test } from 'tap'
 import { scopeOf } from '../../src/core/channel.ts'
 import type { Store } from '../../src/core/store.ts'
 import { openStore } from '../../src/stores/open-store.ts'
+import type { StoreOptions } from '../../src/stores/store-options.ts'
 import { startRedisCluster } from './redis-masters.ts'
 import { freePort, RedisServer, skipOwnServer, startRedis } from './redis-server.ts'
 import { publication, storeOptions } from './store-fixtures.ts'
 
+const LONE_NODE = /node of a Cluster.*write redis:\/\/host:port,host:port/
+
 /** Opens a store; what it logs is kept. */
-async function open(t: Test, redisUrl: string): Promise<{ store: Store; lines: string[] }> {
+async function open(t: Test, redisUrl: string, over: Partial<StoreOptions> = {}): Promise<{ store: Store; lines: string[] }> {
   const lines: string[] = []
   const log = { trouble: (message: string) => lines.push(message), warning: () => {} }
-  const store = await openStore(storeOptions('', { store: 'redis', redisUrl, log }))
+  const store = await openStore(storeOptions('', { store: 'redis', redisUrl, log, ...over }))
   t.teardown(() => store.close())
   return { store, lines }
 }
@@ -29,6 +32,7 @@ async function until(holds: () => boolean): Promise<void> {
 
 t.test('Sentinels that want a password get that of the servers, or one of their own', { skip: skipOwnServer }, async (t) => {
   const master = await startRedis(t, { args: ['--requirepass', 'pw'] })
+  let guarded = 0
   for (const own of ['pw', 'its:own', undefined]) {
     const dir = mkdtempSync(join(tmpdir(), 'sentinel-'))
     const file = join(dir, 'sentinel.conf')
@@ -37,26 +41,42 @@ t.test('Sentinels that want a password get that of the servers, or one of their 
     const sentinel = new RedisServer(await freePort(), dir, { command: [file, '--sentinel'] })
     await sentinel.start()
     t.teardown(() => sentinel.end())
+    if (own === 'its:own') guarded = sentinel.port
     const query = own === 'its:own' ? '?sentinel=:its%3Aown' : ''
     const { store } = await open(t, `redis+sentinel://:pw@127.0.0.1:${sentinel.port}/mine${query}`)
     t.equal(store.status().reason, undefined, `ready with ${own ?? 'no password'}`)
     t.match(await store.publish([publication({ user: 'ann' })]), [{ kind: 'accepted' }])
   }
+  for (const [path, said] of [
+    ['mine', /Sentinel, not Redis, refused .*\?sentinel=user:password.*WRONGPASS/],
+    ['other?sentinel=:its%3Aown', /Sentinels watch no master of the name/]
+  ] as const) {
+    const { lines } = await open(t, `redis+sentinel://:pw@127.0.0.1:${guarded}/${path}`)
+    t.match(lines.join('\n'), said, 'the log says who refused, and what to change')
+  }
 })
 
-t.test('one address of a Cluster is reported at once, with the way to write it', { skip: skipOwnServer }, async (t) => {
+t.test('one address of a Cluster is reported at once, whatever its node owns', { skip: skipOwnServer }, async (t) => {
   const { servers } = await startRedisCluster(t)
-  const found = await Promise.all(servers.map(({ url }) => open(t, url)))
-  const [ready, ...refused] = found.sort((a, b) => Number(b.store.status().healthy) - Number(a.store.status().healthy))
-  t.ok(ready?.store.status().healthy, 'the node that holds the log serves it')
-  for (const { store, lines } of refused) {
-    t.match(store.status().reason, /node of a Cluster.*write redis:\/\/host:port,host:port/)
-    t.match(lines.join('\n'), /node of a Cluster.*write redis:\/\/host:port,host:port/, 'and the log says so')
-    await t.rejects(store.publish([publication({ user: 'ann' })]), { name: 'StoreError', message: /node of a Cluster/ })
-  }
   const [{ port }] = servers as [RedisServer]
+  const cases = [...servers.map(({ url }) => [url, 1] as const), ...servers.map(({ url }) => [url, 4] as const)]
+  for (const [url, redisShards] of [...cases, [`redis://127.0.0.1:${port}/3`, 1] as const]) {
+    const { store, lines } = await open(t, url, { redisShards })
+    t.match(store.status(), { healthy: false, misconfigured: true, reason: LONE_NODE })
+    if (url.endsWith('/3')) t.match(store.status().reason, /without the database number 3/)
+    t.match(lines.join('\n'), LONE_NODE, 'and the log says so')
+    await t.rejects(store.publish([publication({ user: 'ann' })]), { name: 'StoreError', message: LONE_NODE })
+  }
   const twice = await open(t, `redis://127.0.0.1:${port},127.0.0.1:${port}`)
   t.equal(twice.store.status().reason, undefined, 'written twice, one address is followed')
+})
+
+t.test('a database that Redis does not have is reported, never replaced by another', { skip: skipOwnServer }, async (t) => {
+  const { url } = await startRedis(t, { args: ['--databases', '4'] })
+  t.equal((await open(t, `${url}/3`)).store.status().reason, undefined)
+  const { store, lines } = await open(t, `${url}/4`)
+  t.match(store.status(), { misconfigured: true, reason: /names database 4, and Redis refuses it.*out of range/ })
+  t.match(lines.join('\n'), /names database 4/)
 })
 
 t.test('the least ACL of the README is enough, and one that is less is reported with it', { skip: skipOwnServer }, async (t) => {
@@ -69,7 +89,7 @@ t.test('the least ACL of the README is enough, and one that is less is reported 
   await store.erase('ann')
 
   for (const [user, rights, lacking] of [
-    ['noinfo', '~bellwire:* &bellwire:* +@all -@admin -@dangerous', /INFO is needed \(\+info\)/],
+    ['noinfo', '~bellwire:* &bellwire:* +@all -@admin -@dangerous', /'info' command/],
     ['nokeys', '~other:* &bellwire:* +@all -@admin -@dangerous +info', /~<REDIS_PREFIX>:\*/],
     ['nolua', '~bellwire:* &bellwire:* +@all -@admin -@dangerous +info -@scripting', /evalsha/]
   ] as const) {
@@ -93,7 +113,7 @@ t.test(
     ] as const) {
       await redis.say(`ACL SETUSER ${user} ${rights} ${more}`)
       const { store, lines } = await open(t, `redis://${user}:pw@127.0.0.1:${redis.port}`)
-      t.match(store.status(), { healthy: false, reason: lacking }, `${user}: not ready, with the reason`)
+      t.match(store.status(), { healthy: false, misconfigured: true, reason: lacking }, `${user}: not ready, with the reason`)
       t.match(store.status().reason, /\+@all -@admin -@dangerous \+info/)
       t.match(lines.join('\n'), lacking, 'and the log')
       const item = publication({ user }, { idempotency: { key: user, fingerprint: 'f' } })

@@ -12,6 +12,8 @@ export type RedisRole = 'commands' | 'reads' | 'subscriber'
 /** The connections of one process. All are being made when this is returned; none needs to be there yet. */
 export interface RedisClients extends Readonly<Record<RedisRole, RedisConnection>> {
   readonly kind: RedisAddress['kind']
+  /** Number of the database that `REDIS_URL` names; 0 in a Cluster. */
+  readonly db: number
   /** Lets go of all of them, at once. */
   close(): void
 }
@@ -34,7 +36,7 @@ export async function connectRedis(url: string, options: RedisClientOptions): Pr
   const library = await import('ioredis')
   const make = (role: RedisRole): RedisConnection => {
     const common = commonOptions(address, `${options.name}:${role}`)
-    const onError = (error: Error): void => options.onError(error, role)
+    const onError = (error: Error): void => options.onError(address.kind === 'sentinel' ? ofSentinel(error) : error, role)
     const connection =
       address.kind === 'cluster'
         ? explained(paced(new library.Cluster([...address.nodes], clusterOptions(common, role, address.tls))), onError)
@@ -52,6 +54,7 @@ export async function connectRedis(url: string, options: RedisClientOptions): Pr
   const clients = { commands: make('commands'), reads: make('reads'), subscriber: make('subscriber') }
   return {
     kind: address.kind,
+    db: address.kind === 'cluster' ? 0 : address.db,
     ...clients,
     close() {
       closed = true
@@ -153,6 +156,21 @@ function explained(cluster: Cluster, onError: (error: Error) => void): Cluster {
     onError(lastNodeError && reason ? new Error(`${error.message} ${reason.message}`) : error)
   })
   return cluster
+}
+
+/** What Sentinels answered: the library reports it in words that fit Redis as well. */
+function ofSentinel(error: Error): Error {
+  const answer = /^All sentinels are unreachable.* Last error: (.*)$/s.exec(error.message)?.[1]
+  if (answer === undefined) return error
+  if (/^(?:WRONGPASS|NOAUTH|NOPERM|ERR (?:AUTH|Client sent AUTH|invalid password))/.test(answer)) {
+    return new Error(
+      `a Sentinel, not Redis, refused the user or the password: name those of the Sentinels with ?sentinel=user:password at the end of REDIS_URL (${answer})`
+    )
+  }
+  if (!answer.includes('No such master')) return error
+  return new Error(
+    `the Sentinels watch no master of the name that REDIS_URL ends with: write redis+sentinel://host:port/master (${answer})`
+  )
 }
 
 function clusterOptions(common: ReturnType<typeof commonOptions>, role: RedisRole, tls: boolean) {

@@ -14,7 +14,9 @@ import { StoreOpenError } from '../store-open-error.ts'
 import { connectRedis, isReady, type RedisClients } from './client.ts'
 import { redisKeys } from './keys.ts'
 import { SCRIPTS } from './scripts.ts'
+import { checkAddress } from './server-checks.ts'
 import { channelsByShard, interleaved, shardOf } from './sharding.ts'
+import { RedisMisfit } from './trouble.ts'
 
 export interface RedisArchiveOptions {
   readonly redisUrl: string
@@ -65,6 +67,10 @@ class ArchiveRedis {
       }
       await new Promise((resolve) => setTimeout(resolve, 20))
     }
+    await checkAddress(clients).catch((error: unknown) => {
+      clients.close()
+      throw error instanceof RedisMisfit ? new StoreOpenError(error.message) : error
+    })
     const redis = new ArchiveRedis(clients, redisPrefix, redisShards)
     const begun = (await clients.reads.hmget(`${redis.bases[0]}state`, 'epoch', 'shards')) as (string | null)[]
     if (begun[0] === null || Number(begun[1] ?? 1) === redisShards) return redis

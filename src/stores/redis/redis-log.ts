@@ -7,7 +7,8 @@ import { isReady, type RedisClients, type RedisConnection } from './client.ts'
 import { decodeFollowed, isAfter, parsePlace, type StreamEntry, type StreamPlace } from './entries.ts'
 import type { RedisKeys } from './keys.ts'
 import { SCRIPTS, type ScriptName } from './scripts.ts'
-import { isBrokenConnection, isOtherEpoch, reasonOf, silenceOf, storeErrorOf, wasNotSent } from './trouble.ts'
+import { checkAddress } from './server-checks.ts'
+import { isBrokenConnection, isMisfit, isOtherEpoch, reasonOf, silenceOf, storeErrorOf, wasNotSent } from './trouble.ts'
 
 /** Entries of the stream that are taken at a time. */
 const PAGE = 500
@@ -60,6 +61,8 @@ export class RedisLog {
   /** Newest place that a caller was promised: Redis must still have it. */
   #promised = 0
   #waiters: Waiter[] = []
+  /** True if only an operator can mend the trouble. */
+  #misfit = false
   /** Why Redis refuses wake-ups to this process; null if it does not. */
   #silence: string | null = null
   /** True once wake-ups can be sent and heard, until the connection is lost. */
@@ -98,12 +101,17 @@ export class RedisLog {
     return this.#clients.kind === 'cluster'
   }
 
+  /** What only an operator can mend: a missing right, an address of another kind. Null if there is nothing. */
+  get misfit(): string | null {
+    return (this.#misfit ? this.trouble : null) ?? this.#silence
+  }
+
   /** Why not everything works; null where it does. */
   get reason(): string | null {
     return (
       this.#options.first?.refused ??
       this.trouble ??
-      (isReady(this.#clients.reads) ? this.#silence : 'the connection to Redis for reading is lost')
+      (isReady(this.#clients.reads) ? null : 'the connection to Redis for reading is lost')
     )
   }
 
@@ -242,6 +250,7 @@ export class RedisLog {
   }
 
   async #openOnce(): Promise<void> {
+    await checkAddress(this.#clients)
     const known = this.epoch === '' ? '' : String(Math.max(this.#place.seq, this.#promised))
     const answer = await this.#openWith(known, this.#options.first === undefined)
     this.refused = null
@@ -403,7 +412,8 @@ export class RedisLog {
     if (this.#closed) return
     if (this.trouble === null) this.#troubledAt = performance.now()
     const reason = reasonOf(error)
-    if (reason !== this.trouble && error instanceof Error && error.name === 'ReplyError') this.onRefused(reason)
+    this.#misfit = isMisfit(error)
+    if (reason !== this.trouble && error instanceof Error && (this.#misfit || error.name === 'ReplyError')) this.onRefused(reason)
     this.trouble = reason
   }
 }

@@ -223,6 +223,11 @@ export class RedisShard implements Log {
     return this.#log.reason
   }
 
+  /** See {@link RedisLog.misfit}. */
+  get misfit(): string | null {
+    return this.#log.misfit
+  }
+
   /** What the server said of itself when it was last asked. */
   get report(): ServerReport | undefined {
     return this.#report

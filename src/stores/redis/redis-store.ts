@@ -176,11 +176,13 @@ export class RedisStore implements Store {
   }
 
   status(): StoreStatus {
-    const reason = this.logs.find((shard) => shard.reason !== null)?.reason ?? null
+    const misfit = this.logs.find((shard) => shard.misfit !== null)?.misfit ?? null
+    const reason = misfit ?? this.logs.find((shard) => shard.reason !== null)?.reason ?? null
     const servers = new Map(this.logs.flatMap(({ report }) => (report === undefined ? [] : [[report.runId, report.bytes]])))
     return {
       healthy: reason === null,
       ...(reason === null ? {} : { reason }),
+      misconfigured: misfit !== null,
       bytes: servers.size === 0 ? undefined : [...servers.values()].reduce((sum, bytes) => sum + bytes, 0),
       commitMs: this.#commit.ms,
       warnings: [...warningsOf(this.logs).values()]

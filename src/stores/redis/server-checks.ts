@@ -1,5 +1,7 @@
+import type { Redis } from 'ioredis'
 import type { StoreWarning } from '../../core/store.ts'
-import type { RedisConnection } from './client.ts'
+import type { RedisClients, RedisConnection } from './client.ts'
+import { LONE_NODE, RedisMisfit } from './trouble.ts'
 
 /** What a server says about itself that an operator should know. */
 export interface ServerReport {
@@ -7,6 +9,22 @@ export interface ServerReport {
   readonly runId: string
   readonly bytes: number
   readonly warnings: readonly StoreWarning[]
+}
+
+/**
+ * Rejects with {@link RedisMisfit} if what is there is not what `REDIS_URL` says. A node of a Cluster that is
+ * used as a server of its own may own all slots that are needed today, and lose one tomorrow.
+ */
+export async function checkAddress({ kind, db, commands }: RedisClients): Promise<void> {
+  if (kind === 'cluster') return
+  const numbered = db === 0 ? '' : `, and without the database number ${db}, since a Cluster has only one database`
+  if (/^cluster_enabled:1/m.test(await commands.info('cluster'))) throw new RedisMisfit(LONE_NODE + numbered)
+  // The library goes on with database 0 if it may not select another.
+  if (db === 0) return
+  await (commands as Redis).select(db).catch((error: Error) => {
+    if (error.name !== 'ReplyError') throw error
+    throw new RedisMisfit(`REDIS_URL names database ${db}, and Redis refuses it: name one that it has (${error.message})`)
+  })
 }
 
 /** Asks the server that holds `key`. INFO tells all of it, and is allowed where CONFIG is not. */

@@ -7,7 +7,11 @@ export const isOtherEpoch = (error: unknown): boolean => error instanceof Error 
 const NO_CONNECTION = 'there is no connection to Redis'
 const MASTER_AWAY = 'the master of the log cannot be reached'
 
-const LONE_NODE =
+/** What `REDIS_URL` names is not what it has to be; for an operator, who has to change it. */
+export class RedisMisfit extends Error {}
+
+/** Reported if `REDIS_URL` names one node of a Cluster. */
+export const LONE_NODE =
   'this Redis is a node of a Cluster, and REDIS_URL names it as a server of its own: write redis://host:port,host:port (of one address only, write it twice)'
 const leastOf = (prefix: string): string => `The least it needs is ~${prefix}:* &${prefix}:* +@all -@admin -@dangerous +info`
 const NOT_ALLOWED =
@@ -42,6 +46,10 @@ const textOf = ({ message }: Error): string => message.replace(/, with args begi
 /** True where another server of a Cluster says whose it is, and that one does not take it. */
 const wasSentOn = (error: unknown): boolean => error instanceof Error && error.message.startsWith('MOVED ')
 
+/** True if only an operator can mend it: a right that is missing, or an address of another kind. */
+export const isMisfit = (error: unknown): boolean =>
+  error instanceof RedisMisfit || isNotAllowed(error) || ofLoneNodes.has(error as Error)
+
 /** True where there was no connection to send it over. */
 export const wasNotSent = (error: unknown): boolean =>
   error instanceof Error && /^(?:Stream isn't writeable|Cluster isn't ready)/.test(error.message)
@@ -73,6 +81,7 @@ export function reasonOf(error: unknown): string {
 /** Redis' trouble in the words of the port; a fault of our own stays what it is. */
 export function storeErrorOf(error: unknown): unknown {
   if (error instanceof StoreError || !(error instanceof Error)) return error
+  if (error instanceof RedisMisfit) return new StoreError('unavailable', error.message, { cause: error })
   if (hasCode(error.message, 'OOM')) return new StoreError('full', 'Redis has no room left (maxmemory)', { cause: error })
   if (isNotAllowed(error)) return new StoreError('unavailable', reasonOf(error), { cause: error })
   if (error.name === 'ReplyError' && !hasCode(error.message, FOR_NOW)) return error
