@@ -149,11 +149,11 @@ export default fp<InboxOptions>(
     }
 
     async function targetOf(
-      body: { ids?: readonly string[] | undefined; upTo?: string | undefined },
+      body: { ids?: readonly string[] | null | undefined; upTo?: string | null | undefined },
       subscriber: Subscriber,
       scope: readonly Channel[]
     ): Promise<MarkTarget> {
-      if (body.upTo !== undefined) return { upTo: await placeOf(subscriber.user, body.upTo, '/upTo'), scope }
+      if (body.upTo != null) return { upTo: await placeOf(subscriber.user, body.upTo, '/upTo'), scope }
       const ids = [...new Set(body.ids)].filter((id) => Id.safeParse(id).success)
       return { ids, allows: (channel) => mayRead(subscriber, channel) }
     }

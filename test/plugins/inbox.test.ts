@@ -151,6 +151,14 @@ t.test('a mark that breaks a rule is 422 with a pointer', async (t) => {
   }
 })
 
+t.test('a null in the body of a mark is as if the field were left out', async (t) => {
+  const served = await servePlugins(t)
+  const { cursor } = await mark(served, 'ada', 'read', { ids: ['x'], upTo: null })
+  t.match(await mark(served, 'ada', 'archive', { ids: null, upTo: cursor }), { affected: 0, cursor })
+  const { status } = await problemOf(await subscribe(served, 'ada', '/v1/inbox/read', { ids: null, upTo: null }))
+  t.equal(status, 422)
+})
+
 t.test('a cookie marks only from pages of ours, and only as JSON', async (t) => {
   const served = await servePlugins(t, { publicUrl: 'https://bell.example/path' })
   const host = new URL(served.address).host

@@ -38,9 +38,13 @@ const upTo = z.string().max(200, 'must be a cursor as answered by this service')
 export const IdsOnly = z.strictObject({ ids }).meta({ examples: [{ ids: [EXAMPLE_ID] }] })
 export const UpToOnly = z.strictObject({ upTo }).meta({ examples: [{ upTo: EXAMPLE_CURSOR }] })
 export const IdsOrUpTo = z
-  .strictObject({ ids: ids.optional(), upTo: upTo.optional() })
-  .refine((body) => (body.ids === undefined) !== (body.upTo === undefined), 'must have exactly one of ids and upTo')
-  .meta({ minProperties: 1, maxProperties: 1, examples: [{ ids: [EXAMPLE_ID] }] })
+  .strictObject({ ids: ids.nullish(), upTo: upTo.nullish() })
+  .refine((body) => (body.ids == null) !== (body.upTo == null), 'must have exactly one of ids and upTo')
+  .meta({
+    minProperties: 1,
+    description: 'Exactly one of the two; null is as if it were left out',
+    examples: [{ ids: [EXAMPLE_ID] }]
+  })
 
 export const CountsAnswer = z.object({ unread: z.int(), unseen: z.int() }).describe('What is left, in the topics asked for')
 const Item = z.object({
