@@ -5,7 +5,7 @@ import { DEVELOPMENT, isLoopback, type KeysInUse, keysInUse, shortKeys, WAYS_IN,
 import { nearestName } from './config/misspelt.ts'
 import { openFileLimit } from './config/open-files.ts'
 import { SETTINGS, type SettingName, TABLE, type Values } from './config/settings.ts'
-import { isSet, type NamedKey, type TrustProxy } from './config/values.ts'
+import { isQuoted, isSet, type NamedKey, type TrustProxy } from './config/values.ts'
 import { RESERVED_FILES } from './core/limits.ts'
 
 export { isPublic } from './config/keys-in-use.ts'
@@ -164,7 +164,7 @@ function readValues(
  */
 function bare(called: string, raw: string, faults: string[]): string | undefined {
   const value = raw.trim()
-  if (!/^(["'`]).*\1$/s.test(value)) return value
+  if (!isQuoted(value)) return value
   faults.push(`${called} has quotes about its value, which would count as part of it: remove them`)
   return undefined
 }

@@ -296,6 +296,8 @@ test('white space at the ends of a value is cut off, of every setting alike, and
     )
   for (const quoted of ["'0'", '`0`', '""', ' "0"\n']) oneFault(t, { PORT: quoted }, /^PORT has quotes about its value/)
   t.match(faultsOf({}, { port: '"0"' }), [/^--port has quotes/])
+  for (const PUBLISH_KEYS of ['a:"key"', "a:b,c:'key'"]) oneFault(t, { PUBLISH_KEYS }, /^PUBLISH_KEYS holds a key in quotes/)
+  for (const MONITOR_KEYS of ['a:`key`', 'key,"other"']) oneFault(t, { MONITOR_KEYS }, /^MONITOR_KEYS /)
 
   const dir = t.testdir({ padded: ' \n the-secret \r\n\n', quoted: "'the-secret'\n" })
   t.strictSame(loadConfig({ COOKIE_SECRET_FILE: `${path.join(dir, 'padded')}\r` }).auth.cookieSecrets, ['the-secret'])

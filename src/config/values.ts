@@ -118,6 +118,9 @@ export const trustProxy = z.string().transform((value, context): TrustProxy => {
   return z.NEVER
 })
 
+/** Whether a value is in quotes that a shell would have taken off. */
+export const isQuoted = (value: string): boolean => /^(["'`]).*\1$/s.test(value)
+
 const KEY_NAME = /^[A-Za-z0-9_.@/-]{1,64}$/
 /** What a header carries and a list separates. */
 const KEY = /^[!-+\--~]{1,512}$/
@@ -132,6 +135,11 @@ function namedKeys(bareAllowed: boolean, message: string) {
     })
     if (list.length === 0 || list.some(({ name, key }) => !KEY_NAME.test(name) || !KEY.test(key))) {
       context.addIssue({ code: 'custom', message })
+      return z.NEVER
+    }
+    // Kept as they are typed they would be keys that nobody sends.
+    if (list.some(({ key }) => isQuoted(key))) {
+      context.addIssue({ code: 'custom', message: 'holds a key in quotes: remove the quotes' })
       return z.NEVER
     }
     if (new Set(list.map(({ key }) => key)).size < list.length) {
