@@ -214,6 +214,21 @@ export function storeContract(t: Test, open: Open): void {
     t.same(listed, items.map(({ id }) => id).reverse())
   })
 
+  check('a page of the log has a mebibyte or so at most, and one event at least', async (t, store) => {
+    const content = `"type":"t","level":"info","data":{"text":"${'é'.repeat(7000)}"}`
+    await store.publish(Array.from({ length: 180 }, () => publication(ann, { content })))
+    const found: number[] = []
+    for (let after = 0, more = true; more; ) {
+      const slice = await page(store, after, 500)
+      t.ok(slice.events.length > 0 && slice.events.length < 80, `${slice.events.length} events`)
+      found.push(...slice.events.map(({ seq }) => seq))
+      after = slice.upTo
+      more = slice.more
+      t.equal(after, more ? found.at(-1) : store.logs[0].head)
+    }
+    t.equal(new Set(found).size, 180)
+  })
+
   check('idempotency, one after the other, in one batch, and at once', async (t, store, followed) => {
     const idempotency = { key: 'k', fingerprint: 'f' }
     const first = publication(ann, { idempotency })
