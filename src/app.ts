@@ -28,7 +28,7 @@ import cors from './plugins/cors.ts'
 import dashboard from './plugins/dashboard.ts'
 import demo from './plugins/demo.ts'
 import documentation from './plugins/documentation.ts'
-import errors from './plugins/errors.ts'
+import errors, { httpRules } from './plugins/errors.ts'
 import forwarded from './plugins/forwarded.ts'
 import healthProbes from './plugins/health-probes.ts'
 import { Host } from './plugins/host-figures.ts'
@@ -195,6 +195,7 @@ export async function createApp(
     basePath: config.basePath,
     onUnlisted: (origin: string) => lines.unlistedOrigin(origin)
   })
+  await app.register(httpRules)
   await app.register(shutdown, { hub, drainMs: config.drainMs, abandon: () => store.abandon() })
   await app.register(listeners)
   await app.register(openSockets, {

@@ -90,14 +90,19 @@ function asValidationProblem(error: FastifyError): ProblemError {
   return new ProblemError('validation', summaryOf(errors), { errors, cause: error })
 }
 
-function sendProblem(request: FastifyRequest, reply: FastifyReply, problem: ProblemError): FastifyReply {
+function sendProblem(
+  request: FastifyRequest,
+  reply: FastifyReply,
+  problem: ProblemError,
+  status: number = problem.statusCode
+): FastifyReply {
   if (problem.retryAfter !== undefined) reply.header('retry-after', String(problem.retryAfter))
   if (problem.slug === 'unauthenticated' && !reply.hasHeader('www-authenticate')) reply.header('www-authenticate', 'Bearer')
   return reply
-    .code(problem.statusCode)
+    .code(status)
     .header('cache-control', 'no-store')
     .type(PROBLEM_JSON)
-    .send(JSON.stringify(problemDocument(problem.slug, problem.message, request.id, problem.errors)))
+    .send(JSON.stringify({ ...problemDocument(problem.slug, problem.message, request.id, problem.errors), status }))
 }
 
 /** Every error answer is a problem document (RFC 9457); bodies are JSON in UTF-8 and nothing else. Registered before all routes. */
@@ -190,6 +195,23 @@ export function frameworkErrors(_error: FastifyError, request: FastifyRequest, r
   carryHeaders(request, reply)
   sendProblem(request, reply, new ProblemError('malformed', 'The address cannot be read; check its percent-encoding and length.'))
 }
+
+/** What HTTP/1.1 asks of every request (RFC 9112, 3.2; RFC 9110, 10.1.1). Node's own answers say nothing. */
+export const httpRules = fp(
+  async (app) => {
+    app.server.on('checkExpectation', (request, response) => app.server.emit('request', request, response))
+    app.addHook('onRequest', (request, reply, done) => {
+      const { httpVersion, headers } = request.raw
+      if (httpVersion === '1.1' && headers.host === undefined) done(new ProblemError('malformed', 'Send a Host header.'))
+      else if (headers.expect !== undefined && httpVersion === '1.1' && !CONTINUE.test(headers.expect)) {
+        sendProblem(request, reply, new ProblemError('malformed', 'Send no Expect header, or Expect: 100-continue.'), 417)
+      } else done()
+    })
+  },
+  { name: 'http-rules' }
+)
+/** As Node reads it. */
+const CONTINUE = /(?:^|\W)100-continue(?:$|\W)/i
 
 const CLIENT_ERRORS: Readonly<Record<string, { status: number; detail: string }>> = {
   ERR_HTTP_REQUEST_TIMEOUT: { status: 408, detail: 'The request took too long to arrive.' },

@@ -13,6 +13,8 @@ export function serverOptions(answers: AnswerOptions) {
     keepAliveTimeout: 75_000,
     requestTimeout: REQUEST_MS - REQUEST_CHECK_MS,
     http: {
+      // Answered by `httpRules`.
+      requireHostHeader: false,
       headersTimeout: HEAD_MS - REQUEST_CHECK_MS,
       connectionsCheckingInterval: REQUEST_CHECK_MS,
       // Node refuses the head that reaches the figure.
