@@ -23,6 +23,7 @@ test('a member beats once an interval, and not after it was removed, not even in
   t.teardown(() => clearInterval(alive))
   const other = new Member()
   const fickle: Member = new Member(() => wheel.remove(fickle))
+  const startedAt = performance.now()
   const steady = await new Promise<Member>((resolve) => {
     const member: Member = new Member(() => {
       if (member.beats.length === 4) resolve(member)
@@ -30,7 +31,8 @@ test('a member beats once an interval, and not after it was removed, not even in
     for (const one of [member, fickle, other]) wheel.add(one)
     wheel.start()
   })
-  for (let i = 1; i < 4; i++) t.ok(steady.beats[i]! - steady.beats[i - 1]! > 100)
+  // A busy machine delays beats, and none comes before its time.
+  t.ok(steady.beats[3]! - startedAt > 3 * 200 - 50)
   t.equal(fickle.beats.length, 1)
   t.ok(other.beats.length >= 3)
   t.equal(wheel.sent, fickle.beats.length + other.beats.length + 4)

@@ -63,7 +63,7 @@ t.test('ends that are farther away than a timer reaches do not come at once', as
   await eventually(async () => (await connectionsOf(service)).active === 0)
   const now = Math.floor(Date.now() / 1000)
   const streams = await Promise.all(
-    [30 * DAY_S, 1000 * DAY_S, 1e12].map((left, n) =>
+    [30 * DAY_S, 1000 * DAY_S, 1e11].map((left, n) =>
       openStream(t, `${service.url}/v1/stream`, { token: jwt({ sub: `u${n}`, exp: now + left }) })
     )
   )
