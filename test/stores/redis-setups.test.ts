@@ -91,6 +91,7 @@ t.test('the least ACL of the README is enough, and one that is less is reported 
   for (const [user, rights, lacking] of [
     ['noinfo', '~bellwire:* &bellwire:* +@all -@admin -@dangerous', /'info' command/],
     ['nokeys', '~other:* &bellwire:* +@all -@admin -@dangerous +info', /~<REDIS_PREFIX>:\*/],
+    ['nozadd', '~bellwire:* &bellwire:* +@all -@admin -@dangerous +info -zadd', /'zadd' command/],
     ['nolua', '~bellwire:* &bellwire:* +@all -@admin -@dangerous +info -@scripting', /evalsha/]
   ] as const) {
     await redis.say(`ACL SETUSER ${user} on >pw ${rights}`)
@@ -126,3 +127,28 @@ t.test(
     }
   }
 )
+
+t.test('what is refused or missing in the middle of a write never leaves half of it', { skip: skipOwnServer }, async (t) => {
+  const redis = await startRedis(t)
+  await redis.say('ACL SETUSER bell on >pw ~bellwire:* &bellwire:* +@all -@admin -@dangerous +info')
+  const { store } = await open(t, `redis://bell:pw@127.0.0.1:${redis.port}`)
+  const ann = publication({ user: 'ann' }, { key: 'k', idempotency: { key: 'once', fingerprint: 'f' } })
+  await redis.say('ACL SETUSER bell -info')
+  await t.rejects(store.publish([ann]), { name: 'StoreError', kind: 'unavailable' })
+  await redis.say('ACL SETUSER bell +info')
+  t.match(await store.publish([ann]), [{ kind: 'accepted' }], 'the refused call has not used up its idempotency key')
+  t.match(await store.counts('ann', scopeOf('ann', [])), { unread: 1 })
+
+  await redis.say('ACL SETUSER bell -info')
+  await t.rejects(store.mark('ann', 'read', { ids: [ann.id], allows: () => true }))
+  await t.rejects(store.revoke('ann'))
+  await redis.say('ACL SETUSER bell +info')
+  t.match(await store.counts('ann', scopeOf('ann', [])), { unread: 1 }, 'a refused mark has marked nothing')
+
+  // As a Redis does that may evict.
+  await redis.say('DEL bellwire:{bellwire}:l:user:ann')
+  t.match(await store.publish([publication({ user: 'ann' }, { key: 'k' })]), [{ kind: 'accepted' }])
+  await store.erase('ann')
+  t.match(await store.publish([publication({ user: 'ann' }, { key: 'k' })]), [{ kind: 'accepted' }])
+  t.match(await store.counts('ann', scopeOf('ann', [])), { unread: 1 })
+})

@@ -4,7 +4,7 @@
 local user = ARGV[6]
 local own = 'user:' .. user
 -- The event's own place is after the fence that it may bring.
-if not fenced then fence() end
+fence()
 -- What was there can no longer be told: a cursor from before gets a fresh page instead. One of the last event has had all of it, and
 -- that may lie a place before the head.
 raise_floor(own, str(seq - 1))

@@ -45,6 +45,7 @@ local function mark(channel, places)
       elseif op == 'seen' then nothing = old[k]
       else nothing = archived == '1' end
       if not nothing then
+        fence()
         local was = old[k] and is_done(old[k])
         local r = P .. 'r:' .. channel
         if shared then

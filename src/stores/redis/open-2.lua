@@ -4,6 +4,16 @@
 -- ARGV[6] epoch to take where a new one is needed; ARGV[7] newest place that the caller has followed or was promised, or empty;
 -- ARGV[8] number of shards that the caller reckons with; ARGV[9] "1" where it may begin the log
 -- Result: { place, epoch, seq, floor, moment at which the next entry expires or empty }
+-- Redis takes back nothing that a script has written before a call that the user may not make. So what
+-- the scripts call is asked for beforehand, from Redis 7 on.
+local CALLS = [[DEL EXISTS GET HDEL HEXISTS HGET HGETALL HINCRBY HKEYS HLEN HMGET HSET PEXPIRE PEXPIREAT PTTL
+  SADD SET SMEMBERS SREM XADD XTRIM ZADD ZCARD ZCOUNT ZMSCORE ZRANGE ZRANGEBYSCORE ZREM ZREMRANGEBYRANK
+  ZREMRANGEBYSCORE ZREVRANGEBYSCORE ZSCORE]]
+for command in string.gmatch(redis.acl_check_cmd and CALLS or '', '%u+') do
+  if not redis.acl_check_cmd(command, P .. '-') then
+    return redis.error_reply("NOPERM the user may not run the '" .. string.lower(command) .. "' command on " .. P .. '*')
+  end
+end
 -- A Redis without room refuses the first write of a script if it may take room, and none behind it: what follows must be possible.
 call('DEL', P .. '-')
 local epoch = state[1]

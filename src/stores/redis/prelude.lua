@@ -53,11 +53,17 @@ local function run_id()
   return string.match(info, 'run_id:(%w+)')
 end
 
+-- Begins to write; called before the first write of every script that appends, since what it needs may
+-- be refused and Redis takes back nothing that a script has written.
 -- What another server has appended may be longer than what has come to this one: leave room for it that is never used.
 local function fence()
-  fenced = true
+  if fenced then return end
   local me = run_id()
+  fenced = true
   if me == state[4] then return end
+  -- A Redis without room refuses the first write of a script if it may take room, and none behind it: after
+  -- its restart what makes room must not be refused for want of a fence.
+  call('DEL', P .. '-')
   -- Places follow the clock, so that a life that was undone by putting back an earlier state has none in common with this one; if the
   -- clock is behind, the random name of the server's life tells them apart.
   local tail, now, spread = seq, clock[1] * 1000000 + clock[2], tonumber(string.sub(me, 1, 7), 16)
@@ -80,7 +86,7 @@ local function personal(channel) return string.sub(channel, 1, 5) == 'user:' end
 -- ids), d dropped, p the place behind an event of a shared channel, which is no event's, f fence (the tail before it). Between
 -- places: e ephemeral ("id createdAt expiresAt", content), r revoked.
 local function emit(kind, channel, head, body)
-  if not fenced then fence() end
+  fence()
   if kind == 'e' or kind == 'r' then sub = sub + 1 else seq, sub = seq + 1, 0 end
   appended = true
   local place = str(seq)
@@ -118,9 +124,11 @@ local function is_done(mark) return string.sub(mark, 1, 2) ~= '- ' or string.sub
 
 -- Takes an entry out of its channel, and the notification away with its last one.
 local function remove(channel, place)
+  fence()
   if call('ZREM', P .. 'e:' .. channel, place) == 0 then return end
   local l = P .. 'l:' .. channel
-  local id = string.match(call('HGET', l, place), '^%S+')
+  -- Redis may have evicted what belongs to it: that must not stop halfway.
+  local id = string.match(call('HGET', l, place) or '', '^%S+') or ''
   call('HDEL', l, place)
   local note = P .. 'n:' .. id
   local about = call('HMGET', note, 'key', 'expiresAt')
@@ -155,10 +163,10 @@ end
 -- left of the entry in the log tells them that it is gone.
 local function take_back(channel, place)
   local about = call('HGET', P .. 'l:' .. channel, place)
-  if not about then return end
+  if not about then return remove(channel, place) end
   local id, replaces, replaced = string.match(about, '^(%S+) %d+ (%S*) (%d*)$')
   if replaces ~= '' then
-    local created = call('HGET', P .. 'n:' .. id, 'createdAt')
+    local created = call('HGET', P .. 'n:' .. id, 'createdAt') or str(NOW)
     remove(channel, place)
     call('ZADD', P .. 't:' .. channel, place, place .. ' ' .. created .. ' ' .. replaced .. ' removed - ' .. replaces)
     call('ZADD', P .. 'a:', 'LT', created, channel)
@@ -177,6 +185,8 @@ local function sweep(channel)
   local due = call('ZRANGEBYSCORE', P .. 'x:' .. channel, '-inf', str(NOW))
   if #due == 0 then return end
   for _, place in ipairs(due) do take_back(channel, place) end
+  -- Also those whose entries Redis has evicted.
+  call('ZREMRANGEBYSCORE', P .. 'x:' .. channel, '-inf', str(NOW))
   emit('d', channel, '', '')
   note_soonest(channel)
 end

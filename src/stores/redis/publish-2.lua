@@ -20,6 +20,7 @@ while at <= #ARGV do
   elseif expires ~= '' and tonumber(expires) <= NOW then
     out[#out + 1] = 'x'
   else
+    if first <= last then fence() end
     if idem ~= '' then call('SET', P .. 'y:' .. idem, fingerprint .. ' ' .. id .. ' ' .. created, 'PX', ARGV[7]) end
     if ARGV[at + 6] == '1' then
       for k = first, last do emit('e', ARGV[k], id .. ' ' .. created .. ' ' .. expires, content) end
@@ -37,8 +38,8 @@ while at <= #ARGV do
           sweep(channel)
           local earlier = call('HGET', P .. 'k:' .. channel, key)
           if earlier then
-            local old, n = string.match(call('HGET', P .. 'l:' .. channel, earlier), '^(%S+) (%d+)')
-            times, replaces, replaced = n + 1, old, earlier
+            local old, n = string.match(call('HGET', P .. 'l:' .. channel, earlier) or '', '^(%S+) (%d+)')
+            if old then times, replaces, replaced = n + 1, old, earlier end
             take_back(channel, earlier)
           end
         end

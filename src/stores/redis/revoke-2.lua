@@ -1,6 +1,7 @@
 -- Forgets a user's tickets, remembers the moment, and tells.
 -- KEYS, ARGV[1]–[5]: see prelude; ARGV[6] user
 -- Result: { place }
+fence()
 local v = P .. 'v:' .. ARGV[6]
 for _, hash in ipairs(call('SMEMBERS', v)) do call('DEL', P .. 'h:' .. hash) end
 call('DEL', v)

@@ -1,6 +1,7 @@
 -- Takes out what has expired, and what is older than retention, a slice at a time.
 -- KEYS, ARGV[1]–[5]: see prelude; ARGV[6] moment before which entries are too old, or empty
 -- Result: { place, moment at which the next expires or empty, 1 where more is too old, floor }
+fence()
 for _, channel in ipairs(call('ZRANGEBYSCORE', P .. 'x:', '-inf', str(NOW), 'LIMIT', 0, 20)) do
   if removals - removals_before > SLICE then break end
   sweep(channel)
@@ -20,8 +21,8 @@ if ARGV[6] ~= '' then
     while left > 0 do
       local place = call('ZRANGE', e, 0, 0)[1]
       if not place then break end
-      local id = string.match(call('HGET', P .. 'l:' .. channel, place), '^%S+')
-      local created = tonumber(call('HGET', P .. 'n:' .. id, 'createdAt'))
+      local id = string.match(call('HGET', P .. 'l:' .. channel, place) or '', '^%S+') or ''
+      local created = tonumber(call('HGET', P .. 'n:' .. id, 'createdAt') or 0)
       if created >= cutoff then
         oldest = created
         break
