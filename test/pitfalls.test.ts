@@ -1,10 +1,11 @@
-import { readFileSync } from 'node:fs'
+import { existsSync, readFileSync } from 'node:fs'
 import { test } from 'tap'
 
 /** Held by a test that fails without the cure, or why it cannot happen here. */
 type Held = { readonly name: string; readonly test: string } | { readonly name: string; readonly cannot: string }
 
-const held = (test: string) => (about: string, name: string) => [about, { test: `test/${test}.test.ts`, name }] as const
+const fileOf = (test: string): string => [`test/${test}.test.ts`, `test/${test}.slow.ts`].find((file) => existsSync(file)) ?? test
+const held = (test: string) => (about: string, name: string) => [about, { test: fileOf(test), name }] as const
 const cannot = (about: string, why: string) => [about, { name: about, cannot: why }] as const
 const lives = held('core/connection')
 const sockets = held('service/sockets')

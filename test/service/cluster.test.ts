@@ -100,7 +100,10 @@ test('three nodes are one service', { skip: skipRedis, timeout: 120_000 }, async
     const sent = await publish(a, { to: { topic: 'news' }, title: 'traced' })
     for (const one of streams) await one.until((f) => f.data.item?.id === sent.body.id)
     for (const node of nodes) {
-      const trace = await call('GET', `${node.url}/monitor/notifications/${sent.body.id}?user=tom`, { key: MONITOR_KEY })
+      const traced = () => call('GET', `${node.url}/monitor/notifications/${sent.body.id}?user=tom`, { key: MONITOR_KEY })
+      // The peer may read a frame before its node has written down that it was sent.
+      await eventually(async () => (await traced()).body.written.connections === 2)
+      const trace = await traced()
       t.match(trace.body, { producer: 'tests', written: { connections: 2 }, user: { verdict: 'written' } })
       t.type(trace.body.durableAfterMs, 'number')
       t.same(

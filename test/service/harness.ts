@@ -69,6 +69,8 @@ export function serviceEnv(dataDir: string, env: Record<string, string> = {}): R
     PORT: '0',
     LOG_LEVEL: 'info',
     DATA_DIR: dataDir,
+    // In production the listener stays open for all of it; a test that is about draining sets its own.
+    DRAIN_MS: '200',
     PUBLISH_KEYS: `tests:${PUBLISH_KEY}`,
     MONITOR_KEYS: `tests:${MONITOR_KEY}`,
     AUTH_JWT_SECRET: SECRET,
