@@ -1,6 +1,6 @@
 import { test } from 'tap'
 import { createApp } from '../src/app.ts'
-import { loadConfig } from '../src/config.ts'
+import { loadConfig } from '../src/config/config.ts'
 
 test('who is slow with a request has a limited time for its head and for its body, and a stream has none', async (t) => {
   const app = await createApp(loadConfig({ STORE: 'memory', LOG_LEVEL: 'fatal' }, {}), '0.0.0')

@@ -7,7 +7,7 @@ type Held = { readonly name: string; readonly test: string } | { readonly name: 
 const fileOf = (test: string): string => [`test/${test}.test.ts`, `test/${test}.slow.ts`].find((file) => existsSync(file)) ?? test
 const held = (test: string) => (about: string, name: string) => [about, { test: fileOf(test), name }] as const
 const cannot = (about: string, why: string) => [about, { name: about, cannot: why }] as const
-const lives = held('core/connection')
+const lives = held('delivery/connection')
 const sockets = held('service/sockets')
 const clocks = held('service/clocks')
 const limits = held('service/limits')
@@ -15,8 +15,8 @@ const shutdown = held('service/shutdown')
 const doors = held('service/doors')
 const spine = held('service/spine')
 const infrastructure = held('service/infrastructure')
-const hub = held('core/hub')
-const errors = held('plugins/errors')
+const hub = held('delivery/hub')
+const errors = held('plugins/problems')
 const inbox = held('plugins/inbox')
 const publish = held('plugins/publish')
 const session = held('auth/session-lookup')
@@ -102,7 +102,7 @@ const PITFALLS = {
   B12: sockets('an answer is sent twice', HEADERS),
   // Heartbeats and timers
   C1: lives('a heartbeat is written to the closed, and its catch throws again', RANDOM_LIVES),
-  C2: held('core/heartbeat')(
+  C2: held('delivery/heartbeat-manager')(
     'a timer for each connection',
     'members that come together beat apart: the first at a random moment of the interval, then once an interval'
   ),
@@ -195,7 +195,7 @@ const PITFALLS = {
   K4: sockets('answers in a shared cache', HEADERS),
   K5: held('app')('requests that never end to arrive', SLOWLORIS),
   K6: limits('limits that a header evades', 'who claims other addresses is counted by its own'),
-  K7: held('auth/publish-key')(
+  K7: held('auth/keyring')(
     'a comparison that throws or tells by its time',
     'anything else is nobody, at any length, and never throws'
   ),

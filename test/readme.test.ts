@@ -3,8 +3,8 @@ import { once } from 'node:events'
 import { existsSync, readdirSync, readFileSync, writeFileSync } from 'node:fs'
 import path from 'node:path'
 import { test } from 'tap'
-import { SETTINGS } from '../src/config.ts'
-import { RULES } from '../src/core/health.ts'
+import { SETTINGS } from '../src/config/config.ts'
+import { RULES } from '../src/monitoring/health-rules.ts'
 import { call, MONITOR_KEY, type Service, startService, tempDir } from './service/harness.ts'
 
 const README = readFileSync('README.md', 'utf8')

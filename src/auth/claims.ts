@@ -1,9 +1,9 @@
 import type { JWTPayload } from 'jose'
 import { z } from 'zod'
-import { MAX_ENTRIES, MAX_INSTANT } from '../core/limits.ts'
-import { CredentialUser, TopicGrant, USER_RULE } from '../core/names.ts'
-import type { Subscriber } from '../core/subscriber.ts'
-import { unauthenticated } from './refusal.ts'
+import { MAX_ENTRIES, MAX_INSTANT } from '../bounds/limits.ts'
+import { CredentialUser, TopicGrant, USER_RULE } from '../log/names.ts'
+import type { Subscriber } from '../log/subscriber.ts'
+import { unauthenticated } from './auth-error.ts'
 
 /** What a token must say, and by which names. */
 export interface ClaimRules {

@@ -1,9 +1,10 @@
 import { createSigner, createVerifier, TOKEN_ERROR_CODES, TokenError } from 'fast-jwt'
 import { decodeJwt, errors, type JWTPayload, type JWTVerifyOptions, jwtVerify } from 'jose'
-import { BoundedCache, textBytes, textsBytes } from '../core/bounded-cache.ts'
-import type { SignInObserver } from '../core/sign-ins.ts'
-import type { Store } from '../core/store.ts'
-import type { Subscriber } from '../core/subscriber.ts'
+import { BoundedCache, textBytes, textsBytes } from '../bounds/bounded-cache.ts'
+import type { Store } from '../log/store.ts'
+import type { Subscriber } from '../log/subscriber.ts'
+import type { SignInObserver } from '../monitoring/sign-ins.ts'
+import { asking, unauthenticated, unavailable } from './auth-error.ts'
 import {
   type ClaimRules,
   claimPath,
@@ -15,7 +16,6 @@ import {
 } from './claims.ts'
 import { digest } from './digest.ts'
 import { type KeySet, KeySetError } from './key-set.ts'
-import { asking, unauthenticated, unavailable } from './refusal.ts'
 
 export interface JwtOptions extends ClaimRules {
   /** HS256 secrets, any of which will do. */

@@ -7,9 +7,9 @@ import {
   KEY_SET_RETRY_MS,
   KEY_SET_TIMEOUT_MS,
   MAX_KEY_SET_BYTES
-} from '../core/limits.ts'
-import type { SignInObserver } from '../core/sign-ins.ts'
-import { OutsideError, OutsideServer } from '../outside-request.ts'
+} from '../bounds/limits.ts'
+import { OutsideError, OutsideServer } from '../bounds/outside-request.ts'
+import type { SignInObserver } from '../monitoring/sign-ins.ts'
 
 /** Members that a public key of each kind must have (RFC 7518, 6; RFC 8037, 2). */
 const REQUIRED: Readonly<Record<string, readonly string[]>> = { RSA: ['n', 'e'], EC: ['crv', 'x', 'y'], OKP: ['crv', 'x'] }

@@ -1,5 +1,5 @@
 import { z } from 'zod'
-import { BoundedCache, textBytes, textsBytes } from '../core/bounded-cache.ts'
+import { BoundedCache, textBytes, textsBytes } from '../bounds/bounded-cache.ts'
 import {
   LOOK_UP_MS,
   LOOK_UP_NO_MS,
@@ -8,15 +8,15 @@ import {
   MAX_INSTANT,
   MAX_LOOK_UP_BYTES,
   MAX_LOOK_UPS
-} from '../core/limits.ts'
-import { TopicGrant, UserName } from '../core/names.ts'
-import type { SignInObserver } from '../core/sign-ins.ts'
-import type { Store } from '../core/store.ts'
-import type { Subscriber } from '../core/subscriber.ts'
+} from '../bounds/limits.ts'
+import { OutsideError, OutsideServer } from '../bounds/outside-request.ts'
 import { ProblemError } from '../errors.ts'
-import { OutsideError, OutsideServer } from '../outside-request.ts'
+import { TopicGrant, UserName } from '../log/names.ts'
+import type { Store } from '../log/store.ts'
+import type { Subscriber } from '../log/subscriber.ts'
+import type { SignInObserver } from '../monitoring/sign-ins.ts'
+import { asking, unauthenticated, unavailable } from './auth-error.ts'
 import { digest } from './digest.ts'
-import { asking, unauthenticated, unavailable } from './refusal.ts'
 
 const SETTING = 'AUTH_SESSION_URL'
 /** Revocations that may come in between before we give up. */

@@ -1,7 +1,7 @@
 import { fastifyCookie } from '@fastify/cookie'
-import { USER_PATTERN, USER_RULE } from '../core/names.ts'
-import type { Subscriber } from '../core/subscriber.ts'
-import { unauthenticated } from './refusal.ts'
+import { USER_PATTERN, USER_RULE } from '../log/names.ts'
+import type { Subscriber } from '../log/subscriber.ts'
+import { unauthenticated } from './auth-error.ts'
 
 /** A value, a dot, and a SHA-256 in base64 without padding. */
 const SIGNED = /\.[A-Za-z0-9+/]{43}$/

@@ -1,9 +1,9 @@
 import { randomBytes } from 'node:crypto'
-import { TICKET_MS } from '../core/limits.ts'
-import type { Store } from '../core/store.ts'
-import type { Subscriber } from '../core/subscriber.ts'
+import { TICKET_MS } from '../bounds/limits.ts'
+import type { Store } from '../log/store.ts'
+import type { Subscriber } from '../log/subscriber.ts'
+import { asking, unauthenticated } from './auth-error.ts'
 import { digest } from './digest.ts'
-import { asking, unauthenticated } from './refusal.ts'
 
 export interface IssuedTicket {
   readonly ticket: string

@@ -1,5 +1,5 @@
 import { isIPv4 } from 'node:net'
-import { MIN_KEY_CHARACTERS } from '../core/limits.ts'
+import { MIN_KEY_CHARACTERS } from '../bounds/limits.ts'
 import { type SettingName, TABLE, type Values } from './settings.ts'
 
 /** The fixed keys of a start without settings. Everybody knows them; production refuses them. */

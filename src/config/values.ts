@@ -1,6 +1,6 @@
 import { isIP } from 'node:net'
 import { z } from 'zod'
-import { MAX_TIMER_MS } from '../core/limits.ts'
+import { MAX_TIMER_MS } from '../bounds/limits.ts'
 import { parseRedisUrl } from '../stores/redis/redis-url.ts'
 
 /** A named key: a producer's or an operator's. */

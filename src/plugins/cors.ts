@@ -2,7 +2,7 @@ import cors, { type FastifyCorsOptions } from '@fastify/cors'
 import type { FastifyRequest } from 'fastify'
 import fp from 'fastify-plugin'
 import { originMatcher } from '../auth/origins.ts'
-import { type OriginOptions, trustedOrigins } from './access.ts'
+import { type OriginOptions, trustedOrigins } from './auth.ts'
 
 interface CorsOptions extends OriginOptions {
   /** What the addresses of all routes begin with. */

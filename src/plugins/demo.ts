@@ -2,7 +2,7 @@ import { readFileSync } from 'node:fs'
 import fp from 'fastify-plugin'
 import type { ZodTypeProvider } from 'fastify-type-provider-zod'
 import { z } from 'zod'
-import { TopicName, UserName } from '../core/names.ts'
+import { TopicName, UserName } from '../log/names.ts'
 
 interface DemoOptions {
   /** A fresh subscriber JWT. */

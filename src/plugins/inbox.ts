@@ -2,17 +2,17 @@ import { createHash } from 'node:crypto'
 import type { FastifyContextConfig, FastifyReply, FastifyRequest } from 'fastify'
 import fp from 'fastify-plugin'
 import type { ZodTypeProvider } from 'fastify-type-provider-zod'
-import { type Channel, EVERYONE, scopeOf, topicOf, userChannel } from '../core/channel.ts'
-import { formatCursor } from '../core/cursor.ts'
-import type { MarkOp } from '../core/event.ts'
-import { findPlace } from '../core/find-place.ts'
-import { encodeItem } from '../core/item.ts'
-import { MAX_ENTRIES } from '../core/limits.ts'
-import { Id } from '../core/names.ts'
-import { encodeCounts } from '../core/outgoing.ts'
-import type { MarkTarget, Store } from '../core/store.ts'
-import { allowsTopic, type Subscriber } from '../core/subscriber.ts'
+import { MAX_ENTRIES } from '../bounds/limits.ts'
+import { encodeCounts } from '../delivery/encoded-event.ts'
 import { ProblemError } from '../errors.ts'
+import { type Channel, EVERYONE, scopeOf, topicOf, userChannel } from '../log/channel.ts'
+import { formatCursor } from '../log/cursor.ts'
+import type { MarkOp } from '../log/event.ts'
+import { encodeItem } from '../log/item.ts'
+import { Id } from '../log/names.ts'
+import { findPlace } from '../log/resolve-cursor.ts'
+import type { MarkTarget, Store } from '../log/store.ts'
+import { allowsTopic, type Subscriber } from '../log/subscriber.ts'
 import {
   enableRateLimits,
   limitedRoute,
@@ -20,7 +20,7 @@ import {
   ownPagesOnly,
   type SubscriberIdentity,
   subscriberHooks
-} from './access.ts'
+} from './auth.ts'
 import { answers } from './schemas/answers.ts'
 import { CountsAnswer, IdsOnly, IdsOrUpTo, InboxAnswer, InboxQuery, MarkAnswer, ReaderQuery, UpToOnly } from './schemas/inbox.ts'
 import { selectTopics } from './schemas/topics.ts'

@@ -1,7 +1,7 @@
 import { setTimeout as sleep } from 'node:timers/promises'
 import fp from 'fastify-plugin'
-import type { Hub } from '../core/hub.ts'
-import { ANSWER_MS } from '../core/limits.ts'
+import { ANSWER_MS } from '../bounds/limits.ts'
+import type { Hub } from '../delivery/hub.ts'
 
 declare module 'fastify' {
   interface FastifyInstance {

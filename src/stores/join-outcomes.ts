@@ -1,5 +1,5 @@
-import type { Slice } from '../core/fair-queue.ts'
-import type { PublishOutcome } from '../core/store.ts'
+import type { Slice } from '../bounds/fair-queue.ts'
+import type { PublishOutcome } from '../log/store.ts'
 
 /**
  * Puts together what came of the slices of one call, in order. Items of a slice that failed beside others that were appended are

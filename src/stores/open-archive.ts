@@ -1,4 +1,4 @@
-import type { ArchiveSource, ArchiveTarget } from '../core/archive.ts'
+import type { ArchiveSource, ArchiveTarget } from '../log/archive.ts'
 import { StoreOpenError } from './store-open-error.ts'
 
 /** Where an archive comes from or goes to; see the settings of the same names. */

@@ -1,4 +1,4 @@
-import type { Store } from '../core/store.ts'
+import type { Store } from '../log/store.ts'
 import type { StoreOptions } from './store-options.ts'
 
 /** Opens the store that was asked for; the only switch on its kind. Rejects with {@link StoreOpenError}. */

@@ -1,5 +1,5 @@
-import type { LoggedEvent } from '../core/event.ts'
-import { MAX_PAGE_BYTES } from '../core/limits.ts'
+import { MAX_PAGE_BYTES } from '../bounds/limits.ts'
+import type { LoggedEvent } from '../log/event.ts'
 
 const bytesOf = (event: LoggedEvent): number =>
   event.kind === 'notification' ? Buffer.byteLength(event.entry.content) : (event.ids?.length ?? 0) * 40

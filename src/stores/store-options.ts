@@ -1,4 +1,4 @@
-import type { StoreWarning } from '../core/store.ts'
+import type { StoreWarning } from '../log/store.ts'
 
 /** What a store that depends on a server has to tell. */
 export interface StoreLog {

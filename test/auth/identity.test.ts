@@ -1,10 +1,10 @@
 import { test } from 'tap'
 import { createIdentity } from '../../src/auth/identity.ts'
 import { issueTicket } from '../../src/auth/ticket.ts'
-import { SignIns } from '../../src/core/sign-ins.ts'
-import { StoreError } from '../../src/core/store.ts'
+import type { OutsideError } from '../../src/bounds/outside-request.ts'
 import { ProblemError } from '../../src/errors.ts'
-import type { OutsideError } from '../../src/outside-request.ts'
+import { StoreError } from '../../src/log/store.ts'
+import { SignIns } from '../../src/monitoring/sign-ins.ts'
 import { bearer, FakeStore, identityWith, jwt, nowSeconds, RULES, SECRET, serve, signedCookie, whoIs } from './parties.ts'
 
 const KEY = 'cookie-secret'

@@ -1,8 +1,8 @@
 import { createHmac, generateKeyPairSync, type KeyObject, sign } from 'node:crypto'
 import { test } from 'tap'
 import { signDevToken } from '../../src/auth/jwt.ts'
-import { StoreError } from '../../src/core/store.ts'
-import { allowsTopic } from '../../src/core/subscriber.ts'
+import { StoreError } from '../../src/log/store.ts'
+import { allowsTopic } from '../../src/log/subscriber.ts'
 import { bearer, identityWith, jwt, nowSeconds, RULES, SECRET, serve, whoIs } from './parties.ts'
 
 const OTHER = 'another-secret-for-tests-of-32-bytes-or-more'

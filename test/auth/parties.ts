@@ -3,9 +3,9 @@ import { once } from 'node:events'
 import http from 'node:http'
 import type { AddressInfo } from 'node:net'
 import { type Credentials, createIdentity, type IdentityOptions } from '../../src/auth/identity.ts'
-import { SignIns } from '../../src/core/sign-ins.ts'
-import type { Subscriber } from '../../src/core/subscriber.ts'
 import { ProblemError } from '../../src/errors.ts'
+import type { Subscriber } from '../../src/log/subscriber.ts'
+import { SignIns } from '../../src/monitoring/sign-ins.ts'
 
 type Teardown = { teardown(fn: () => unknown): void }
 

@@ -2,7 +2,7 @@ import { once } from 'node:events'
 import { connect } from 'node:net'
 import fc from 'fast-check'
 import t from 'tap'
-import { createNotificationId } from '../../src/core/notification-id.ts'
+import { createNotificationId } from '../../src/log/notification-id.ts'
 import { json, problemOf, produce, servePlugins, subscribe } from '../fixtures/serve-plugins.ts'
 
 const good = { to: { user: 'ada' }, type: 'greeting' }

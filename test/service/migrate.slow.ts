@@ -1,7 +1,7 @@
 import { readFileSync, writeFileSync } from 'node:fs'
 import path from 'node:path'
 import { type Test, test } from 'tap'
-import { importFrom, type Tally } from '../../src/migrate.ts'
+import { importFrom, type Tally } from '../../src/commands/migrate.ts'
 import { openArchiveTarget } from '../../src/stores/open-archive.ts'
 import { redisUrl, skipRedis } from '../stores/redis-server.ts'
 import {

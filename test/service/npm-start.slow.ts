@@ -110,9 +110,9 @@ test('npm start builds a fresh clone, and needs no build tools for what was buil
 
   // A change that keeps time and size is a change; a file that is gone is one, too.
   for (const change of [
-    () => writeFileSync(path.join(dir, 'src/core/iso.ts'), 'export const broken: string = 1\n'),
+    () => writeFileSync(path.join(dir, 'src/log/iso.ts'), 'export const broken: string = 1\n'),
     () => {
-      cpSync('src/core/iso.ts', path.join(dir, 'src/core/iso.ts'))
+      cpSync('src/log/iso.ts', path.join(dir, 'src/log/iso.ts'))
       rmSync(path.join(dir, 'src/client/sleep.ts'))
     }
   ]) {

@@ -1,5 +1,5 @@
 import { writeSync } from 'node:fs'
-import { scopeOf } from '../../src/core/channel.ts'
+import { scopeOf } from '../../src/log/channel.ts'
 import { openStore } from './built.ts'
 import { publication, storeOptions } from './store-fixtures.ts'
 

@@ -1,6 +1,6 @@
 import fc from 'fast-check'
 import t from 'tap'
-import { MIN_LEAP } from '../../src/core/limits.ts'
+import { MIN_LEAP } from '../../src/bounds/limits.ts'
 import { leapFrom } from '../../src/stores/sqlite/leap.ts'
 
 const NOW = Date.UTC(2026, 10, 28)

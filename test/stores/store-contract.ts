@@ -1,8 +1,8 @@
 import type { Test } from 'tap'
-import { type Channel, scopeOf } from '../../src/core/channel.ts'
-import type { LoggedEvent } from '../../src/core/event.ts'
-import type { Recipients } from '../../src/core/notification.ts'
-import type { LogPage, Store } from '../../src/core/store.ts'
+import { type Channel, scopeOf } from '../../src/log/channel.ts'
+import type { LoggedEvent } from '../../src/log/event.ts'
+import type { Recipients } from '../../src/log/notification.ts'
+import type { LogPage, Store } from '../../src/log/store.ts'
 import type { StoreOptions } from '../../src/stores/store-options.ts'
 import { clockPast, Followed, publication, publishExpiring } from './store-fixtures.ts'
 

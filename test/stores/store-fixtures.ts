@@ -2,9 +2,9 @@ import { mkdtempSync, rmSync } from 'node:fs'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import type { Test } from 'tap'
-import type { FollowedEvent } from '../../src/core/event.ts'
-import type { Publication, Recipients } from '../../src/core/notification.ts'
-import type { Log, Store } from '../../src/core/store.ts'
+import type { FollowedEvent } from '../../src/log/event.ts'
+import type { Publication, Recipients } from '../../src/log/notification.ts'
+import type { Log, Store } from '../../src/log/store.ts'
 import type { StoreOptions } from '../../src/stores/store-options.ts'
 
 let drawn = 0

@@ -1,7 +1,7 @@
-import type { Channel } from '../../src/core/channel.ts'
-import { isPersonal, userChannel } from '../../src/core/channel.ts'
-import type { MarkOp } from '../../src/core/event.ts'
-import type { Publication } from '../../src/core/notification.ts'
+import type { Channel } from '../../src/log/channel.ts'
+import { isPersonal, userChannel } from '../../src/log/channel.ts'
+import type { MarkOp } from '../../src/log/event.ts'
+import type { Publication } from '../../src/log/notification.ts'
 
 interface ModelEntry {
   readonly channel: Channel

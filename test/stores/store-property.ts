@@ -1,9 +1,9 @@
 import fc from 'fast-check'
 import type { Test } from 'tap'
-import { channelsOf, scopeOf, userOf } from '../../src/core/channel.ts'
-import type { MarkOp } from '../../src/core/event.ts'
-import type { Recipients } from '../../src/core/notification.ts'
-import type { Store } from '../../src/core/store.ts'
+import { channelsOf, scopeOf, userOf } from '../../src/log/channel.ts'
+import type { MarkOp } from '../../src/log/event.ts'
+import type { Recipients } from '../../src/log/notification.ts'
+import type { Store } from '../../src/log/store.ts'
 import { publication } from './store-fixtures.ts'
 import { StoreModel } from './store-model.ts'
 

@@ -1,4 +1,4 @@
-import { MAX_ENTRIES } from '../../core/limits.ts'
+import { MAX_ENTRIES } from '../../bounds/limits.ts'
 import type { Fault } from '../../errors.ts'
 
 /** What zod tells about one broken rule, as far as it is used here. */

@@ -1,5 +1,5 @@
 import { z } from 'zod'
-import { MAX_ENTRIES } from '../../core/limits.ts'
+import { MAX_ENTRIES } from '../../bounds/limits.ts'
 import { contentMembers } from './content.ts'
 import { TOPICS_QUERY } from './topics.ts'
 

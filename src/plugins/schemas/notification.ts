@@ -1,9 +1,9 @@
 /// <reference lib="es2024.string" />
 import { createHash } from 'node:crypto'
 import { z } from 'zod'
-import { MAX_DATA_DEPTH, MAX_ENTRIES, MAX_INSTANT } from '../../core/limits.ts'
-import { TopicGrant, TopicName, UserName } from '../../core/names.ts'
-import type { Recipients } from '../../core/notification.ts'
+import { MAX_DATA_DEPTH, MAX_ENTRIES, MAX_INSTANT } from '../../bounds/limits.ts'
+import { TopicGrant, TopicName, UserName } from '../../log/names.ts'
+import type { Recipients } from '../../log/notification.ts'
 import { contentMembers } from './content.ts'
 
 // biome-ignore lint/suspicious/noControlCharactersInRegex: they are what is refused

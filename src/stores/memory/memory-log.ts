@@ -1,6 +1,6 @@
-import { type Channel, channelsOf, isPersonal, userChannel } from '../../core/channel.ts'
-import type { DroppedEvent, StateEvent } from '../../core/event.ts'
-import type { Entry, Marks, Publication } from '../../core/notification.ts'
+import { type Channel, channelsOf, isPersonal, userChannel } from '../../log/channel.ts'
+import type { DroppedEvent, StateEvent } from '../../log/event.ts'
+import type { Entry, Marks, Publication } from '../../log/notification.ts'
 
 /** A notification that lies somewhere. */
 export interface Note {

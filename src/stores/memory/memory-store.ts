@@ -1,9 +1,10 @@
 import { randomBytes } from 'node:crypto'
-import { type Channel, channelsOf, isPersonal, userChannel } from '../../core/channel.ts'
-import type { FollowedEvent, LoggedEvent, MarkOp } from '../../core/event.ts'
-import { sliced, weightOf } from '../../core/fair-queue.ts'
-import { IDEMPOTENCY_MS, MAX_TIMER_MS, TRANSACTION_LIMIT } from '../../core/limits.ts'
-import { type Counts, type Marks, type Publication, UNTOUCHED } from '../../core/notification.ts'
+import { sliced, weightOf } from '../../bounds/fair-queue.ts'
+import { IDEMPOTENCY_MS, MAX_TIMER_MS, TRANSACTION_LIMIT } from '../../bounds/limits.ts'
+import { nextTurn } from '../../bounds/turns.ts'
+import { type Channel, channelsOf, isPersonal, userChannel } from '../../log/channel.ts'
+import type { FollowedEvent, LoggedEvent, MarkOp } from '../../log/event.ts'
+import { type Counts, type Marks, type Publication, UNTOUCHED } from '../../log/notification.ts'
 import {
   type Follower,
   type InboxPage,
@@ -21,8 +22,7 @@ import {
   StoreError,
   type StoreStatus,
   type TicketHolder
-} from '../../core/store.ts'
-import { nextTurn } from '../../core/turns.ts'
+} from '../../log/store.ts'
 import { joinOutcomes } from '../join-outcomes.ts'
 import { pageOf } from '../page.ts'
 import { MemoryLog, type Place } from './memory-log.ts'

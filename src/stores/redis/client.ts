@@ -1,7 +1,7 @@
 import type { Cluster, ClusterOptions, Redis, RedisOptions } from 'ioredis'
-import { REDIS_COMMAND_TIMEOUT_MS, REDIS_RECONNECT_MS, REDIS_REFRESH_MS, REDIS_SOCKET_TIMEOUT_MS } from '../../core/limits.ts'
+import { REDIS_COMMAND_TIMEOUT_MS, REDIS_RECONNECT_MS, REDIS_REFRESH_MS, REDIS_SOCKET_TIMEOUT_MS } from '../../bounds/limits.ts'
+import { isReadOnly, noteLoneNode } from './redis-errors.ts'
 import { parseRedisUrl, type RedisAddress } from './redis-url.ts'
-import { isReadOnly, noteLoneNode } from './trouble.ts'
 
 /** One connection as the rest uses it: a server, or all masters of a cluster. */
 export type RedisConnection = Redis | Cluster

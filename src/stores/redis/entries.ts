@@ -1,7 +1,7 @@
-import type { Channel } from '../../core/channel.ts'
-import type { FollowedEvent, LoggedEvent, MarkOp, StateOp } from '../../core/event.ts'
-import { type Entry, type Marks, UNTOUCHED } from '../../core/notification.ts'
-import type { InboxItem } from '../../core/store.ts'
+import type { Channel } from '../../log/channel.ts'
+import type { FollowedEvent, LoggedEvent, MarkOp, StateOp } from '../../log/event.ts'
+import { type Entry, type Marks, UNTOUCHED } from '../../log/notification.ts'
+import type { InboxItem } from '../../log/store.ts'
 
 /** A place in the stream of what is followed: places in the log, and in between what has none. */
 export interface StreamPlace {

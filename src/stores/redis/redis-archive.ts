@@ -1,22 +1,16 @@
 import { randomBytes } from 'node:crypto'
 import type { Cluster, Redis } from 'ioredis'
-import {
-  type ArchivedNote,
-  ArchiveFault,
-  type ArchiveRecord,
-  type ArchiveSource,
-  type ArchiveTarget
-} from '../../core/archive.ts'
-import { type Channel, channelsOf, isPersonal } from '../../core/channel.ts'
-import { LEASE_MS, REDIS_CALL_LIMIT, REDIS_COMMAND_TIMEOUT_MS } from '../../core/limits.ts'
-import type { Recipients } from '../../core/notification.ts'
+import { LEASE_MS, REDIS_CALL_LIMIT, REDIS_COMMAND_TIMEOUT_MS } from '../../bounds/limits.ts'
+import { type ArchivedNote, ArchiveFault, type ArchiveRecord, type ArchiveSource, type ArchiveTarget } from '../../log/archive.ts'
+import { type Channel, channelsOf, isPersonal } from '../../log/channel.ts'
+import type { Recipients } from '../../log/notification.ts'
 import { StoreOpenError } from '../store-open-error.ts'
 import { connectRedis, isReady, type RedisClients } from './client.ts'
 import { redisKeys } from './keys.ts'
+import { RedisMisfit } from './redis-errors.ts'
 import { SCRIPTS } from './scripts.ts'
 import { checkAddress } from './server-checks.ts'
 import { channelsByShard, interleaved, shardOf } from './sharding.ts'
-import { RedisMisfit } from './trouble.ts'
 
 export interface RedisArchiveOptions {
   readonly redisUrl: string

@@ -1,14 +1,14 @@
 import { randomBytes } from 'node:crypto'
-import type { FollowedEvent } from '../../core/event.ts'
-import { REDIS_COMMAND_TIMEOUT_MS, REDIS_POLL_MS, REDIS_REPLICA_TIMEOUT_MS } from '../../core/limits.ts'
-import { StoreError } from '../../core/store.ts'
+import { REDIS_COMMAND_TIMEOUT_MS, REDIS_POLL_MS, REDIS_REPLICA_TIMEOUT_MS } from '../../bounds/limits.ts'
+import type { FollowedEvent } from '../../log/event.ts'
+import { StoreError } from '../../log/store.ts'
 import { type Fence, isFenced } from '../fences.ts'
 import { isReady, type RedisClients, type RedisConnection } from './client.ts'
 import { decodeFollowed, isAfter, parsePlace, type StreamEntry, type StreamPlace } from './entries.ts'
 import type { RedisKeys } from './keys.ts'
+import { isBrokenConnection, isMisfit, isOtherEpoch, reasonOf, silenceOf, storeErrorOf, wasNotSent } from './redis-errors.ts'
 import { SCRIPTS, type ScriptName } from './scripts.ts'
 import { checkAddress } from './server-checks.ts'
-import { isBrokenConnection, isMisfit, isOtherEpoch, reasonOf, silenceOf, storeErrorOf, wasNotSent } from './trouble.ts'
 
 /** Entries of the stream that are taken at a time. */
 const PAGE = 500

@@ -1,7 +1,7 @@
-import { type Channel, isPersonal, userChannel } from '../../core/channel.ts'
-import type { MarkOp } from '../../core/event.ts'
-import { MAX_PAGE_BYTES, MAX_TIMER_MS, REDIS_INSPECT_MS, REDIS_SWEEP_PAUSE_MS } from '../../core/limits.ts'
-import type { Counts, Recipients } from '../../core/notification.ts'
+import { MAX_PAGE_BYTES, MAX_TIMER_MS, REDIS_INSPECT_MS, REDIS_SWEEP_PAUSE_MS } from '../../bounds/limits.ts'
+import { type Channel, isPersonal, userChannel } from '../../log/channel.ts'
+import type { MarkOp } from '../../log/event.ts'
+import type { Counts, Recipients } from '../../log/notification.ts'
 import type {
   Follower,
   InboxPage,
@@ -16,17 +16,17 @@ import type {
   PublishOutcome,
   StoredNotification,
   TicketHolder
-} from '../../core/store.ts'
+} from '../../log/store.ts'
 import { isFenced } from '../fences.ts'
 import { StoreOpenError } from '../store-open-error.ts'
 import type { StoreLog, StoreOptions } from '../store-options.ts'
 import { connectRedis, type RedisClients } from './client.ts'
 import { decodeEvents, decodeItems } from './entries.ts'
 import { type RedisKeys, redisKeys } from './keys.ts'
+import { storeErrorOf } from './redis-errors.ts'
 import { RedisLog } from './redis-log.ts'
 import { inspectServer, type ServerReport } from './server-checks.ts'
 import type { ShardPublication } from './shard-publication.ts'
-import { storeErrorOf } from './trouble.ts'
 import { WriteQueue } from './write-queue.ts'
 
 const HOUR_MS = 60 * 60 * 1000

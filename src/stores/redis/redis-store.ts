@@ -1,6 +1,6 @@
-import { type Channel, channelsOf } from '../../core/channel.ts'
-import type { MarkOp } from '../../core/event.ts'
-import type { Counts, Publication } from '../../core/notification.ts'
+import { type Channel, channelsOf } from '../../log/channel.ts'
+import type { MarkOp } from '../../log/event.ts'
+import type { Counts, Publication } from '../../log/notification.ts'
 import type {
   Follower,
   InboxPage,
@@ -17,7 +17,7 @@ import type {
   StoreStatus,
   StoreWarning,
   TicketHolder
-} from '../../core/store.ts'
+} from '../../log/store.ts'
 import { rejectIfAllFailed } from '../join-outcomes.ts'
 import { StoreOpenError } from '../store-open-error.ts'
 import type { StoreOptions } from '../store-options.ts'

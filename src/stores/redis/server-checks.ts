@@ -1,7 +1,7 @@
 import type { Redis } from 'ioredis'
-import type { StoreWarning } from '../../core/store.ts'
+import type { StoreWarning } from '../../log/store.ts'
 import type { RedisClients, RedisConnection } from './client.ts'
-import { LONE_NODE, RedisMisfit } from './trouble.ts'
+import { LONE_NODE, RedisMisfit } from './redis-errors.ts'
 
 /** What a server says about itself that an operator should know. */
 export interface ServerReport {

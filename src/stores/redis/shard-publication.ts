@@ -1,5 +1,5 @@
-import type { Channel } from '../../core/channel.ts'
-import type { Publication } from '../../core/notification.ts'
+import type { Channel } from '../../log/channel.ts'
+import type { Publication } from '../../log/notification.ts'
 
 /** What one shard keeps of a publication: the channels that lie in it. Without any, and ephemeral, its idempotency key alone. */
 export interface ShardPublication {

@@ -1,5 +1,5 @@
 import { crc32 } from 'node:zlib'
-import { type Channel, userOf } from '../../core/channel.ts'
+import { type Channel, userOf } from '../../log/channel.ts'
 
 /** The shard of a user, or of an idempotency key. Any process must find the same. */
 export const shardOf = (name: string, shards: number): number => crc32(name) % shards

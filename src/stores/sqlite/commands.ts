@@ -1,4 +1,4 @@
-import type { Publication, Recipients } from '../../core/notification.ts'
+import type { Publication, Recipients } from '../../log/notification.ts'
 
 /**
  * What the main thread and the writer say to each other: flat arrays, because cloning many small objects costs more than the

@@ -1,5 +1,5 @@
 import { randomInt } from 'node:crypto'
-import { MIN_LEAP, WIDEST_SPREAD } from '../../core/limits.ts'
+import { MIN_LEAP, WIDEST_SPREAD } from '../../bounds/limits.ts'
 
 /** Places in a millisecond of the clock: more than the writer can append. */
 const PLACES_PER_MS = 1000

@@ -1,12 +1,12 @@
 import { mkdirSync, statSync } from 'node:fs'
 import { dirname, join, resolve } from 'node:path'
-import { MAX_FENCES, MAX_PAST_EPOCHS } from '../../core/limits.ts'
+import { MAX_FENCES, MAX_PAST_EPOCHS } from '../../bounds/limits.ts'
 import type { Fence } from '../fences.ts'
 import { StoreOpenError } from '../store-open-error.ts'
 import { type Database, openDatabase, SQLITE, sqliteCode } from './driver.ts'
 import { leapFrom } from './leap.ts'
-import { drawWord, Life } from './life.ts'
 import { takeLock } from './lock.ts'
+import { drawWord, Life } from './restore-detector.ts'
 import { APPLICATION_ID, migrate, SCHEMA_VERSION, schemaVersion } from './schema.ts'
 
 /** Above this a check of the whole file would hold up the start for too long. */

@@ -1,7 +1,7 @@
-import type { MarkOp } from '../../core/event.ts'
+import type { MarkOp } from '../../log/event.ts'
 import type { Statement } from './driver.ts'
 import { ARCHIVED, READ } from './flags.ts'
-import type { Ledger } from './ledger.ts'
+import type { Ledger } from './write-context.ts'
 
 /**
  * How far a user has got in a channel, as places in `reach`: every live entry up to `done` is read or archived, every one

@@ -1,8 +1,8 @@
-import { type Channel, channelsOf, isPersonal, userChannel } from '../../core/channel.ts'
-import type { LoggedEvent, StateOp } from '../../core/event.ts'
-import { MAX_ENTRIES } from '../../core/limits.ts'
-import type { Counts, Entry, Marks } from '../../core/notification.ts'
-import { UNTOUCHED } from '../../core/notification.ts'
+import { MAX_ENTRIES } from '../../bounds/limits.ts'
+import { type Channel, channelsOf, isPersonal, userChannel } from '../../log/channel.ts'
+import type { LoggedEvent, StateOp } from '../../log/event.ts'
+import type { Counts, Entry, Marks } from '../../log/notification.ts'
+import { UNTOUCHED } from '../../log/notification.ts'
 import type {
   InboxItem,
   InboxPage,
@@ -12,7 +12,7 @@ import type {
   NotificationTrace,
   StoredNotification,
   TicketHolder
-} from '../../core/store.ts'
+} from '../../log/store.ts'
 import { pageOf } from '../page.ts'
 import { decodeRecipients } from './commands.ts'
 import { type Database, openDatabase, type Row, type Statement } from './driver.ts'

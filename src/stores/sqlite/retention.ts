@@ -1,6 +1,6 @@
-import { RETENTION_SLICE } from '../../core/limits.ts'
+import { RETENTION_SLICE } from '../../bounds/limits.ts'
 import type { Row, Statement } from './driver.ts'
-import type { Ledger } from './ledger.ts'
+import type { Ledger } from './write-context.ts'
 
 const DAY_MS = 24 * 60 * 60 * 1000
 /** Index rows that one slice counts: about a millisecond. */

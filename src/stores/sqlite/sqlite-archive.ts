@@ -8,8 +8,8 @@ import {
   type ArchiveSource,
   type ArchiveTarget,
   channelOfReader
-} from '../../core/archive.ts'
-import { type Channel, channelsOf } from '../../core/channel.ts'
+} from '../../log/archive.ts'
+import { type Channel, channelsOf } from '../../log/channel.ts'
 import { StoreOpenError } from '../store-open-error.ts'
 import { decodeRecipients, encodeRecipients } from './commands.ts'
 import { type Database, openDatabase, type Row, type Statement } from './driver.ts'

@@ -1,9 +1,9 @@
 import { statSync } from 'node:fs'
-import { type Channel, channelsOf, userChannel } from '../../core/channel.ts'
-import type { FollowedEvent, MarkOp } from '../../core/event.ts'
-import { type Slice, sliced, type Weight, weightOf } from '../../core/fair-queue.ts'
-import { RETENTION_SLICE, TRANSACTION_LIMIT, WRITER_STALL_MS } from '../../core/limits.ts'
-import type { Counts, Publication } from '../../core/notification.ts'
+import { type Slice, sliced, type Weight, weightOf } from '../../bounds/fair-queue.ts'
+import { RETENTION_SLICE, TRANSACTION_LIMIT, WRITER_STALL_MS } from '../../bounds/limits.ts'
+import { type Channel, channelsOf, userChannel } from '../../log/channel.ts'
+import type { FollowedEvent, MarkOp } from '../../log/event.ts'
+import type { Counts, Publication } from '../../log/notification.ts'
 import {
   type Follower,
   type InboxPage,
@@ -22,7 +22,7 @@ import {
   type StoreStatus,
   type StoreWarning,
   type TicketHolder
-} from '../../core/store.ts'
+} from '../../log/store.ts'
 import { type Fence, isFenced } from '../fences.ts'
 import { joinOutcomes } from '../join-outcomes.ts'
 import { StoreOpenError } from '../store-open-error.ts'

@@ -1,5 +1,5 @@
 import type { Statement } from './driver.ts'
-import type { Ledger } from './ledger.ts'
+import type { Ledger } from './write-context.ts'
 
 /** Tickets and revocations. */
 export class Tickets {

@@ -1,7 +1,7 @@
 import { Worker } from 'node:worker_threads'
-import { FairQueue, type Weight } from '../../core/fair-queue.ts'
-import { COMPANY_MS, MAX_PENDING_BYTES, MAX_PENDING_COMMANDS, TRANSACTION_LIMIT } from '../../core/limits.ts'
-import { StoreError } from '../../core/store.ts'
+import { FairQueue, type Weight } from '../../bounds/fair-queue.ts'
+import { COMPANY_MS, MAX_PENDING_BYTES, MAX_PENDING_COMMANDS, TRANSACTION_LIMIT } from '../../bounds/limits.ts'
+import { StoreError } from '../../log/store.ts'
 import { RESULT, TURN, type WriterReport } from './commands.ts'
 import type { WriterData } from './writer.ts'
 

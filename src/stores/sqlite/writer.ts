@@ -2,8 +2,9 @@ import { statfsSync } from 'node:fs'
 import { dirname } from 'node:path'
 import { performance } from 'node:perf_hooks'
 import { parentPort, workerData } from 'node:worker_threads'
-import type { MarkOp } from '../../core/event.ts'
-import { MAX_TIMER_MS, WAL_BYTES } from '../../core/limits.ts'
+import { MAX_TIMER_MS, WAL_BYTES } from '../../bounds/limits.ts'
+import type { MarkOp } from '../../log/event.ts'
+import { Publisher } from './append.ts'
 import {
   ARGUMENTS,
   COMMAND,
@@ -15,13 +16,12 @@ import {
   type WriterRequest
 } from './commands.ts'
 import { extendedCode, openDatabase, SQLITE, sqliteCode } from './driver.ts'
-import { Ledger } from './ledger.ts'
-import { Marker } from './marker.ts'
-import { Publisher } from './publisher.ts'
+import { Marker } from './marks.ts'
 import { Reach } from './reach.ts'
-import { Remover } from './remover.ts'
+import { Remover } from './removal.ts'
 import { Retention } from './retention.ts'
 import { Tickets } from './tickets.ts'
+import { Ledger } from './write-context.ts'
 
 /** What the worker thread is started with. */
 export interface WriterData {

@@ -1,0 +1,57 @@
+import { LIFETIMES_A_SECOND, LIFETIMES_MS, MAX_LIFETIME_S, MIN_LIFETIME_S } from '../bounds/limits.ts'
+
+/** A lifetime that many streams have in common. */
+export interface SharedLifetime {
+  readonly seconds: number
+  /** How many ended at that age lately, and what share of all that ended it is (0–1). */
+  readonly ended: number
+  readonly share: number
+}
+
+/** A second either way of the commonest lifetime belongs to it: clocks are rounded, and timers are late. */
+const BAND = 1
+
+/**
+ * How old streams were when their peers left. People close pages at any age; where most streams end at the same one, a time-out ends
+ * them. One counter for each second of age in two generations that take turns: constant time and memory.
+ */
+export class Lifetimes {
+  readonly #thisSecond = new Uint8Array(MAX_LIFETIME_S + 1)
+  #now = new Uint32Array(MAX_LIFETIME_S + 1)
+  #before = new Uint32Array(MAX_LIFETIME_S + 1)
+  #turnedAt = 0
+
+  /** A stream ended from the other side at this age. */
+  record(ageMs: number): void {
+    // Longer ones are counted together, so that they weigh in the share.
+    const seconds = Math.min(MAX_LIFETIME_S, Math.round(ageMs / 1000))
+    if (this.#thisSecond[seconds]! >= LIFETIMES_A_SECOND) return
+    this.#thisSecond[seconds]!++
+    this.#now[seconds]!++
+  }
+
+  /** Once a second; `now` is monotonic milliseconds. */
+  tick(now: number): void {
+    this.#thisSecond.fill(0)
+    if (now - this.#turnedAt < LIFETIMES_MS / 2) return
+    this.#turnedAt = now
+    const old = this.#before
+    this.#before = this.#now
+    this.#now = old.fill(0)
+  }
+
+  /** The commonest lifetime, or null where nothing has ended lately. */
+  shared(): SharedLifetime | null {
+    const at = (seconds: number): number => this.#now[seconds]! + this.#before[seconds]!
+    let total = 0
+    let best = MIN_LIFETIME_S
+    for (let seconds = 0; seconds <= MAX_LIFETIME_S; seconds++) {
+      total += at(seconds)
+      if (seconds >= MIN_LIFETIME_S && seconds < MAX_LIFETIME_S && at(seconds) > at(best)) best = seconds
+    }
+    if (at(best) === 0) return null
+    let ended = 0
+    for (let seconds = best - BAND; seconds <= Math.min(best + BAND, MAX_LIFETIME_S - 1); seconds++) ended += at(seconds)
+    return { seconds: best, ended, share: ended / total }
+  }
+}

@@ -1,0 +1,101 @@
+import { SIGN_IN_MEMORY_MS } from '../bounds/limits.ts'
+
+/** What keeps a server that was named in a setting from answering. */
+export interface Trouble {
+  /** The setting that holds its address. */
+  readonly setting: string
+  readonly origin: string
+  readonly reason: string
+}
+
+/** A key set that was last fetched too long ago, milliseconds. */
+export interface AwayKeySet {
+  readonly trouble: Trouble
+  /** Since the last fetch that succeeded, or since the start. */
+  readonly awayMs: number
+  /** How long its keys stay good; 0: none is. */
+  readonly leftMs: number
+}
+
+/** How sign-ins stand, for the rules of health. */
+export interface SignInVitals {
+  /** How long nobody could be identified although somebody tried, milliseconds; 0: sign-ins work, or nobody tries. */
+  readonly failingMs: number
+  /** Why; of the latest attempt. */
+  readonly trouble: Trouble | undefined
+  readonly keySet: AwayKeySet | undefined
+}
+
+/** Who hears of sign-ins: the verifiers of credentials report to it. */
+export interface SignInObserver {
+  /** Somebody was identified, by whatever credential. */
+  identified(): void
+  /** A caller could not be identified, and it was not the caller's fault. */
+  failed(trouble: Trouble): void
+  /** The server of a setting answered as it should, for yes or for no. */
+  answered(setting: string): void
+  /** Without a caller: the key set could not be fetched. `fetchedAt` is when it last was, milliseconds since 1970. */
+  keySetAway(trouble: Trouble, fetchedAt: number | undefined, goodUntil: number | undefined): void
+  /** The key set was fetched. */
+  keySetBack(): void
+}
+
+/** Remembers whether sign-ins work. Monotonic milliseconds, except where a key set's age is told, which outlives a suspended machine. */
+export class SignIns implements SignInObserver {
+  readonly #onTrouble: (trouble: Trouble) => void
+  /** By setting, of which there are two. */
+  readonly #failing = new Map<string, { readonly since: number; lastAt: number; attempts: number; trouble: Trouble }>()
+  #keySet: { readonly trouble: Trouble; readonly since: number; readonly goodUntil: number } | undefined
+
+  /** `onTrouble` hears of each failure, for the log. */
+  constructor(onTrouble: (trouble: Trouble) => void) {
+    this.#onTrouble = onTrouble
+  }
+
+  identified(): void {
+    this.#failing.clear()
+  }
+
+  failed(trouble: Trouble, now = performance.now()): void {
+    const known = this.#failing.get(trouble.setting)
+    if (known && now - known.lastAt < SIGN_IN_MEMORY_MS) {
+      known.lastAt = now
+      known.attempts++
+      known.trouble = trouble
+    } else this.#failing.set(trouble.setting, { since: now, lastAt: now, attempts: 1, trouble })
+    this.#onTrouble(trouble)
+  }
+
+  answered(setting: string): void {
+    this.#failing.delete(setting)
+  }
+
+  keySetAway(trouble: Trouble, fetchedAt: number | undefined, goodUntil: number | undefined): void {
+    this.#keySet = { trouble, since: fetchedAt ?? this.#keySet?.since ?? Date.now(), goodUntil: goodUntil ?? 0 }
+    this.#onTrouble(trouble)
+  }
+
+  keySetBack(): void {
+    this.#keySet = undefined
+  }
+
+  /** How they stand now. */
+  look(now = performance.now()): SignInVitals {
+    let failingMs = 0
+    let trouble: Trouble | undefined
+    for (const { since, lastAt, attempts, trouble: one } of this.#failing.values()) {
+      // One attempt that nobody repeated is an anecdote, and callers who still try come back within half a minute.
+      if (attempts < 2 || now - lastAt > SIGN_IN_MEMORY_MS || now - since <= failingMs) continue
+      failingMs = now - since
+      trouble = one
+    }
+    const away = this.#keySet
+    const at = Date.now()
+    const keySet = away && {
+      trouble: away.trouble,
+      awayMs: Math.max(0, at - away.since),
+      leftMs: Math.max(0, away.goodUntil - at)
+    }
+    return { failingMs, trouble, keySet }
+  }
+}

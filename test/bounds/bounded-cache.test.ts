@@ -1,0 +1,151 @@
+import { createServer } from 'node:http'
+import type { AddressInfo } from 'node:net'
+import { setImmediate } from 'node:timers/promises'
+import { setFlagsFromString } from 'node:v8'
+import { runInNewContext } from 'node:vm'
+import Fastify from 'fastify'
+import { type Test, test } from 'tap'
+import { createJwtVerifier, signDevToken } from '../../src/auth/jwt.ts'
+import { createSessionLookUp } from '../../src/auth/session-lookup.ts'
+import { BoundedCache, boundedCaches, type CacheName } from '../../src/bounds/bounded-cache.ts'
+import { CACHE_BYTES } from '../../src/bounds/limits.ts'
+import { Hub } from '../../src/delivery/hub.ts'
+import { rememberedTopics, Traces } from '../../src/monitoring/delivery-report.ts'
+import { MinuteLines } from '../../src/monitoring/minute-lines.ts'
+import { SignIns } from '../../src/monitoring/sign-ins.ts'
+import { enableRateLimits, limitedRoute } from '../../src/plugins/auth.ts'
+import { openStore } from '../../src/stores/open-store.ts'
+import { RULES } from '../auth/parties.ts'
+
+setFlagsFromString('--expose-gc')
+const collect = runInNewContext('gc') as () => void
+
+const SECRET = 'a-secret-for-tests-only-0123456789abcdef'
+const long = (n: number): string => `${n}-`.padEnd(128, 'x')
+/** As many of the longest names as one reader may have, cut out of a text that is far longer. */
+const names = (n: number, most = 200): string[] =>
+  Array.from({ length: most }, (_, i) => long(n * most + i))
+    .join(',')
+    .split(',')
+const store = { revokedAt: async () => 0 }
+const observer = new SignIns(() => {})
+
+/** For each memory what fills the real one with more than it may hold, as a hostile caller would; it returns what must stay alive. */
+const FEEDS = {
+  tokens: async () => {
+    const verify = createJwtVerifier({ ...RULES, jwtSecrets: [SECRET], store, observer })!
+    for (let n = 0; n < 500; n++) await verify(signDevToken(long(n), names(n), SECRET, 3600, RULES))
+    return verify
+  },
+  sessions: async (t) => {
+    let n = 0
+    const server = createServer((_, response) => response.end(JSON.stringify({ user: long(n++), topics: names(n) })))
+    await new Promise<void>((resolve) => server.listen(0, '127.0.0.1', resolve))
+    t.teardown(() => server.close())
+    const url = `http://127.0.0.1:${(server.address() as AddressInfo).port}`
+    const lookUp = createSessionLookUp({ url, store, observer })
+    for (let k = 0; k < 320; k++) await lookUp.identify({ cookie: `session=${k}` })
+    return lookUp
+  },
+  sessionRefusals: async (t) => {
+    const server = createServer((_, response) => response.writeHead(401).end())
+    await new Promise<void>((resolve) => server.listen(0, '127.0.0.1', resolve))
+    t.teardown(() => server.close())
+    const url = `http://127.0.0.1:${(server.address() as AddressInfo).port}`
+    const lookUp = createSessionLookUp({ url, store, observer })
+    for (let k = 0; k < 50; k++)
+      await Promise.all(Array.from({ length: 50 }, (_, n) => lookUp.identify({ cookie: `made-up=${k}-${n}` }).catch(() => {})))
+    return lookUp
+  },
+  rates: async (t) => {
+    const app = Fastify()
+    t.teardown(() => app.close())
+    await enableRateLimits(app)
+    const config = limitedRoute('test', 5, 60_000, (request) => String(request.headers['x-caller']))
+    app.get('/', { config }, async () => '')
+    for (let n = 0; n < 1500; n++) await app.inject({ url: '/', headers: { 'x-caller': `${n}`.padEnd(4000, 'x') } })
+    return app
+  },
+  sightings: async () => {
+    const traces = new Traces()
+    for (let n = 0; n < 2600; n++) {
+      const publication = { id: `n${n}`, to: { users: names(n) }, producer: 'app', createdAt: n, ephemeral: true }
+      traces.accepted(publication as unknown as Parameters<Traces['accepted']>[0], 1)
+    }
+    return traces
+  },
+  departures: async () => {
+    const traces = new Traces()
+    for (let n = 0; n < 5000; n++) {
+      const reading = { user: long(n), openedAt: 0, closedAt: 1, reason: null, place: 0 }
+      traces.departed({ connection: `node-${n}`, ...reading, ...rememberedTopics(names(n)) })
+    }
+    return traces
+  },
+  revocations: async (t) => {
+    const memory = await openStore({ store: 'memory' } as Parameters<typeof openStore>[0])
+    const settings = { heartbeatMs: 15_000, maxBufferedBytes: 1 << 20, stallMs: 30_000, maxConnections: 0 }
+    const more = { maxConnectionsPerUser: 0, maxConnectionsPerIp: 0, maxConnectionAgeMs: 3_600_000 }
+    const hub = new Hub(memory, 'node', {} as never, { ...settings, ...more }, {} as never, {} as never)
+    t.teardown(() => hub.stop())
+    for (let n = 0; n < 25_000; n++) await memory.revoke(long(n))
+    return hub
+  },
+  lines: async () => {
+    const lines = new MinuteLines(60_000, () => {})
+    for (let n = 0; n < 3000; n++) lines.add(long(n), 1, { route: 'GET /', message: 'x'.repeat(500) })
+    return lines
+  }
+} satisfies Record<CacheName, (t: Test) => Promise<object>>
+
+test('every memory keyed by what callers choose stays below its bound in bytes, whatever they send', async (t) => {
+  for (const [name, feed] of Object.entries(FEEDS) as [CacheName, (t: Test) => Promise<object>][]) {
+    collect()
+    const before = process.memoryUsage().heapUsed
+    const known = new Set(boundedCaches())
+    const holder = await feed(t)
+    const filled = [...boundedCaches()].filter((cache) => !known.has(cache) && cache.name === name)
+    t.equal(filled.length, 1, `${name}: one memory was made`)
+    for (const { bytes, maxBytes } of filled) {
+      t.equal(maxBytes, CACHE_BYTES[name])
+      t.ok(bytes > maxBytes / 2, `${name}: it was filled (${bytes} of ${maxBytes} bytes)`)
+      t.ok(bytes <= maxBytes, `${name}: ${bytes} bytes are at most ${maxBytes}`)
+    }
+    await setImmediate()
+    collect()
+    const grown = process.memoryUsage().heapUsed - before
+    // What the parts need beside their memory, and what else the process does, is in it as well.
+    t.ok(grown < 1.25 * CACHE_BYTES[name] + 6_000_000, `${name}: ${grown} bytes of heap keep to the estimate`)
+    t.ok(holder)
+  }
+})
+
+test('a memory is told of no longer once nobody uses it, so that many services may come and go in one process', async (t) => {
+  const before = [...boundedCaches()].length
+  for (let n = 0; n < 1000; n++) new BoundedCache('lines', { sizeOf: () => 1 })
+  await setImmediate()
+  collect()
+  await setImmediate()
+  t.ok([...boundedCaches()].length <= before + 10)
+})
+
+test('an entry counts for its time, is weighed again when it is set again, and is left out if it is larger than all may be', async (t) => {
+  const evicted: string[] = []
+  const onEvict = (_: object, key: string): void => void evicted.push(key)
+  const cache = new BoundedCache<{ bytes: number }>('lines', { sizeOf: ({ bytes }) => bytes, onEvict })
+  const value = { bytes: 100 }
+  cache.set('a', value)
+  const { bytes } = cache
+  value.bytes = 300
+  cache.set('a', value)
+  t.equal(cache.bytes, bytes + 200)
+  cache.set('a', { bytes: 1 }, 0)
+  t.equal(cache.get('a'), undefined, 'a time of nothing is no time, not all of it')
+  cache.set('huge', { bytes: cache.maxBytes })
+  t.equal(cache.get('huge'), undefined)
+  const half = { bytes: Math.floor(cache.maxBytes / 2) - 1000 }
+  for (const key of ['b', 'c']) cache.set(key, half)
+  cache.get('b')
+  cache.set('d', half)
+  t.strictSame([evicted, [...cache.values()].length, cache.get('b')], [['c'], 2, half], 'the one longest unused goes')
+})

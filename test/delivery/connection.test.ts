@@ -1,0 +1,346 @@
+import fc from 'fast-check'
+import { test } from 'tap'
+import type { CloseReason } from '../../src/delivery/close-reason.ts'
+import { sseCodec } from '../../src/delivery/codec.ts'
+import { Connection, type ConnectionHost } from '../../src/delivery/connection.ts'
+import { Outgoing } from '../../src/delivery/encoded-event.ts'
+import { Lane } from '../../src/delivery/fan-out.ts'
+import type { Sink } from '../../src/delivery/sink.ts'
+import { formatCursor } from '../../src/log/cursor.ts'
+import type { LoggedEvent } from '../../src/log/event.ts'
+import type { Located, LogPage, Store } from '../../src/log/store.ts'
+
+const EPOCH = 'e1'
+
+/** A sink that throws when it is written to after its end. */
+class StrictSink implements Sink {
+  readonly transport = 'sse'
+  readonly remoteAddress = '127.0.0.1'
+  readonly peer = null
+  bufferedBytes = 0
+  ended = false
+  full = false
+  text = ''
+  write(bytes: Buffer): boolean {
+    if (this.ended) throw new Error('written to after its end')
+    this.text += bytes
+    if (this.full) this.bufferedBytes += bytes.length
+    return !this.full
+  }
+  end(last: Buffer | null): void {
+    if (this.ended) throw new Error('ended twice')
+    if (last) this.write(last)
+    this.ended = true
+  }
+  destroy(): void {
+    if (this.ended) throw new Error('ended twice')
+    this.ended = true
+  }
+}
+
+/** A log of one user and one topic, whose reads answer only when the test says so. */
+class SlowLog {
+  readonly events: LoggedEvent[] = []
+  readonly #pending: (() => void)[] = []
+  asked = 0
+
+  readonly epoch = EPOCH
+  readonly oldest = 0
+  readonly healthy = true
+
+  get head(): number {
+    return this.events.length
+  }
+
+  locate(_epoch: string, seq: number): Located {
+    return seq > this.head ? 'undone' : 'held'
+  }
+
+  append(personal: boolean): LoggedEvent {
+    const seq = this.head + 1
+    const event: LoggedEvent = {
+      kind: 'notification',
+      op: 'created',
+      channel: personal ? 'user:u' : 'topic:t',
+      seq,
+      entry: { id: `n${seq}`, seq, content: '"type":"t","level":"info"', createdAt: 0, times: 0 }
+    }
+    this.events.push(event)
+    return event
+  }
+
+  /** Answers what was asked longest ago, with the log as it is now. */
+  answer(): void {
+    this.#pending.shift()?.()
+  }
+
+  asStore(): Store {
+    const later = <T>(make: () => T): Promise<T> => {
+      this.asked++
+      return new Promise((resolve) => this.#pending.push(() => resolve(make())))
+    }
+    const counts = () => ({ unread: this.head, unseen: this.head })
+    return {
+      kind: 'memory',
+      logOf: () => this,
+      inbox: () => later(() => ({ items: [], counts: counts(), head: this.head, more: false })),
+      read: (_user: string, _scope: readonly string[], after: number, limit: number) =>
+        later<LogPage>(() => {
+          const rest = this.events.slice(after)
+          const more = rest.length > limit
+          return { events: rest.slice(0, limit), upTo: more ? after + limit : this.head, more, counts: counts(), recount: false }
+        })
+    } as unknown as Store
+  }
+}
+
+type Step = 'append-personal' | 'append-shared' | 'follow' | 'answer' | 'block' | 'drain' | 'beat' | 'recount' | CloseReason
+const LIVING: readonly Step[] = ['append-personal', 'append-shared', 'follow', 'answer', 'block', 'drain', 'beat', 'recount']
+
+/** The phases, told apart by what waits for the reader. */
+const PLACES = ['starting', 'live', 'blocked', 'queueing', 'reading on', 'behind and reading on', 'cut off'] as const
+type Place = (typeof PLACES)[number]
+
+interface Life {
+  /** Resolves when it went live for the first time, or ended before. */
+  readonly begun: Promise<void>
+  /** How often the log was asked. */
+  readonly asked: () => number
+  place(): Place
+  readonly sink: StrictSink
+  readonly connection: Connection
+  readonly log: SlowLog
+  readonly closed: CloseReason[]
+  step(step: Step): Promise<void>
+}
+
+function born(start: number | undefined): Life {
+  const log = new SlowLog()
+  for (let i = 0; i < (start ?? 0) + 3; i++) log.append(i % 2 === 0)
+  const sink = new StrictSink()
+  const closed: CloseReason[] = []
+  const lane = new Lane(log)
+  const host: ConnectionHost = {
+    store: log.asStore(),
+    heartbeatMs: 1000,
+    maxBufferedBytes: 5_000,
+    stallMs: 1000,
+    nameOf: () => 'c1',
+    closed: (_connection, reason) => closed.push(reason),
+    wrote: () => {},
+    replayed: () => {},
+    reset: () => {},
+    undone: () => {},
+    failed: (_connection, error) => {
+      throw error
+    }
+  }
+  const connection = new Connection(host, lane, 1, {
+    user: 'u',
+    topics: ['t'],
+    sink,
+    codec: sseCodec,
+    after: undefined,
+    items: 25,
+    announce: true,
+    closeAt: Number.POSITIVE_INFINITY,
+    closeReason: 'rotate'
+  })
+  const begun = connection.begin(start === undefined ? undefined : formatCursor(EPOCH, start))
+  let wasLive = false
+  let queued = false
+  const look = (): Place => {
+    const { phase } = connection
+    if (phase === 'closed') return 'cut off'
+    if (phase === 'replaying') return queued ? 'behind and reading on' : wasLive ? 'reading on' : 'starting'
+    wasLive = true
+    queued = connection.bufferedBytes > sink.bufferedBytes
+    return phase === 'live' ? 'live' : queued ? 'queueing' : 'blocked'
+  }
+  return {
+    sink,
+    connection,
+    log,
+    closed,
+    begun,
+    asked: () => log.asked,
+    place: look,
+    async step(step) {
+      look()
+      if (step === 'append-personal' || step === 'append-shared') log.append(step === 'append-personal')
+      else if (step === 'follow') {
+        const news = log.events.slice(lane.position).map((event) => new Outgoing(event, EPOCH))
+        lane.position = log.head
+        connection.deliver(news)
+      } else if (step === 'answer') {
+        log.answer()
+        await new Promise((resolve) => setImmediate(resolve))
+      } else if (step === 'block') sink.full = true
+      else if (step === 'drain') {
+        sink.full = false
+        sink.bufferedBytes = 0
+        queued = false
+        connection.drained()
+        await new Promise((resolve) => setImmediate(resolve))
+      } else if (step === 'beat') connection.beat(performance.now() + 10_000)
+      else if (step === 'recount') connection.recount()
+      else connection.close(step)
+    }
+  }
+}
+
+/** Where the stream began: the cursor it came with, or that of its `ready`. */
+const firstOf = (from: number | undefined, text: string): number =>
+  from ?? Number(/event: ready\n.*\nid: e1-(\d+)/.exec(text)?.[1])
+const LIVES = 5000
+/** Of the lives, for each place to end in: what is hardly ever reached is not tested. */
+const LEAST_SHARE = 0.02
+const idsOf = (text: string): string[] => [...text.matchAll(/"item":\{"id":"(n\d+)"/g)].map((match) => match[1]!)
+const start = fc.option(fc.nat({ max: 250 }), { nil: undefined })
+
+const often =
+  (...steps: Step[]) =>
+  (times: number) =>
+    Array.from({ length: times }, () => steps).flat()
+/** Steps drawn evenly hardly ever leave a reader behind for long; these do. */
+const passage: fc.Arbitrary<readonly Step[]> = fc.oneof(
+  { weight: 6, arbitrary: fc.constantFrom(...LIVING).map((step) => [step]) },
+  { weight: 2, arbitrary: fc.integer({ min: 1, max: 4 }).map(often('answer')) },
+  { weight: 2, arbitrary: fc.integer({ min: 2, max: 12 }).map(often('append-shared', 'follow')) },
+  { weight: 1, arbitrary: fc.integer({ min: 2, max: 12 }).map(often('append-personal', 'follow')) },
+  // A reader that stops to read, and a queue behind it.
+  {
+    weight: 4,
+    arbitrary: fc
+      .integer({ min: 1, max: 12 })
+      .map((times) => [...often('answer')(3), 'block' as const, ...often('append-shared', 'follow')(times)])
+  },
+  { weight: 2, arbitrary: fc.constant<readonly Step[]>([...often('answer')(3), 'drain', 'block', 'append-shared', 'follow']) },
+  // Only the store can tell the counts: it reads on, whatever waits for the reader.
+  { weight: 4, arbitrary: fc.constant<readonly Step[]>(['recount', 'append-personal', 'follow']) },
+  { weight: 2, arbitrary: fc.integer({ min: 1, max: 4 }).map(often('drain', 'answer')) }
+)
+const lifeOf = (passages: number): fc.Arbitrary<Step[]> =>
+  fc.array(passage, { maxLength: passages, size: 'max' }).map((list) => list.flat())
+
+test('5,000 random lives: nothing is written after the end, closed once, events in order and exactly once', {
+  timeout: 120_000
+}, async (t) => {
+  const endedIn = new Map<Place, number>()
+  const ending = fc.constantFrom<CloseReason>('drain', 'gone', 'slow', 'revoked', 'stale', 'closed', 'expired')
+  await fc.assert(
+    fc.asyncProperty(
+      start,
+      lifeOf(12),
+      ending,
+      fc.array(fc.constantFrom(...LIVING), { maxLength: 8 }),
+      async (from, life, end, afterlife) => {
+        const one = born(from)
+        for (const step of life) await one.step(step)
+        const place = one.place()
+        endedIn.set(place, (endedIn.get(place) ?? 0) + 1)
+        await one.step(end)
+        await one.step('closed')
+        const written = one.sink.text
+        for (const step of afterlife) await one.step(step)
+        if (one.sink.text !== written) throw new Error('written to after the end')
+        if (!one.sink.ended) throw new Error('the sink was never ended')
+        if (one.closed.length !== 1) throw new Error(`closed ${one.closed.length} times`)
+        const ids = idsOf(written)
+        const first = firstOf(from, written)
+        const expected = ids.map((_, i) => `n${first + i + 1}`)
+        if (ids.join() !== expected.join()) throw new Error(`expected ${expected}, got ${ids}`)
+        const told = Number([...written.matchAll(/^id: e1-(\d+)$/gm)].at(-1)?.[1] ?? 0)
+        if (told > first + ids.length) throw new Error(`told ${told}, but delivered only up to ${first + ids.length}`)
+      }
+    ),
+    { numRuns: LIVES }
+  )
+  for (const place of PLACES) {
+    const share = (endedIn.get(place) ?? 0) / LIVES
+    t.ok(share >= LEAST_SHARE, `${(100 * share).toFixed(1)} % of the lives ended ${place}`)
+  }
+})
+
+test('whatever happens on the way, a life that settles has had every event, and its cursor is the head', {
+  timeout: 60_000
+}, async (t) => {
+  let settled = 0
+  await fc.assert(
+    fc.asyncProperty(start, lifeOf(15), async (from, life) => {
+      const one = born(from)
+      for (const step of life) await one.step(step)
+      for (let i = 0; i < 12; i++) for (const step of ['follow', 'drain', 'answer'] as const) await one.step(step)
+      if (one.closed.length > 0) {
+        if (one.closed.join() !== 'slow') throw new Error(`closed as ${one.closed}`)
+        return // over its budget, also where the last that was appended took it there
+      }
+      settled++
+      const first = firstOf(from, one.sink.text)
+      const expected = Array.from({ length: one.log.head - first }, (_, i) => `n${first + i + 1}`)
+      if (idsOf(one.sink.text).join() !== expected.join()) throw new Error(`expected ${expected}, got ${idsOf(one.sink.text)}`)
+      if (one.connection.cursor !== formatCursor(EPOCH, one.log.head))
+        throw new Error(`cursor ${one.connection.cursor}, head ${one.log.head}`)
+      const cursors = [...one.sink.text.matchAll(/^id: e1-(\d+)$/gm)].map((match) => Number(match[1]))
+      if (cursors.some((cursor, i) => i > 0 && cursor < cursors[i - 1]!)) throw new Error(`a cursor went back: ${cursors}`)
+    }),
+    { numRuns: 1000 }
+  )
+  t.ok(settled > 500, `${settled} of 1000 lives settled`)
+})
+
+test('a reader that never takes anything is cut off at its budget', async (t) => {
+  const one = born(undefined)
+  await one.step('answer')
+  await one.step('block')
+  for (let i = 0; i < 500 && one.closed.length === 0; i++) {
+    await one.step('append-shared')
+    await one.step('follow')
+  }
+  t.same(one.closed, ['slow'])
+  t.equal(one.connection.bufferedBytes, 0)
+})
+
+test('a goodbye never tells a cursor beyond what was written, not even to a reader that is behind and reading on', async (t) => {
+  const one = born(undefined)
+  await one.step('answer')
+  await one.step('block')
+  const behind = ['append-shared', 'follow', 'append-shared', 'follow'] as const
+  for (const step of behind) await one.step(step)
+  t.equal(one.connection.phase, 'blocked', 'the second event waits in the queue')
+  for (const step of ['recount', 'append-personal', 'follow'] as const) await one.step(step)
+  t.equal(one.connection.phase, 'replaying')
+  await one.step('drain')
+  const other = born(undefined)
+  for (const step of ['answer', 'block', ...behind, 'recount', 'append-personal', 'follow'] as const) await other.step(step)
+  other.connection.close('drain')
+  t.same(idsOf(other.sink.text), ['n4', 'n5'])
+  t.match(other.sink.text, /event: goodbye\n.*\nid: e1-5\n\n$/)
+})
+
+test('a long replay is read page by page, the next one once the reader took the last', async (t) => {
+  const one = born(0)
+  for (let i = 0; i < 500; i++) one.log.append(false)
+  await one.step('block')
+  await one.step('answer')
+  t.equal(idsOf(one.sink.text).length, 100)
+  for (const step of ['answer', 'follow', 'answer'] as const) await one.step(step)
+  t.equal(one.asked(), 1, 'nothing is read ahead of a reader that does not read')
+  await one.step('drain')
+  t.equal(one.asked(), 2)
+  for (let i = 0; i < 6; i++) for (const step of ['answer', 'drain'] as const) await one.step(step)
+  t.equal(idsOf(one.sink.text).length, one.log.head)
+  t.equal(one.connection.phase, 'live')
+})
+
+test('a replay that waits for its reader ends when the reader goes', async (t) => {
+  const one = born(0)
+  for (let i = 0; i < 500; i++) one.log.append(false)
+  await one.step('block')
+  await one.step('answer')
+  t.equal(one.connection.phase, 'replaying')
+  await one.step('gone')
+  await one.begun
+  t.equal(one.asked(), 1)
+  t.same(one.closed, ['gone'])
+})

@@ -1,0 +1,271 @@
+import fc from 'fast-check'
+import t, { type Test } from 'tap'
+import { SingleNode } from '../../src/cluster/single-node.ts'
+import { pollCodec, sseCodec } from '../../src/delivery/codec.ts'
+import type { Connection } from '../../src/delivery/connection.ts'
+import { Hub } from '../../src/delivery/hub.ts'
+import type { Sink } from '../../src/delivery/sink.ts'
+import { scopeOf } from '../../src/log/channel.ts'
+import type { MarkOp } from '../../src/log/event.ts'
+import type { Recipients } from '../../src/log/notification.ts'
+import type { Store } from '../../src/log/store.ts'
+import { Stats } from '../../src/monitoring/figures.ts'
+import { type PollAnswer, PollSink } from '../../src/plugins/transports/poll-sink.ts'
+import { openStore } from '../stores/built.ts'
+import { redisUrl, skipRedis } from '../stores/redis-server.ts'
+import { clockPast, publication, storeOptions, tempDir } from '../stores/store-fixtures.ts'
+
+interface Told {
+  readonly event: string
+  readonly id?: string
+  readonly data: {
+    readonly op?: string
+    readonly counts?: { readonly unread: number; readonly unseen: number }
+    readonly item?: { readonly cursor: string | null }
+  }
+}
+
+/** A wire that takes everything, and reads it as a client would. */
+class Wire implements Sink {
+  readonly transport = 'sse'
+  readonly peer = null
+  readonly bufferedBytes = 0
+  readonly remoteAddress = '127.0.0.1'
+  readonly #parts: Buffer[] = []
+  over = false
+  write(bytes: Buffer): boolean {
+    this.#parts.push(bytes)
+    return true
+  }
+  end(last: Buffer | null): void {
+    if (last) this.#parts.push(last)
+    this.over = true
+  }
+  destroy(): void {
+    this.over = true
+  }
+  get frames(): Told[] {
+    const blocks = Buffer.concat(this.#parts).toString().split('\n\n').slice(0, -1)
+    return blocks.map((block) => {
+      const fields = new Map(
+        block.split('\n').map((line) => [line.slice(0, line.indexOf(':')), line.slice(line.indexOf(':') + 2)])
+      )
+      const id = fields.get('id')
+      return { event: fields.get('event')!, data: JSON.parse(fields.get('data')!), ...(id === undefined ? {} : { id }) }
+    })
+  }
+}
+
+/** What a client knows if it does with frames as it was told: absolute counts replace, a shared `created` adds one to both. */
+class Client {
+  cursor: string | undefined
+  counts = { unread: 0, unseen: 0 }
+  apply({ event, id, data }: Told): void {
+    if (data.counts) this.counts = data.counts
+    else if (event === 'notification' && data.op === 'created' && data.item!.cursor !== null)
+      this.counts = { unread: this.counts.unread + 1, unseen: this.counts.unseen + 1 }
+    if (id !== undefined) this.cursor = id
+  }
+}
+
+const op = fc.constantFrom<MarkOp>('read', 'unread', 'seen', 'archived')
+const nth = fc.nat({ max: 20 })
+const step = fc.oneof(
+  {
+    weight: 10,
+    arbitrary: fc.record({
+      do: fc.constant('publish' as const),
+      to: fc.constantFrom('user', 'topic', 'everyone'),
+      times: fc.integer({ min: 1, max: 3 }),
+      key: fc.option(fc.constantFrom('a', 'b'), { nil: undefined }),
+      ephemeral: fc.boolean()
+    })
+  },
+  { weight: 4, arbitrary: fc.record({ do: fc.constant('mark' as const), op, nth, upTo: fc.boolean() }) },
+  { weight: 2, arbitrary: fc.record({ do: fc.constant('recall' as const), nth }) },
+  { weight: 1, arbitrary: fc.record({ do: fc.constant('expire' as const), shared: fc.boolean() }) },
+  { weight: 1, arbitrary: fc.record({ do: fc.constant('erase' as const) }) },
+  { weight: 2, arbitrary: fc.record({ do: fc.constant('beat' as const) }) },
+  { weight: 5, arbitrary: fc.record({ do: fc.constant('stream' as const) }) },
+  // How many of the frames that came the client takes in before it is cut off, or a poll's answer is lost half way.
+  { weight: 5, arbitrary: fc.record({ do: fc.constant('cut' as const), taken: fc.nat({ max: 12 }) }) },
+  {
+    weight: 8,
+    arbitrary: fc.record({
+      do: fc.constant('poll' as const),
+      limit: fc.integer({ min: 1, max: 4 }),
+      waits: fc.boolean(),
+      taken: fc.nat({ max: 12 })
+    })
+  }
+)
+type Step = typeof step extends fc.Arbitrary<infer T> ? T : never
+
+function hubOver(t: Test, store: Store): Hub {
+  const settings = { heartbeatMs: 3_600_000, maxBufferedBytes: 1 << 24, stallMs: 60_000, maxConnections: 0 }
+  const more = { maxConnectionsPerUser: 0, maxConnectionsPerIp: 0, maxConnectionAgeMs: 3_600_000 }
+  const log = { opened: () => {}, closed: () => {}, failed: (_: unknown, error: unknown) => t.error(error) }
+  const stats = new Stats((() => 0) as never)
+  const hub = new Hub(store, 'node', new SingleNode('node', 0), { ...settings, ...more }, stats, log as never)
+  t.teardown(() => hub.stop())
+  return hub
+}
+
+let users = 0
+
+/** One life of a client, with a log of its own making under it. */
+async function live(store: Store, hub: Hub, steps: readonly Step[]): Promise<void> {
+  const user = `u${++users}`
+  const topic = `t-${user}`
+  const scope = scopeOf(user, [topic])
+  const subscriber = { user, topics: [topic] }
+  const client = new Client()
+  const ids: string[] = []
+  let open: { readonly wire: Wire; readonly connection: Connection; taken: number } | undefined
+
+  const settled = async (connection: Connection): Promise<void> => {
+    // The store has been asked, and has answered.
+    while (connection.phase === 'replaying') await new Promise((resolve) => setImmediate(resolve))
+  }
+  const take = (taken: number): void => {
+    if (!open) return
+    const news = open.wire.frames.slice(open.taken, open.taken + taken)
+    open.taken += news.length
+    for (const frame of news) client.apply(frame)
+  }
+  const cut = (): void => {
+    open?.connection.close('gone')
+    open = undefined
+  }
+  const poll = (limit: number, waits: boolean): Promise<PollAnswer> =>
+    new Promise((resolve) => {
+      const sink = new PollSink('127.0.0.1', resolve)
+      const connection = hub.open({
+        subscriber,
+        sink,
+        codec: pollCodec,
+        after: client.cursor,
+        announce: client.cursor === undefined,
+        once: { limit, waits }
+      })
+      sink.connect(connection)
+      if (waits) void settled(connection).then(() => connection.close('closed'))
+    })
+  const answerOf = async (limit: number, waits: boolean) => {
+    const { events, cursor, more } = await poll(limit, waits)
+    const told = JSON.parse(`[${events}]`) as Told[]
+    const logged = told.filter(({ event, data }) => event === 'state' || (event === 'notification' && data.item!.cursor !== null))
+    if (logged.length > limit) throw new Error(`${logged.length} events of the log for a limit of ${limit}`)
+    const beats = told.flatMap(({ event }, i) => (event === 'heartbeat' ? [i] : []))
+    if (beats.length > 1 || (beats.length === 1 && beats[0] !== told.length - 1))
+      throw new Error(`heartbeats at ${beats} of ${told.length}`)
+    return { told, cursor: cursor!, more }
+  }
+  const pollOnce = async (limit: number, waits = false): Promise<{ more: boolean; told: number }> => {
+    const { told, cursor, more } = await answerOf(limit, waits)
+    for (const frame of told) client.apply(frame)
+    client.cursor = cursor
+    return { more, told: told.length }
+  }
+  const check = async (how: string): Promise<void> => {
+    const wanted = await store.counts(user, scope)
+    const { counts } = client
+    if (counts.unread !== wanted.unread || counts.unseen !== wanted.unseen)
+      throw new Error(`${how}: the client has ${JSON.stringify(counts)}, the inbox ${JSON.stringify(wanted)}`)
+  }
+
+  await pollOnce(1)
+  for (const next of steps) {
+    switch (next.do) {
+      case 'publish': {
+        const to: Recipients = next.to === 'user' ? { user } : next.to === 'topic' ? { topic } : { everyone: true }
+        const items = Array.from({ length: next.times }, () =>
+          publication(to, { key: next.key, ephemeral: next.ephemeral && next.times === 1 })
+        )
+        ids.push(...items.map(({ id }) => id))
+        await store.publish(items)
+        break
+      }
+      case 'mark': {
+        const target = next.upTo
+          ? { upTo: store.logOf(user).head - next.nth < 0 ? 0 : store.logOf(user).head - next.nth, scope }
+          : { ids: [ids[next.nth % Math.max(1, ids.length)] ?? 'nothing'], allows: () => true }
+        await store.mark(user, next.op, target)
+        break
+      }
+      case 'recall':
+        await store.recall(ids[next.nth % Math.max(1, ids.length)] ?? 'nothing')
+        break
+      case 'expire': {
+        const expiresAt = Date.now() + 25
+        await store.publish([publication(next.shared ? { topic } : { user }, { expiresAt })])
+        await clockPast(expiresAt)
+        // The store takes it out by itself; any write of ours comes behind that.
+        await store.publish([publication({ user: 'nobody' })])
+        break
+      }
+      case 'erase':
+        await store.erase(user)
+        break
+      case 'beat':
+        if (open) {
+          open.connection.beat(performance.now() + 3_600_000)
+          await settled(open.connection)
+        }
+        break
+      case 'stream': {
+        if (open) break
+        const wire = new Wire()
+        const connection = hub.open({ subscriber, sink: wire, codec: sseCodec, after: client.cursor })
+        open = { wire, connection, taken: 0 }
+        await settled(connection)
+        break
+      }
+      case 'cut':
+        take(next.taken)
+        cut()
+        break
+      case 'poll': {
+        cut()
+        const { told, cursor } = await answerOf(next.limit, next.waits)
+        for (const frame of told.slice(0, next.taken)) client.apply(frame)
+        if (next.taken >= told.length) client.cursor = cursor
+      }
+    }
+  }
+  if (open) {
+    // Caught up is a stream whose frames have been taken in, up to the next heartbeat.
+    await settled(open.connection)
+    open.connection.beat(performance.now() + 3_600_000)
+    await settled(open.connection)
+    take(Number.POSITIVE_INFINITY)
+    await check('on the stream')
+    cut()
+  }
+  while ((await pollOnce(2)).more);
+  await check('by polls')
+  // A heartbeat moves the cursor on: it is not told again and again.
+  if ((await pollOnce(2)).told > 0) throw new Error('a client that has caught up is told something')
+  await check('by one poll more')
+}
+
+async function property(t: Test, store: Store, numRuns: number): Promise<void> {
+  t.teardown(() => store.close())
+  const hub = hubOver(t, store)
+  await fc.assert(
+    fc.asyncProperty(fc.array(step, { maxLength: 25, size: 'max' }), (steps) => live(store, hub, steps)),
+    { numRuns }
+  )
+  t.pass('every client that had caught up had the counts of the inbox')
+}
+
+t.test(
+  'whatever streams and polls a client was cut off from, once it has caught up it has the counts of the inbox',
+  async (t) => {
+    t.test('memory', async (t) => property(t, await openStore(storeOptions('', { store: 'memory' })), 300))
+    t.test('sqlite', async (t) => property(t, await openStore(storeOptions(tempDir(t), { sync: 'normal' })), 40))
+    t.test('redis', { skip: skipRedis }, async (t) =>
+      property(t, await openStore(storeOptions('', { store: 'redis', redisUrl: await redisUrl(t) })), 40)
+    )
+  }
+)

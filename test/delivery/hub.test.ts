@@ -1,0 +1,345 @@
+import { test } from 'tap'
+import type { Places } from '../../src/cluster/cluster.ts'
+import { SingleNode } from '../../src/cluster/single-node.ts'
+import { sseCodec } from '../../src/delivery/codec.ts'
+import { Hub, type HubSettings } from '../../src/delivery/hub.ts'
+import type { Sink } from '../../src/delivery/sink.ts'
+import { scopeOf } from '../../src/log/channel.ts'
+import type { Recipients } from '../../src/log/notification.ts'
+import { Stats } from '../../src/monitoring/figures.ts'
+import { MemoryStore } from '../../src/stores/memory/memory-store.ts'
+
+type Teardown = { teardown(fn: () => unknown): void }
+
+/** A wire that keeps the very buffers it is given. */
+class Wire implements Sink {
+  readonly transport = 'sse'
+  readonly peer = null
+  readonly bufferedBytes = 0
+  readonly remoteAddress: string
+  readonly written: Buffer[] = []
+  over = false
+  constructor(remoteAddress = '127.0.0.1') {
+    this.remoteAddress = remoteAddress
+  }
+  write(bytes: Buffer): boolean {
+    this.written.push(bytes)
+    return true
+  }
+  end(last: Buffer | null): void {
+    if (last) this.written.push(last)
+    this.over = true
+  }
+  destroy(): void {
+    this.over = true
+  }
+  get text(): string {
+    return Buffer.concat(this.written).toString()
+  }
+}
+
+function hubWith(t: Teardown, over: Partial<HubSettings> = {}, places?: Places) {
+  const store = new MemoryStore({ retentionDays: 30, retentionPerChannel: 1000 })
+  const settings = {
+    heartbeatMs: 15_000,
+    maxBufferedBytes: 1_000_000,
+    stallMs: 30_000,
+    maxConnections: 0,
+    maxConnectionsPerUser: 0,
+    maxConnectionsPerIp: 0,
+    maxConnectionAgeMs: 3_600_000,
+    ...over
+  }
+  const failures: unknown[] = []
+  const log = {
+    opened: () => {},
+    undone: () => {},
+    closed: () => {},
+    failed: (_connection: unknown, error: unknown) => failures.push(error)
+  }
+  // Not started: it counts, and asks nobody.
+  const hub = new Hub(
+    store,
+    'node',
+    places ?? new SingleNode('node', settings.maxConnectionsPerUser),
+    settings,
+    new Stats((() => 0) as never),
+    log
+  )
+  t.teardown(async () => {
+    hub.stop()
+    await store.close()
+  })
+  const open = (user: string, topics: string[], sink = new Wire()) => {
+    const connection = hub.open({ subscriber: { user, topics }, sink, codec: sseCodec })
+    return { connection, sink }
+  }
+  let drawn = 0
+  const publish = (to: Recipients, ephemeral = false) =>
+    store.publish([
+      { id: `n${++drawn}`, to, content: '"type":"t","level":"info"', createdAt: Date.now(), ephemeral, producer: 'test' }
+    ])
+  const settled = () => new Promise((resolve) => setImmediate(resolve))
+  return { hub, store, open, publish, settled, failures }
+}
+
+test('an event is encoded once, and its readers share the bytes', async (t) => {
+  const { open, publish, settled } = hubWith(t)
+  const readers = Array.from({ length: 100 }, (_, n) => open(`u${n}`, ['news']).sink)
+  await settled()
+  await publish({ topic: 'news' })
+  await publish({ everyone: true })
+  const [first] = readers
+  t.equal(first!.written.length, 3)
+  for (const sink of readers)
+    for (const place of [1, 2]) if (sink.written[place] !== first!.written[place]) t.fail('bytes of its own')
+  t.match(first!.written[1]!.toString(), /"id":"n1"/)
+  t.match(first!.written[2]!.toString(), /"id":"n2"/)
+})
+
+test('tabs of one user are connections of their own: one that goes takes no other with it', async (t) => {
+  const { hub, open, publish, settled } = hubWith(t)
+  const tabs = Array.from({ length: 3 }, () => open('u', ['news']))
+  await settled()
+  tabs[0]!.connection.close('gone')
+  tabs[0]!.connection.close('gone')
+  t.strictSame([hub.size, hub.users, hub.countUser('u')], [2, 1, 2])
+  for (const to of [{ user: 'u' }, { topic: 'news' }]) await publish(to)
+  for (const { sink } of tabs.slice(1)) t.strictSame(sink.text.match(/"id":"n\d"/g), ['"id":"n1"', '"id":"n2"'])
+  t.notMatch(tabs[0]!.sink.text, /"id":"n/)
+  tabs[2]!.connection.close('closed')
+  tabs[1]!.connection.close('closed')
+  t.strictSame([hub.size, hub.users, hub.countUser('u')], [0, 0, 0])
+})
+
+test('whoever leaves, in whatever order, leaves nothing behind in the group it shared', async (t) => {
+  const { hub, open, publish, settled } = hubWith(t)
+  // Each order in which four can leave, with what the last one gets told after each.
+  const orders = [0, 1, 2, 3].flatMap((a) => [0, 1, 2, 3].flatMap((b) => [0, 1, 2, 3].map((c) => [a, b, c])))
+  let published = 0
+  for (const order of orders.filter((leaving) => new Set(leaving).size === 3)) {
+    const readers = Array.from({ length: 4 }, (_, n) => open(`u${n}`, ['news']))
+    await settled()
+    for (const [gone, n] of order.entries()) {
+      readers[n]!.connection.close('gone')
+      await publish({ topic: 'news' })
+      t.equal(hub.traces.sighting(`n${++published}`)?.connections, 3 - gone, `${order}`)
+    }
+    const [left] = readers.filter((_, n) => !order.includes(n))
+    t.equal(left!.sink.written.length, 4, 'its page, and one frame for each')
+    left!.connection.close('gone')
+  }
+})
+
+test('all streams of a user have one order, whoever publishes', async (t) => {
+  const { store, open, publish, settled } = hubWith(t)
+  const to: Recipients[] = [{ user: 'u' }, { topic: 'news' }, { everyone: true }]
+  const tabs = Array.from({ length: 5 }, () => open('u', ['news']).sink)
+  await settled()
+  await Promise.all(Array.from({ length: 60 }, (_, n) => publish(to[n % 3]!)))
+  const late = open('u', ['news'])
+  const page = await store.read('u', scopeOf('u', ['news']), 0, 1000)
+  const log = 'gap' in page ? [] : page.events.map((event) => `id: ${store.logs[0].epoch}-${event.seq}`)
+  t.equal(log.length, 60)
+  for (const sink of tabs) {
+    const cursors = sink.text.match(/^id: .*$/gm)!.slice(1)
+    t.strictSame(cursors, log)
+  }
+  late.connection.close('gone')
+})
+
+test('a customer with IPv6 is one address, wherever in its network it calls from', async (t) => {
+  const { hub, open } = hubWith(t, { maxConnectionsPerIp: 2 })
+  const networks: [string[], string][] = [
+    [['2001:db8:1:2::1', '2001:db8:1:2:a:b:c:d', '2001:db8:1:2::ffff'], '2001:db8:1:3::1'],
+    [['203.0.113.7', '203.0.113.7', '203.0.113.7'], '203.0.113.8'],
+    [['::ffff:192.0.2.1', '::ffff:192.0.2.1', '::ffff:192.0.2.1'], '::ffff:192.0.2.2']
+  ]
+  for (const [[first, second, third], neighbour] of networks) {
+    open('u', [], new Wire(first))
+    open('u', [], new Wire(second))
+    t.equal(hub.refusal('u', third!), 'limit', `${third}`)
+    t.equal(hub.refusal('u', neighbour), null, neighbour)
+  }
+})
+
+test('an IPv6 network whose name is written short is one address too', async (t) => {
+  const { hub, open } = hubWith(t, { maxConnectionsPerIp: 2 })
+  for (const address of ['2001:db8::1', '2001:db8::a:b:c:d']) open('u', [], new Wire(address))
+  t.equal(hub.refusal('u', '2001:db8::ffff'), 'limit')
+  t.equal(hub.refusal('u', '2001:db8:0:1::1'), null)
+})
+
+test('a store that fails ends the stream that asked it, with a time to come back', async (t) => {
+  const { hub, store, open, settled, failures } = hubWith(t)
+  const { sink: neighbour } = open('v', [])
+  await settled()
+  store.inbox = () => Promise.reject(new Error('away'))
+  const { sink } = open('u', [])
+  await settled()
+  t.match(sink.text, /^retry: \d{4,5}\nevent: goodbye\ndata: \{"reason":"unavailable","retryMs":\d{4,5}\}\n\n$/)
+  t.ok(sink.over)
+  t.notOk(neighbour.over)
+  t.strictSame([hub.size, failures.length], [1, 1])
+})
+
+/** Carries out what it is told in the order it was told, a little later, and grants at random: as a server elsewhere would. */
+class DistantPlaces implements Places {
+  readonly has = new Map<string, number>()
+  #last: Promise<unknown> = Promise.resolve()
+
+  take(user: string, mine: number): Promise<boolean> {
+    return this.#then(() => {
+      const granted = Math.random() < 0.5
+      if (granted) this.has.set(user, mine)
+      return granted
+    })
+  }
+
+  hold(user: string, mine: number): void {
+    void this.#then(() => this.has.set(user, mine))
+  }
+
+  async settled(): Promise<void> {
+    for (let last: unknown; last !== this.#last; ) {
+      last = this.#last
+      await last
+    }
+  }
+
+  #then<T>(work: () => T): Promise<T> {
+    const turns = Math.floor(Math.random() * 4)
+    const done = this.#last.then(async () => {
+      for (let turn = 0; turn < turns; turn++) await new Promise((resolve) => setImmediate(resolve))
+      return work()
+    })
+    this.#last = done
+    return done
+  }
+}
+
+test('the places that others count for a user are those that are taken, in whatever order things happen', async (t) => {
+  for (let life = 0; life < 100; life++) {
+    const places = new DistantPlaces()
+    const { hub } = hubWith(t, { maxConnectionsPerUser: 5 }, places)
+    const admitting: Promise<unknown>[] = []
+    for (let step = 0; step < 30; step++) {
+      const user = `u${Math.floor(Math.random() * 2)}`
+      if (Math.random() < 0.6) {
+        admitting.push(
+          hub.admit(
+            user,
+            '127.0.0.1',
+            async () => {},
+            (refusal) => {
+              // Some leave before they are let in.
+              if (refusal || Math.random() < 0.2) return
+              hub.open({ subscriber: { user, topics: [] }, sink: new Wire(), codec: sseCodec })
+            }
+          )
+        )
+      } else [...hub.connections()].find((connection) => connection.user === user)?.close('gone')
+      if (Math.random() < 0.5) await new Promise((resolve) => setImmediate(resolve))
+    }
+    await Promise.all(admitting)
+    await places.settled()
+    for (const user of ['u0', 'u1']) {
+      if ((places.has.get(user) ?? 0) !== hub.countUser(user))
+        t.fail(`${user}: ${places.has.get(user)} for ${hub.countUser(user)}`)
+      if (hub.countUser(user) > 5) t.fail(`${user} has ${hub.countUser(user)}`)
+    }
+    hub.stop()
+    await places.settled()
+  }
+  t.pass()
+})
+
+test('who was checked before a revocation and opens after it is sent away, who is checked after it stays', async (t) => {
+  const { hub, store, settled } = hubWith(t)
+  const checkedAt = performance.now()
+  await store.revoke('u')
+  const [late, next] = [new Wire(), new Wire()]
+  hub.open({ subscriber: { user: 'u', topics: [], checkedAt }, sink: late, codec: sseCodec })
+  hub.open({ subscriber: { user: 'u', topics: [], checkedAt: performance.now() }, sink: next, codec: sseCodec })
+  await settled()
+  t.match(late.text, /^event: goodbye\ndata: \{"reason":"revoked","retryMs":null\}\n\n$/)
+  t.match(next.text, /event: ready/)
+  t.equal(hub.size, 1)
+})
+
+test('what moves no cursor repeats the one that was told, though more is known to have passed', async (t) => {
+  const { hub, store, settled, publish } = hubWith(t)
+  const since = `${store.logs[0].epoch}-${store.logs[0].head}`
+  await publish({ user: 'another' })
+  const sink = new Wire()
+  const connection = hub.open({ subscriber: { user: 'u', topics: [] }, sink, codec: sseCodec, after: since })
+  await settled()
+  connection.close('closed')
+  const ids = [...sink.text.matchAll(/^id: (.*)$/gm)].map(([, id]) => id)
+  t.strictSame(ids, [since, since], 'ready, and goodbye')
+})
+
+test('a topic that nobody reads costs nothing, however many topics thousands of others read', async (t) => {
+  const { hub, open, publish, settled, store } = hubWith(t)
+  for (let n = 0; n < 1500; n++)
+    open(
+      `u${n}`,
+      Array.from({ length: 50 }, (_, i) => `own-${n}-${i}`)
+    )
+  await settled()
+  // Of the process, not of the clock: others may keep the machine busy.
+  const costs: number[] = []
+  for (let round = 0; round < 3; round++) {
+    const before = process.cpuUsage()
+    await store.publish(
+      Array.from({ length: 1000 }, (_, n) => ({
+        id: `round-${round}-${n}`,
+        to: { topic: `nobody-${n}` },
+        content: '"type":"t","level":"info"',
+        createdAt: Date.now(),
+        ephemeral: false,
+        producer: 'test'
+      }))
+    )
+    await settled()
+    const { user, system } = process.cpuUsage(before)
+    costs.push((user + system) / 1000)
+  }
+  t.ok(Math.min(...costs) < 100, `a thousand took ${costs.map(Math.round).join(', ')} ms; looking at every group took 200`)
+  const reader = open('reader', ['nobody-5', 'own-3-7'])
+  await settled()
+  await publish({ topic: 'own-3-7' })
+  await settled()
+  t.match(reader.sink.text, /event: notification/)
+  const { lane } = reader.connection
+  t.strictSame(lane.sizes, { groups: 1501, topics: 75_001 })
+  hub.stop()
+  t.strictSame(lane.sizes, { groups: 0, topics: 0 }, 'those that leave leave nothing behind')
+})
+
+test('one user who opens without end is refused for a while, all others are not, and neither is a crowd behind one address', async (t) => {
+  const { hub, open } = hubWith(t, { maxConnectionsPerUser: 20 })
+  const admitted = async (user: string): Promise<string | null> =>
+    hub.admit(
+      user,
+      '192.0.2.1',
+      async () => {},
+      (refusal) => {
+        if (refusal === null) open(user, []).connection.close('gone')
+        return refusal
+      }
+    )
+  for (let n = 0; n < 600; n++) if ((await admitted('ann')) !== null) t.fail(`opening ${n} was refused`)
+  t.equal(await admitted('ann'), 'limit')
+  t.equal(hub.size, 0)
+  const crowd = await Promise.all(Array.from({ length: 2000 }, (_, n) => admitted(`u${n}`)))
+  t.ok(crowd.every((refusal) => refusal === null))
+  const poll = await hub.admit(
+    'ann',
+    '192.0.2.1',
+    async () => {},
+    (refusal) => refusal,
+    { rated: false }
+  )
+  t.equal(poll, null, 'a poll has a rate of its own')
+})

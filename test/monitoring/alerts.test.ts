@@ -1,0 +1,283 @@
+import { createHmac } from 'node:crypto'
+import { once } from 'node:events'
+import { readFileSync } from 'node:fs'
+import { createServer, type IncomingHttpHeaders, type ServerResponse } from 'node:http'
+import type { AddressInfo } from 'node:net'
+import Fastify from 'fastify'
+import { test } from 'tap'
+import alerts from '../../src/monitoring/alerts.ts'
+import { Health, type HealthStatus, type Vitals } from '../../src/monitoring/health-rules.ts'
+import { call, eventually, MONITOR_KEY, openStream, publish, startService, tokenOf } from '../service/harness.ts'
+
+interface Teardown {
+  teardown(fn: () => unknown): void
+}
+
+interface Alert {
+  readonly at: string
+  readonly node: string
+  readonly status: string
+  readonly previous: string
+  readonly text: string
+  readonly recommendations: readonly { readonly since: string }[]
+}
+
+interface Heard {
+  readonly at: number
+  readonly headers: IncomingHttpHeaders
+  readonly text: string
+  readonly body: Alert
+}
+
+/** What operators run: it hears each alert whole, and answers as told. */
+async function receiver(t: Teardown, answer: (response: ServerResponse, nth: number) => void) {
+  const heard: Heard[] = []
+  const server = createServer(async (request, response) => {
+    let text = ''
+    for await (const chunk of request) text += chunk
+    heard.push({ at: performance.now(), headers: request.headers, text, body: JSON.parse(text) })
+    answer(response, heard.length)
+  }).listen(0, '127.0.0.1')
+  await once(server, 'listening')
+  t.teardown(() => {
+    server.closeAllConnections()
+    server.close()
+  })
+  return { heard, url: `http://127.0.0.1:${(server.address() as AddressInfo).port}/hook?token=in-the-address` }
+}
+
+const accept = (response: ServerResponse): void => {
+  response.writeHead(204).end()
+}
+
+const [, snippet] = /```js\n(import \{ createHmac[\s\S]*?)```/.exec(readFileSync('README.md', 'utf8'))!
+const { isFromBellwire } = (await import(`data:text/javascript,${encodeURIComponent(snippet!)}`)) as {
+  isFromBellwire(headers: IncomingHttpHeaders, body: string, secret: string): boolean
+}
+
+const SECRET = 'a-secret-that-signs-alerts'
+const TROUBLE = { message: () => 'It is so.', action: () => 'Do this.', enter: 1, clear: 1, clearMs: 0 } as const
+
+/** The plugin behind rules that fire as told. */
+async function alerting(t: Teardown, url: string, options: { secret?: string; everyMs?: number; timeoutMs?: number } = {}) {
+  let status: HealthStatus = 'ok'
+  const health = new Health([
+    { ...TROUBLE, code: 'bad', severity: 'warning', level: () => Number(status === 'degraded') },
+    { ...TROUBLE, code: 'worse', severity: 'critical', level: () => Number(status === 'critical') }
+  ])
+  const failures: string[] = []
+  const app = Fastify()
+  await app.register(alerts, {
+    health,
+    node: 'node-1',
+    url,
+    secret: SECRET,
+    everyMs: 0,
+    retryMs: [20, 80],
+    onError: (message: string) => failures.push(message),
+    ...options
+  })
+  await app.ready()
+  t.teardown(() => app.close())
+  return {
+    app,
+    failures,
+    become(next: HealthStatus): void {
+      status = next
+      health.assess({} as Vitals, performance.now())
+    }
+  }
+}
+
+test('a change of status is told, with what to do, and signed so that the receiver can tell', async (t) => {
+  const { heard, url } = await receiver(t, accept)
+  const { become, failures } = await alerting(t, url)
+  const before = Date.now()
+  become('degraded')
+  await eventually(() => heard.length === 1)
+  const { headers, text, body } = heard[0]!
+  t.match(body, {
+    status: 'degraded',
+    previous: 'ok',
+    node: 'node-1',
+    recommendations: [{ code: 'bad', severity: 'warning', message: 'It is so.', action: 'Do this.' }]
+  })
+  t.strictSame(Object.keys(body).sort(), ['at', 'node', 'previous', 'recommendations', 'status', 'text'])
+  for (const instant of [body.at, body.recommendations[0]!.since]) {
+    t.match(instant, /^\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d\.\d{3}Z$/)
+    t.ok(Math.abs(Date.parse(instant) - before) < 5000)
+  }
+  t.equal(headers['content-type'], 'application/json')
+
+  // As the README tells receivers to do it.
+  t.ok(isFromBellwire(headers, text, SECRET))
+  t.notOk(isFromBellwire(headers, text, 'another secret'))
+  t.notOk(isFromBellwire(headers, text.replace('degraded', 'critical'), SECRET))
+  const { 'bellwire-signature': _, ...unsigned } = headers
+  t.notOk(isFromBellwire(unsigned, text, SECRET))
+  const later = String(Number(headers['bellwire-timestamp']) + 1)
+  t.notOk(isFromBellwire({ ...headers, 'bellwire-timestamp': later }, text, SECRET))
+  const old = String(Number(headers['bellwire-timestamp']) - 3600)
+  const signature = `v1=${createHmac('sha256', SECRET).update(`${old}.${text}`).digest('hex')}`
+  t.notOk(isFromBellwire({ 'bellwire-timestamp': old, 'bellwire-signature': signature }, text, SECRET), 'replayed later')
+
+  become('critical')
+  await eventually(() => heard.length === 2)
+  become('ok')
+  await eventually(() => heard.length === 3)
+  t.match(
+    heard.map(({ body: { previous, status } }) => `${previous} → ${status}`),
+    ['ok → degraded', 'degraded → critical', 'critical → ok']
+  )
+  t.strictSame(heard[2]!.body.recommendations, [])
+  t.strictSame(
+    heard.map((one) => one.body.text),
+    [
+      'Bellwire node-1 is degraded (it was ok): It is so. Do this.',
+      'Bellwire node-1 is critical (it was degraded): It is so. Do this.',
+      'Bellwire node-1 is ok again (it was critical).'
+    ],
+    'a chat shows one line that a person understands'
+  )
+  t.strictSame(failures, [])
+})
+
+test('without a secret nothing is signed', async (t) => {
+  const { heard, url } = await receiver(t, accept)
+  const app = Fastify()
+  t.teardown(() => app.close())
+  const health = new Health([{ ...TROUBLE, code: 'bad', severity: 'warning', level: () => 1 }])
+  await app.register(alerts, { health, node: 'n', url, onError: () => {} })
+  health.assess({} as Vitals, 0)
+  await eventually(() => heard.length === 1)
+  t.notOk('bellwire-signature' in heard[0]!.headers)
+})
+
+test('alerts keep their distance; what came and went in between is not told', async (t) => {
+  const { heard, url } = await receiver(t, accept)
+  const { become } = await alerting(t, url, { everyMs: 400 })
+  become('degraded')
+  await eventually(() => heard.length === 1)
+  for (const status of ['critical', 'ok', 'critical'] as const) become(status)
+  await eventually(() => heard.length === 2)
+  t.match(heard[1]!.body, { previous: 'degraded', status: 'critical' })
+  t.ok(heard[1]!.at - heard[0]!.at > 390, `${heard[1]!.at - heard[0]!.at} ms`)
+  // Back to what was told before anybody could be told otherwise: there is nothing to tell, until something changes.
+  become('ok')
+  become('critical')
+  become('degraded')
+  await eventually(() => heard.length === 3)
+  t.match(heard[2]!.body, { previous: 'critical', status: 'degraded' })
+  t.ok(heard[2]!.at - heard[1]!.at > 390)
+})
+
+test('a receiver that fails hears it again, later each time, until it takes it', async (t) => {
+  const { heard, url } = await receiver(t, (response, nth) => {
+    if (nth === 2) response.destroy()
+    else if (nth < 6) response.writeHead(nth === 3 ? 302 : 500, { location: 'http://127.0.0.1:1/' }).end()
+    else accept(response)
+  })
+  const { become, failures } = await alerting(t, url)
+  become('critical')
+  await eventually(() => heard.length === 6)
+  t.ok(heard.every(({ body }) => body.status === 'critical' && body.previous === 'ok'))
+  t.match(failures, [/answered 500/, /socket hang up/, /answered 302/, /answered 500/, /answered 500/])
+  t.equal(failures.length, 5)
+  for (const failure of failures) t.match(failure, /^ALERT_WEBHOOK_URL \(http:\/\/127\.0\.0\.1:\d+\): /)
+  t.notMatch(failures.join(), /in-the-address|hook\?/, 'the path and the query may hold a secret')
+  const pauses = heard.slice(1).map(({ at }, n) => at - heard[n]!.at)
+  t.ok(pauses[4]! >= 39, `the last pause is at least half of 80 ms: ${pauses.map(Math.round)}`)
+  // Taken at last: the next change is told as one from there.
+  become('ok')
+  await eventually(() => heard.length === 7)
+  t.match(heard[6]!.body, { previous: 'critical', status: 'ok' })
+})
+
+test('an alert that is refused for what it is is not sent again; one that comes at a bad time is', async (t) => {
+  const answers = [400, 404, 408, 429, 204]
+  const { heard, url } = await receiver(t, (response, nth) => response.writeHead(answers[nth - 1]!).end('no_text'))
+  const { become, failures } = await alerting(t, url)
+  become('degraded')
+  await eventually(() => failures.length === 1)
+  become('critical')
+  await eventually(() => failures.length === 2)
+  t.match(failures, [/it answered 400, so this alert is not sent again$/, /it answered 404, so this alert is not sent again$/])
+  become('ok')
+  await eventually(() => heard.length === 5)
+  t.match(failures.slice(2), [/it answered 408$/, /it answered 429$/])
+  t.strictSame(
+    heard.map(({ body: { previous, status } }) => `${previous} → ${status}`),
+    ['ok → degraded', 'degraded → critical', 'critical → ok', 'critical → ok', 'critical → ok']
+  )
+})
+
+test('what got better while nobody heard is told too, since nobody knows what was heard', async (t) => {
+  let works = false
+  const { heard, url } = await receiver(t, (response) => (works ? accept(response) : response.writeHead(503).end()))
+  const { become } = await alerting(t, url)
+  become('critical')
+  await eventually(() => heard.length > 0)
+  become('ok')
+  await eventually(() => heard.at(-1)!.body.status === 'ok')
+  works = true
+  const failed = heard.length
+  await eventually(() => heard.length > failed)
+  t.match(heard.at(-1)!.body, { status: 'ok', previous: 'critical' })
+})
+
+test('a receiver that hangs is given up, keeps nobody waiting, and holds no shutdown', async (t) => {
+  const { heard, url } = await receiver(t, (response, nth) => {
+    if (nth === 2) response.writeHead(200).write('and so on')
+  })
+  const { app, become, failures } = await alerting(t, url, { timeoutMs: 1000 })
+  become('critical')
+  await eventually(() => failures.length === 1)
+  t.match(failures[0], 'no answer within 1000 ms')
+  await eventually(() => heard.length === 2)
+  // A status is an answer, though its body never ends.
+  become('ok')
+  await eventually(() => heard.length === 3)
+  t.match(heard[2]!.body, { previous: 'critical', status: 'ok' })
+  const began = performance.now()
+  await app.close()
+  t.ok(performance.now() - began < 900, 'it does not wait for the one that is under way')
+})
+
+test('the service tells of a limit that is near, and nothing waits for a receiver that hangs', async (t) => {
+  const { heard, url } = await receiver(t, () => {})
+  const service = await startService(t, {
+    env: { MAX_CONNECTIONS: '10', DRAIN_MS: '200', ALERT_WEBHOOK_URL: url, ALERT_WEBHOOK_SECRET: SECRET }
+  })
+  const streams = await Promise.all(
+    Array.from({ length: 9 }, (_, n) => openStream(t, `${service.url}/v1/stream`, { token: tokenOf(`u${n}`) }))
+  )
+  await eventually(() => heard.length === 1)
+  t.match(heard[0]!.body, { status: 'degraded', previous: 'ok', recommendations: [{ code: 'connection-limit' }] })
+  t.equal(
+    heard[0]!.headers['bellwire-signature'],
+    `v1=${createHmac('sha256', SECRET).update(`${heard[0]!.headers['bellwire-timestamp']}.${heard[0]!.text}`).digest('hex')}`
+  )
+  const { status, body } = await publish(service, { to: { user: 'u3' } })
+  t.equal(status, 201)
+  await streams[3]!.until((frame) => frame.data.item?.id === body.id)
+  const monitor = await call('GET', `${service.url}/monitor`, { key: MONITOR_KEY })
+  t.equal(monitor.body.node, heard[0]!.body.node)
+  t.match(
+    heard[0]!.body.text,
+    new RegExp(`^Bellwire ${monitor.body.node} is degraded \\(it was ok\\): 9 of 10 connections are open\\. Raise`)
+  )
+  const changes = service
+    .output()
+    .split('\n')
+    .filter((line) => line.includes('status changed'))
+  t.equal(changes.length, 1)
+  t.match(JSON.parse(changes[0]!), {
+    level: 40,
+    status: 'degraded',
+    previous: 'ok',
+    recommendations: ['connection-limit'],
+    msg: 'status changed from ok to degraded'
+  })
+  t.equal(await service.kill('SIGTERM'), 0)
+  t.notMatch(service.output(), /in-the-address|a-secret-that-signs/)
+})
