@@ -116,7 +116,7 @@ export function createIdentity(options: IdentityOptions): Identity {
 }
 
 /**
- * The first reading that finds a subscriber. If none does: that nobody can tell now, if one reading says so, or else why the first
+ * Returns the first subscriber that a reading finds. If none does, it throws `unavailable` if one reading did, or else why the first
  * was refused.
  */
 async function firstOf(readings: readonly (() => Promise<Subscriber>)[]): Promise<Subscriber> {

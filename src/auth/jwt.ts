@@ -125,7 +125,7 @@ function withKeySet(keySet: KeySet, rules: ClaimRules, observer: Pick<SignInObse
 
 type KeySetting = 'AUTH_JWT_SECRET' | 'AUTH_JWKS_URL'
 
-/** What the caller is told: which rule the token breaks and what would satisfy it, never what it says. */
+/** The refusal sent to the caller: which rule the token breaks and what would satisfy it, never the token's content. */
 function refusal(error: unknown, token: string, rules: ClaimRules, setting: KeySetting): Error {
   const claim = refusedClaim(error)
   if (claim !== undefined) {

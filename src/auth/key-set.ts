@@ -34,7 +34,7 @@ export class KeySet {
   readonly #observer: Pick<SignInObserver, 'keySetAway' | 'keySetBack' | 'answered'>
   /** When it was last fetched, milliseconds since 1970: a machine that was suspended has old keys. */
   #fetchedAt: number | undefined
-  /** Why the last fetch failed, and until when nobody asks again (monotonic); undefined after one that succeeded. */
+  /** Why the last fetch failed, and the monotonic time before which it is not repeated; undefined after a success. */
   #failure: { readonly error: OutsideError; readonly until: number } | undefined
   #timer: NodeJS.Timeout | undefined
   #closed = false
@@ -58,7 +58,7 @@ export class KeySet {
     void this.#refresh()
   }
 
-  /** Finds the key for a token, as jose wants it. Rejects with a {@link KeySetError} if nobody can tell. */
+  /** Finds the key for a token; a key resolver for jose. Rejects with a {@link KeySetError} if nobody can tell. */
   readonly key: JWTVerifyGetKey = async (...args) => {
     // Too old only if the machine was suspended, since the timer is ahead of it. What is known to fail holds up nobody.
     if (this.#isOlderThan(KEY_SET_MAX_AGE_MS) && !this.#failure) await this.#refresh()
