@@ -6,7 +6,12 @@ import { createIdentity } from './auth/identity.ts'
 import { signDevToken } from './auth/jwt.ts'
 import { createKeyring } from './auth/keyring.ts'
 import { issueTicket } from './auth/ticket.ts'
-import { HISTORY_STEP_MS, LAST_WORDS_MS, RESERVED_FILES, RESERVED_SOCKETS } from './bounds/limits.ts'
+import {
+  HISTORY_STEP_MS,
+  LAST_WORDS_MS,
+  RESERVED_FILES,
+  RESERVED_SOCKETS
+} from './bounds/limits.ts'
 import type { NodeReport } from './cluster/cluster.ts'
 import { HubMember } from './cluster/node-answers.ts'
 import { openCluster } from './cluster/open-cluster.ts'
@@ -73,7 +78,11 @@ export async function createApp(
       level: config.logLevel,
       // No header and no query: that is where secrets travel.
       serializers: {
-        req: (request) => ({ method: request.method, path: request.url?.split('?')[0], remoteAddress: request.ip }),
+        req: (request) => ({
+          method: request.method,
+          path: request.url?.split('?')[0],
+          remoteAddress: request.ip
+        }),
         res: (reply) => ({ statusCode: reply.statusCode }),
         err: (error) => ({ ...describeError(error) })
       }
@@ -115,7 +124,10 @@ export async function createApp(
     retentionPerChannel: config.retentionPerChannel,
     onCommit: (ms) => stats.commit.record(ms),
     onLost: (err) => {
-      app.log.fatal({ err }, 'the store is lost: all streams end, and the process exits so that a clean one can take over')
+      app.log.fatal(
+        { err },
+        'the store is lost: all streams end, and the process exits so that a clean one can take over'
+      )
       hub.closeAll('unavailable')
       setTimeout(onLost, LAST_WORDS_MS)
     },
@@ -124,7 +136,10 @@ export async function createApp(
       warning: ({ code, message, action }) => app.log.warn({ code, action }, message)
     }
   })
-  const cluster = await openCluster(node, { ...config, onTrouble: (message) => fault('cluster', message) })
+  const cluster = await openCluster(node, {
+    ...config,
+    onTrouble: (message) => fault('cluster', message)
+  })
   const hub: Hub = new Hub(store, node, cluster, config, stats, lines)
 
   const host = new Host(config.store === 'sqlite' ? config.dataDir : undefined)
@@ -142,7 +157,10 @@ export async function createApp(
     proxyTrusted: config.trustProxy !== false
   }
   const assess = (): Assessment =>
-    health.assess(vitalsOf(hub, store, stats, signIns.look(), host, circumstances), performance.now())
+    health.assess(
+      vitalsOf(hub, store, stats, signIns.look(), host, circumstances),
+      performance.now()
+    )
   const report = (): NodeReport => {
     const { status, recommendations } = health.last
     const { stale, slow } = stats.census
@@ -186,7 +204,8 @@ export async function createApp(
   await app.register(errors, {
     basePath: config.basePath,
     onError: fault,
-    onRefusal: (code: string, detail: string, place: ErrorPlace) => lines.refused(code, detail, place)
+    onRefusal: (code: string, detail: string, place: ErrorPlace) =>
+      lines.refused(code, detail, place)
   })
   await app.register(responseHeaders)
   await app.register(cors, {
@@ -229,9 +248,13 @@ export async function createApp(
         publishRate: config.publishRate,
         basePath: config.basePath,
         issueTicket: (user: string, topics: readonly string[]) => issueTicket(store, user, topics),
-        onAccepted: (publication, durableAfterMs) => hub.traces.accepted(publication, durableAfterMs),
+        onAccepted: (publication, durableAfterMs) =>
+          hub.traces.accepted(publication, durableAfterMs),
         onFailure: (err, request) =>
-          fault('unavailable', 'the store took only a part of a batch', { requestId: request.id, err }),
+          fault('unavailable', 'the store took only a part of a batch', {
+            requestId: request.id,
+            err
+          }),
         revoke: async (user: string) => {
           // Counted first: what follows from the revocation ends them, on every node by itself.
           const counts = await cluster.ask({ kind: 'count-user', user })
@@ -250,7 +273,11 @@ export async function createApp(
           },
           rejected: (problem: ProblemSlug, n: number, producer: string | undefined) =>
             // What this side failed at is no fault of the producer.
-            stats.rejectedPublishes(problem, n, PROBLEMS[problem].status < 500 ? producer : undefined),
+            stats.rejectedPublishes(
+              problem,
+              n,
+              PROBLEMS[problem].status < 500 ? producer : undefined
+            ),
           ack: (ms: number) => stats.publishAck.record(ms)
         }
       })
@@ -264,7 +291,13 @@ export async function createApp(
         publicUrl: config.publicUrl
       })
       await routes.register(changes, { hub, identity, stats, rateLimit })
-      await routes.register(inbox, { store, identity, corsOrigins: config.corsOrigins, publicUrl: config.publicUrl, rateLimit })
+      await routes.register(inbox, {
+        store,
+        identity,
+        corsOrigins: config.corsOrigins,
+        publicUrl: config.publicUrl,
+        rateLimit
+      })
       await routes.register(monitor, {
         hub,
         cluster,
@@ -287,7 +320,11 @@ export async function createApp(
         assess,
         host
       })
-      await routes.register(trace, { cluster, store, match: (authorization) => operators.match(authorization) })
+      await routes.register(trace, {
+        cluster,
+        store,
+        match: (authorization) => operators.match(authorization)
+      })
       await routes.register(clientScript)
       await routes.register(dashboard)
       await routes.register(metrics, {
@@ -303,7 +340,8 @@ export async function createApp(
         const [key] = config.publishKeys
         if (secret && key) {
           await routes.register(demo, {
-            token: (user: string, topics: string[]) => signDevToken(user, topics, secret, 3600, config.auth),
+            token: (user: string, topics: string[]) =>
+              signDevToken(user, topics, secret, 3600, config.auth),
             publishKey: key.key
           })
         }

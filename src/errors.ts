@@ -59,7 +59,12 @@ export class ProblemError extends Error {
 }
 
 /** The document for one error. */
-export function problemDocument(slug: ProblemSlug, detail: string, requestId?: string, errors?: readonly Fault[]): Problem {
+export function problemDocument(
+  slug: ProblemSlug,
+  detail: string,
+  requestId?: string,
+  errors?: readonly Fault[]
+): Problem {
   const { status, title } = PROBLEMS[slug]
   return {
     type: `https://bellwire.dev/problems/${slug}`,

@@ -6,7 +6,14 @@ import { parseArgs } from 'node:util'
 import { signDevToken } from './auth/jwt.ts'
 import { MAX_TIMER_MS } from './bounds/limits.ts'
 import { exportTo, ImportError, importFrom, type Tally } from './commands/migrate.ts'
-import { type Config, ConfigError, isPublic, loadConfig, readEnvironment, SETTINGS } from './config/config.ts'
+import {
+  type Config,
+  ConfigError,
+  isPublic,
+  loadConfig,
+  readEnvironment,
+  SETTINGS
+} from './config/config.ts'
 import { nearestWord } from './config/misspelt.ts'
 import { TopicGrant, USER_RULE, UserName } from './log/names.ts'
 import { backUpStore, openArchiveSource, openArchiveTarget } from './stores/open-archive.ts'
@@ -14,7 +21,9 @@ import { StoreOpenError } from './stores/store-open-error.ts'
 
 /** Folder of package.json: a clone's, or the installed package's. */
 const PACKAGE = fileURLToPath(new URL('..', import.meta.url))
-const { version } = JSON.parse(readFileSync(path.join(PACKAGE, 'package.json'), 'utf8')) as { version: string }
+const { version } = JSON.parse(readFileSync(path.join(PACKAGE, 'package.json'), 'utf8')) as {
+  version: string
+}
 
 const HELP = `bellwire ${version}: durable notifications for browsers
 
@@ -58,15 +67,21 @@ function help(): string {
   const width = Math.max(...SETTINGS.map(({ name }) => name.length)) + 2
   return (
     HELP +
-    SETTINGS.map((one) => `  ${one.name.padEnd(width)}${one.description}${one.default ? ` [${one.default}]` : ''}\n`).join('')
+    SETTINGS.map(
+      (one) =>
+        `  ${one.name.padEnd(width)}${one.description}${one.default ? ` [${one.default}]` : ''}\n`
+    ).join('')
   )
 }
 
 function token(config: Config, user: string | undefined, topics: string | undefined): void {
   const [secret] = config.auth.jwtSecrets
   if (!secret)
-    fail(['token needs AUTH_JWT_SECRET; with AUTH_JWKS_URL or a session look-up, get a token from your identity provider'])
-  if (!UserName.safeParse(user).success) fail([`token <user> [--topics a,b]: the user's name ${USER_RULE}`])
+    fail([
+      'token needs AUTH_JWT_SECRET; with AUTH_JWKS_URL or a session look-up, get a token from your identity provider'
+    ])
+  if (!UserName.safeParse(user).success)
+    fail([`token <user> [--topics a,b]: the user's name ${USER_RULE}`])
   const list = topics ? topics.split(',') : []
   for (const topic of list)
     if (!TopicGrant.safeParse(topic).success)
@@ -87,7 +102,9 @@ function greeting({ config, file }: Settings, address: string): string {
   const publishKey = config.publishKeys[0]?.key
   const monitorKey = config.monitorKeys[0]?.key
   // What is printed here is kept by whoever keeps the log: a key of the user's own is named, not shown.
-  const authorization = isPublic(publishKey) ? `'Authorization: Bearer ${publishKey}'` : '"Authorization: Bearer $PUBLISH_KEY"'
+  const authorization = isPublic(publishKey)
+    ? `'Authorization: Bearer ${publishKey}'`
+    : '"Authorization: Bearer $PUBLISH_KEY"'
   // Without a secret nobody here can make a credential: what a subscriber brings is the application's.
   const credential = !secret
     ? '-H "Cookie: $COOKIE"'
@@ -157,20 +174,29 @@ async function serve({ config, file }: Settings): Promise<void> {
   try {
     const address = await app.listenOnAll({ host: config.host, port: config.port, backlog: 4096 })
     for (const warning of config.warnings) app.log.warn(warning)
-    if (config.production) app.log.info({ address, store: config.store, version, envFile: file ?? null }, 'listening')
+    if (config.production)
+      app.log.info({ address, store: config.store, version, envFile: file ?? null }, 'listening')
     else process.stdout.write(greeting({ config, file }, address))
   } catch (error) {
     const { code } = error as NodeJS.ErrnoException
     await app.close()
     if (code === 'EADDRINUSE')
-      fail([`port ${config.port} on ${config.host} is taken; end what listens there, or choose another with --port`])
-    if (code === 'EACCES') fail([`port ${config.port} needs privileges; choose one above 1023 with --port`])
-    if (code === 'EADDRNOTAVAIL' || code === 'ENOTFOUND') fail([`HOST ${config.host} is not an address of this machine`])
+      fail([
+        `port ${config.port} on ${config.host} is taken; end what listens there, or choose another with --port`
+      ])
+    if (code === 'EACCES')
+      fail([`port ${config.port} needs privileges; choose one above 1023 with --port`])
+    if (code === 'EADDRNOTAVAIL' || code === 'ENOTFOUND')
+      fail([`HOST ${config.host} is not an address of this machine`])
     throw error
   }
 }
 
-async function migrate(config: Config, command: 'export' | 'import', file: string | undefined): Promise<void> {
+async function migrate(
+  config: Config,
+  command: 'export' | 'import',
+  file: string | undefined
+): Promise<void> {
   try {
     const tally = await (command === 'export' ? runExport(config, file) : runImport(config, file))
     const { notification, mark } = tally
@@ -227,12 +253,16 @@ async function main(): Promise<void> {
   refuseExtraWords(command, rest, values.topics)
   const { config, file } = settings({ port: values.port, host: values.host })
   if (command === 'token') return token(config, rest[0], values.topics)
-  if (command === 'export' || command === 'import') return migrate(config, command, rest[0] === '-' ? undefined : rest[0])
+  if (command === 'export' || command === 'import')
+    return migrate(config, command, rest[0] === '-' ? undefined : rest[0])
   if (command === 'backup') return backup(config, rest[0])
-  if (command !== undefined) fail([`there is no command ${JSON.stringify(command)}: ${meant(command, Object.keys(USAGE))}`])
+  if (command !== undefined)
+    fail([`there is no command ${JSON.stringify(command)}: ${meant(command, Object.keys(USAGE))}`])
   if (values['check-config']) {
     for (const warning of config.warnings) process.stderr.write(`bellwire: warning: ${warning}\n`)
-    process.stdout.write(`the settings are fine: ${file === undefined ? 'the environment' : `the environment, then ${file}`}\n`)
+    process.stdout.write(
+      `the settings are fine: ${file === undefined ? 'the environment' : `the environment, then ${file}`}\n`
+    )
     return
   }
   await serve({ config, file })
@@ -246,9 +276,14 @@ const USAGE: Readonly<Record<string, string>> = {
   import: 'import [file]'
 }
 
-function refuseExtraWords(command: string | undefined, [, ...extra]: readonly string[], topics: string | undefined): void {
+function refuseExtraWords(
+  command: string | undefined,
+  [, ...extra]: readonly string[],
+  topics: string | undefined
+): void {
   if (command === undefined || !Object.hasOwn(USAGE, command) || extra.length === 0) return
-  const hint = command === 'token' && topics === undefined ? `: did you mean --topics ${extra.join(',')}?` : ''
+  const hint =
+    command === 'token' && topics === undefined ? `: did you mean --topics ${extra.join(',')}?` : ''
   fail([`${USAGE[command]}: ${JSON.stringify(extra[0])} is one word too many${hint}`])
 }
 
@@ -268,17 +303,27 @@ const meant = (word: string, known: readonly string[], dashes = ''): string => {
 
 /** What was typed. Node's own check is left out: its messages are about the parser rather than about the words. */
 function parse() {
-  const parsed = parseArgs({ strict: false, allowPositionals: true, options: OPTIONS, tokens: true })
+  const parsed = parseArgs({
+    strict: false,
+    allowPositionals: true,
+    options: OPTIONS,
+    tokens: true
+  })
   for (const token of parsed.tokens) {
     if (token.kind !== 'option') continue
     const { rawName, name, value } = token
-    if (!Object.hasOwn(OPTIONS, name)) fail([`there is no option ${rawName}: ${meant(name, Object.keys(OPTIONS), '--')}`])
+    if (!Object.hasOwn(OPTIONS, name))
+      fail([`there is no option ${rawName}: ${meant(name, Object.keys(OPTIONS), '--')}`])
     const { type } = OPTIONS[name as keyof typeof OPTIONS]
-    if (type === 'string' && value === undefined) fail([`${rawName} needs a value: ${rawName} <${name}>`])
+    if (type === 'string' && value === undefined)
+      fail([`${rawName} needs a value: ${rawName} <${name}>`])
     if (type === 'boolean' && value !== undefined) fail([`${rawName} takes no value`])
   }
   return parsed as {
-    values: Partial<Record<'help' | 'version' | 'check-config', boolean> & Record<'port' | 'host' | 'topics', string>>
+    values: Partial<
+      Record<'help' | 'version' | 'check-config', boolean> &
+        Record<'port' | 'host' | 'topics', string>
+    >
     positionals: string[]
   }
 }

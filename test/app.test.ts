@@ -10,5 +10,8 @@ test('who is slow with a request has a limited time for its head and for its bod
   t.ok(server.requestTimeout > 0 && server.requestTimeout <= 30_000)
   t.equal(server.timeout, 0, 'silence ends nothing')
   t.equal(server.maxConnections ?? 0, 0, 'streams are counted, sockets are not')
-  t.ok(server.keepAliveTimeout > 60_000, 'longer than the load balancers that use a connection again')
+  t.ok(
+    server.keepAliveTimeout > 60_000,
+    'longer than the load balancers that use a connection again'
+  )
 })

@@ -34,13 +34,18 @@ test('the parts of the compose file with several nodes fit together', async (t) 
     t.equal(file, `./secrets/${name}`)
     t.match(made, name, `make-secrets.sh makes ${name}`)
   }
-  const settings = new Set(SETTINGS.flatMap(({ name, secret }) => (secret ? [name, `${name}_FILE`] : [name])))
+  const settings = new Set(
+    SETTINGS.flatMap(({ name, secret }) => (secret ? [name, `${name}_FILE`] : [name]))
+  )
   for (const [name, service] of Object.entries(services)) {
     t.ok(service.healthcheck.test.length > 0, `${name} has a health check`)
     for (const secret of service.secrets ?? []) t.ok(secrets[secret], `${name}: secret ${secret}`)
     for (const volume of service.volumes ?? []) {
       const [source = ''] = volume.split(':')
-      t.ok(source.startsWith('.') ? existsSync(path.join('docker', source)) : source in volumes, `${name}: ${source}`)
+      t.ok(
+        source.startsWith('.') ? existsSync(path.join('docker', source)) : source in volumes,
+        `${name}: ${source}`
+      )
     }
     for (const [setting, value] of Object.entries(service.environment ?? {})) {
       t.ok(settings.has(setting), `${name}: ${setting} is a setting`)
@@ -48,10 +53,14 @@ test('the parts of the compose file with several nodes fit together', async (t) 
       if (secret) t.ok(service.secrets?.includes(secret), `${name}: ${value}`)
     }
   }
-  for (const [, secret] of nginx.matchAll(/\/run\/secrets\/([\w.]+)/g)) t.ok(services['nginx']!.secrets!.includes(secret!))
+  for (const [, secret] of nginx.matchAll(/\/run\/secrets\/([\w.]+)/g))
+    t.ok(services['nginx']!.secrets!.includes(secret!))
   const first = services['bellwire-1']!
   t.equal(first.environment!['REDIS_URL'], 'redis://redis:6379')
-  t.ok(Number.parseInt(first.stop_grace_period!, 10) * 1000 > Number(first.environment!['DRAIN_MS']) + 5000)
+  t.ok(
+    Number.parseInt(first.stop_grace_period!, 10) * 1000 >
+      Number(first.environment!['DRAIN_MS']) + 5000
+  )
   const redis = services['redis']!.command!.join(' ')
   t.match(redis, /--appendonly yes/)
   t.match(redis, /--maxmemory-policy noeviction/)

@@ -2,10 +2,14 @@ import { existsSync, readFileSync } from 'node:fs'
 import { test } from 'tap'
 
 /** Held by a test that fails without the cure, or why it cannot happen here. */
-type Held = { readonly name: string; readonly test: string } | { readonly name: string; readonly cannot: string }
+type Held =
+  | { readonly name: string; readonly test: string }
+  | { readonly name: string; readonly cannot: string }
 
-const fileOf = (test: string): string => [`test/${test}.test.ts`, `test/${test}.slow.ts`].find((file) => existsSync(file)) ?? test
-const held = (test: string) => (about: string, name: string) => [about, { test: fileOf(test), name }] as const
+const fileOf = (test: string): string =>
+  [`test/${test}.test.ts`, `test/${test}.slow.ts`].find((file) => existsSync(file)) ?? test
+const held = (test: string) => (about: string, name: string) =>
+  [about, { test: fileOf(test), name }] as const
 const cannot = (about: string, why: string) => [about, { name: about, cannot: why }] as const
 const lives = held('delivery/connection')
 const sockets = held('service/sockets')
@@ -25,23 +29,30 @@ const files = held('stores/sqlite-files')
 const redis = held('service/redis')
 const redisLoss = held('stores/redis-loss')
 
-const RANDOM_LIVES = '5,000 random lives: nothing is written after the end, closed once, events in order and exactly once'
+const RANDOM_LIVES =
+  '5,000 random lives: nothing is written after the end, closed once, events in order and exactly once'
 const LEAVING = 'peers that leave while they are authenticated, or at once, leave nothing behind'
 const HEADERS = 'a stream carries every header that other routes carry, and is cached nowhere'
 const FROZEN = 'a frozen reader is cut off as slow while its neighbour gets everything, in order'
 const VANISHED = 'peers that vanished without a FIN are found and closed, the others are left alone'
 const FILES = 'streams stop short of the open-file limit: the rest of the service has files left'
-const QUIET = 'a quiet stream beats by name within every interval, and its cursor passes what is for others'
+const QUIET =
+  'a quiet stream beats by name within every interval, and its cursor passes what is for others'
 const FAR = 'ends that are farther away than a timer reaches do not come at once'
 const STALL = 'a stall of the process is no fault of its peers: nobody is cut off when it wakes'
 const ENDS = 'limits, revocation and expiry end streams as the contract says'
 const SIGTERM = 'SIGTERM: not ready at once, every stream told when to come back, exit 0 in time'
-const KILLED = 'kill -9 in the middle of a burst loses nothing that was acknowledged and repeats nothing'
+const KILLED =
+  'kill -9 in the middle of a burst loses nothing that was acknowledged and repeats nothing'
 const TRUNCATED = 'a torn WAL opens, and an old copy or a missing proof is a new life'
-const NARROWER = 'who comes back with less may read less, and a topic that is not allowed does not tell whether it is used'
-const NAMES = 'names that every object has are names like any other, and no line of the log is broken by what came in'
-const IN_FLIGHT = 'a request in flight on a connection kept alive is answered, and then keeps nothing waiting'
-const SLOWLORIS = 'who is slow with a request has a limited time for its head and for its body, and a stream has none'
+const NARROWER =
+  'who comes back with less may read less, and a topic that is not allowed does not tell whether it is used'
+const NAMES =
+  'names that every object has are names like any other, and no line of the log is broken by what came in'
+const IN_FLIGHT =
+  'a request in flight on a connection kept alive is answered, and then keeps nothing waiting'
+const SLOWLORIS =
+  'who is slow with a request has a limited time for its head and for its body, and a stream has none'
 
 /** What is known to go wrong with long-lived HTTP, by the ids we know it under. */
 const PITFALLS = {
@@ -50,12 +61,18 @@ const PITFALLS = {
   A2: infrastructure('a write to a peer that is gone succeeds', LEAVING),
   A3: lives('a write after end() kills the process where the reader is slow', RANDOM_LIVES),
   A4: lives('calls that throw in a timer', RANDOM_LIVES),
-  A5: doors('a close that came during an await', 'a peer that leaves while the application is asked who it is opens nothing'),
+  A5: doors(
+    'a close that came during an await',
+    'a peer that leaves while the application is asked who it is opens nothing'
+  ),
   A6: sockets(
     'the close event of the wrong object',
     'a peer that closes its side only, or leaves a waiting poll, is gone at once'
   ),
-  A7: infrastructure('pipelined streams leak', 'pipelined streams on one socket leave nothing behind'),
+  A7: infrastructure(
+    'pipelined streams leak',
+    'pipelined streams on one socket leave nothing behind'
+  ),
   A8: sockets(
     'a paused socket does not hear a FIN',
     'a burst of 2,000 pipelined streams opens none behind the first, and its end is heard'
@@ -63,7 +80,10 @@ const PITFALLS = {
   A9: held('service/stale-peer')('peers that vanish without a word', VANISHED),
   A10: held('service/stale-peer')('keep-alive does not probe under heartbeats', VANISHED),
   A11: spine('a timeout of the socket is a measure of writing, not of reading', FROZEN),
-  A12: sockets('a half-closed connection', 'a peer that closes its side only, or leaves a waiting poll, is gone at once'),
+  A12: sockets(
+    'a half-closed connection',
+    'a peer that closes its side only, or leaves a waiting poll, is gone at once'
+  ),
   A13: sockets(
     'timeouts of requests that end running streams',
     'bytes behind the request of a stream neither end it nor are answered in it'
@@ -75,7 +95,10 @@ const PITFALLS = {
     'HTTP/1.0 gets plain frames, and a poll whose end is told by its length'
   ),
   A17: cannot('HTTP/2 in Node', 'the service speaks HTTP/1.1 only; HTTP/2 is the proxy’s'),
-  A18: lives('a wait for drain that never comes', 'a replay that waits for its reader ends when the reader goes'),
+  A18: lives(
+    'a wait for drain that never comes',
+    'a replay that waits for its reader ends when the reader goes'
+  ),
   A19: spine('one dead reader that everybody waits for', FROZEN),
   A20: clocks('clients that cut a silent body', QUIET),
   // Fastify
@@ -84,12 +107,18 @@ const PITFALLS = {
   B3: shutdown('close() cuts requests in flight', IN_FLIGHT),
   B4: sockets('hijack() drops headers', HEADERS),
   B5: infrastructure('hooks that do not run for a hijacked reply', LEAVING),
-  B6: sockets('HEAD runs the handler of a stream', 'HEAD of any route that is read is answered at once, and is no connection'),
+  B6: sockets(
+    'HEAD runs the handler of a stream',
+    'HEAD of any route that is read is answered at once, and is no connection'
+  ),
   B7: hub(
     'a throw after hijack() leaves a stream without an end',
     'a store that fails ends the stream that asked it, with a time to come back'
   ),
-  B8: cannot('inject() never resolves on a stream', 'streams are tested over real sockets; see the last test here'),
+  B8: cannot(
+    'inject() never resolves on a stream',
+    'streams are tested over real sockets; see the last test here'
+  ),
   B9: commandLine('the access log has the query', 'no secret reaches a log line'),
   B10: errors(
     'bodies that are nested, poisoned or of another type',
@@ -117,7 +146,10 @@ const PITFALLS = {
   C8: clocks('a stream that is idle for what is filtered out', QUIET),
   C9: clocks('a cursor that stands still falls out of retention', QUIET),
   // Back-pressure and memory
-  D1: lives('an endless queue for each reader', 'a reader that never takes anything is cut off at its budget'),
+  D1: lives(
+    'an endless queue for each reader',
+    'a reader that never takes anything is cut off at its budget'
+  ),
   D2: limits(
     'end() does not end a stalled peer',
     'a stalled peer that is sent away is cut off, though it never takes the goodbye'
@@ -130,12 +162,18 @@ const PITFALLS = {
     'a proxy that buffers hides the slow reader',
     'behind nginx with its defaults (HTTP/1.0 upstream, buffering on) frames arrive at once'
   ),
-  D5: hub('an event is encoded for each reader', 'an event is encoded once, and its readers share the bytes'),
+  D5: hub(
+    'an event is encoded for each reader',
+    'an event is encoded once, and its readers share the bytes'
+  ),
   D6: lives(
     'a replay takes the whole history into memory',
     'a long replay is read page by page, the next one once the reader took the last'
   ),
-  D7: sockets('listeners pile up', 'polls that follow one another on one socket, and many streams, leave no listener behind'),
+  D7: sockets(
+    'listeners pile up',
+    'polls that follow one another on one socket, and many streams, leave no listener behind'
+  ),
   // Credentials
   G1: spine('the credential ends, the stream goes on', ENDS),
   G2: spine('a revocation that open streams do not hear', ENDS),
@@ -146,12 +184,21 @@ const PITFALLS = {
     'an application that is in trouble is no refusal: a stream is told when to come back, others get 503'
   ),
   // Deploys
-  H1: shutdown('all come back at once', 'a drain sends streams away one after another, each back at a time of its own'),
+  H1: shutdown(
+    'all come back at once',
+    'a drain sends streams away one after another, each back at a time of its own'
+  ),
   H2: spine('SIGTERM is not heard', SIGTERM),
   H3: spine('closed before the balancer knows', SIGTERM),
-  H4: shutdown('all streams on the old nodes', 'streams that were opened together do not grow old together'),
+  H4: shutdown(
+    'all streams on the old nodes',
+    'streams that were opened together do not grow old together'
+  ),
   H5: limits('readiness that depends on the number of streams', FILES),
-  H6: files('a crash loop over a bad file', 'files that are not ours, not whole, or newer are refused'),
+  H6: files(
+    'a crash loop over a bad file',
+    'files that are not ours, not whole, or newer are refused'
+  ),
   // The store
   I1: spine('acknowledged before it is durable', KILLED),
   I2: files('a torn tail', TRUNCATED),
@@ -179,10 +226,19 @@ const PITFALLS = {
     'a message that cannot be encoded',
     'half of a surrogate pair, and a number too large, are refused wherever they stand'
   ),
-  I12: publish('published twice after a lost answer', 'the same idempotency key and body are accepted once, also both at once'),
+  I12: publish(
+    'published twice after a lost answer',
+    'the same idempotency key and body are accepted once, also both at once'
+  ),
   // Clocks
-  J1: clocks('liveness by the wall clock', 'a wall clock that is put forward and back ends no stream and stops no heartbeat'),
-  J2: publish('ids from the time', 'ids grow, within a millisecond and after the clock was set back'),
+  J1: clocks(
+    'liveness by the wall clock',
+    'a wall clock that is put forward and back ends no stream and stops no heartbeat'
+  ),
+  J2: publish(
+    'ids from the time',
+    'ids grow, within a millisecond and after the clock was set back'
+  ),
   J3: held('auth/jwt')(
     'the clocks of issuers',
     'exp counts to the millisecond; nbf and iat may be a minute ahead, for clocks differ'
@@ -190,7 +246,10 @@ const PITFALLS = {
   J4: clocks('expiries beyond the reach of a timer', FAR),
   // Attacks
   K1: infrastructure('frames forged by line ends', 'independent clients receive the same events'),
-  K2: inbox('a change asked for by another site', 'a cookie marks only from pages of ours, and only as JSON'),
+  K2: inbox(
+    'a change asked for by another site',
+    'a cookie marks only from pages of ours, and only as JSON'
+  ),
   K3: sockets('any origin is let in', HEADERS),
   K4: sockets('answers in a shared cache', HEADERS),
   K5: held('app')('requests that never end to arrive', SLOWLORIS),
@@ -208,8 +267,14 @@ const PITFALLS = {
     'script in what people wrote',
     'the demo page runs nothing that is not its own, and shows what people wrote as text'
   ),
-  K14: cannot('patterns that take for ever', 'no pattern of a user is a regular expression: a grant is a name or a prefix'),
-  K15: spine('cursors that are anything', 'cursors that cannot be resumed get a reset that says why')
+  K14: cannot(
+    'patterns that take for ever',
+    'no pattern of a user is a regular expression: a grant is a name or a prefix'
+  ),
+  K15: spine(
+    'cursors that are anything',
+    'cursors that cannot be resumed get a reset that says why'
+  )
 } as const
 
 /** What cannot go wrong yet, with the part that brings it: to be moved above together with that part. */
@@ -221,7 +286,9 @@ const later = {
 const LISTED = { A: 20, B: 12, C: 9, D: 7, G: 5, H: 6, I: 13, J: 4, K: 15 } as const
 
 test('every pitfall is held by a test, cannot happen, or waits for its part', async (t) => {
-  const ids = Object.entries(LISTED).flatMap(([letter, count]) => Array.from({ length: count }, (_, n) => `${letter}${n + 1}`))
+  const ids = Object.entries(LISTED).flatMap(([letter, count]) =>
+    Array.from({ length: count }, (_, n) => `${letter}${n + 1}`)
+  )
   t.strictSame([...Object.keys(PITFALLS), ...Object.keys(later)].sort(), ids.sort())
   const sources = new Map<string, string>()
   for (const [id, [about, how]] of Object.entries<readonly [string, Held]>(PITFALLS)) {
@@ -232,7 +299,9 @@ test('every pitfall is held by a test, cannot happen, or waits for its part', as
     const source = sources.get(how.test) ?? readFileSync(how.test, 'utf8')
     sources.set(how.test, source)
     // As the title of a test, up to what a loop may add to it.
-    const title = [`'${how.name}'`, `\`${how.name}\``, `\`${how.name} (`].some((text) => source.includes(text))
+    const title = [`'${how.name}'`, `\`${how.name}\``, `\`${how.name} (`].some((text) =>
+      source.includes(text)
+    )
     t.ok(title, `${id} ${about}: ${how.test} has “${how.name}”`)
   }
 })

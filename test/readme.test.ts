@@ -9,10 +9,17 @@ import { call, MONITOR_KEY, type Service, startService, tempDir } from './servic
 
 const README = readFileSync('README.md', 'utf8')
 const blocks = (language: string): string[] =>
-  [...README.matchAll(new RegExp(`^\`\`\`${language}\\n([\\s\\S]*?)^\`\`\`$`, 'gm'))].map((match) => match[1]!)
+  [...README.matchAll(new RegExp(`^\`\`\`${language}\\n([\\s\\S]*?)^\`\`\`$`, 'gm'))].map(
+    (match) => match[1]!
+  )
 
 /** A service as `npm start` starts it, but for its port and its data. */
-const DEVELOPMENT = { NODE_ENV: 'development', PUBLISH_KEYS: '', MONITOR_KEYS: '', AUTH_JWT_SECRET: '' }
+const DEVELOPMENT = {
+  NODE_ENV: 'development',
+  PUBLISH_KEYS: '',
+  MONITOR_KEYS: '',
+  AUTH_JWT_SECRET: ''
+}
 
 interface Shell {
   readonly child: ChildProcess
@@ -34,12 +41,17 @@ function run(block: string, service: Service, curlHome: string): Shell {
       output += chunk
     })
   }
-  return { child, output: () => output, ended: once(child, 'close').then(([code]) => code as number | null) }
+  return {
+    child,
+    output: () => output,
+    ended: once(child, 'close').then(([code]) => code as number | null)
+  }
 }
 
 async function until(shell: Shell, text: string): Promise<void> {
   for (const deadline = Date.now() + 20_000; !shell.output().includes(text); ) {
-    if (Date.now() > deadline || shell.child.exitCode !== null) throw new Error(`no ${text} in: ${shell.output()}`)
+    if (Date.now() > deadline || shell.child.exitCode !== null)
+      throw new Error(`no ${text} in: ${shell.output()}`)
     await new Promise((resolve) => setTimeout(resolve, 50))
   }
 }
@@ -89,14 +101,17 @@ test('the README names the commands of the first minute', async (t) => {
 
 test('the README lists every setting with its default', async (t) => {
   for (const { name, default: fallback } of SETTINGS) {
-    const row = README.split('\n').find((line) => line.startsWith('|') && line.split('|')[1]!.includes(`\`${name}\``))
+    const row = README.split('\n').find(
+      (line) => line.startsWith('|') && line.split('|')[1]!.includes(`\`${name}\``)
+    )
     t.ok(row, name)
     if (fallback) t.match(row, fallback, `${name} defaults to ${fallback}`)
   }
 })
 
 test('the README lists every rule of health with its severity, and every metric', async (t) => {
-  for (const { code, severity } of RULES) t.match(README, new RegExp(`^\\| \`${code}\` \\| ${severity} \\|`, 'm'), code)
+  for (const { code, severity } of RULES)
+    t.match(README, new RegExp(`^\\| \`${code}\` \\| ${severity} \\|`, 'm'), code)
   const service = await startService(t)
   const { text } = await call('GET', `${service.url}/metrics`, { key: MONITOR_KEY })
   const names = [...text.matchAll(/^# TYPE (bellwire_\w+)/gm)].map(([, name]) => name!)
@@ -105,9 +120,15 @@ test('the README lists every rule of health with its severity, and every metric'
 })
 
 test('the README explains every warning of a store', async (t) => {
-  const files = readdirSync('src/stores', { recursive: true, encoding: 'utf8' }).filter((file) => file.endsWith('.ts'))
+  const files = readdirSync('src/stores', { recursive: true, encoding: 'utf8' }).filter((file) =>
+    file.endsWith('.ts')
+  )
   const codes = files.flatMap((file) =>
-    [...readFileSync(path.join('src/stores', file), 'utf8').matchAll(/\bcode: '([a-z]+(?:-[a-z]+)+)'/g)].map(([, code]) => code!)
+    [
+      ...readFileSync(path.join('src/stores', file), 'utf8').matchAll(
+        /\bcode: '([a-z]+(?:-[a-z]+)+)'/g
+      )
+    ].map(([, code]) => code!)
   )
   t.ok(codes.length >= 4)
   for (const code of codes) t.match(README, new RegExp(`^\\| \`${code}\` \\| `, 'm'), code)
@@ -125,8 +146,11 @@ test('every link of the README leads somewhere, and every example is JSON', asyn
   for (const [, target = ''] of README.matchAll(/\]\(([^)]+)\)/g)) {
     t.ok(target!.startsWith('#') ? anchors.has(target!.slice(1)) : existsSync(target!), target)
   }
-  const frames = blocks('text').flatMap((block) => block.split('\n').filter((line) => line.startsWith('data: ')))
-  for (const json of [...blocks('json'), ...frames.map((line) => line.slice(6))]) t.doesNotThrow(() => JSON.parse(json))
+  const frames = blocks('text').flatMap((block) =>
+    block.split('\n').filter((line) => line.startsWith('data: '))
+  )
+  for (const json of [...blocks('json'), ...frames.map((line) => line.slice(6))])
+    t.doesNotThrow(() => JSON.parse(json))
   for (const name of ['ready', 'notification', 'state', 'reset', 'heartbeat', 'goodbye']) {
     t.ok(README.includes(`\nevent: ${name}\n`), `a real ${name}`)
   }

@@ -60,12 +60,16 @@ function inMilliseconds(claim: Instant, value: unknown): string | undefined {
 }
 
 /** Reads a payload whose signature, times, issuer and audience were checked. Throws if it names no subscriber. */
-export function readClaims(payload: JWTPayload, { jwtUserClaim, jwtTopicsClaim }: ClaimRules): VerifiedToken {
+export function readClaims(
+  payload: JWTPayload,
+  { jwtUserClaim, jwtTopicsClaim }: ClaimRules
+): VerifiedToken {
   const { iat = 0, exp } = payload
   const wrongUnit = inMilliseconds('iat', iat) ?? inMilliseconds('exp', exp)
   if (wrongUnit !== undefined) throw unauthenticated(wrongUnit)
   const ahead = secondsFromNow(iat)
-  if (!Number.isFinite(iat)) throw unauthenticated('The claim iat of the token must be a number of seconds since 1970.')
+  if (!Number.isFinite(iat))
+    throw unauthenticated('The claim iat of the token must be a number of seconds since 1970.')
   if (ahead > MAX_CLOCK_SKEW_S) {
     throw unauthenticated(
       `The token was issued ${ahead} s in the future (iat), more than the ${MAX_CLOCK_SKEW_S} s that clocks may differ: set the clocks right.`
@@ -96,10 +100,15 @@ export function readClaims(payload: JWTPayload, { jwtUserClaim, jwtTopicsClaim }
 const secondsFromNow = (instant: number): number => Math.ceil(instant - Date.now() / 1000)
 
 /** Why a claim that a library refused is not as required. It holds what is set here, and of the token only how far clocks differ. */
-export function claimRefusal(claim: string, payload: JWTPayload, { jwtIssuer, jwtAudience }: ClaimRules): string {
+export function claimRefusal(
+  claim: string,
+  payload: JWTPayload,
+  { jwtIssuer, jwtAudience }: ClaimRules
+): string {
   switch (claim) {
     case 'nbf':
-      if (typeof payload.nbf !== 'number') return 'The claim nbf of the token must be a number of seconds since 1970.'
+      if (typeof payload.nbf !== 'number')
+        return 'The claim nbf of the token must be a number of seconds since 1970.'
       return (
         inMilliseconds('nbf', payload.nbf) ??
         `The token is valid only ${secondsFromNow(payload.nbf)} s from now (nbf), more than the ${MAX_CLOCK_SKEW_S} s that clocks may differ: set the clocks right.`

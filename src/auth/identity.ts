@@ -53,7 +53,11 @@ export interface Identity {
 }
 
 /** A credential that is present and configured: it decides, whatever else came along. */
-type Found = { readonly via: Via; verify(): Promise<Subscriber> | Subscriber; enter?(): Promise<void> }
+type Found = {
+  readonly via: Via
+  verify(): Promise<Subscriber> | Subscriber
+  enter?(): Promise<void>
+}
 
 const nothingToUse = async (): Promise<void> => {}
 
@@ -62,8 +66,10 @@ export function createIdentity(options: IdentityOptions): Identity {
   const { store, observer, jwksUrl, sessionUrl } = options
   const keySet = jwksUrl === undefined ? undefined : new KeySet(jwksUrl, observer)
   const jwt = createJwtVerifier({ ...options, keySet })
-  const signed = options.cookieSecrets.length > 0 ? createCookieVerifier(options.cookieSecrets) : undefined
-  const session = sessionUrl === undefined ? undefined : createSessionLookUp({ url: sessionUrl, store, observer })
+  const signed =
+    options.cookieSecrets.length > 0 ? createCookieVerifier(options.cookieSecrets) : undefined
+  const session =
+    sessionUrl === undefined ? undefined : createSessionLookUp({ url: sessionUrl, store, observer })
   const waysIn = describe(options, jwt !== undefined)
 
   const inBearer = (authorization: string | undefined): Found | undefined => {
@@ -75,7 +81,8 @@ export function createIdentity(options: IdentityOptions): Identity {
   }
 
   const inCookie = (header: string | undefined): Found | undefined => {
-    const values = header === undefined || !(jwt || signed) ? [] : readCookies(header, options.cookie)
+    const values =
+      header === undefined || !(jwt || signed) ? [] : readCookies(header, options.cookie)
     if (values.length === 0) return undefined
     const readings = values.flatMap((value) => [
       ...(jwt && looksLikeJwt(value) ? [() => jwt(value)] : []),
@@ -84,17 +91,25 @@ export function createIdentity(options: IdentityOptions): Identity {
     if (readings.length > 0) return { via: 'cookie', verify: () => firstOf(readings) }
     // The application's own session id may well be in a cookie of this name.
     if (session) return undefined
-    const forms = [...(jwt ? ['a JWT'] : []), ...(signed ? ['a user name signed with COOKIE_SECRET'] : [])].join(' or ')
+    const forms = [
+      ...(jwt ? ['a JWT'] : []),
+      ...(signed ? ['a user name signed with COOKIE_SECRET'] : [])
+    ].join(' or ')
     const detail = `The cookie ${options.cookie} is there, but what it holds is not ${forms}.`
     return { via: 'cookie', verify: () => Promise.reject(unauthenticated(detail)) }
   }
 
   const find = ({ ticket, authorization, cookie }: Credentials): Found => {
     if (ticket !== undefined)
-      return { via: 'ticket', verify: () => readTicket(store, ticket), enter: () => useTicket(store, ticket) }
+      return {
+        via: 'ticket',
+        verify: () => readTicket(store, ticket),
+        enter: () => useTicket(store, ticket)
+      }
     const found = inBearer(authorization) ?? inCookie(cookie)
     if (found) return found
-    if (session && (cookie || authorization)) return { via: 'session', verify: () => session.identify({ cookie, authorization }) }
+    if (session && (cookie || authorization))
+      return { via: 'session', verify: () => session.identify({ cookie, authorization }) }
     throw unauthenticated(`Send a credential: ${waysIn}.`)
   }
 
@@ -128,13 +143,18 @@ async function firstOf(readings: readonly (() => Promise<Subscriber>)[]): Promis
       refusals.push(error)
     }
   }
-  throw refusals.find((error) => !(error instanceof ProblemError) || error.slug !== 'unauthenticated') ?? refusals[0]
+  throw (
+    refusals.find(
+      (error) => !(error instanceof ProblemError) || error.slug !== 'unauthenticated'
+    ) ?? refusals[0]
+  )
 }
 
 function describe(options: IdentityOptions, jwt: boolean): string {
   const ways = ['a ticket as ?ticket=…']
   if (jwt) ways.push('Authorization: Bearer <JWT>', `a JWT in the cookie ${options.cookie}`)
   if (options.cookieSecrets.length > 0) ways.push(`the signed cookie ${options.cookie}`)
-  if (options.sessionUrl !== undefined) ways.push('the session of the application (its Cookie or Authorization)')
+  if (options.sessionUrl !== undefined)
+    ways.push('the session of the application (its Cookie or Authorization)')
   return ways.length === 1 ? ways[0]! : `${ways.slice(0, -1).join(', ')} or ${ways.at(-1)}`
 }

@@ -26,21 +26,37 @@ export interface JwtOptions extends ClaimRules {
   readonly observer: Pick<SignInObserver, 'failed'>
 }
 
-const ASYMMETRIC = ['RS256', 'RS384', 'RS512', 'PS256', 'PS384', 'PS512', 'ES256', 'ES384', 'ES512', 'EdDSA', 'Ed25519']
+const ASYMMETRIC = [
+  'RS256',
+  'RS384',
+  'RS512',
+  'PS256',
+  'PS384',
+  'PS512',
+  'ES256',
+  'ES384',
+  'ES512',
+  'EdDSA',
+  'Ed25519'
+]
 /** How long a verified token is not verified again. */
 const CACHE_MS = 60_000
 
 type Verify = (token: string) => Promise<JWTPayload>
 
 /** Three parts of base64url, as a compact JWS has; says nothing about whether it is genuine. The last may be empty (`alg: none`). */
-export const looksLikeJwt = (value: string): boolean => /^[A-Za-z0-9_-]+\.[A-Za-z0-9_-]+\.[A-Za-z0-9_-]*$/.test(value)
+export const looksLikeJwt = (value: string): boolean =>
+  /^[A-Za-z0-9_-]+\.[A-Za-z0-9_-]+\.[A-Za-z0-9_-]*$/.test(value)
 
 /** Verifies subscriber JWTs; undefined where neither a secret nor a key set is configured. */
-export function createJwtVerifier(options: JwtOptions): ((token: string) => Promise<Subscriber>) | undefined {
+export function createJwtVerifier(
+  options: JwtOptions
+): ((token: string) => Promise<Subscriber>) | undefined {
   const { jwtSecrets, keySet, store, observer } = options
   if (keySet === undefined && jwtSecrets.length === 0) return undefined
   // A secret never meets an asymmetric algorithm, nor a public key HS256: that is what algorithm confusion lives on.
-  const verify = keySet === undefined ? withSecrets(jwtSecrets, options) : withKeySet(keySet, options, observer)
+  const verify =
+    keySet === undefined ? withSecrets(jwtSecrets, options) : withKeySet(keySet, options, observer)
   const cache = new BoundedCache<VerifiedToken>('tokens', {
     sizeOf: ({ subscriber }) => 150 + textBytes(subscriber.user) + textsBytes(subscriber.topics)
   })
@@ -73,7 +89,10 @@ function withSecrets(secrets: readonly string[], rules: ClaimRules): Verify {
   const checks = {
     algorithms: ['HS256' as const],
     clockTolerance: MAX_CLOCK_SKEW_S * 1000,
-    requiredClaims: [...(jwtIssuer === undefined ? [] : ['iss']), ...(jwtAudience.length === 0 ? [] : ['aud'])],
+    requiredClaims: [
+      ...(jwtIssuer === undefined ? [] : ['iss']),
+      ...(jwtAudience.length === 0 ? [] : ['aud'])
+    ],
     ...(jwtIssuer === undefined ? {} : { allowedIss: jwtIssuer }),
     ...(jwtAudience.length === 0 ? {} : { allowedAud: [...jwtAudience] })
   }
@@ -85,14 +104,19 @@ function withSecrets(secrets: readonly string[], rules: ClaimRules): Verify {
         return verify(token) as JWTPayload
       } catch (error) {
         reason = error
-        if (!(error instanceof TokenError) || error.code !== TOKEN_ERROR_CODES.invalidSignature) break
+        if (!(error instanceof TokenError) || error.code !== TOKEN_ERROR_CODES.invalidSignature)
+          break
       }
     }
     throw refusal(reason, token, rules, 'AUTH_JWT_SECRET')
   }
 }
 
-function withKeySet(keySet: KeySet, rules: ClaimRules, observer: Pick<SignInObserver, 'failed'>): Verify {
+function withKeySet(
+  keySet: KeySet,
+  rules: ClaimRules,
+  observer: Pick<SignInObserver, 'failed'>
+): Verify {
   const { jwtIssuer, jwtAudience } = rules
   const refuse = (error: unknown, token: string) => refusal(error, token, rules, 'AUTH_JWKS_URL')
   const options: JWTVerifyOptions = {
@@ -107,7 +131,10 @@ function withKeySet(keySet: KeySet, rules: ClaimRules, observer: Pick<SignInObse
     } catch (error) {
       if (error instanceof KeySetError) {
         observer.failed(error.cause)
-        throw unavailable('The key set of the issuer cannot be had at the moment: try again.', error.cause)
+        throw unavailable(
+          'The key set of the issuer cannot be had at the moment: try again.',
+          error.cause
+        )
       }
       if (!(error instanceof errors.JWKSMultipleMatchingKeys)) throw refuse(error, token)
       // A token without a key id, and several keys of its kind: one of them may fit.
@@ -130,15 +157,20 @@ function refusal(error: unknown, token: string, rules: ClaimRules, setting: KeyS
   const claim = refusedClaim(error)
   if (claim !== undefined) {
     const payload = decodeJwt(token)
-    return unauthenticated(claim === 'expired' ? expiryRefusal(payload.exp) : claimRefusal(claim, payload, rules))
+    return unauthenticated(
+      claim === 'expired' ? expiryRefusal(payload.exp) : claimRefusal(claim, payload, rules)
+    )
   }
-  const code = error instanceof TokenError || error instanceof errors.JOSEError ? error.code : undefined
+  const code =
+    error instanceof TokenError || error instanceof errors.JOSEError ? error.code : undefined
   switch (code) {
     case TOKEN_ERROR_CODES.invalidAlgorithm:
     case TOKEN_ERROR_CODES.missingSignature:
     case errors.JOSEAlgNotAllowed.code: {
       const accepted = setting === 'AUTH_JWT_SECRET' ? 'HS256' : ASYMMETRIC.join(', ')
-      return unauthenticated(`The algorithm of the token is not accepted here: with ${setting} it must be ${accepted}.`)
+      return unauthenticated(
+        `The algorithm of the token is not accepted here: with ${setting} it must be ${accepted}.`
+      )
     }
     case TOKEN_ERROR_CODES.invalidSignature:
     case errors.JWSSignatureVerificationFailed.code:
@@ -149,7 +181,9 @@ function refusal(error: unknown, token: string, rules: ClaimRules, setting: KeyS
           : 'The token is signed with a key that the key set of AUTH_JWKS_URL does not hold.'
       )
     default:
-      return unauthenticated('This is no JWT that can be read: send one in compact form, header.payload.signature.')
+      return unauthenticated(
+        'This is no JWT that can be read: send one in compact form, header.payload.signature.'
+      )
   }
 }
 
@@ -173,7 +207,13 @@ function refusedClaim(error: unknown): string | undefined {
 }
 
 /** A subscriber JWT for trying out, which these rules accept; `ttl` in seconds. */
-export function signDevToken(user: string, topics: readonly string[], secret: string, ttl: number, rules: ClaimRules): string {
+export function signDevToken(
+  user: string,
+  topics: readonly string[],
+  secret: string,
+  ttl: number,
+  rules: ClaimRules
+): string {
   const sign = createSigner({ key: secret, algorithm: 'HS256' })
   const now = Math.floor(Date.now() / 1000)
   const payload: Record<string, unknown> = {

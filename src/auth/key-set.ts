@@ -1,4 +1,10 @@
-import { createRemoteJWKSet, customFetch, errors, type JWTVerifyGetKey, type RemoteJWKSet } from 'jose'
+import {
+  createRemoteJWKSet,
+  customFetch,
+  errors,
+  type JWTVerifyGetKey,
+  type RemoteJWKSet
+} from 'jose'
 import {
   KEY_SET_COOLDOWN_MS,
   KEY_SET_KEEP_MS,
@@ -12,11 +18,16 @@ import { OutsideError, OutsideServer } from '../bounds/outside-request.ts'
 import type { SignInObserver } from '../monitoring/sign-ins.ts'
 
 /** Members that a public key of each kind must have (RFC 7518, 6; RFC 8037, 2). */
-const REQUIRED: Readonly<Record<string, readonly string[]>> = { RSA: ['n', 'e'], EC: ['crv', 'x', 'y'], OKP: ['crv', 'x'] }
+const REQUIRED: Readonly<Record<string, readonly string[]>> = {
+  RSA: ['n', 'e'],
+  EC: ['crv', 'x', 'y'],
+  OKP: ['crv', 'x']
+}
 
 /** Whether a key of a set has what it takes to verify a signature. */
 const isVerifying = (key: Readonly<Record<string, unknown>>): boolean =>
-  key['use'] !== 'enc' && (REQUIRED[String(key['kty'])]?.every((name) => typeof key[name] === 'string') ?? false)
+  key['use'] !== 'enc' &&
+  (REQUIRED[String(key['kty'])]?.every((name) => typeof key[name] === 'string') ?? false)
 
 /** The key set cannot be had; says nothing about the token. */
 export class KeySetError extends Error {
@@ -39,7 +50,10 @@ export class KeySet {
   #timer: NodeJS.Timeout | undefined
   #closed = false
 
-  constructor(url: string, observer: Pick<SignInObserver, 'keySetAway' | 'keySetBack' | 'answered'>) {
+  constructor(
+    url: string,
+    observer: Pick<SignInObserver, 'keySetAway' | 'keySetBack' | 'answered'>
+  ) {
     this.#server = new OutsideServer({
       setting: 'AUTH_JWKS_URL',
       url,
@@ -69,7 +83,11 @@ export class KeySet {
     try {
       return await this.#remote(...args)
     } catch (error) {
-      if (error instanceof errors.JWKSNoMatchingKey || error instanceof errors.JWKSMultipleMatchingKeys) throw error
+      if (
+        error instanceof errors.JWKSNoMatchingKey ||
+        error instanceof errors.JWKSMultipleMatchingKeys
+      )
+        throw error
       if (error instanceof errors.JOSENotSupported) throw error
       throw this.#unknown(error)
     }
@@ -87,7 +105,9 @@ export class KeySet {
 
   #unknown(error: unknown): KeySetError {
     const cause =
-      error instanceof OutsideError ? error : this.#server.error(`its key set cannot be used: ${(error as Error).message}`)
+      error instanceof OutsideError
+        ? error
+        : this.#server.error(`its key set cannot be used: ${(error as Error).message}`)
     return new KeySetError('the key set cannot be had', { cause })
   }
 
@@ -120,7 +140,11 @@ export class KeySet {
       if (!(error instanceof OutsideError)) throw error
       this.#failure = { error, until: performance.now() + KEY_SET_COOLDOWN_MS }
       const fetchedAt = this.#fetchedAt
-      this.#observer.keySetAway(error, fetchedAt, fetchedAt === undefined ? undefined : fetchedAt + KEY_SET_KEEP_MS)
+      this.#observer.keySetAway(
+        error,
+        fetchedAt,
+        fetchedAt === undefined ? undefined : fetchedAt + KEY_SET_KEEP_MS
+      )
       this.#schedule(KEY_SET_RETRY_MS)
       throw error
     }
@@ -136,7 +160,9 @@ export class KeySet {
       answer = JSON.parse(body)
     } catch {
       const type = headers['content-type'] ?? 'no content type'
-      throw this.#server.error(`it answered with something other than JSON (${type}) instead of a key set`)
+      throw this.#server.error(
+        `it answered with something other than JSON (${type}) instead of a key set`
+      )
     }
     const { keys } = (answer ?? {}) as { keys?: unknown }
     if (!Array.isArray(keys) || !keys.every((key) => typeof key === 'object' && key !== null))

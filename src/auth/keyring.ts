@@ -31,7 +31,10 @@ function basicPassword(authorization: string): string | undefined {
 }
 
 /** Keys of producers or operators. Digests are compared, so that keys of any length take the same time and none can throw. */
-export function createKeyring(keys: readonly NamedKey[], { basic = false }: { readonly basic?: boolean } = {}): Keyring {
+export function createKeyring(
+  keys: readonly NamedKey[],
+  { basic = false }: { readonly basic?: boolean } = {}
+): Keyring {
   const ring = keys.map(({ name, key }) => ({ name, digest: sha256(key) }))
   return {
     match(authorization) {

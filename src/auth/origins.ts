@@ -17,6 +17,8 @@ export function originMatcher(entries: readonly string[]): (origin: string) => b
     exact.has(origin) ||
     wildcards.some(
       ({ scheme, suffix }) =>
-        origin.startsWith(scheme) && origin.endsWith(suffix) && SUBDOMAIN.test(origin.slice(scheme.length, -suffix.length))
+        origin.startsWith(scheme) &&
+        origin.endsWith(suffix) &&
+        SUBDOMAIN.test(origin.slice(scheme.length, -suffix.length))
     )
 }

@@ -24,13 +24,21 @@ const ATTEMPTS = 3
 /** Where frameworks send callers who are not signed in. */
 const REDIRECTS: ReadonlySet<number> = new Set([301, 302, 303, 307, 308])
 
-const isObject = (value: unknown): value is Record<string, unknown> => typeof value === 'object' && value !== null
+const isObject = (value: unknown): value is Record<string, unknown> =>
+  typeof value === 'object' && value !== null
 const idOf = (user: unknown): unknown => (isObject(user) ? user['id'] : user)
 const asName = (id: unknown): unknown =>
-  typeof id === 'number' && Number.isSafeInteger(id) && id >= 0 ? String(id) : typeof id === 'string' ? id : ''
+  typeof id === 'number' && Number.isSafeInteger(id) && id >= 0
+    ? String(id)
+    : typeof id === 'string'
+      ? id
+      : ''
 const Instant = z.iso.datetime({ offset: true })
 /** Members of frameworks' own answers: what is no text was not meant for us. */
-const theirInstant = z.preprocess((value) => (typeof value === 'string' ? value : undefined), Instant.optional())
+const theirInstant = z.preprocess(
+  (value) => (typeof value === 'string' ? value : undefined),
+  Instant.optional()
+)
 
 /** What the application answers: ours, or as Auth.js (`user.id`, `expires`) and better-auth (`user.id`, `session.expiresAt`) do. */
 const Answer = z.object({
@@ -38,7 +46,10 @@ const Answer = z.object({
   topics: z.array(TopicGrant).max(MAX_ENTRIES.grants).nullish(),
   expiresAt: Instant.nullish(),
   expires: theirInstant,
-  session: z.preprocess((session) => (isObject(session) ? session : undefined), z.object({ expiresAt: theirInstant }).optional())
+  session: z.preprocess(
+    (session) => (isObject(session) ? session : undefined),
+    z.object({ expiresAt: theirInstant }).optional()
+  )
 })
 
 /** What the caller came with; nothing else of the request is passed on. */
@@ -144,7 +155,11 @@ export function createSessionLookUp({ url, store, observer }: SessionLookUpOptio
       const readAt = performance.now()
       const revokedAt = await asking(store.revokedAt(subscriber.user))
       // Either the clock says so, or we had read this very revocation before we asked: clocks of nodes differ.
-      if (answer.startedAt > revokedAt || (known?.revokedAt === revokedAt && answer.begun >= known.readAt)) return subscriber
+      if (
+        answer.startedAt > revokedAt ||
+        (known?.revokedAt === revokedAt && answer.begun >= known.readAt)
+      )
+        return subscriber
       known = { revokedAt, readAt }
       forget(key, answer)
     }
@@ -159,7 +174,10 @@ export function createSessionLookUp({ url, store, observer }: SessionLookUpOptio
 }
 
 /** One question and what it means. Rejects with an {@link OutsideError} if the answer means nothing. */
-async function question(server: OutsideServer, { cookie, authorization }: SessionCredentials): Promise<Subscriber | Refused> {
+async function question(
+  server: OutsideServer,
+  { cookie, authorization }: SessionCredentials
+): Promise<Subscriber | Refused> {
   const { status, headers, body } = await server.ask({
     headers: {
       accept: 'application/json',
@@ -176,9 +194,12 @@ async function question(server: OutsideServer, { cookie, authorization }: Sessio
     answer = JSON.parse(body)
   } catch {
     // Without the parser's words, which may quote the answer.
-    throw server.error(`it answered 200 with something other than JSON (${headers['content-type'] ?? 'no content type'})`)
+    throw server.error(
+      `it answered 200 with something other than JSON (${headers['content-type'] ?? 'no content type'})`
+    )
   }
-  if (answer === null || (isObject(answer) && (answer['user'] ?? null) === null)) return notSignedIn('without a user')
+  if (answer === null || (isObject(answer) && (answer['user'] ?? null) === null))
+    return notSignedIn('without a user')
   return toSubscriber(server, answer)
 }
 
@@ -203,7 +224,9 @@ function toSubscriber(server: OutsideServer, answer: unknown): Subscriber | Refu
     )
   }
   const { user, topics, expiresAt, expires, session } = data
-  const ends = [expiresAt, expires, session?.expiresAt].flatMap((instant) => (instant ? [Date.parse(instant)] : []))
+  const ends = [expiresAt, expires, session?.expiresAt].flatMap((instant) =>
+    instant ? [Date.parse(instant)] : []
+  )
   return {
     user,
     topics: topics ?? [],

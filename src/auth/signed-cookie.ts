@@ -21,7 +21,8 @@ export function createCookieVerifier(secrets: readonly string[]): (value: string
           : 'The signature of the cookie does not match COOKIE_SECRET.'
       )
     }
-    if (!USER_PATTERN.test(user)) throw unauthenticated(`The value of the signed cookie must be a user name: it ${USER_RULE}.`)
+    if (!USER_PATTERN.test(user))
+      throw unauthenticated(`The value of the signed cookie must be a user name: it ${USER_RULE}.`)
     return { user, topics: [] }
   }
 }

@@ -26,14 +26,22 @@ export async function issueTicket(
   return { ticket, expiresAt }
 }
 
-async function holderOf(store: Pick<Store, 'takeTicket'>, ticket: string, keep: boolean): Promise<Subscriber> {
-  const holder = TICKET.test(ticket) ? await asking(store.takeTicket(digest(ticket), { keep })) : null
-  if (!holder) throw unauthenticated('The ticket is unknown, used, expired or revoked: get a new one.')
+async function holderOf(
+  store: Pick<Store, 'takeTicket'>,
+  ticket: string,
+  keep: boolean
+): Promise<Subscriber> {
+  const holder = TICKET.test(ticket)
+    ? await asking(store.takeTicket(digest(ticket), { keep }))
+    : null
+  if (!holder)
+    throw unauthenticated('The ticket is unknown, used, expired or revoked: get a new one.')
   return { user: holder.user, topics: holder.topics }
 }
 
 /** Whom a ticket admits. It stays valid. */
-export const readTicket = (store: Pick<Store, 'takeTicket'>, ticket: string): Promise<Subscriber> => holderOf(store, ticket, true)
+export const readTicket = (store: Pick<Store, 'takeTicket'>, ticket: string): Promise<Subscriber> =>
+  holderOf(store, ticket, true)
 
 /** Uses a ticket up. Of requests that come at the same moment one succeeds. */
 export async function useTicket(store: Pick<Store, 'takeTicket'>, ticket: string): Promise<void> {

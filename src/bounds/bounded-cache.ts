@@ -11,13 +11,15 @@ const ENTRY_BYTES = 160
 export const textBytes = (text: string): number => 16 + 2 * text.length
 
 /** What a list of texts takes in memory at most, in bytes. */
-export const textsBytes = (texts: readonly string[]): number => texts.reduce((sum, text) => sum + 8 + textBytes(text), 16)
+export const textsBytes = (texts: readonly string[]): number =>
+  texts.reduce((sum, text) => sum + 8 + textBytes(text), 16)
 
 /**
  * The same texts, cut loose from what they were cut out of: a short name from a long query or header keeps all of that in
  * memory for as long as the name lives.
  */
-export const detachedTexts = (texts: readonly string[]): string[] => JSON.parse(JSON.stringify(texts)) as string[]
+export const detachedTexts = (texts: readonly string[]): string[] =>
+  JSON.parse(JSON.stringify(texts)) as string[]
 
 export interface BoundedCacheOptions<V> {
   /** Bytes that a value keeps in memory, at most; key and entry are added. Asked once for each `set`. */

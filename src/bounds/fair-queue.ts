@@ -46,7 +46,8 @@ export class FairQueue<T extends Weight> {
     const [first] = slices
     if (first === undefined) return
     const { entries, bytes } = this.#limit
-    const long = slices.length > 1 || first.entries > entries * LONG_SHARE || first.bytes > bytes * LONG_SHARE
+    const long =
+      slices.length > 1 || first.entries > entries * LONG_SHARE || first.bytes > bytes * LONG_SHARE
     if (long) this.#long.push([...slices])
     else this.#short.push(first)
     this.size += slices.length
@@ -99,7 +100,11 @@ export interface Slice<Item> extends Weight {
 }
 
 /** Cuts a request into slices within the limit; one item is never cut, and one that is larger is a slice by itself. */
-export function sliced<Item>(items: readonly Item[], weigh: (item: Item) => Weight, limit: SliceLimit): Slice<Item>[] {
+export function sliced<Item>(
+  items: readonly Item[],
+  weigh: (item: Item) => Weight,
+  limit: SliceLimit
+): Slice<Item>[] {
   const slices: { items: Item[]; entries: number; bytes: number }[] = []
   for (const item of items) {
     const { entries, bytes } = weigh(item)

@@ -85,7 +85,10 @@ export class OutsideServer {
   async ask(request: OutsideRequest = {}): Promise<OutsideAnswer> {
     const { timeoutMs, maxConcurrent } = this.#options
     const stop = new AbortController()
-    const timer = setTimeout(() => stop.abort(this.error(`no answer within ${timeoutMs} ms`)), timeoutMs)
+    const timer = setTimeout(
+      () => stop.abort(this.error(`no answer within ${timeoutMs} ms`)),
+      timeoutMs
+    )
     const giveUp = (): void => stop.abort(this.error('the question was given up'))
     if (request.signal?.aborted) giveUp()
     request.signal?.addEventListener('abort', giveUp, { once: true })
@@ -98,7 +101,9 @@ export class OutsideServer {
     } catch (error) {
       settled()
       throw stop.signal.aborted && !request.signal?.aborted
-        ? this.error(`no answer within ${timeoutMs} ms, as ${maxConcurrent} earlier questions are still under way`)
+        ? this.error(
+            `no answer within ${timeoutMs} ms, as ${maxConcurrent} earlier questions are still under way`
+          )
         : error
     }
     // Sockets of an answer whose body nobody wants stay open a moment longer than the promise.
@@ -109,10 +114,12 @@ export class OutsideServer {
       this.#next()
     }
     try {
-      return await this.#send(request, this.#agent, stop.signal, () => open++, closed).catch((error: unknown) => {
-        if (!(error instanceof StaleSocket)) throw error
-        return this.#send(request, false, stop.signal, () => open++, closed)
-      })
+      return await this.#send(request, this.#agent, stop.signal, () => open++, closed).catch(
+        (error: unknown) => {
+          if (!(error instanceof StaleSocket)) throw error
+          return this.#send(request, false, stop.signal, () => open++, closed)
+        }
+      )
     } catch (error) {
       throw error instanceof OutsideError ? error : this.error(reasonOf(error as Error))
     } finally {
@@ -138,7 +145,10 @@ export class OutsideServer {
         resolve()
         return
       }
-      const size = Object.values(headers).reduce((sum, value) => sum + value.length, 1024 + body.length)
+      const size = Object.values(headers).reduce(
+        (sum, value) => sum + value.length,
+        1024 + body.length
+      )
       if (this.#waitingBytes + size > MAX_WAITING_OUTSIDE_BYTES) {
         reject(this.error('too many questions are waiting already'))
         return
@@ -189,7 +199,10 @@ export class OutsideServer {
       const fail = (error: NodeJS.ErrnoException): void => {
         if (error instanceof OutsideError) reject(error)
         else if (request.reusedSocket && !answered && method === 'GET') reject(new StaleSocket())
-        else reject(this.error(answered ? `the answer was cut short: ${reasonOf(error)}` : reasonOf(error)))
+        else
+          reject(
+            this.error(answered ? `the answer was cut short: ${reasonOf(error)}` : reasonOf(error))
+          )
       }
       // The error must not travel through the socket: one that was just given back has no listener for it.
       const end = (error: OutsideError): void => {
@@ -219,7 +232,8 @@ export class OutsideServer {
         })
         response.once('end', () => {
           // A body that was cut ends too; its error follows.
-          if (wanted && response.complete) resolve({ status, headers, body: Buffer.concat(chunks).toString('utf8') })
+          if (wanted && response.complete)
+            resolve({ status, headers, body: Buffer.concat(chunks).toString('utf8') })
         })
         // The rest is read so that the socket can be used again, and bounded like any other.
         if (!wanted) resolve({ status, headers, body: '' })
@@ -231,5 +245,8 @@ export class OutsideServer {
 
 /** The code of what failed, or its words; neither holds what was sent. */
 function reasonOf({ code, message }: NodeJS.ErrnoException): string {
-  return [message, code && !message.includes(code) ? `(${code})` : ''].filter(Boolean).join(' ') || 'it cannot be reached'
+  return (
+    [message, code && !message.includes(code) ? `(${code})` : ''].filter(Boolean).join(' ') ||
+    'it cannot be reached'
+  )
 }

@@ -41,7 +41,10 @@ export class Pace {
 }
 
 /** Calls `work` for each of the list, in order, with turns of the event loop for others in between. Rejects with what it throws. */
-export async function inTurns<T>(list: Iterable<T>, work: (one: T, index: number) => void): Promise<void> {
+export async function inTurns<T>(
+  list: Iterable<T>,
+  work: (one: T, index: number) => void
+): Promise<void> {
   const pace = new Pace()
   let index = 0
   for (const one of list) {

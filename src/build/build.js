@@ -13,7 +13,10 @@ const TSC = createRequire(import.meta.url).resolve('typescript/bin/tsc')
 
 /** Compiles a project of TypeScript. Types are checked by `npm run lint`, not here. */
 async function compile(project) {
-  const [code] = await once(spawn(process.execPath, [TSC, '-p', at(project), '--noCheck'], { stdio: 'inherit' }), 'exit')
+  const [code] = await once(
+    spawn(process.execPath, [TSC, '-p', at(project), '--noCheck'], { stdio: 'inherit' }),
+    'exit'
+  )
   if (code !== 0) process.exit(code ?? 1)
 }
 
@@ -29,14 +32,20 @@ async function bundleClient() {
     tsconfigRaw: {},
     logLevel: 'warning'
   })
-  const { code } = await minify(readFileSync(outfile, 'utf8'), { compress: { passes: 2 }, mangle: true })
+  const { code } = await minify(readFileSync(outfile, 'utf8'), {
+    compress: { passes: 2 },
+    mangle: true
+  })
   writeFileSync(outfile, code)
 }
 
 /** What is no TypeScript and is read when the program runs: pages and the scripts for Redis. */
 function copyAssets() {
   for (const part of ['demo', 'dashboard', 'stores/redis']) {
-    cpSync(at(`src/${part}`), at(`dist/${part}`), { recursive: true, filter: (file) => !file.endsWith('.ts') })
+    cpSync(at(`src/${part}`), at(`dist/${part}`), {
+      recursive: true,
+      filter: (file) => !file.endsWith('.ts')
+    })
   }
 }
 

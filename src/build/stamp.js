@@ -23,7 +23,10 @@ function sources() {
 function inputs() {
   if (!existsSync(path.join(ROOT, 'src/main.ts'))) return undefined
   const hash = createHash('sha256')
-  for (const file of [...sources(), ...['tsconfig.json', 'tsconfig.build.json'].map((name) => path.join(ROOT, name))]) {
+  for (const file of [
+    ...sources(),
+    ...['tsconfig.json', 'tsconfig.build.json'].map((name) => path.join(ROOT, name))
+  ]) {
     const content = readFileSync(file)
     hash.update(`${path.relative(ROOT, file)}\0${content.length}\0`).update(content)
   }

@@ -11,7 +11,11 @@ async function build() {
     )
     process.exit(1)
   }
-  const child = spawn('npm', ['run', 'build', '--silent'], { cwd: ROOT, stdio: 'inherit', detached: true })
+  const child = spawn('npm', ['run', 'build', '--silent'], {
+    cwd: ROOT,
+    stdio: 'inherit',
+    detached: true
+  })
   const stop = (signal) => {
     process.kill(-child.pid, signal)
     process.removeAllListeners(signal)
@@ -19,7 +23,9 @@ async function build() {
   }
   const signals = ['SIGTERM', 'SIGINT', 'SIGHUP']
   for (const signal of signals) process.once(signal, stop)
-  const code = await new Promise((resolve, reject) => child.once('error', reject).once('exit', resolve))
+  const code = await new Promise((resolve, reject) =>
+    child.once('error', reject).once('exit', resolve)
+  )
   if (code !== 0) process.exit(code ?? 1)
   for (const signal of signals) process.removeListener(signal, stop)
 }

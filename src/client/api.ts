@@ -75,7 +75,9 @@ export function createApi({ url, token: given, ticket, topics }: InboxOptions): 
         // A mark on the way out of a page still arrives.
         keepalive: true
       }
-      return (await api.send(path, query, 'application/json', { signal, ...post })).json().catch(unreachable)
+      return (await api.send(path, query, 'application/json', { signal, ...post }))
+        .json()
+        .catch(unreachable)
     },
 
     now: () => performance.now() + aheadMs,
@@ -91,8 +93,14 @@ export function createApi({ url, token: given, ticket, topics }: InboxOptions): 
     if (origin && !answered && error instanceof TypeError && !base!.startsWith(origin)) {
       const insecure = protocol === 'https:' && base!.startsWith('http:')
       // Any page may have /client.js: if that comes, the rest was kept from this one.
-      if (insecure || (await fetch(`${base}../client.js`, { mode: 'no-cors', cache: 'no-store' }).catch(() => 0))) {
-        throw new BellwireError('blocked', insecure ? 'a page of https needs a url of https' : `is ${origin} in CORS_ORIGINS?`)
+      if (
+        insecure ||
+        (await fetch(`${base}../client.js`, { mode: 'no-cors', cache: 'no-store' }).catch(() => 0))
+      ) {
+        throw new BellwireError(
+          'blocked',
+          insecure ? 'a page of https needs a url of https' : `is ${origin} in CORS_ORIGINS?`
+        )
       }
     }
     throw asError(error)

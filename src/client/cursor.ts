@@ -8,4 +8,5 @@ const parts = (cursor: string): readonly [epoch: string, seq: number] => {
 export const sameLog = (a: string, b: string): boolean => parts(a)[0] === parts(b)[0]
 
 /** Whether `a` is a later place than `b`. What is of another log has not been seen, so it counts as later. */
-export const isAfter = (a: string, b: string): boolean => !sameLog(a, b) || parts(a)[1] > parts(b)[1]
+export const isAfter = (a: string, b: string): boolean =>
+  !sameLog(a, b) || parts(a)[1] > parts(b)[1]

@@ -20,7 +20,10 @@ export interface Goodbye {
 export type Frame = { readonly id?: string | undefined } & (
   | { readonly event: 'ready'; readonly data: Ready }
   | { readonly event: 'reset'; readonly data: Ready & { readonly reason: ResetReason } }
-  | { readonly event: 'notification'; readonly data: InboxEvents['notification'] & { readonly counts?: Counts } }
+  | {
+      readonly event: 'notification'
+      readonly data: InboxEvents['notification'] & { readonly counts?: Counts }
+    }
   | { readonly event: 'state'; readonly data: InboxEvents['state'] & { readonly counts?: Counts } }
   | {
       /** `now`: the time by the service's clock, of the tab that leads. */ readonly event: 'heartbeat'
@@ -30,4 +33,5 @@ export type Frame = { readonly id?: string | undefined } & (
 )
 
 /** A frame from its parts. Events of later versions pass: they move the cursor and change nothing. */
-export const frameOf = (event: string, id: string | undefined, data: unknown): Frame => ({ event, id, data }) as Frame
+export const frameOf = (event: string, id: string | undefined, data: unknown): Frame =>
+  ({ event, id, data }) as Frame

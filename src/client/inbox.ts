@@ -128,10 +128,13 @@ class InboxSession implements Inbox, Member {
       const from = this.#page
       const before = from?.items.at(-1)?.cursor
       if (!from?.more || !before) return false
-      const older = await this.#api.json<{ items: Item[]; cursor: string; next: string | null }>('inbox', {
-        limit: this.#pageSize,
-        before
-      })
+      const older = await this.#api.json<{ items: Item[]; cursor: string; next: string | null }>(
+        'inbox',
+        {
+          limit: this.#pageSize,
+          before
+        }
+      )
       const page = this.#page
       if (page?.user !== from.user) return false
       // Something was changed after this page was read, or the list has another end by now: ask again.
@@ -147,7 +150,11 @@ class InboxSession implements Inbox, Member {
   /** A frame: from the connection of this tab, or from the tab that leads. */
   #receive(frame: Frame): void {
     const { event, data } = frame
-    if (isFresh(frame)) return this.#replace(pageOf(frame, this.#pageSize), event === 'reset' ? data.reason : undefined)
+    if (isFresh(frame))
+      return this.#replace(
+        pageOf(frame, this.#pageSize),
+        event === 'reset' ? data.reason : undefined
+      )
     const before = this.#page
     if (event === 'ready' && before) {
       if (before.user !== data.user) return this.#startOver()
@@ -228,10 +235,20 @@ class InboxSession implements Inbox, Member {
 
   #view(): InboxState {
     const page = this.#page
-    let shown: Pick<Page, 'items' | 'counts'> = page ?? { items: [], counts: { unread: 0, unseen: 0 } }
+    let shown: Pick<Page, 'items' | 'counts'> = page ?? {
+      items: [],
+      counts: { unread: 0, unseen: 0 }
+    }
     for (const one of this.#outbox.marks) shown = mark(shown, one.mark, one.at)
     const { items, counts } = shown
-    return { items, counts, status: this.#status, hasMore: page?.more ?? false, user: page?.user ?? null, error: this.#error }
+    return {
+      items,
+      counts,
+      status: this.#status,
+      hasMore: page?.more ?? false,
+      user: page?.user ?? null,
+      error: this.#error
+    }
   }
 
   /** Tells subscribers once, however much has changed in this turn. */
@@ -253,12 +270,17 @@ class InboxSession implements Inbox, Member {
   /** A frame of our own connection: ours, and then the other tabs'. */
   readonly #take = (frame: Frame): void => {
     // What was created lies in the past.
-    if (frame.event === 'notification') this.#api.setClock(Date.parse(frame.data.item.createdAt), true)
+    if (frame.event === 'notification')
+      this.#api.setClock(Date.parse(frame.data.item.createdAt), true)
     this.#phase.tabs?.tell({ frame, after: this.#page?.cursor })
     this.#receive(frame)
   }
 
-  #connect(rungs: readonly Transport[], cursor: () => string | undefined, hear: (frame: Frame) => void): Ladder {
+  #connect(
+    rungs: readonly Transport[],
+    cursor: () => string | undefined,
+    hear: (frame: Frame) => void
+  ): Ladder {
     const ladder = startLadder(
       {
         api: this.#api,
@@ -278,7 +300,11 @@ class InboxSession implements Inbox, Member {
 
   lead(): () => void {
     // A page of other topics is not gone on from.
-    const ladder = this.#connect(this.#rungs, () => (this.#page?.topics == null ? undefined : this.#page.cursor), this.#take)
+    const ladder = this.#connect(
+      this.#rungs,
+      () => (this.#page?.topics == null ? undefined : this.#page.cursor),
+      this.#take
+    )
     return () => {
       ladder.close()
       this.#ladder = undefined
@@ -300,7 +326,8 @@ class InboxSession implements Inbox, Member {
     const { frame, after } = message
     const page = this.#page
     // It follows on something that we have not seen.
-    if (after && !isFresh(frame) && (!page || isAfter(after, page.cursor))) this.#phase.tabs?.ask(true)
+    if (after && !isFresh(frame) && (!page || isAfter(after, page.cursor)))
+      this.#phase.tabs?.ask(true)
     else this.#receive(frame)
   }
 
@@ -387,7 +414,15 @@ class InboxSession implements Inbox, Member {
       } else this.#ladder?.nudge()
     }
     // Some come to the document and do not bubble: they pass the window on their way there.
-    for (const type of ['online', 'offline', 'pagehide', 'pageshow', 'freeze', 'resume', 'visibilitychange']) {
+    for (const type of [
+      'online',
+      'offline',
+      'pagehide',
+      'pageshow',
+      'freeze',
+      'resume',
+      'visibilitychange'
+    ]) {
       globalThis.addEventListener?.(type, hear, { capture: true, signal: this.#gone.signal })
     }
   }

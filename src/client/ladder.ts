@@ -46,7 +46,10 @@ export interface Ladder {
  * Keeps one connection up, over the best transport that works: attempt, pause, attempt, … until it is closed. One at a time, so
  * one cursor. Each step, attempt or pause, has an AbortController whose reason says why it was ended.
  */
-export function startLadder({ api, items, cursor, hear, status: tell }: LadderHost, rungs: readonly Transport[]): Ladder {
+export function startLadder(
+  { api, items, cursor, hear, status: tell }: LadderHost,
+  rungs: readonly Transport[]
+): Ladder {
   let closed = false
   let step: AbortController
   let rung = 0
@@ -112,11 +115,23 @@ export function startLadder({ api, items, cursor, hear, status: tell }: LadderHo
     for (const timer of [watchdog, ...timers]) clearTimeout(timer)
     const ended: Ended | undefined = signal.aborted ? signal.reason : undefined
     own.abort()
-    return judge(heard, heard && performance.now() - startedAt >= STEADY_MS, ended, goodbye, failure)
+    return judge(
+      heard,
+      heard && performance.now() - startedAt >= STEADY_MS,
+      ended,
+      goodbye,
+      failure
+    )
   }
 
   /** What follows from how it went: the pause, and the rung of the next attempt. */
-  function judge(heard: boolean, steady: boolean, ended?: Ended, goodbye?: Goodbye, failure?: BellwireError): number | undefined {
+  function judge(
+    heard: boolean,
+    steady: boolean,
+    ended?: Ended,
+    goodbye?: Goodbye,
+    failure?: BellwireError
+  ): number | undefined {
     if (closed) return 0
     if (steady) {
       failures = 0
@@ -145,7 +160,8 @@ export function startLadder({ api, items, cursor, hear, status: tell }: LadderHo
     tell(code === 'network' && !heard ? 'offline' : 'connecting', error)
     const pauseMs = backoffMs(failures, retryMs) + (denied ? 1_000 : 0)
     // Another rung helps where the way is the trouble: of silence one try tells that.
-    if (heard || code === 'token' || (!rung && code !== 'silent' && failures % TRIES)) return pauseMs
+    if (heard || code === 'token' || (!rung && code !== 'silent' && failures % TRIES))
+      return pauseMs
     if (!rungs[rung + 1]) {
       rung = 0
       return pauseMs

@@ -49,7 +49,9 @@ export function createOutbox(api: Api, changed: () => void): Outbox {
         outbox.send()
       }),
     shownBy({ cursor }) {
-      outbox.marks = outbox.marks.filter(({ doneAt }) => !doneAt || (sameLog(doneAt, cursor) && isAfter(doneAt, cursor)))
+      outbox.marks = outbox.marks.filter(
+        ({ doneAt }) => !doneAt || (sameLog(doneAt, cursor) && isAfter(doneAt, cursor))
+      )
     },
     clear(error) {
       hope.abort()

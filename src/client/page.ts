@@ -35,7 +35,10 @@ const tally = (items: Items): Counts => ({
 /** The counts after a change of the list, as far as the list tells them. */
 function recount({ unread, unseen }: Counts, before: Items, after: Items): Counts {
   const [was, is] = [tally(before), tally(after)]
-  return { unread: Math.max(0, unread + is.unread - was.unread), unseen: Math.max(0, unseen + is.unseen - was.unseen) }
+  return {
+    unread: Math.max(0, unread + is.unread - was.unread),
+    unseen: Math.max(0, unseen + is.unseen - was.unseen)
+  }
 }
 
 /** Applies a mark to what is shown. */
@@ -60,13 +63,22 @@ export function mark(
 export const askedItems = (pageSize: number): number => Math.min(MAX_PAGE, pageSize + 1)
 
 /** Whether a frame brings a page that needs nothing before it. */
-export const isFresh = ({ event, data }: Frame): boolean => event === 'reset' || (event === 'ready' && !data.resumed)
+export const isFresh = ({ event, data }: Frame): boolean =>
+  event === 'reset' || (event === 'ready' && !data.resumed)
 
 /** The page that a fresh frame brings. */
 export function pageOf({ id, data }: Frame, pageSize: number): Page {
   const { user, topics, items, counts } = data as Ready
   const more = items.length >= askedItems(pageSize)
-  return { user, topics: `${topics}`, items: items.slice(0, pageSize), counts, cursor: id!, changedAt: id!, more }
+  return {
+    user,
+    topics: `${topics}`,
+    items: items.slice(0, pageSize),
+    counts,
+    cursor: id!,
+    changedAt: id!,
+    more
+  }
 }
 
 /** The page with one frame more; null where that tells nothing that is not in it already. This is what makes it exactly once. */
@@ -80,11 +92,17 @@ export function apply(page: Page | null, { event, data, id }: Frame, at: string)
   let next: Page = { ...page, cursor: id }
   // What has expired by then is on no list.
   if (event === 'heartbeat' && data.now)
-    next = { ...next, items: page.items.filter((one) => !(Date.parse(one.expiresAt!) <= data.now!)) }
+    next = {
+      ...next,
+      items: page.items.filter((one) => !(Date.parse(one.expiresAt!) <= data.now!))
+    }
   if (event === 'state') next = { ...next, ...mark(page, data, at), changedAt: id }
   if (event === 'notification') {
     const { item, op } = data
-    const items = [item, ...page.items.filter((one) => one.id !== item.replaces && one.id !== item.id)]
+    const items = [
+      item,
+      ...page.items.filter((one) => one.id !== item.replaces && one.id !== item.id)
+    ]
     next = {
       ...next,
       items: items.slice(0, MAX_ITEMS),

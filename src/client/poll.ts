@@ -23,7 +23,9 @@ export const poll: Transport = {
     const identify = async (): Promise<void> => {
       const since = place()
       for (const { event, id, data } of (await ask({ items: since ? 0 : items })).events) {
-        hear(frameOf(event, since ?? id, since ? { ...data, resumed: true, counts: undefined } : data))
+        hear(
+          frameOf(event, since ?? id, since ? { ...data, resumed: true, counts: undefined } : data)
+        )
       }
     }
     await identify()

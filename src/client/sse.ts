@@ -6,7 +6,13 @@ import type { Transport } from './transport.ts'
 export const sse: Transport = {
   status: 'live',
   async open(api, items, { cursor, hear, retry }, signal) {
-    const { body } = await api.send('stream', { since: cursor(), items }, 'text/event-stream', { signal })
-    await readEventStream(body!, ({ event, data, id }) => hear(frameOf(event, id || undefined, JSON.parse(data))), retry)
+    const { body } = await api.send('stream', { since: cursor(), items }, 'text/event-stream', {
+      signal
+    })
+    await readEventStream(
+      body!,
+      ({ event, data, id }) => hear(frameOf(event, id || undefined, JSON.parse(data))),
+      retry
+    )
   }
 }

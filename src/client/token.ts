@@ -11,7 +11,10 @@ const CREDENTIAL = /^[\w.~+/=-]+$/
  * Asks the application for a credential. What is none (a backend's error page, say) is an error that shows how it begins; it
  * never goes into a request, which would fail as if there were no network.
  */
-export async function askFor(what: 'token' | 'ticket', given: NonNullable<InboxOptions['token']>): Promise<string> {
+export async function askFor(
+  what: 'token' | 'ticket',
+  given: NonNullable<InboxOptions['token']>
+): Promise<string> {
   let answer: unknown
   try {
     answer = await (typeof given === 'function' ? given() : given)

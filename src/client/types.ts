@@ -39,7 +39,12 @@ export interface Counts {
 export type Status = 'live' | 'connecting' | 'polling' | 'offline' | 'unauthorized'
 
 /** Why the page was replaced. */
-export type ResetReason = 'cursor_too_old' | 'cursor_unknown' | 'store_changed' | 'overflow' | 'user_changed'
+export type ResetReason =
+  | 'cursor_too_old'
+  | 'cursor_unknown'
+  | 'store_changed'
+  | 'overflow'
+  | 'user_changed'
 
 /** Everything there is to show. A new object for each change, so that it can be compared. */
 export interface InboxState {

@@ -7,7 +7,9 @@ export const webSocket: Transport = {
   async open(api, items, { cursor, hear }, signal) {
     const ticket = api.ticket && (await askFor('ticket', api.ticket))
     signal.throwIfAborted()
-    const socket = new WebSocket(api.address('socket', { since: cursor(), items, ticket }).replace(/^http/, 'ws'))
+    const socket = new WebSocket(
+      api.address('socket', { since: cursor(), items, ticket }).replace(/^http/, 'ws')
+    )
     signal.addEventListener('abort', () => socket.close())
     await new Promise((resolve) => {
       socket.onclose = resolve

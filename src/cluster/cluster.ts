@@ -52,7 +52,11 @@ export type ConnectionRow = z.output<typeof ConnectionRow>
 
 const Sighting = z.object({
   // Our own recipients, checked when they were published.
-  to: z.custom<import('../log/notification.ts').Recipients>((to) => typeof to === 'object' && to !== null).nullable(),
+  to: z
+    .custom<import('../log/notification.ts').Recipients>(
+      (to) => typeof to === 'object' && to !== null
+    )
+    .nullable(),
   hashes: z.array(z.number()).readonly().optional(),
   producer: z.string().nullable(),
   acceptedAt: z.number(),
@@ -73,7 +77,11 @@ const Reading = z.object({
   hashes: z.array(z.number()).readonly().optional(),
   openedAt: z.number(),
   closedAt: z.number().nullable(),
-  reason: z.custom<import('../delivery/close-reason.ts').CloseReason>((reason) => typeof reason === 'string').nullable(),
+  reason: z
+    .custom<import('../delivery/close-reason.ts').CloseReason>(
+      (reason) => typeof reason === 'string'
+    )
+    .nullable(),
   place: z.number()
 })
 
@@ -104,7 +112,10 @@ export type Answer<K extends Question['kind']> = z.output<(typeof ANSWERS)[K]>
  * An answer as it is sent to another node: of a list as many entries, from its beginning, as fit into so many bytes of JSON.
  * The totals beside it still count all.
  */
-export function boundAnswer(answer: Answer<Question['kind']>, maxBytes: number): Answer<Question['kind']> {
+export function boundAnswer(
+  answer: Answer<Question['kind']>,
+  maxBytes: number
+): Answer<Question['kind']> {
   if (typeof answer !== 'object') return answer
   if ('rows' in answer) return { ...answer, rows: fitting(answer.rows, maxBytes) }
   return { ...answer, readings: fitting(answer.readings, maxBytes - bytesOf(answer.sighting)) }
@@ -152,7 +163,9 @@ export interface Cluster extends Places {
   /** All nodes that are alive as far as this one knows, itself first. One that died is gone when its lease is over. */
   nodes(): readonly NodeView[]
   /** Asks every node, this one included; the answers that came within {@link ASK_MS}, its own first. Never rejects. */
-  ask<K extends Question['kind']>(question: Extract<Question, { kind: K }>): Promise<readonly Answer<K>[]>
+  ask<K extends Question['kind']>(
+    question: Extract<Question, { kind: K }>
+  ): Promise<readonly Answer<K>[]>
   /** Gives up the lease. */
   leave(): Promise<void>
 }

@@ -3,11 +3,15 @@ import type { Connection } from '../delivery/connection.ts'
 import type { Hub } from '../delivery/hub.ts'
 import type { Answer, ConnectionRow, Member, NodeReport, Question } from './cluster.ts'
 
-const stateOf = (connection: Connection): ConnectionRow['state'] => (connection.stale ? 'stale' : connection.phase)
-const TROUBLE = { stale: 3, blocked: 2, replaying: 1, live: 0, closed: 0 } as const satisfies Record<
-  ConnectionRow['state'],
-  number
->
+const stateOf = (connection: Connection): ConnectionRow['state'] =>
+  connection.stale ? 'stale' : connection.phase
+const TROUBLE = {
+  stale: 3,
+  blocked: 2,
+  replaying: 1,
+  live: 0,
+  closed: 0
+} as const satisfies Record<ConnectionRow['state'], number>
 
 type Sort = Extract<Question, { kind: 'list-connections' }>['sort']
 type Ranked = Pick<ConnectionRow, 'bufferedBytes' | 'state'>
@@ -57,25 +61,38 @@ export class HubMember implements Member {
       case 'trace':
         return {
           sighting: hub.traces.sighting(question.id) ?? null,
-          readings: question.user === undefined ? [] : hub.readingsOf(question.user).slice(-MAX_ANSWER_READINGS)
+          readings:
+            question.user === undefined
+              ? []
+              : hub.readingsOf(question.user).slice(-MAX_ANSWER_READINGS)
         }
     }
   }
 
   /** The first rows, and how many there are. Nearly all have a rank of 0, so only the others are sorted. */
-  #list({ user, sort, limit }: Extract<Question, { kind: 'list-connections' }>): Answer<'list-connections'> {
+  #list({
+    user,
+    sort,
+    limit
+  }: Extract<Question, { kind: 'list-connections' }>): Answer<'list-connections'> {
     const ranked: { readonly connection: Connection; readonly rank: number }[] = []
     const others: Connection[] = []
     let total = 0
     for (const connection of this.#hub.connections()) {
       if (user !== undefined && connection.user !== user) continue
       total++
-      const rank = RANKS[sort]({ bufferedBytes: connection.bufferedBytes, state: stateOf(connection) })
+      const rank = RANKS[sort]({
+        bufferedBytes: connection.bufferedBytes,
+        state: stateOf(connection)
+      })
       if (rank > 0) ranked.push({ connection, rank })
       else if (others.length < limit) others.push(connection)
     }
     const first = ranked.sort((a, b) => b.rank - a.rank).map(({ connection }) => connection)
-    return { rows: [...first, ...others].slice(0, limit).map((connection) => this.#row(connection)), total }
+    return {
+      rows: [...first, ...others].slice(0, limit).map((connection) => this.#row(connection)),
+      total
+    }
   }
 
   #row(connection: Connection): ConnectionRow {
@@ -96,7 +113,11 @@ export class HubMember implements Member {
 }
 
 /** The rows of all nodes as one list, in the order of {@link Question} `sort`, at most `limit`. */
-export function mergeRows(lists: readonly Answer<'list-connections'>[], sort: Sort, limit: number): Answer<'list-connections'> {
+export function mergeRows(
+  lists: readonly Answer<'list-connections'>[],
+  sort: Sort,
+  limit: number
+): Answer<'list-connections'> {
   const rows = lists.flatMap((list) => list.rows)
   const rank = RANKS[sort]
   rows.sort((a, b) => rank(b) - rank(a) || a.openedAt - b.openedAt)

@@ -14,7 +14,8 @@ export interface ClusterOptions {
 /** The nodes that share the store that was asked for. Nothing has to be there yet. */
 export async function openCluster(node: string, options: ClusterOptions): Promise<Cluster> {
   const { redisUrl } = options
-  if (options.store !== 'redis' || redisUrl === undefined) return new SingleNode(node, options.maxConnectionsPerUser)
+  if (options.store !== 'redis' || redisUrl === undefined)
+    return new SingleNode(node, options.maxConnectionsPerUser)
   const { RedisCluster } = await import('./redis/redis-cluster.ts')
   return RedisCluster.open(node, { ...options, redisUrl })
 }

@@ -17,10 +17,14 @@ export class SingleNode implements Cluster {
   }
 
   nodes(): readonly NodeView[] {
-    return this.#member ? [{ node: this.#node, report: this.#member.report(), lastSeenAt: Date.now() }] : []
+    return this.#member
+      ? [{ node: this.#node, report: this.#member.report(), lastSeenAt: Date.now() }]
+      : []
   }
 
-  async ask<K extends Question['kind']>(question: Extract<Question, { kind: K }>): Promise<readonly Answer<K>[]> {
+  async ask<K extends Question['kind']>(
+    question: Extract<Question, { kind: K }>
+  ): Promise<readonly Answer<K>[]> {
     return this.#member ? [this.#member.answer(question)] : []
   }
 

@@ -63,7 +63,8 @@ export async function importFrom(target: ArchiveTarget, file: string | undefined
     try {
       await target.load(batch)
     } catch (error) {
-      if (error instanceof ArchiveFault) throw new ImportError(firstOfBatch + error.index, error.message)
+      if (error instanceof ArchiveFault)
+        throw new ImportError(firstOfBatch + error.index, error.message)
       throw error
     }
     firstOfBatch = number + 1
@@ -84,7 +85,8 @@ export async function importFrom(target: ArchiveTarget, file: string | undefined
       if (batch.length === BATCH) await load()
     }
   }
-  if (!ended) throw new ImportError(number + 1, 'the export ends too early: its last line is missing')
+  if (!ended)
+    throw new ImportError(number + 1, 'the export ends too early: its last line is missing')
   await load()
   await target.commit()
   return tally
@@ -92,15 +94,23 @@ export async function importFrom(target: ArchiveTarget, file: string | undefined
 
 function checkFirst(line: string): void {
   const version = /^\{"kind":"bellwire","version":(\d+)[,}]/.exec(line)?.[1]
-  if (version === undefined) throw new ImportError(1, 'is not the beginning of an export of Bellwire')
+  if (version === undefined)
+    throw new ImportError(1, 'is not the beginning of an export of Bellwire')
   if (Number(version) !== ARCHIVE_VERSION) {
-    throw new ImportError(1, `is of version ${version}, and this program reads ${ARCHIVE_VERSION}: use the version that wrote it`)
+    throw new ImportError(
+      1,
+      `is of version ${version}, and this program reads ${ARCHIVE_VERSION}: use the version that wrote it`
+    )
   }
 }
 
 function checkEnd(line: string, number: number, records: number): void {
   const told = /^\{"kind":"end","records":(\d+)\}$/.exec(line)?.[1]
-  if (Number(told) !== records) throw new ImportError(number, `tells of ${told ?? 'no'} records, and ${records} stand before it`)
+  if (Number(told) !== records)
+    throw new ImportError(
+      number,
+      `tells of ${told ?? 'no'} records, and ${records} stand before it`
+    )
 }
 
 function readLine(line: string, number: number): ArchiveRecord {

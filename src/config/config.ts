@@ -2,7 +2,15 @@ import { readFileSync } from 'node:fs'
 import path from 'node:path'
 import { RESERVED_FILES } from '../bounds/limits.ts'
 import { type Environment, readEnvFile, withEnvFile } from './env-file.ts'
-import { DEVELOPMENT, isLoopback, type KeysInUse, keysInUse, shortKeys, WAYS_IN, weakKeys } from './keys-in-use.ts'
+import {
+  DEVELOPMENT,
+  isLoopback,
+  type KeysInUse,
+  keysInUse,
+  shortKeys,
+  WAYS_IN,
+  weakKeys
+} from './keys-in-use.ts'
 import { nearestName } from './misspelt.ts'
 import { openFileLimit } from './open-files.ts'
 import { SETTINGS, type SettingName, TABLE, type Values } from './settings.ts'
@@ -97,7 +105,11 @@ export function loadConfig(env: Environment, flags: Flags = {}): Config {
   const { values, given } = readValues(env, flags, faults)
   const keys = keysInUse(values, given)
   faults.push(...misspelt(env), ...contradictions(values, given))
-  faults.push(...(values.NODE_ENV === 'production' ? unfitForProduction(values, given, keys) : halfOfDevelopment(values, keys)))
+  faults.push(
+    ...(values.NODE_ENV === 'production'
+      ? unfitForProduction(values, given, keys)
+      : halfOfDevelopment(values, keys))
+  )
   if (faults.length > 0) throw new ConfigError(faults)
   return freeze(assemble(values as Values, keys))
 }
@@ -119,7 +131,8 @@ export interface Sources {
  * of it is malformed.
  */
 export function readEnvironment(packageFolder: string): Sources {
-  if (packageFolder.split(path.sep).includes('node_modules')) return { env: process.env, file: undefined }
+  if (packageFolder.split(path.sep).includes('node_modules'))
+    return { env: process.env, file: undefined }
   try {
     const found = readEnvFile(packageFolder, KNOWN)
     if (found === undefined) return { env: process.env, file: undefined }
@@ -129,7 +142,9 @@ export function readEnvironment(packageFolder: string): Sources {
     if (error instanceof ConfigError) throw error
     const { code = 'unreadable' } = error as NodeJS.ErrnoException
     const file = path.resolve(packageFolder, '.env')
-    throw new ConfigError([`${file} cannot be read (${code}): it must be a file that this user may read, or be gone`])
+    throw new ConfigError([
+      `${file} cannot be read (${code}): it must be a file that this user may read, or be gone`
+    ])
   }
 }
 
@@ -144,9 +159,15 @@ function readValues(
   for (const name of NAMES) {
     const row = TABLE[name]
     const flag = name === 'PORT' ? flags.port : name === 'HOST' ? flags.host : undefined
-    const set = flag === undefined ? isSet(env[name]) || (row.secret && isSet(env[`${name}_FILE`])) : true
+    const set =
+      flag === undefined ? isSet(env[name]) || (row.secret && isSet(env[`${name}_FILE`])) : true
     if (set) given.add(name)
-    const raw = flag === undefined ? (set ? readRaw(env, name, row.secret, faults) : row.default) : String(flag)
+    const raw =
+      flag === undefined
+        ? set
+          ? readRaw(env, name, row.secret, faults)
+          : row.default
+        : String(flag)
     if (raw === undefined) continue
     const called = flag === undefined ? name : `--${name.toLowerCase()}`
     const value = bare(called, raw, faults)
@@ -169,7 +190,12 @@ function bare(called: string, raw: string, faults: string[]): string | undefined
   return undefined
 }
 
-function readRaw(env: Environment, name: SettingName, secret: boolean, faults: string[]): string | undefined {
+function readRaw(
+  env: Environment,
+  name: SettingName,
+  secret: boolean,
+  faults: string[]
+): string | undefined {
   const direct = env[name]
   const file = secret ? env[`${name}_FILE`] : undefined
   if (!isSet(file)) return direct
@@ -185,7 +211,9 @@ function readRaw(env: Environment, name: SettingName, secret: boolean, faults: s
     faults.push(`${name}_FILE names an empty file: write the secret into it, or remove the setting`)
   } catch (error) {
     const { code = 'unreadable' } = error as NodeJS.ErrnoException
-    faults.push(`${name}_FILE names a file that cannot be read (${code}): check its path and its permissions`)
+    faults.push(
+      `${name}_FILE names a file that cannot be read (${code}): check its path and its permissions`
+    )
   }
   return undefined
 }
@@ -197,7 +225,9 @@ function misspelt(env: Environment): string[] {
     const nearest = nearestName(name, KNOWN)
     if (
       nearest === `AUTH_${name}` &&
-      insteadOf(nearest.replace(/_FILE$/, '')).some((one) => isSet(env[one]) || isSet(env[`${one}_FILE`]))
+      insteadOf(nearest.replace(/_FILE$/, '')).some(
+        (one) => isSet(env[one]) || isSet(env[`${one}_FILE`])
+      )
     )
       return []
     return nearest === undefined ? [] : [`${name} is not a setting: did you mean ${nearest}?`]
@@ -205,59 +235,91 @@ function misspelt(env: Environment): string[] {
 }
 
 /** If one of these is set, a name without our prefix is no slip but another program's. */
-const insteadOf = (name: string): readonly string[] => ((WAYS_IN as readonly string[]).includes(name) ? WAYS_IN : [name])
+const insteadOf = (name: string): readonly string[] =>
+  (WAYS_IN as readonly string[]).includes(name) ? WAYS_IN : [name]
 
-const hasWayIn = (given: ReadonlySet<SettingName>): boolean => WAYS_IN.some((name) => given.has(name))
+const hasWayIn = (given: ReadonlySet<SettingName>): boolean =>
+  WAYS_IN.some((name) => given.has(name))
 
 function contradictions(values: Partial<Values>, given: ReadonlySet<SettingName>): string[] {
   const faults: string[] = []
   const both = (a: SettingName, b: SettingName): boolean => given.has(a) && given.has(b)
-  if (values.STORE === 'redis' && !given.has('REDIS_URL')) faults.push('REDIS_URL is required with STORE=redis: set the address')
+  if (values.STORE === 'redis' && !given.has('REDIS_URL'))
+    faults.push('REDIS_URL is required with STORE=redis: set the address')
   if (values.STORE !== undefined && values.STORE !== 'redis') {
     // The default of a setting asks for nothing.
     const { REDIS_URL, REDIS_SHARDS } = values
-    for (const name of [REDIS_URL !== undefined && 'REDIS_URL', (REDIS_SHARDS ?? 1) !== 1 && 'REDIS_SHARDS'])
+    for (const name of [
+      REDIS_URL !== undefined && 'REDIS_URL',
+      (REDIS_SHARDS ?? 1) !== 1 && 'REDIS_SHARDS'
+    ])
       if (name)
         faults.push(
           `${name} is set, but STORE is ${values.STORE}, which shares nothing with other nodes: set STORE=redis, or remove it`
         )
   }
   if (both('AUTH_JWT_SECRET', 'AUTH_JWKS_URL')) {
-    faults.push('AUTH_JWT_SECRET and AUTH_JWKS_URL are both set: keep the one that your tokens are signed with')
+    faults.push(
+      'AUTH_JWT_SECRET and AUTH_JWKS_URL are both set: keep the one that your tokens are signed with'
+    )
   }
   if (given.has('AUTH_JWT_SECRET_PREVIOUS') && !given.has('AUTH_JWT_SECRET')) {
-    faults.push('AUTH_JWT_SECRET_PREVIOUS is set without AUTH_JWT_SECRET: set the current secret too')
+    faults.push(
+      'AUTH_JWT_SECRET_PREVIOUS is set without AUTH_JWT_SECRET: set the current secret too'
+    )
   }
   if (given.has('COOKIE_SECRET_PREVIOUS') && !given.has('COOKIE_SECRET')) {
     faults.push('COOKIE_SECRET_PREVIOUS is set without COOKIE_SECRET: set the current secret too')
   }
-  for (const claim of ['AUTH_JWT_ISSUER', 'AUTH_JWT_AUDIENCE', 'AUTH_JWT_USER_CLAIM', 'AUTH_JWT_TOPICS_CLAIM'] as const) {
+  for (const claim of [
+    'AUTH_JWT_ISSUER',
+    'AUTH_JWT_AUDIENCE',
+    'AUTH_JWT_USER_CLAIM',
+    'AUTH_JWT_TOPICS_CLAIM'
+  ] as const) {
     const verified =
-      given.has('AUTH_JWT_SECRET') || given.has('AUTH_JWKS_URL') || (!hasWayIn(given) && values.NODE_ENV !== 'production')
+      given.has('AUTH_JWT_SECRET') ||
+      given.has('AUTH_JWKS_URL') ||
+      (!hasWayIn(given) && values.NODE_ENV !== 'production')
     if (given.has(claim) && !verified)
-      faults.push(`${claim} is set, but no JWT is accepted: set AUTH_JWT_SECRET or AUTH_JWKS_URL, or remove it`)
+      faults.push(
+        `${claim} is set, but no JWT is accepted: set AUTH_JWT_SECRET or AUTH_JWKS_URL, or remove it`
+      )
   }
   if (given.has('ALERT_WEBHOOK_SECRET') && !given.has('ALERT_WEBHOOK_URL')) {
-    faults.push('ALERT_WEBHOOK_SECRET is set without ALERT_WEBHOOK_URL: set the URL too, or remove it')
+    faults.push(
+      'ALERT_WEBHOOK_SECRET is set without ALERT_WEBHOOK_URL: set the URL too, or remove it'
+    )
   }
   return faults
 }
 
-function unfitForProduction(values: Partial<Values>, given: ReadonlySet<SettingName>, { development }: KeysInUse): string[] {
+function unfitForProduction(
+  values: Partial<Values>,
+  given: ReadonlySet<SettingName>,
+  { development }: KeysInUse
+): string[] {
   const faults: string[] = []
-  if (!given.has('PUBLISH_KEYS')) faults.push('PUBLISH_KEYS is required in production: set name:key for each producer')
-  if (!given.has('MONITOR_KEYS')) faults.push('MONITOR_KEYS is required in production: set a key for the operators')
+  if (!given.has('PUBLISH_KEYS'))
+    faults.push('PUBLISH_KEYS is required in production: set name:key for each producer')
+  if (!given.has('MONITOR_KEYS'))
+    faults.push('MONITOR_KEYS is required in production: set a key for the operators')
   if (!hasWayIn(given)) {
-    faults.push(`a way in for subscribers is required in production: set one of ${WAYS_IN.join(', ')}`)
+    faults.push(
+      `a way in for subscribers is required in production: set one of ${WAYS_IN.join(', ')}`
+    )
   }
   for (const name of development) {
     if (given.has(name))
-      faults.push(`${name} holds the development key, which everybody knows: set one of your own in production`)
+      faults.push(
+        `${name} holds the development key, which everybody knows: set one of your own in production`
+      )
   }
   return [...faults, ...shortKeys(values)]
 }
 
-const hostOf = ({ HOST, NODE_ENV }: Partial<Values>): string => HOST ?? (NODE_ENV === 'production' ? '0.0.0.0' : '127.0.0.1')
+const hostOf = ({ HOST, NODE_ENV }: Partial<Values>): string =>
+  HOST ?? (NODE_ENV === 'production' ? '0.0.0.0' : '127.0.0.1')
 
 const listed = (names: readonly SettingName[]): string => names.join(', ')
 
@@ -269,17 +331,26 @@ function halfOfDevelopment(values: Partial<Values>, { development, own }: KeysIn
   ]
 }
 
-const present = (...secrets: (string | undefined)[]): string[] => secrets.filter((secret) => secret !== undefined)
+const present = (...secrets: (string | undefined)[]): string[] =>
+  secrets.filter((secret) => secret !== undefined)
 
 function assemble(values: Values, keys: KeysInUse): Config {
   const production = values.NODE_ENV === 'production'
-  const publishKeys = values.PUBLISH_KEYS ?? [{ name: 'development', key: DEVELOPMENT.PUBLISH_KEYS }]
-  const monitorKeys = values.MONITOR_KEYS ?? [{ name: 'development', key: DEVELOPMENT.MONITOR_KEYS }]
+  const publishKeys = values.PUBLISH_KEYS ?? [
+    { name: 'development', key: DEVELOPMENT.PUBLISH_KEYS }
+  ]
+  const monitorKeys = values.MONITOR_KEYS ?? [
+    { name: 'development', key: DEVELOPMENT.MONITOR_KEYS }
+  ]
   const anyWayIn = WAYS_IN.some((name) => values[name] !== undefined)
-  const jwtSecrets = anyWayIn ? present(values.AUTH_JWT_SECRET, values.AUTH_JWT_SECRET_PREVIOUS) : [DEVELOPMENT.AUTH_JWT_SECRET]
+  const jwtSecrets = anyWayIn
+    ? present(values.AUTH_JWT_SECRET, values.AUTH_JWT_SECRET_PREVIOUS)
+    : [DEVELOPMENT.AUTH_JWT_SECRET]
   const files = openFileLimit()
   const host = hostOf(values)
-  const publicAddress = !isLoopback(host) || (values.PUBLIC_URL !== undefined && !isLoopback(new URL(values.PUBLIC_URL).hostname))
+  const publicAddress =
+    !isLoopback(host) ||
+    (values.PUBLIC_URL !== undefined && !isLoopback(new URL(values.PUBLIC_URL).hostname))
   return {
     nodeEnv: values.NODE_ENV,
     production,
@@ -317,7 +388,8 @@ function assemble(values: Values, keys: KeysInUse): Config {
     heartbeatMs: values.HEARTBEAT_MS,
     maxBufferedBytes: values.MAX_BUFFERED_BYTES || Number.MAX_SAFE_INTEGER,
     stallMs: values.STALL_MS,
-    maxConnections: values.MAX_CONNECTIONS ?? (files === undefined ? 0 : Math.max(1, files - RESERVED_FILES)),
+    maxConnections:
+      values.MAX_CONNECTIONS ?? (files === undefined ? 0 : Math.max(1, files - RESERVED_FILES)),
     maxConnectionsPerUser: values.MAX_CONNECTIONS_PER_USER,
     maxConnectionsPerIp: values.MAX_CONNECTIONS_PER_IP,
     maxConnectionAgeMs: values.MAX_CONNECTION_AGE_MS,
@@ -344,6 +416,7 @@ function developmentWarnings({ development, own }: KeysInUse, publicAddress: boo
 }
 
 function freeze<T extends object>(value: T): T {
-  for (const inner of Object.values(value)) if (typeof inner === 'object' && inner !== null) freeze(inner)
+  for (const inner of Object.values(value))
+    if (typeof inner === 'object' && inner !== null) freeze(inner)
   return Object.freeze(value)
 }

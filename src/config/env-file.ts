@@ -62,23 +62,35 @@ function readEntry(text: string, known: readonly string[]): Entry {
   const length = end < 0 ? text.length : end + 1
   if (/^\s*(?:#|$)/.test(line)) return { length }
   const [head, name] = NAME.exec(line) ?? []
-  if (head === undefined || name === undefined) return { length, fault: `write ${meantBy(line, known)}=value` }
+  if (head === undefined || name === undefined)
+    return { length, fault: `write ${meantBy(line, known)}=value` }
   if (!known.includes(name)) {
     const upper = name.toUpperCase()
     const meant = known.includes(upper) ? upper : nearestName(upper, known)
-    if (meant !== undefined) return { length, fault: `${name} is not a setting: did you mean ${meant}?` }
+    if (meant !== undefined)
+      return { length, fault: `${name} is not a setting: did you mean ${meant}?` }
   }
   const quoted = QUOTED.exec(text.slice(head.length))
   if (quoted) {
     const [all, double, single, back] = quoted
-    return { length: head.length + all.length, name, value: double?.replaceAll('\\n', '\n') ?? single ?? back ?? '' }
+    return {
+      length: head.length + all.length,
+      name,
+      value: double?.replaceAll('\\n', '\n') ?? single ?? back ?? ''
+    }
   }
   const raw = line.slice(head.length)
   const [value = ''] = raw.split(/\s#/, 1)
   if (/^\s*["'`]/.test(value))
-    return { length, fault: `the value of ${name} begins with a quote: end it with the same one, and write nothing behind it` }
+    return {
+      length,
+      fault: `the value of ${name} begins with a quote: end it with the same one, and write nothing behind it`
+    }
   if (value.includes('#'))
-    return { length, fault: `put the value of ${name} in quotes, since it holds a #; before a comment write a space` }
+    return {
+      length,
+      fault: `put the value of ${name} in quotes, since it holds a #; before a comment write a space`
+    }
   return { length, name, value: value.trim() }
 }
 
@@ -89,13 +101,17 @@ function meantBy(line: string, known: readonly string[]): string {
 }
 
 /** The environment and what a file sets beside it. Whatever the environment sets, directly or as `_FILE`, it wins. */
-export function withEnvFile(environment: Environment, { values }: Pick<EnvFile, 'values'>): Environment {
+export function withEnvFile(
+  environment: Environment,
+  { values }: Pick<EnvFile, 'values'>
+): Environment {
   const merged: Record<string, string | undefined> = { ...environment }
   const set = new Set(
     Object.keys(environment)
       .filter((name) => isSet(environment[name]))
       .map(settingOf)
   )
-  for (const [name, value] of Object.entries(values)) if (!set.has(settingOf(name))) merged[name] = value
+  for (const [name, value] of Object.entries(values))
+    if (!set.has(settingOf(name))) merged[name] = value
   return merged
 }

@@ -10,10 +10,16 @@ export const DEVELOPMENT = {
 } as const
 
 /** Whether a key or secret is one that everybody knows, and may be shown. */
-export const isPublic = (value: string | undefined): boolean => Object.values<string | undefined>(DEVELOPMENT).includes(value)
+export const isPublic = (value: string | undefined): boolean =>
+  Object.values<string | undefined>(DEVELOPMENT).includes(value)
 
 /** Ways in for subscribers, beside tickets. */
-export const WAYS_IN = ['AUTH_JWT_SECRET', 'AUTH_JWKS_URL', 'COOKIE_SECRET', 'AUTH_SESSION_URL'] as const satisfies SettingName[]
+export const WAYS_IN = [
+  'AUTH_JWT_SECRET',
+  'AUTH_JWKS_URL',
+  'COOKIE_SECRET',
+  'AUTH_SESSION_URL'
+] as const satisfies SettingName[]
 
 /** Settings by what their keys and secrets are worth. A setting whose list holds both kinds stands in both. */
 export interface KeysInUse {
@@ -26,12 +32,21 @@ export interface KeysInUse {
 /** An address with a password in it, not a secret that lets callers in or signs. */
 const NO_KEY: ReadonlySet<SettingName> = new Set<SettingName>(['REDIS_URL'])
 /** They hold no secret, and let real users in. */
-const OWN_USERS: ReadonlySet<SettingName> = new Set<SettingName>(['AUTH_JWKS_URL', 'AUTH_SESSION_URL'])
+const OWN_USERS: ReadonlySet<SettingName> = new Set<SettingName>([
+  'AUTH_JWKS_URL',
+  'AUTH_SESSION_URL'
+])
 
 /** What a setting of keys holds, one by one; empty if it is unset or malformed. */
-export function keysOf(values: Partial<Values>, name: SettingName): readonly { readonly name?: string; readonly key: string }[] {
+export function keysOf(
+  values: Partial<Values>,
+  name: SettingName
+): readonly { readonly name?: string; readonly key: string }[] {
   if (!TABLE[name].secret || NO_KEY.has(name)) return []
-  const value = values[name] as string | readonly { readonly name: string; readonly key: string }[] | undefined
+  const value = values[name] as
+    | string
+    | readonly { readonly name: string; readonly key: string }[]
+    | undefined
   return typeof value === 'string' ? [{ key: value }] : (value ?? [])
 }
 
@@ -42,9 +57,11 @@ export function keysInUse(values: Partial<Values>, given: ReadonlySet<SettingNam
   const anyWayIn = WAYS_IN.some((name) => given.has(name))
   for (const name of Object.keys(TABLE) as SettingName[]) {
     const keys = keysOf(values, name).map(({ key }) => key)
-    const byDefault = name in DEVELOPMENT && !given.has(name) && !(name === 'AUTH_JWT_SECRET' && anyWayIn)
+    const byDefault =
+      name in DEVELOPMENT && !given.has(name) && !(name === 'AUTH_JWT_SECRET' && anyWayIn)
     if (byDefault || keys.some(isPublic)) development.push(name)
-    if (keys.some((key) => !isPublic(key)) || (OWN_USERS.has(name) && values[name] !== undefined)) own.push(name)
+    if (keys.some((key) => !isPublic(key)) || (OWN_USERS.has(name) && values[name] !== undefined))
+      own.push(name)
   }
   return { development, own }
 }
@@ -69,7 +86,8 @@ const WELL_KNOWN =
   /change[-_ ]?(?:me|this|it)|replace[-_ ]?(?:me|this|with)|(?:my|your)[-_ ]?(?:[a-z0-9]+[-_ ])*(?:secret|key|password|token)|placeholder|example|pass[-_ ]?w(?:or)?d|qwerty|letmein|^(?:secret|default|admin|abcdef|123456|0123456)/i
 
 /** The same few characters over and over; a random key of that length does not look like it. */
-const isRepetitive = (key: string): boolean => /^(.+?)\1+$/s.test(key) || new Set(key).size < Math.min(6, key.length)
+const isRepetitive = (key: string): boolean =>
+  /^(.+?)\1+$/s.test(key) || new Set(key).size < Math.min(6, key.length)
 
 /** Warnings: keys and secrets that are long enough, and yet the first that somebody would try. */
 export function weakKeys(values: Partial<Values>): string[] {
@@ -85,4 +103,7 @@ export function weakKeys(values: Partial<Values>): string[] {
 
 /** Whether only this machine reaches the address. A name other than localhost may resolve to anything, and counts as public. */
 export const isLoopback = (host: string): boolean =>
-  host.toLowerCase() === 'localhost' || host === '::1' || host === '[::1]' || (isIPv4(host) && host.startsWith('127.'))
+  host.toLowerCase() === 'localhost' ||
+  host === '::1' ||
+  host === '[::1]' ||
+  (isIPv4(host) && host.startsWith('127.'))

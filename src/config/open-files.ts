@@ -8,7 +8,9 @@ export function openFileLimit(): number | undefined {
 
 function fromProc(): number | undefined {
   try {
-    const match = /^Max open files\s+(\d+|unlimited)/m.exec(readFileSync('/proc/self/limits', 'utf8'))
+    const match = /^Max open files\s+(\d+|unlimited)/m.exec(
+      readFileSync('/proc/self/limits', 'utf8')
+    )
     return match ? Number(match[1]) : undefined
   } catch {
     return undefined // not Linux
@@ -16,7 +18,9 @@ function fromProc(): number | undefined {
 }
 
 function fromReport(): number | undefined {
-  const report = process.report?.getReport() as { userLimits?: { open_files?: { soft?: number | string } } } | undefined
+  const report = process.report?.getReport() as
+    | { userLimits?: { open_files?: { soft?: number | string } } }
+    | undefined
   const soft = report?.userLimits?.open_files?.soft
   return soft === undefined ? undefined : Number(soft)
 }

@@ -18,7 +18,11 @@ interface Row<S extends z.ZodType = z.ZodType, D extends string | undefined = st
   readonly description: string
 }
 
-const withDefault = <S extends z.ZodType>(schema: S, fallback: string, description: string): Row<S, string> => ({
+const withDefault = <S extends z.ZodType>(
+  schema: S,
+  fallback: string,
+  description: string
+): Row<S, string> => ({
   schema,
   default: fallback,
   secret: false,
@@ -44,10 +48,16 @@ export const TABLE = {
     'development',
     'production, development or test; production refuses to start without keys and a way in, the others may use the fixed development keys'
   ),
-  HOST: optional(value.host, 'address to listen on; unset: 0.0.0.0 in production, 127.0.0.1 otherwise'),
+  HOST: optional(
+    value.host,
+    'address to listen on; unset: 0.0.0.0 in production, 127.0.0.1 otherwise'
+  ),
   PORT: withDefault(value.port, '3000', 'port to listen on; 0 lets the system choose'),
   BASE_PATH: optional(value.basePath, 'path that all routes begin with, such as /notify'),
-  PUBLIC_URL: optional(value.publicUrl, 'where clients find the service, such as https://notify.example.com'),
+  PUBLIC_URL: optional(
+    value.publicUrl,
+    'where clients find the service, such as https://notify.example.com'
+  ),
   TRUST_PROXY: withDefault(
     value.trustProxy,
     'false',
@@ -93,8 +103,16 @@ export const TABLE = {
     'replicas that must have a notification before it is accepted; 0: none is asked'
   ),
   RETENTION_DAYS: withDefault(value.limit, '30', 'days a notification is kept; 0: for ever'),
-  RETENTION_PER_CHANNEL: withDefault(value.limit, '1000', 'notifications that one user, one topic or everyone keeps; 0: all'),
-  RATE_LIMIT: withDefault(value.limit, '600', 'requests a minute and subscriber on polling and the inbox; 0: no limit'),
+  RETENTION_PER_CHANNEL: withDefault(
+    value.limit,
+    '1000',
+    'notifications that one user, one topic or everyone keeps; 0: all'
+  ),
+  RATE_LIMIT: withDefault(
+    value.limit,
+    '600',
+    'requests a minute and subscriber on polling and the inbox; 0: no limit'
+  ),
   PUBLISH_RATE: withDefault(value.limit, '0', 'requests a second and publish key; 0: no limit'),
   PUBLISH_KEYS: secret(
     value.publishKeys,
@@ -104,8 +122,14 @@ export const TABLE = {
     value.monitorKeys,
     'keys of the operators, separated by commas, each name:key or a key without a colon; in production of 16 characters or more'
   ),
-  AUTH_JWT_SECRET: secret(value.jwtSecret, 'secret of subscriber JWTs (HS256), at least 32 bytes, no PEM or JWK'),
-  AUTH_JWT_SECRET_PREVIOUS: secret(value.jwtSecret, 'the secret before it, still accepted while tokens are renewed'),
+  AUTH_JWT_SECRET: secret(
+    value.jwtSecret,
+    'secret of subscriber JWTs (HS256), at least 32 bytes, no PEM or JWK'
+  ),
+  AUTH_JWT_SECRET_PREVIOUS: secret(
+    value.jwtSecret,
+    'the secret before it, still accepted while tokens are renewed'
+  ),
   AUTH_JWKS_URL: optional(
     value.httpUrl,
     'key set of subscriber JWTs (RS256, ES256, EdDSA and the like), instead of AUTH_JWT_SECRET'
@@ -125,9 +149,19 @@ export const TABLE = {
     'topics',
     'claim of subscriber JWTs that holds the topics; a name or a JSON pointer, as for the user'
   ),
-  AUTH_COOKIE: withDefault(value.cookieName, 'session', 'cookie that holds the JWT or the signed user id'),
-  COOKIE_SECRET: secret(value.secretText, "secret of signed cookies whose value is the user id (@fastify/cookie's format)"),
-  COOKIE_SECRET_PREVIOUS: secret(value.secretText, 'the secret before it, still accepted while cookies are renewed'),
+  AUTH_COOKIE: withDefault(
+    value.cookieName,
+    'session',
+    'cookie that holds the JWT or the signed user id'
+  ),
+  COOKIE_SECRET: secret(
+    value.secretText,
+    "secret of signed cookies whose value is the user id (@fastify/cookie's format)"
+  ),
+  COOKIE_SECRET_PREVIOUS: secret(
+    value.secretText,
+    'the secret before it, still accepted while cookies are renewed'
+  ),
   AUTH_SESSION_URL: optional(
     value.httpUrl,
     'asked, with the caller\'s Cookie and Authorization, who a subscriber is: {"user","topics","expiresAt"}'
@@ -137,20 +171,36 @@ export const TABLE = {
     '15000',
     'milliseconds between heartbeats on a silent stream; at most half of what the proxies in front wait'
   ),
-  MAX_BUFFERED_BYTES: withDefault(value.limit, '1048576', 'bytes that may wait for one slow reader; 0: no limit'),
-  STALL_MS: withDefault(value.milliseconds(), '30000', 'milliseconds after which a reader that takes nothing is cut off'),
+  MAX_BUFFERED_BYTES: withDefault(
+    value.limit,
+    '1048576',
+    'bytes that may wait for one slow reader; 0: no limit'
+  ),
+  STALL_MS: withDefault(
+    value.milliseconds(),
+    '30000',
+    'milliseconds after which a reader that takes nothing is cut off'
+  ),
   MAX_CONNECTIONS: optional(
     value.limit,
     'streams, sockets and waiting polls at once; unset: the open-file limit less 200; 0: no limit'
   ),
   MAX_CONNECTIONS_PER_USER: withDefault(value.limit, '20', 'connections of one user; 0: no limit'),
-  MAX_CONNECTIONS_PER_IP: withDefault(value.limit, '0', 'connections from one address; 0: no limit'),
+  MAX_CONNECTIONS_PER_IP: withDefault(
+    value.limit,
+    '0',
+    'connections from one address; 0: no limit'
+  ),
   MAX_CONNECTION_AGE_MS: withDefault(
     value.milliseconds(),
     '3600000',
     'milliseconds after which a stream is asked to come back, give or take 10 %'
   ),
-  DRAIN_MS: withDefault(value.milliseconds(), '5000', 'milliseconds over which a stopping process sends its streams away'),
+  DRAIN_MS: withDefault(
+    value.milliseconds(),
+    '5000',
+    'milliseconds over which a stopping process sends its streams away'
+  ),
   ALERT_WEBHOOK_URL: optional(value.httpUrl, 'told by POST when the status changes'),
   ALERT_WEBHOOK_SECRET: secret(value.secretText, 'secret that signs what ALERT_WEBHOOK_URL is told')
 } as const

@@ -13,7 +13,8 @@ export interface NamedKey {
 export type TrustProxy = boolean | string[] | ((address: string, hop: number) => boolean)
 
 /** Empty counts as unset, as compose files write it. */
-export const isSet = (value: string | undefined): value is string => value !== undefined && value.trim() !== ''
+export const isSet = (value: string | undefined): value is string =>
+  value !== undefined && value.trim() !== ''
 
 // No message repeats what was given: it may be a secret in the wrong place.
 
@@ -24,20 +25,39 @@ const wholeNumber = (low: number, high: number, message: string) =>
     .transform(Number)
     .refine((value) => value >= low && value <= high, message)
 
-export const port = wholeNumber(0, 65_535, 'must be a whole number from 0 to 65535 (0 lets the system choose)')
+export const port = wholeNumber(
+  0,
+  65_535,
+  'must be a whole number from 0 to 65535 (0 lets the system choose)'
+)
 export const milliseconds = (high = MAX_TIMER_MS) =>
   wholeNumber(100, high, `must be a whole number of milliseconds from 100 to ${high}, digits only`)
-export const limit = wholeNumber(0, Number.MAX_SAFE_INTEGER, 'must be a whole number, 1 and up, digits only; 0 switches it off')
+export const limit = wholeNumber(
+  0,
+  Number.MAX_SAFE_INTEGER,
+  'must be a whole number, 1 and up, digits only; 0 switches it off'
+)
 export const oneOf = <const T extends readonly string[]>(names: T) =>
   z.enum(names, { error: `must be one of ${names.join(', ')}` })
 export const text = z.string()
 
-export const host = z.string().regex(/^[A-Za-z0-9_.:%-]{1,255}$/, 'must be an IP address or a host name, without scheme and port')
+export const host = z
+  .string()
+  .regex(
+    /^[A-Za-z0-9_.:%-]{1,255}$/,
+    'must be an IP address or a host name, without scheme and port'
+  )
 
 export const basePath = z
   .string()
-  .regex(/^(?:\/|(?:\/[A-Za-z0-9._~-]+)+\/?)$/, "must be a path such as /notify: '/' first, then letters, digits and . _ ~ -")
-  .refine((path) => !path.split('/').some((part) => part === '.' || part === '..'), "must not contain '.' or '..' as a part")
+  .regex(
+    /^(?:\/|(?:\/[A-Za-z0-9._~-]+)+\/?)$/,
+    "must be a path such as /notify: '/' first, then letters, digits and . _ ~ -"
+  )
+  .refine(
+    (path) => !path.split('/').some((part) => part === '.' || part === '..'),
+    "must not contain '.' or '..' as a part"
+  )
   .transform((path) => path.replace(/\/$/, ''))
 
 function isHttpUrl(value: string): boolean {
@@ -50,7 +70,8 @@ export const httpUrl = z
   .string()
   .refine(isHttpUrl, 'must be an absolute http:// or https:// URL without a fragment')
   .refine(
-    (value) => !URL.canParse(value) || (new URL(value).username === '' && new URL(value).password === ''),
+    (value) =>
+      !URL.canParse(value) || (new URL(value).username === '' && new URL(value).password === ''),
     'must not contain a user or a password'
   )
 
@@ -63,12 +84,24 @@ const ORIGIN =
   "must list origins, scheme://host[:port], lower case, separated by commas, such as 'https://app.example.com', 'https://*.example.com' (its subdomains) or 'capacitor://localhost': no path, no trailing '/'"
 
 /** Schemes whose pages send `Origin: null`, or none at all. */
-const WITHOUT_ORIGIN = new Set(['about:', 'blob:', 'data:', 'file:', 'ftp:', 'javascript:', 'ws:', 'wss:'])
+const WITHOUT_ORIGIN = new Set([
+  'about:',
+  'blob:',
+  'data:',
+  'file:',
+  'ftp:',
+  'javascript:',
+  'ws:',
+  'wss:'
+])
 
 function isOrigin(value: string): boolean {
   // A star stands for one label or more, below a name that one owner can have: never `*.com`.
   const [, scheme, suffix] = /^(https?:\/\/)\*\.(.+)$/.exec(value) ?? []
-  if (scheme && suffix) return /^(?:localhost|[^.]+\.[^.].*?)(?::\d+)?$/.test(suffix) && isOrigin(`${scheme}a.${suffix}`)
+  if (scheme && suffix)
+    return (
+      /^(?:localhost|[^.]+\.[^.].*?)(?::\d+)?$/.test(suffix) && isOrigin(`${scheme}a.${suffix}`)
+    )
   if (!URL.canParse(value) || value.includes('*')) return false
   const { origin, protocol, host } = new URL(value)
   if (protocol === 'http:' || protocol === 'https:') return origin === value
@@ -143,15 +176,22 @@ function namedKeys(bareAllowed: boolean, message: string) {
       return z.NEVER
     }
     if (new Set(list.map(({ key }) => key)).size < list.length) {
-      context.addIssue({ code: 'custom', message: 'contains the same key twice: give every name a key of its own' })
+      context.addIssue({
+        code: 'custom',
+        message: 'contains the same key twice: give every name a key of its own'
+      })
       return z.NEVER
     }
     return list
   })
 }
 
-const KEYS_ARE = 'names of A–Z a–z 0–9 _ . @ / -, keys of visible ASCII without a comma, at most 512 characters'
-export const publishKeys = namedKeys(false, `must be name:key, several separated by commas (${KEYS_ARE})`)
+const KEYS_ARE =
+  'names of A–Z a–z 0–9 _ . @ / -, keys of visible ASCII without a comma, at most 512 characters'
+export const publishKeys = namedKeys(
+  false,
+  `must be name:key, several separated by commas (${KEYS_ARE})`
+)
 export const monitorKeys = namedKeys(
   true,
   `must be name:key, or a key without a colon, several separated by commas (${KEYS_ARE})`
@@ -169,7 +209,9 @@ function isJwk(value: string): boolean {
 
 /** Also in base64, as deployment tools pass what has several lines. */
 const isKeyFile = (value: string): boolean =>
-  [value, Buffer.from(value, 'base64').toString()].some((text) => text.includes('-----BEGIN ') || isJwk(text))
+  [value, Buffer.from(value, 'base64').toString()].some(
+    (text) => text.includes('-----BEGIN ') || isJwk(text)
+  )
 
 /** What signs by HMAC. A key pair's file is none: its public half is known, and whoever knows it would sign as we do. */
 export const secretText = z
@@ -188,7 +230,10 @@ export const jwtSecret = secretText.refine(
 export const audiences = z
   .string()
   .transform(listOf)
-  .refine((list) => list.length > 0, 'must hold at least one audience; several are separated by commas')
+  .refine(
+    (list) => list.length > 0,
+    'must hold at least one audience; several are separated by commas'
+  )
 
 /** Name of a claim, or a JSON pointer to it (RFC 6901), in which `~` stands only before 0 and 1. */
 export const claim = z
@@ -214,4 +259,6 @@ export const redisUrl = z
 
 /** More would be more logs than a process follows lightly. */
 export const shards = wholeNumber(1, 64, 'must be a whole number from 1 to 64')
-export const redisPrefix = z.string().regex(/^[A-Za-z0-9_.:-]{1,64}$/, 'must be 1–64 characters of A–Z a–z 0–9 _ . : -')
+export const redisPrefix = z
+  .string()
+  .regex(/^[A-Za-z0-9_.:-]{1,64}$/, 'must be 1–64 characters of A–Z a–z 0–9 _ . : -')

@@ -32,7 +32,11 @@ const axes = (format) => [
       return instants.map((at) =>
         chart.valToPos(at, 'x') < HALF_A_LABEL * (step < 60 ? 1.5 : 1)
           ? null
-          : new Date(at * 1000).toLocaleTimeString('en-GB', { hour: '2-digit', minute: '2-digit', ...seconds })
+          : new Date(at * 1000).toLocaleTimeString('en-GB', {
+              hour: '2-digit',
+              minute: '2-digit',
+              ...seconds
+            })
       )
     }
   },
@@ -51,7 +55,9 @@ const axes = (format) => [
 /** Values with nothing known to either side: no line goes through them, and they would not be seen. */
 function alone({ data }, n) {
   const values = data[n]
-  return values.flatMap((value, at) => (value != null && values[at - 1] == null && values[at + 1] == null ? [at] : []))
+  return values.flatMap((value, at) =>
+    value != null && values[at - 1] == null && values[at + 1] == null ? [at] : []
+  )
 }
 
 /** The stretch of time to show: the last hour, or what is known of it. A young process fills its charts as an old one does. */
@@ -76,7 +82,12 @@ export function createChart({ title, series, format, axisFormat, least }) {
       height: HEIGHT,
       padding: [6, 16, 0, 0],
       legend: { show: false },
-      cursor: { y: false, drag: { x: false, y: false }, sync: { key: pointers.key }, points: { size: 7 } },
+      cursor: {
+        y: false,
+        drag: { x: false, y: false },
+        sync: { key: pointers.key },
+        points: { size: 7 }
+      },
       scales: {
         x: { time: true, range: ({ data }) => hourOf(data[0]) },
         y: { range: (_chart, _low, high) => [0, Math.max(least, (high ?? 0) * 1.1)] }
@@ -114,7 +125,12 @@ export function createChart({ title, series, format, axisFormat, least }) {
   function read() {
     const index = chart.cursor.idx
     const instants = chart.data[0]
-    setText(reading, index != null && instants[index] !== undefined ? `${time(instants[index] * 1000)} · ${told(index)}` : spoken)
+    setText(
+      reading,
+      index != null && instants[index] !== undefined
+        ? `${time(instants[index] * 1000)} · ${told(index)}`
+        : spoken
+    )
   }
 
   const fit = () => {
@@ -132,11 +148,18 @@ export function createChart({ title, series, format, axisFormat, least }) {
       const last = data[0].length - 1
       spoken = known.length === 0 ? 'No history yet.' : rangeOf(known)
       if (series.length > 1) {
-        const peaks = data.slice(1).map((values) => Math.max(0, ...values.filter((value) => value != null)))
+        const peaks = data
+          .slice(1)
+          .map((values) => Math.max(0, ...values.filter((value) => value != null)))
         spoken =
-          known.length === 0 ? spoken : `highest ${series.map((line, n) => `${line.label} ${format(peaks[n])}`).join(', ')}`
+          known.length === 0
+            ? spoken
+            : `highest ${series.map((line, n) => `${line.label} ${format(peaks[n])}`).join(', ')}`
       }
-      box.setAttribute('aria-label', `${title}, chart: ${spoken}${last < 0 ? '' : `, now ${told(last)}`}`)
+      box.setAttribute(
+        'aria-label',
+        `${title}, chart: ${spoken}${last < 0 ? '' : `, now ${told(last)}`}`
+      )
       read()
     }
   }

@@ -38,7 +38,10 @@ export function createConnections(url) {
     const wanted = user.value.trim()
     if (wanted !== '') query.set('user', wanted)
     try {
-      const answer = await fetch(`${url}?${query}`, { headers: { accept: 'application/json' }, cache: 'no-store' })
+      const answer = await fetch(`${url}?${query}`, {
+        headers: { accept: 'application/json' },
+        cache: 'no-store'
+      })
       if (!answer.ok) throw new Error(`the service answered ${answer.status}`)
       const list = await answer.json()
       // An answer that was overtaken is about another filter.
@@ -66,10 +69,17 @@ export function createConnections(url) {
         ? 'No streams are open.'
         : `No open stream belongs to “${wanted}”. Ids are compared whole, with upper and lower case.`
     )
-    say(total === 0 ? '' : total > rows.length ? `${count(rows.length)} of ${count(total)} shown` : plural(total, 'stream'))
+    say(
+      total === 0
+        ? ''
+        : total > rows.length
+          ? `${count(rows.length)} of ${count(total)} shown`
+          : plural(total, 'stream')
+    )
     more.hidden = total <= rows.length
     for (const head of document.querySelectorAll('th[data-sort]')) {
-      if (head.dataset.sort === sort.value) head.setAttribute('aria-sort', head.dataset.sort === 'state' ? 'other' : 'descending')
+      if (head.dataset.sort === sort.value)
+        head.setAttribute('aria-sort', head.dataset.sort === 'state' ? 'other' : 'descending')
       else head.removeAttribute('aria-sort')
     }
   }
@@ -98,7 +108,11 @@ export function createConnections(url) {
       cell('Topics', { class: 'id' }),
       cell('Address', { class: 'id' }, connection.remoteAddress ?? ''),
       // An id is its node's name and a number.
-      cell('Node', { class: 'several-only' }, connection.id.slice(0, connection.id.lastIndexOf('-'))),
+      cell(
+        'Node',
+        { class: 'several-only' },
+        connection.id.slice(0, connection.id.lastIndexOf('-'))
+      ),
       element('td', { class: 'act' }, button)
     )
   }
@@ -116,7 +130,10 @@ export function createConnections(url) {
     setText(buffered, bytes(connection.bufferedBytes))
     setText(frames, count(connection.frames))
     setText(topics, connection.topics.join(', '))
-    close.firstElementChild.setAttribute('aria-label', `Close the stream of ${connection.user}, open for ${row.dataset.age}`)
+    close.firstElementChild.setAttribute(
+      'aria-label',
+      `Close the stream of ${connection.user}, open for ${row.dataset.age}`
+    )
   }
 
   function markGone(row) {
@@ -149,9 +166,16 @@ export function createConnections(url) {
     dialog.close()
     const name = row.firstElementChild.textContent
     try {
-      const answer = await fetch(`${url}/${encodeURIComponent(row.dataset.key)}`, { method: 'DELETE' })
-      if (answer.status !== 204 && answer.status !== 404) throw new Error(`the service answered ${answer.status}`)
-      announce(answer.status === 204 ? `The stream of ${name} was closed.` : `The stream of ${name} was no longer open.`)
+      const answer = await fetch(`${url}/${encodeURIComponent(row.dataset.key)}`, {
+        method: 'DELETE'
+      })
+      if (answer.status !== 204 && answer.status !== 404)
+        throw new Error(`the service answered ${answer.status}`)
+      announce(
+        answer.status === 204
+          ? `The stream of ${name} was closed.`
+          : `The stream of ${name} was no longer open.`
+      )
       markGone(row)
       // The row is about to go: the focus goes to its neighbour rather than to the top of the page.
       const next = row.nextElementSibling ?? row.previousElementSibling

@@ -11,8 +11,10 @@ const STATUSES = { ok: 'Works', degraded: 'Degraded', critical: 'Critical' }
 const CUTS = {
   ended: 'The service ended the stream or cannot be reached. Trying again every two seconds.',
   unanswered: 'The service cannot be reached. Trying again every two seconds.',
-  silent: 'The stream went silent; the network in between may be down. Trying again every two seconds.',
-  refused: 'The operator key is no longer accepted. It may have been changed: reload the page and give the new one.'
+  silent:
+    'The stream went silent; the network in between may be down. Trying again every two seconds.',
+  refused:
+    'The operator key is no longer accepted. It may have been changed: reload the page and give the new one.'
 }
 
 // A box that scrolls has to be reachable without a pointer; not every browser sees to it.
@@ -54,10 +56,17 @@ const feed = openFeed(`${monitor}/stream`, monitor, {
     title()
     if (!document.hidden) draw()
     if (!before || back) connections.run(!document.hidden)
-    if (back) announce(before && before.node !== body.node ? 'Live again; the process was started anew.' : 'Live again.')
+    if (back)
+      announce(
+        before && before.node !== body.node
+          ? 'Live again; the process was started anew.'
+          : 'Live again.'
+      )
     else if (before && before.status !== body.status) {
       const [gravest] = body.recommendations
-      announce(`Status: ${STATUSES[body.status] ?? body.status}. ${gravest ? `${gravest.message} ${gravest.action}` : ''}`)
+      announce(
+        `Status: ${STATUSES[body.status] ?? body.status}. ${gravest ? `${gravest.message} ${gravest.action}` : ''}`
+      )
     }
   },
   cut(reason) {
@@ -69,8 +78,14 @@ const feed = openFeed(`${monitor}/stream`, monitor, {
     byId('cut').hidden = false
     // Who glances at the page must not read the last good word as the present one.
     byId('status').dataset.status = 'unknown'
-    setText(byId('status-text'), latest ? `Unknown, was: ${STATUSES[latest.status] ?? latest.status}` : 'Unknown')
-    setFeed(reason === 'refused' ? 'refused' : 'cut', reason === 'refused' ? 'key refused' : 'cut off, reconnecting')
+    setText(
+      byId('status-text'),
+      latest ? `Unknown, was: ${STATUSES[latest.status] ?? latest.status}` : 'Unknown'
+    )
+    setFeed(
+      reason === 'refused' ? 'refused' : 'cut',
+      reason === 'refused' ? 'key refused' : 'cut off, reconnecting'
+    )
     title()
     connections.run(false)
     // Said once when it begins, and again where the reader has to do something.

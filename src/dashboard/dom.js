@@ -9,7 +9,8 @@ export function element(name, attributes = {}, ...children) {
 }
 
 /** A cell that knows what its column is called, for where a phone shows the row as a card. */
-export const cell = (label, attributes = {}, ...children) => element('td', { 'data-label': label, ...attributes }, ...children)
+export const cell = (label, attributes = {}, ...children) =>
+  element('td', { 'data-label': label, ...attributes }, ...children)
 
 /** Writes a text only where it changed, so that a selection or a screen reader in it is left alone. */
 export function setText(node, text) {

@@ -1,6 +1,16 @@
 import { createChart } from './charts.js'
 import { byId, cell, element, keyed, setText } from './dom.js'
-import { bytes, count, duration, milliseconds, NONE, percent, plural, rate, time } from './format.js'
+import {
+  bytes,
+  count,
+  duration,
+  milliseconds,
+  NONE,
+  percent,
+  plural,
+  rate,
+  time
+} from './format.js'
 
 /** Points of history that make a minute. */
 const POINTS_A_MINUTE = 6
@@ -17,7 +27,9 @@ const levelOf = (name) => (points) => points.map((point) => point[name] ?? null)
 const perSecond = (name) => (points) => points.map((point) => (point[name] ?? 0) / SECONDS_A_POINT)
 const lastMinute = (name) => (points) =>
   points.map((_, n) =>
-    points.slice(Math.max(0, n - POINTS_A_MINUTE + 1), n + 1).reduce((sum, point) => sum + (point[name] ?? 0), 0)
+    points
+      .slice(Math.max(0, n - POINTS_A_MINUTE + 1), n + 1)
+      .reduce((sum, point) => sum + (point[name] ?? 0), 0)
   )
 
 /** A time that was measured; where nothing was, zeros come, which would read as very fast. */
@@ -108,7 +120,13 @@ const TILES = [
     least: 2,
     lines: [
       { label: 'p50', color: '--line-1', now: measuredNow('p50'), past: measured('p50') },
-      { label: 'p99', color: '--line-2', dash: [5, 3], now: measuredNow('p99'), past: measured('p99') }
+      {
+        label: 'p99',
+        color: '--line-2',
+        dash: [5, 3],
+        now: measuredNow('p99'),
+        past: measured('p99')
+      }
     ],
     note: ({ latencyMs: { publishToWrite } }) =>
       publishToWrite.max > 0 ? `slowest ${milliseconds(publishToWrite.max)}` : NOTHING_MEASURED
@@ -123,10 +141,17 @@ const TILES = [
   )
 ]
 
-const LAG = single('Heartbeat lag', milliseconds, (body) => body.heartbeats.lagMs, levelOf('heartbeatLagMs'), undefined, {
-  axisFormat: (ms) => `${rate(ms)} ms`,
-  least: 10
-})
+const LAG = single(
+  'Heartbeat lag',
+  milliseconds,
+  (body) => body.heartbeats.lagMs,
+  levelOf('heartbeatLagMs'),
+  undefined,
+  {
+    axisFormat: (ms) => `${rate(ms)} ms`,
+    least: 10
+  }
+)
 
 const TRANSPORTS = { sse: 'SSE', websocket: 'WebSocket', poll: 'polls' }
 
@@ -156,11 +181,17 @@ export function createOverview() {
     // The newest point is now, so that the charts move with the figures.
     const points = body.history.filter(({ at }) => Date.parse(at) > now - 3_600_000)
     const seconds = [...points.map(({ at }) => Date.parse(at) / 1000), now / 1000]
-    const dataOf = (lines) => [seconds, ...lines.map((line) => [...line.past(points), line.now(body) ?? null])]
+    const dataOf = (lines) => [
+      seconds,
+      ...lines.map((line) => [...line.past(points), line.now(body) ?? null])
+    ]
     for (const tile of tiles) tile.show(body, dataOf)
     lag.show(dataOf(LAG.lines))
     const spanMs = Math.min(3_600_000, now - (points[0] ? Date.parse(points[0].at) : now))
-    setText(byId('span'), spanMs >= 3_590_000 ? 'charts: the last hour' : `charts: the last ${duration(spanMs)}`)
+    setText(
+      byId('span'),
+      spanMs >= 3_590_000 ? 'charts: the last hour' : `charts: the last ${duration(spanMs)}`
+    )
     showAdvice(body)
     showErrors(body.errors)
     showClosings(body.connections)
@@ -173,11 +204,18 @@ function createTile(tile) {
   const figures = tile.lines.map(() => element('span', { class: 'figure' }))
   const note = element('p', { class: 'note faint' })
   const chart = createChart({ ...tile, series: tile.lines })
-  const heading = element('h3', {}, tile.title, element('span', { class: 'several-only' }, ' · this node'))
+  const heading = element(
+    'h3',
+    {},
+    tile.title,
+    element('span', { class: 'several-only' }, ' · this node')
+  )
   const values = element('p', { class: 'figures' })
   for (const [n, line] of tile.lines.entries()) {
     const key = element('span', { class: `key ${line.dash ? 'dashed' : 'solid'}` }, line.label)
-    values.append(tile.lines.length > 1 ? element('span', { class: 'keyed' }, key, ' ', figures[n]) : figures[n])
+    values.append(
+      tile.lines.length > 1 ? element('span', { class: 'keyed' }, key, ' ', figures[n]) : figures[n]
+    )
   }
   const node = element('article', { class: 'card tile' }, heading, values, note, ...chart.elements)
   return {
@@ -232,7 +270,9 @@ function setTime(cell, instant) {
 
 function showErrors({ total, byCode, recent }) {
   // The latest on top: what goes on now is what one came for.
-  const rows = Object.entries(byCode).sort(([, a], [, b]) => Date.parse(b.lastAt) - Date.parse(a.lastAt))
+  const rows = Object.entries(byCode).sort(
+    ([, a], [, b]) => Date.parse(b.lastAt) - Date.parse(a.lastAt)
+  )
   keyed(
     byId('errors'),
     rows,
@@ -296,7 +336,12 @@ function showReasons(list, reasons) {
       element(
         'li',
         {},
-        element('span', { class: 'reason' }, element('code', {}, reason), ` ${REASONS[reason] ?? ''}`),
+        element(
+          'span',
+          { class: 'reason' },
+          element('code', {}, reason),
+          ` ${REASONS[reason] ?? ''}`
+        ),
         element('span', { class: 'number' }),
         element('meter', { min: '0', 'aria-hidden': 'true' })
       ),
@@ -327,7 +372,8 @@ const facts = (list, rows) =>
   )
 
 /** Of the last minute; a store or an hour without any has none. */
-const spread = ({ p50, p99, max }) => (max > 0 ? `p50 ${milliseconds(p50)}, p99 ${milliseconds(p99)}` : NOTHING_MEASURED)
+const spread = ({ p50, p99, max }) =>
+  max > 0 ? `p50 ${milliseconds(p50)}, p99 ${milliseconds(p99)}` : NOTHING_MEASURED
 
 function showFacts(body) {
   const { heartbeats, store, process, latencyMs, limits, recommendations } = body
@@ -339,7 +385,12 @@ function showFacts(body) {
   ])
   facts(byId('store'), [
     ['Kind', store.kind],
-    ['State', store.healthy && !recommendations.some(({ code }) => code === 'store-failing') ? 'works' : 'fails'],
+    [
+      'State',
+      store.healthy && !recommendations.some(({ code }) => code === 'store-failing')
+        ? 'works'
+        : 'fails'
+    ],
     ['Size', store.bytes === undefined ? undefined : bytes(store.bytes)],
     ['Commit', store.commitMs === undefined ? undefined : spread(latencyMs.commit)],
     ['Acknowledged in', spread(latencyMs.publishAck)],
@@ -355,7 +406,10 @@ function showFacts(body) {
     ['Event loop lag', milliseconds(process.eventLoopLagMs)],
     ['Open files', process.openFiles === undefined ? undefined : count(process.openFiles)],
     ['Streams at most', limits.maxConnections > 0 ? count(limits.maxConnections) : 'no limit'],
-    ['Streams per user', limits.maxConnectionsPerUser > 0 ? count(limits.maxConnectionsPerUser) : 'no limit'],
+    [
+      'Streams per user',
+      limits.maxConnectionsPerUser > 0 ? count(limits.maxConnectionsPerUser) : 'no limit'
+    ],
     ['Buffer per stream', limits.maxBufferedBytes > 0 ? bytes(limits.maxBufferedBytes) : 'no limit']
   ])
 }
@@ -370,7 +424,10 @@ function showNodes({ nodes, cluster }) {
   if (!several) return
   // The node that answers comes first, and was seen now by its own clock; the reader's may be wrong.
   const now = Date.parse(nodes[0].lastSeenAt)
-  const views = nodes.map((node) => ({ ...node, silent: now - Date.parse(node.lastSeenAt) > SILENT_MS }))
+  const views = nodes.map((node) => ({
+    ...node,
+    silent: now - Date.parse(node.lastSeenAt) > SILENT_MS
+  }))
   showAll(cluster, views)
   keyed(
     byId('nodes'),
@@ -400,7 +457,10 @@ function showNodes({ nodes, cluster }) {
       const badge = state.firstElementChild
       badge.dataset.state = view.silent ? 'unknown' : view.status
       badge.title = view.silent ? `has told nothing for a while; was ${view.status}` : ''
-      setText(badge, view.silent ? 'unknown' : view.draining ? `${view.status}, draining` : view.status)
+      setText(
+        badge,
+        view.silent ? 'unknown' : view.draining ? `${view.status}, draining` : view.status
+      )
       setText(toDo.firstElementChild, view.recommendations?.join(', ') || NONE)
       for (const [n, [, figure]] of NODE_FIGURES.entries()) setText(rest[n], figure(view))
       setText(version, view.version ?? NONE)

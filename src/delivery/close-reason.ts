@@ -1,5 +1,13 @@
 /** What a connection's end means: the words of `goodbye`, then those that no goodbye can reach the peer for. */
-export type GoodbyeReason = 'drain' | 'expired' | 'revoked' | 'slow' | 'limit' | 'rotate' | 'closed' | 'unavailable'
+export type GoodbyeReason =
+  | 'drain'
+  | 'expired'
+  | 'revoked'
+  | 'slow'
+  | 'limit'
+  | 'rotate'
+  | 'closed'
+  | 'unavailable'
 export type CloseReason = GoodbyeReason | 'gone' | 'stale'
 
 interface Row {
@@ -40,7 +48,10 @@ export function retryMsFor(reason: CloseReason): number | null {
 }
 
 /** What a peer is told that cannot be let in now. It comes back late, even from a drain: nothing changes within a second. */
-export function goodbyeToRefused(reason: 'drain' | 'limit' | 'unavailable'): { readonly data: string; readonly retryMs: number } {
+export function goodbyeToRefused(reason: 'drain' | 'limit' | 'unavailable'): {
+  readonly data: string
+  readonly retryMs: number
+} {
   const retryMs = drawRetryMs([CLOSE_REASONS.limit.retryMs[0], CLOSE_REASONS[reason].retryMs[1]])
   return { data: `{"reason":"${reason}","retryMs":${retryMs}}`, retryMs }
 }

@@ -31,7 +31,9 @@ const COMMA = Buffer.from(',')
 export const pollCodec: Codec = {
   frame: (event, data, id) => Buffer.from(encodeMessage(event, data, id)),
   join: (frames) =>
-    frames.length === 1 ? frames[0]! : Buffer.concat(frames.flatMap((frame, i) => (i ? [COMMA, frame] : [frame])))
+    frames.length === 1
+      ? frames[0]!
+      : Buffer.concat(frames.flatMap((frame, i) => (i ? [COMMA, frame] : [frame])))
 }
 
 /** First byte of a text message in one frame, and the lengths that stand for a longer field (RFC 6455, 5.2). */

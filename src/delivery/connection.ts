@@ -5,7 +5,13 @@ import { encodeItem } from '../log/item.ts'
 import type { Counts } from '../log/notification.ts'
 import { findPlace } from '../log/resolve-cursor.ts'
 import type { Store } from '../log/store.ts'
-import { CLOSE_REASONS, type CloseReason, drawRetryMs, OPENING_RETRY_MS, retryMsFor } from './close-reason.ts'
+import {
+  CLOSE_REASONS,
+  type CloseReason,
+  drawRetryMs,
+  OPENING_RETRY_MS,
+  retryMsFor
+} from './close-reason.ts'
 import type { Codec } from './codec.ts'
 import { encodeCounts, Outgoing } from './encoded-event.ts'
 import type { Lane } from './fan-out.ts'
@@ -57,7 +63,10 @@ export interface Opening {
   readonly announce: boolean
   /** For a sink that takes one write: the most frames it may hold. Such a connection has no heartbeat. */
   readonly once?:
-    | { readonly limit: number /** False: it ends when the log has been read. */; readonly waits: boolean }
+    | {
+        readonly limit: number /** False: it ends when the log has been read. */
+        readonly waits: boolean
+      }
     | undefined
   /** Monotonic milliseconds (`performance.now()`) at which it ends, and why. */
   readonly closeAt: number
@@ -77,7 +86,12 @@ type State =
       queue: readonly Buffer[]
     }
   | { readonly phase: 'live'; readonly sink: Sink }
-  | { readonly phase: 'blocked'; readonly sink: Sink; readonly queue: Buffer[]; queuedBytes: number }
+  | {
+      readonly phase: 'blocked'
+      readonly sink: Sink
+      readonly queue: Buffer[]
+      queuedBytes: number
+    }
   | { readonly phase: 'closed'; readonly reason: CloseReason }
 
 /** One open transport of one subscriber. It owns its sink; nobody else writes to it. */
@@ -204,7 +218,8 @@ export class Connection {
   /** Hands over what a whole group gets alike. */
   deliverRun(run: Run): void {
     const phase = this.#state.phase
-    if ((phase !== 'live' && phase !== 'blocked') || run.first <= this.#seq || this.#once) return this.deliver(run.outgoing)
+    if ((phase !== 'live' && phase !== 'blocked') || run.first <= this.#seq || this.#once)
+      return this.deliver(run.outgoing)
     this.#seq = this.#told = run.last
     this.#unread += run.created
     this.#unseen += run.created
@@ -229,13 +244,21 @@ export class Connection {
       if (outgoing.seq !== undefined && outgoing.seq <= this.#seq) continue
       const ephemeral = outgoing.event.kind === 'ephemeral'
       const created = outgoing.event.kind === 'notification' && outgoing.event.op === 'created'
-      if (outgoing.personal ? !(this.#countsKnown && (created || ephemeral)) : this.#once && !(created || ephemeral)) {
+      if (
+        outgoing.personal
+          ? !(this.#countsKnown && (created || ephemeral))
+          : this.#once && !(created || ephemeral)
+      ) {
         // Its counts are the store's to tell: read on from where we are, which brings this event and those behind it.
         if (frames.length) this.#send(this.codec.join(frames), frames.length)
         return this.#readOn(events.slice(i))
       }
       if (ephemeral) {
-        const frame = outgoing.frameAt(this.codec, this.#toldCursor, outgoing.personal ? this.#counts : null)
+        const frame = outgoing.frameAt(
+          this.codec,
+          this.#toldCursor,
+          outgoing.personal ? this.#counts : null
+        )
         bytes += frame.length
         frames.push(frame)
         continue
@@ -245,7 +268,9 @@ export class Connection {
         this.#unread++
         this.#unseen++
       } else this.recount()
-      const frame = outgoing.personal ? outgoing.personalFrame(this.codec, this.#counts) : outgoing.frame(this.codec)
+      const frame = outgoing.personal
+        ? outgoing.personalFrame(this.codec, this.#counts)
+        : outgoing.frame(this.codec)
       bytes += frame.length
       frames.push(frame)
       this.#seq = this.#told = outgoing.event.seq
@@ -297,7 +322,12 @@ export class Connection {
     const ahead = this.#seq > this.lane.position
     if (!ahead) this.#seq = this.lane.position
     this.#told = this.#seq
-    this.#send(ahead ? this.codec.frame('heartbeat', '{}', this.cursor) : this.lane.heartbeatFrame(this.codec), 1)
+    this.#send(
+      ahead
+        ? this.codec.frame('heartbeat', '{}', this.cursor)
+        : this.lane.heartbeatFrame(this.codec),
+      1
+    )
     return true
   }
 
@@ -336,9 +366,17 @@ export class Connection {
     this.#enter({ phase: 'closed', reason })
     if (CLOSE_REASONS[reason].goodbye) {
       const retryMs = retryMsFor(reason)
-      const goodbye = this.codec.frame('goodbye', `{"reason":"${reason}","retryMs":${retryMs}}`, cursor, retryMs)
+      const goodbye = this.codec.frame(
+        'goodbye',
+        `{"reason":"${reason}","retryMs":${retryMs}}`,
+        cursor,
+        retryMs
+      )
       // What the cursor covers goes out before the frame that tells it, or the peer would never ask for it again.
-      state.sink.end(state.phase === 'live' ? goodbye : this.codec.join([...state.queue, goodbye]), reason)
+      state.sink.end(
+        state.phase === 'live' ? goodbye : this.codec.join([...state.queue, goodbye]),
+        reason
+      )
     } else state.sink.destroy(reason)
     if (state.phase === 'replaying') state.wake?.()
     this.#host.closed(this, reason)
@@ -375,7 +413,8 @@ export class Connection {
     if (state.sink.write(bytes)) return
     if (this.bufferedBytes > this.#host.maxBufferedBytes + bytes.length) return this.close('slow')
     this.stallAt = this.lastWriteAt + this.#host.stallMs
-    if (state.phase === 'live') this.#enter({ phase: 'blocked', sink: state.sink, queue: [], queuedBytes: 0 })
+    if (state.phase === 'live')
+      this.#enter({ phase: 'blocked', sink: state.sink, queue: [], queuedBytes: 0 })
   }
 
   /** Writes a page at the reader's pace: waits until the peer has taken it, or is gone. */
@@ -406,7 +445,10 @@ export class Connection {
     const data = this.#readyData(false, `[${list.join(',')}]`, reset)
     const retryMs = first ? drawRetryMs(OPENING_RETRY_MS) : null
     const lead = [this.codec.frame(reset === null ? 'ready' : 'reset', data, this.cursor, retryMs)]
-    await this.#catchUp({ lead, page: { events: [], upTo: page.head, more: false, counts: page.counts, recount: false } })
+    await this.#catchUp({
+      lead,
+      page: { events: [], upTo: page.head, more: false, counts: page.counts, recount: false }
+    })
   }
 
   async #resume(seq: number, cursor: string): Promise<void> {
@@ -417,7 +459,12 @@ export class Connection {
     this.#countsDue = this.#stale || (!this.#announce && page.recount)
     this.#epoch = this.lane.log.epoch
     this.#seq = this.#told = seq
-    const ready = this.codec.frame('ready', this.#readyData(true, '[]', null), cursor, drawRetryMs(OPENING_RETRY_MS))
+    const ready = this.codec.frame(
+      'ready',
+      this.#readyData(true, '[]', null),
+      cursor,
+      drawRetryMs(OPENING_RETRY_MS)
+    )
     await this.#catchUp({ lead: this.#announce ? [ready] : [], page })
   }
 
@@ -434,7 +481,10 @@ export class Connection {
    * Reads the log after the cursor, page by page at the reader's pace, until a page reaches what is being followed; then
    * releases what was held meanwhile and is newer. Exactly once at the seam.
    */
-  async #catchUp(from: { lead?: Buffer[]; page?: Awaited<ReturnType<Store['read']>> }): Promise<void> {
+  async #catchUp(from: {
+    lead?: Buffer[]
+    page?: Awaited<ReturnType<Store['read']>>
+  }): Promise<void> {
     const { store } = this.#host
     await this.#sendQueue()
     let lead = from.lead ?? []
@@ -461,7 +511,8 @@ export class Connection {
           this.#countsDue = this.#stale
         } else {
           frames.push(outgoing.frame(this.codec))
-          if (ahead || event.kind !== 'notification' || event.op !== 'created') this.#countsDue = true
+          if (ahead || event.kind !== 'notification' || event.op !== 'created')
+            this.#countsDue = true
         }
         this.#told = event.seq
       }
@@ -469,7 +520,9 @@ export class Connection {
       this.#more = page.more
       if (page.events.length) this.#host.replayed(page.events.length)
       if (this.#countsDue && !page.more) {
-        frames.push(this.codec.frame('heartbeat', `{"counts":${encodeCounts(page.counts)}}`, this.cursor))
+        frames.push(
+          this.codec.frame('heartbeat', `{"counts":${encodeCounts(page.counts)}}`, this.cursor)
+        )
         this.#told = this.#seq
         this.#countsDue = this.#stale
       }
@@ -513,7 +566,8 @@ export class Connection {
     const state = this.#state
     if (state.phase !== 'replaying') return
     // What is in the log will be read from it; an ephemeral event is nowhere else.
-    state.held = state.held === 'overflow' ? [] : state.held.filter(({ event }) => event.kind === 'ephemeral')
+    state.held =
+      state.held === 'overflow' ? [] : state.held.filter(({ event }) => event.kind === 'ephemeral')
   }
 
   #cursorAt(place: number): Cursor | null {

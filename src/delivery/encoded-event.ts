@@ -8,7 +8,8 @@ import type { Codec } from './codec.ts'
 /** An event that has a frame. */
 export type Sendable = LoggedEvent | EphemeralEvent
 
-export const encodeCounts = (counts: Counts): string => `{"unread":${counts.unread},"unseen":${counts.unseen}}`
+export const encodeCounts = (counts: Counts): string =>
+  `{"unread":${counts.unread},"unseen":${counts.unseen}}`
 
 /** The `data` of an event's frame without the closing brace, so that counts may follow. */
 function openData(event: Sendable, epoch: string): string {
@@ -55,7 +56,11 @@ export class Outgoing {
   frame(codec: Codec): Buffer {
     let frame = this.#shared.get(codec)
     if (!frame) {
-      frame = codec.frame(this.name, `${this.#open}}`, this.seq === undefined ? null : formatCursor(this.#epoch, this.seq))
+      frame = codec.frame(
+        this.name,
+        `${this.#open}}`,
+        this.seq === undefined ? null : formatCursor(this.#epoch, this.seq)
+      )
       this.#shared.set(codec, frame)
     }
     return frame
@@ -64,15 +69,24 @@ export class Outgoing {
   /** The frame for one user, with that user's counts. Tabs of one user share it while their counts agree. */
   personalFrame(codec: Codec, { unread, unseen }: Counts): Buffer {
     const known = this.#personal
-    if (known && known.codec === codec && known.unread === unread && known.unseen === unseen) return known.frame
+    if (known && known.codec === codec && known.unread === unread && known.unseen === unseen)
+      return known.frame
     const id = this.seq === undefined ? null : formatCursor(this.#epoch, this.seq)
-    const frame = codec.frame(this.name, `${this.#open},"counts":{"unread":${unread},"unseen":${unseen}}}`, id)
+    const frame = codec.frame(
+      this.name,
+      `${this.#open},"counts":{"unread":${unread},"unseen":${unseen}}}`,
+      id
+    )
     this.#personal = { codec, unread, unseen, frame }
     return frame
   }
 
   /** An ephemeral event repeats the cursor that the reader is at, and the counts, where it is for one user alone. */
   frameAt(codec: Codec, cursor: string | null, counts: Counts | null): Buffer {
-    return codec.frame(this.name, counts ? `${this.#open},"counts":${encodeCounts(counts)}}` : `${this.#open}}`, cursor)
+    return codec.frame(
+      this.name,
+      counts ? `${this.#open},"counts":${encodeCounts(counts)}}` : `${this.#open}}`,
+      cursor
+    )
   }
 }

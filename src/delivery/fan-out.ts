@@ -86,7 +86,10 @@ export class Lane {
   }
 
   /** To everybody but the users who also get something of their own, who are returned: theirs goes out in one piece, in order. */
-  deliver(shared: readonly Outgoing[], personal: ReadonlyMap<string, unknown>): ReadonlySet<Connection> {
+  deliver(
+    shared: readonly Outgoing[],
+    personal: ReadonlyMap<string, unknown>
+  ): ReadonlySet<Connection> {
     const mixed = new Set<Connection>()
     const groups: Group[] = []
     for (const outgoing of shared) {
@@ -114,7 +117,8 @@ export class Lane {
 
   /** Counts over a shared channel may have changed. */
   recount(channel: Outgoing['event']['channel']): void {
-    for (const group of this.#readersOf(channel)) for (const connection of group.connections) connection.recount()
+    for (const group of this.#readersOf(channel))
+      for (const connection of group.connections) connection.recount()
   }
 
   /** The groups that read a shared channel. */
@@ -141,7 +145,10 @@ function covers(topics: readonly string[], channel: Outgoing['event']['channel']
 }
 
 /** True where the connection reads what lies in the channel. */
-export const readsChannel = (connection: Connection, channel: Outgoing['event']['channel']): boolean =>
+export const readsChannel = (
+  connection: Connection,
+  channel: Outgoing['event']['channel']
+): boolean =>
   isPersonal(channel) ? userOf(channel) === connection.user : covers(connection.topics, channel)
 
 /** Null where the frames differ from reader to reader. */
@@ -154,5 +161,12 @@ function runOf(outgoing: readonly Outgoing[], codec: Codec): Run | null {
     else recount = true
   }
   const bytes = codec.join(outgoing.map((one) => one.frame(codec)))
-  return { outgoing, bytes, first: outgoing[0]!.seq!, last: outgoing.at(-1)!.seq!, created, recount }
+  return {
+    outgoing,
+    bytes,
+    first: outgoing[0]!.seq!,
+    last: outgoing.at(-1)!.seq!,
+    created,
+    recount
+  }
 }

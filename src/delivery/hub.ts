@@ -1,5 +1,10 @@
 import { BoundedCache } from '../bounds/bounded-cache.ts'
-import { MIN_OPENINGS, OPENINGS_MS, OPENINGS_PER_PLACE, REVOCATION_ECHO_MS } from '../bounds/limits.ts'
+import {
+  MIN_OPENINGS,
+  OPENINGS_MS,
+  OPENINGS_PER_PLACE,
+  REVOCATION_ECHO_MS
+} from '../bounds/limits.ts'
 import type { Places } from '../cluster/cluster.ts'
 import { type Channel, userOf } from '../log/channel.ts'
 import type { ResetReason } from '../log/cursor.ts'
@@ -102,7 +107,14 @@ export class Hub implements ConnectionHost {
   #draining = false
   #deadlinesAt = 0
 
-  constructor(store: Store, node: string, places: Places, settings: HubSettings, stats: Stats, log: HubLog) {
+  constructor(
+    store: Store,
+    node: string,
+    places: Places,
+    settings: HubSettings,
+    stats: Stats,
+    log: HubLog
+  ) {
     this.store = store
     this.node = node
     this.#places = places
@@ -143,7 +155,9 @@ export class Hub implements ConnectionHost {
   }
 
   named(id: string): Connection | undefined {
-    const number = id.startsWith(`${this.node}-`) ? Number.parseInt(id.slice(this.node.length + 1), 36) : Number.NaN
+    const number = id.startsWith(`${this.node}-`)
+      ? Number.parseInt(id.slice(this.node.length + 1), 36)
+      : Number.NaN
     const connection = this.#connections.get(number)
     return connection && this.nameOf(connection) === id ? connection : undefined
   }
@@ -152,7 +166,8 @@ export class Hub implements ConnectionHost {
   refusal(user: string, address: string): Refusal | null {
     const { maxConnections, maxConnectionsPerUser, maxConnectionsPerIp } = this.#settings
     if (this.#draining) return 'drain'
-    if (maxConnections > 0 && this.#connections.size + this.#openingTotal >= maxConnections) return 'limit'
+    if (maxConnections > 0 && this.#connections.size + this.#openingTotal >= maxConnections)
+      return 'limit'
     if (maxConnectionsPerUser > 0 && this.heldOf(user) >= maxConnectionsPerUser) return 'limit'
     if (maxConnectionsPerIp > 0) {
       const block = addressBlock(address)
@@ -222,7 +237,8 @@ export class Hub implements ConnectionHost {
   #countOpening(user: string, address: string, by: 1 | -1): void {
     this.#openingTotal += by
     this.#count(this.#opening, user, by)
-    if (this.#settings.maxConnectionsPerIp > 0) this.#count(this.#openingFrom, addressBlock(address), by)
+    if (this.#settings.maxConnectionsPerIp > 0)
+      this.#count(this.#openingFrom, addressBlock(address), by)
   }
 
   #opensTooOften(user: string): Refusal | null {
@@ -233,7 +249,8 @@ export class Hub implements ConnectionHost {
 
   /** How many connections each user has, those that are being opened included. */
   *held(): Generator<readonly [user: string, count: number]> {
-    for (const [user, tabs] of this.#byUser) yield [user, tabs.length + (this.#opening.get(user) ?? 0)]
+    for (const [user, tabs] of this.#byUser)
+      yield [user, tabs.length + (this.#opening.get(user) ?? 0)]
     for (const [user, count] of this.#opening) if (!this.#byUser.has(user)) yield [user, count]
   }
 
@@ -249,7 +266,10 @@ export class Hub implements ConnectionHost {
     const { maxConnectionAgeMs } = this.#settings
     // Ages are spread by a tenth, so that what was opened together does not end together.
     const aged = now + maxConnectionAgeMs * (0.9 + Math.random() * 0.2)
-    const expires = subscriber.expiresAt === undefined ? Number.POSITIVE_INFINITY : now + (subscriber.expiresAt - Date.now())
+    const expires =
+      subscriber.expiresAt === undefined
+        ? Number.POSITIVE_INFINITY
+        : now + (subscriber.expiresAt - Date.now())
     const lane = this.#laneOf(this.store.logOf(subscriber.user))
     const group = lane.group(request.topics ?? exactTopics(subscriber), request.codec)
     const opening: Opening = {
@@ -270,7 +290,8 @@ export class Hub implements ConnectionHost {
     const tabs = this.#byUser.get(connection.user)
     if (tabs) tabs.push(connection)
     else this.#byUser.set(connection.user, [connection])
-    if (this.#settings.maxConnectionsPerIp > 0) this.#count(this.#byAddress, addressBlock(sink.remoteAddress), 1)
+    if (this.#settings.maxConnectionsPerIp > 0)
+      this.#count(this.#byAddress, addressBlock(sink.remoteAddress), 1)
     if (connection.beats) this.heartbeats.add(connection)
     this.#stats.opened(this.#connections.size, connection.transport)
     this.#log.opened(connection, request.requestId)
@@ -279,14 +300,17 @@ export class Hub implements ConnectionHost {
     // In a moment: the caller has not connected the sink yet.
     if (revoked) queueMicrotask(() => connection.close('revoked'))
     // Nobody can tell any more: it comes back, and its credential is checked again.
-    else if (this.#revokedUnknown >= checkedAt) queueMicrotask(() => connection.close('unavailable'))
+    else if (this.#revokedUnknown >= checkedAt)
+      queueMicrotask(() => connection.close('unavailable'))
     else void connection.begin(opening.after)
     return connection
   }
 
   /** What a user's connections have read here: those that ended and are still remembered, then the open ones. */
   readingsOf(user: string): Reading[] {
-    const open = (this.#byUser.get(user) ?? []).map((connection) => this.#reading(connection, null, null))
+    const open = (this.#byUser.get(user) ?? []).map((connection) =>
+      this.#reading(connection, null, null)
+    )
     return [...this.traces.departures(user), ...open]
   }
 
@@ -337,7 +361,8 @@ export class Hub implements ConnectionHost {
     if (tabs.length === 1) this.#byUser.delete(connection.user)
     else tabs.splice(tabs.indexOf(connection), 1)
     this.#places.hold(connection.user, this.heldOf(connection.user))
-    if (this.#settings.maxConnectionsPerIp > 0) this.#count(this.#byAddress, addressBlock(connection.remoteAddress), -1)
+    if (this.#settings.maxConnectionsPerIp > 0)
+      this.#count(this.#byAddress, addressBlock(connection.remoteAddress), -1)
     this.traces.departed(this.#reading(connection, Date.now(), reason))
     this.#stats.closed(reason, connection.transport, performance.now() - connection.openedAt)
     this.#log.closed(connection, reason)
@@ -408,7 +433,11 @@ export class Hub implements ConnectionHost {
         const connection = tabs[i]
         if (!connection) continue
         for (const outgoing of own) outgoing.connections++
-        connection.deliver(mixed?.has(connection) ? all.filter(({ event }) => readsChannel(connection, event.channel)) : own)
+        connection.deliver(
+          mixed?.has(connection)
+            ? all.filter(({ event }) => readsChannel(connection, event.channel))
+            : own
+        )
       }
     }
     this.#account(all)
@@ -430,14 +459,23 @@ export class Hub implements ConnectionHost {
   /** What was written so far cannot be gone on from: everybody begins anew. */
   #restart(lane: Lane, head: number): void {
     lane.position = head
-    for (const connection of [...this.#connections.values()]) if (connection.lane === lane) connection.restart()
+    for (const connection of [...this.#connections.values()])
+      if (connection.lane === lane) connection.restart()
   }
 
   #reading(connection: Connection, closedAt: number | null, reason: CloseReason | null): Reading {
     const { user, place } = connection
     const openedAt = Date.now() - (performance.now() - connection.openedAt)
     const topics = rememberedTopics(connection.topics)
-    return { connection: this.nameOf(connection), user, ...topics, openedAt, closedAt, reason, place }
+    return {
+      connection: this.nameOf(connection),
+      user,
+      ...topics,
+      openedAt,
+      closedAt,
+      reason,
+      place
+    }
   }
 
   #recount(lane: Lane, channel: Channel): void {

@@ -28,7 +28,9 @@ for (const person of people) {
     showToast(person, item)
     note(person, op, [item.title ?? item.type, item.body].filter(Boolean).join(': '))
   })
-  inbox.on('state', ({ op, ids, upTo }) => note(person, op, ids ? `${ids.length} of them` : `up to ${upTo}`))
+  inbox.on('state', ({ op, ids, upTo }) =>
+    note(person, op, ids ? `${ids.length} of them` : `up to ${upTo}`)
+  )
   inbox.on('reset', ({ reason }) => note(person, 'reset', reason))
   inbox.on('status', (status) => note(person, 'status', status))
 }

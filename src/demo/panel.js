@@ -3,9 +3,15 @@ import { createRow } from './row.js'
 /** What a connection's state means for who looks at the page. */
 const STATUS = {
   live: { text: 'Live', notice: '' },
-  polling: { text: 'Polling', notice: 'Something in between holds streams back, so the page asks again and again.' },
+  polling: {
+    text: 'Polling',
+    notice: 'Something in between holds streams back, so the page asks again and again.'
+  },
   connecting: { text: 'Connecting', notice: '' },
-  offline: { text: 'Offline', notice: 'The service cannot be reached. The list stays, and what you mark is sent later.' },
+  offline: {
+    text: 'Offline',
+    notice: 'The service cannot be reached. The list stays, and what you mark is sent later.'
+  },
   unauthorized: { text: 'Signed out', notice: 'The credential was refused, and there is no other.' }
 }
 /** Times in words are set anew this often. */
@@ -43,7 +49,13 @@ export function createPanel({ user, name, topics }, inbox) {
   /** Whoever looks at the list has seen what is in it. Told once for what is newest: a service that refuses is not asked on and on. */
   const look = () => {
     const newest = inbox.items[0]?.id
-    if (!isOpen() || document.visibilityState !== 'visible' || inbox.counts.unseen === 0 || newest === lookedAt) return
+    if (
+      !isOpen() ||
+      document.visibilityState !== 'visible' ||
+      inbox.counts.unseen === 0 ||
+      newest === lookedAt
+    )
+      return
     lookedAt = newest
     attempt(inbox.seen())
   }
@@ -87,12 +99,18 @@ export function createPanel({ user, name, topics }, inbox) {
     const { text, notice } = STATUS[status]
     setText(find('.status'), text)
     find('.status').dataset.status = status
-    setText(find('.notice'), (status === 'unauthorized' && error ? `${notice} ${error.message}` : notice) || fault)
+    setText(
+      find('.notice'),
+      (status === 'unauthorized' && error ? `${notice} ${error.message}` : notice) || fault
+    )
 
     setText(badge, counts.unread > 99 ? '99+' : String(counts.unread))
     badge.hidden = counts.unread === 0
     badge.classList.toggle('fresh', counts.unseen > 0)
-    bell.setAttribute('aria-label', `Notifications of ${name}: ${counts.unread} unread, ${counts.unseen} new`)
+    bell.setAttribute(
+      'aria-label',
+      `Notifications of ${name}: ${counts.unread} unread, ${counts.unseen} new`
+    )
     if (counts.unread > unread) ring(bell)
     unread = counts.unread
 

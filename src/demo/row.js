@@ -26,7 +26,9 @@ export function createRow({ id }, { read, unread, archive }) {
   const find = (selector) => element.querySelector(selector)
   const time = find('time')
   element.dataset.id = id
-  find('.read').addEventListener('click', () => (element.classList.contains('unread') ? read : unread)(id))
+  find('.read').addEventListener('click', () =>
+    (element.classList.contains('unread') ? read : unread)(id)
+  )
   find('.archive').addEventListener('click', () => archive(id))
 
   const updateTime = () => {

@@ -13,7 +13,12 @@ const PRESETS = [
   },
   {
     label: 'Deployed',
-    notification: { type: 'deploy.finished', level: 'success', title: 'Version 2.4 is live', body: 'It took 71 seconds.' }
+    notification: {
+      type: 'deploy.finished',
+      level: 'success',
+      title: 'Version 2.4 is live',
+      body: 'It took 71 seconds.'
+    }
   },
   {
     label: 'Disk fills up',
@@ -27,11 +32,21 @@ const PRESETS = [
   },
   {
     label: 'Build failed',
-    notification: { type: 'build.failed', level: 'error', title: 'Build 42 failed', body: '3 of 918 tests are red.' }
+    notification: {
+      type: 'build.failed',
+      level: 'error',
+      title: 'Build 42 failed',
+      body: '3 of 918 tests are red.'
+    }
   },
   {
     label: 'For a minute',
-    notification: { type: 'offer', title: 'Gone in a minute', body: 'Then it is in no list and no count.', ttl: 60 }
+    notification: {
+      type: 'offer',
+      title: 'Gone in a minute',
+      body: 'Then it is in no list and no count.',
+      ttl: 60
+    }
   },
   {
     label: 'Hostile text',
@@ -95,8 +110,13 @@ export function offerToSend(people) {
   form.addEventListener('submit', (event) => {
     event.preventDefault()
     const fields = new FormData(form)
-    const notification = { type: 'demo', level: fields.get('level'), ephemeral: fields.has('ephemeral') }
-    for (const name of ['title', 'body', 'url', 'key']) if (fields.get(name)) notification[name] = fields.get(name)
+    const notification = {
+      type: 'demo',
+      level: fields.get('level'),
+      ephemeral: fields.has('ephemeral')
+    }
+    for (const name of ['title', 'body', 'url', 'key'])
+      if (fields.get(name)) notification[name] = fields.get(name)
     void send(notification)
   })
 }

@@ -19,7 +19,11 @@ export interface ArchivedNote {
   readonly expiresAt?: number | undefined
   readonly producer: string
   /** In the order of `channelsOf(to)`; where it is gone, it is missing. */
-  readonly places: readonly { readonly channel: Channel; readonly times: number; readonly replaces?: string | undefined }[]
+  readonly places: readonly {
+    readonly channel: Channel
+    readonly times: number
+    readonly replaces?: string | undefined
+  }[]
 }
 
 /** What one user did with a notification that stands before it. Seen is implied. */
@@ -116,9 +120,19 @@ const Line = z.discriminatedUnion('kind', [
     createdAt: Instant,
     expiresAt: Instant.optional(),
     producer: z.string(),
-    places: z.array(z.strictObject({ channel: z.string(), times: z.int().min(0), replaces: Id.optional() })).min(1)
+    places: z
+      .array(
+        z.strictObject({ channel: z.string(), times: z.int().min(0), replaces: Id.optional() })
+      )
+      .min(1)
   }),
-  z.strictObject({ kind: z.literal('mark'), user: UserName, id: Id, readAt: Instant.nullable(), archived: z.boolean() }),
+  z.strictObject({
+    kind: z.literal('mark'),
+    user: UserName,
+    id: Id,
+    readAt: Instant.nullable(),
+    archived: z.boolean()
+  }),
   z.strictObject({
     kind: z.literal('idempotency-key'),
     key: z.string().min(1).max(1000),
@@ -141,9 +155,16 @@ export function encodeRecord(record: ArchiveRecord): string {
       return `{"kind":"${kind}","id":"${id}","to":${JSON.stringify(to)},"content":{${content}},"createdAt":"${iso(createdAt)}"${expiry},"producer":${JSON.stringify(producer)},"places":${JSON.stringify(places)}}`
     }
     case 'mark':
-      return JSON.stringify({ ...record, readAt: record.readAt === null ? null : iso(record.readAt) })
+      return JSON.stringify({
+        ...record,
+        readAt: record.readAt === null ? null : iso(record.readAt)
+      })
     case 'idempotency-key':
-      return JSON.stringify({ ...record, createdAt: iso(record.createdAt), expiresAt: iso(record.expiresAt) })
+      return JSON.stringify({
+        ...record,
+        createdAt: iso(record.createdAt),
+        expiresAt: iso(record.expiresAt)
+      })
     case 'revocation':
       return JSON.stringify({ ...record, at: iso(record.at) })
   }
@@ -163,7 +184,10 @@ export function decodeRecord(line: string): ArchiveRecord {
   let after = -1
   for (const { channel } of places) {
     const at = channels.indexOf(channel as Channel)
-    if (at <= after) throw new Error(`places: ${channel} is not one of its recipients, or stands in the wrong order`)
+    if (at <= after)
+      throw new Error(
+        `places: ${channel} is not one of its recipients, or stands in the wrong order`
+      )
     after = at
   }
   return {

@@ -11,10 +11,12 @@ export const topicChannel = (topic: string): Channel => `topic:${topic}`
 export const isPersonal = (channel: Channel): boolean => channel.startsWith('user:')
 
 /** The topic's name, or undefined for the other kinds of channel. */
-export const topicOf = (channel: Channel): string | undefined => (channel.startsWith('topic:') ? channel.slice(6) : undefined)
+export const topicOf = (channel: Channel): string | undefined =>
+  channel.startsWith('topic:') ? channel.slice(6) : undefined
 
 /** The user's name, or undefined for shared channels. */
-export const userOf = (channel: Channel): string | undefined => (channel.startsWith('user:') ? channel.slice(5) : undefined)
+export const userOf = (channel: Channel): string | undefined =>
+  channel.startsWith('user:') ? channel.slice(5) : undefined
 
 /** The channels a publication is appended to, each once, in the order they were named. */
 export function channelsOf(to: Recipients): Channel[] {

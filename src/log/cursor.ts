@@ -11,7 +11,8 @@ const CURSOR = /^([A-Za-z0-9._]{1,40})-(0|[1-9][0-9]{0,15})$/
 export const formatCursor = (epoch: string, seq: number): Cursor => `${epoch}-${seq}`
 
 /** The text if it has the form of a cursor, of whatever log; else null. */
-export const asCursor = (text: string | undefined): Cursor | null => (text !== undefined && CURSOR.test(text) ? text : null)
+export const asCursor = (text: string | undefined): Cursor | null =>
+  text !== undefined && CURSOR.test(text) ? text : null
 
 /** Where a cursor leads: a place to go on from, or why there is none. */
 export type CursorPlace =
@@ -26,5 +27,8 @@ export function parseCursor(cursor: string, log: Pick<Log, 'epoch' | 'locate'>):
   if (!match || !Number.isSafeInteger(seq)) return { reset: 'cursor_unknown', undone: false }
   const found = log.locate(match[1]!, seq)
   if (found === 'held') return { seq }
-  return { reset: match[1] === log.epoch ? 'cursor_unknown' : 'store_changed', undone: found === 'undone' }
+  return {
+    reset: match[1] === log.epoch ? 'cursor_unknown' : 'store_changed',
+    undone: found === 'undone'
+  }
 }

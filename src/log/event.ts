@@ -56,4 +56,9 @@ export interface RestartedEvent {
 }
 
 /** What a follower of the log hears, in the order of the log. */
-export type FollowedEvent = LoggedEvent | EphemeralEvent | DroppedEvent | RevokedEvent | RestartedEvent
+export type FollowedEvent =
+  | LoggedEvent
+  | EphemeralEvent
+  | DroppedEvent
+  | RevokedEvent
+  | RestartedEvent

@@ -8,7 +8,12 @@ import { type Entry, type Marks, UNTOUCHED } from './notification.ts'
  * The `item` of the wire as JSON text. The content was encoded when it was published; here only what the log and the reader
  * add is written around it. `cursor` is null for an ephemeral notification.
  */
-export function encodeItem(entry: Omit<Entry, 'seq'>, channel: Channel, cursor: Cursor | null, marks: Marks = UNTOUCHED): string {
+export function encodeItem(
+  entry: Omit<Entry, 'seq'>,
+  channel: Channel,
+  cursor: Cursor | null,
+  marks: Marks = UNTOUCHED
+): string {
   const topic = topicOf(channel)
   return `{"id":"${entry.id}","cursor":${cursor === null ? 'null' : `"${cursor}"`},${entry.content}${topic === undefined ? '' : `,"topic":"${topic}"`},"createdAt":"${iso(entry.createdAt)}"${
     entry.expiresAt === undefined ? '' : `,"expiresAt":"${iso(entry.expiresAt)}"`

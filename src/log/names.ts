@@ -22,7 +22,12 @@ export const CredentialUser = z.union([UserName, z.int().nonnegative().transform
 /** A topic in a credential: a name, or a prefix that ends in `*` and matches any rest. */
 export const TopicGrant = z
   .string()
-  .regex(/^(?:[A-Za-z0-9_.:@/-]{1,128}|[A-Za-z0-9_.:@/-]{0,127}\*)$/, 'must be a topic name, or a prefix that ends in *')
+  .regex(
+    /^(?:[A-Za-z0-9_.:@/-]{1,128}|[A-Za-z0-9_.:@/-]{0,127}\*)$/,
+    'must be a topic name, or a prefix that ends in *'
+  )
 
 /** An id of ours in a request: anything else cannot exist. */
-export const Id = z.string().regex(/^[A-Za-z0-9_-]{1,64}$/, 'must be an id as answered by this service')
+export const Id = z
+  .string()
+  .regex(/^[A-Za-z0-9_-]{1,64}$/, 'must be an id as answered by this service')

@@ -93,7 +93,11 @@ export interface Readers {
 /** Where a notification lies, and what became of it there. */
 export interface NotificationTrace extends StoredNotification {
   /** `epoch` tells which log. */
-  readonly places: readonly { readonly channel: Channel; readonly seq: number; readonly epoch: string }[]
+  readonly places: readonly {
+    readonly channel: Channel
+    readonly seq: number
+    readonly epoch: string
+  }[]
   readonly readers: Readers
 }
 
@@ -203,7 +207,12 @@ export interface Store {
    * Events after a place, in the user's scope, at most `limit`, and no more than {@link MAX_PAGE_BYTES} of them unless there is only one.
    * The place must be at most `head`.
    */
-  read(user: string, scope: readonly Channel[], after: number, limit: number): Promise<LogPage | LogGap>
+  read(
+    user: string,
+    scope: readonly Channel[],
+    after: number,
+    limit: number
+  ): Promise<LogPage | LogGap>
   /** Newest first, older than `before` where given. `all` and `unread` leave archived items out. */
   inbox(
     user: string,

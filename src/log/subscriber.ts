@@ -10,9 +10,12 @@ export interface Subscriber {
 }
 
 /** The exact names a credential lists: what is read where no `topics=` asks otherwise. */
-export const exactTopics = (subscriber: Subscriber): string[] => subscriber.topics.filter((topic) => !topic.endsWith('*'))
+export const exactTopics = (subscriber: Subscriber): string[] =>
+  subscriber.topics.filter((topic) => !topic.endsWith('*'))
 
 /** Whether the credential covers a topic. Linear in the number of grants; no pattern language. */
 export function allowsTopic(subscriber: Subscriber, topic: string): boolean {
-  return subscriber.topics.some((grant) => (grant.endsWith('*') ? topic.startsWith(grant.slice(0, -1)) : grant === topic))
+  return subscriber.topics.some((grant) =>
+    grant.endsWith('*') ? topic.startsWith(grant.slice(0, -1)) : grant === topic
+  )
 }

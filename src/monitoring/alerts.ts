@@ -40,10 +40,20 @@ export function signatureOf(secret: string, timestamp: string, body: string): st
  */
 export default fp<AlertOptions>(
   async (app, { health, node, url, secret, onError, ...times }) => {
-    const { everyMs = ALERT_EVERY_MS, timeoutMs = ALERT_TIMEOUT_MS, retryMs = ALERT_RETRY_MS } = times
+    const {
+      everyMs = ALERT_EVERY_MS,
+      timeoutMs = ALERT_TIMEOUT_MS,
+      retryMs = ALERT_RETRY_MS
+    } = times
     const stopped = new AbortController()
     // Only the status counts; a body that never ends keeps its socket until the deadline, and nobody waits for it.
-    const receiver = new OutsideServer({ setting: 'ALERT_WEBHOOK_URL', url, timeoutMs, maxBytes: 0, maxConcurrent: 2 })
+    const receiver = new OutsideServer({
+      setting: 'ALERT_WEBHOOK_URL',
+      url,
+      timeoutMs,
+      maxBytes: 0,
+      maxConcurrent: 2
+    })
     let told: Told = { status: 'ok', previous: 'ok', acknowledged: true }
     let changedAt = new Date()
     let failures = 0
@@ -58,7 +68,12 @@ export default fp<AlertOptions>(
 
     function schedule(): void {
       clearTimeout(timer)
-      if (busy || stopped.signal.aborted || (told.acknowledged && told.status === health.last.status)) return
+      if (
+        busy ||
+        stopped.signal.aborted ||
+        (told.acknowledged && told.status === health.last.status)
+      )
+        return
       timer = setTimeout(deliver, Math.max(0, notBefore - performance.now()))
       timer.unref()
     }
@@ -74,7 +89,11 @@ export default fp<AlertOptions>(
         const code = await post(assessment, previous)
         const ok = code >= 200 && code < 300
         const final = code >= 400 && code < 500 && code !== 408 && code !== 429
-        if (!ok) onError(receiver.error(`it answered ${code}${final ? ', so this alert is not sent again' : ''}`).message)
+        if (!ok)
+          onError(
+            receiver.error(`it answered ${code}${final ? ', so this alert is not sent again' : ''}`)
+              .message
+          )
         if (ok || final) settle()
         else postpone()
       } catch (error) {
@@ -99,17 +118,29 @@ export default fp<AlertOptions>(
     }
 
     async function post(assessment: Assessment, previous: HealthStatus): Promise<number> {
-      const recommendations = assessment.recommendations.map((one) => ({ ...one, since: new Date(one.since).toISOString() }))
+      const recommendations = assessment.recommendations.map((one) => ({
+        ...one,
+        since: new Date(one.since).toISOString()
+      }))
       const at = changedAt.toISOString()
       const text = textOf(assessment, previous, node)
-      const body = JSON.stringify({ status: assessment.status, previous, recommendations, node, at, text })
+      const body = JSON.stringify({
+        status: assessment.status,
+        previous,
+        recommendations,
+        node,
+        at,
+        text
+      })
       const timestamp = String(Math.floor(Date.now() / 1000))
       const answer = await receiver.ask({
         method: 'POST',
         headers: {
           'content-type': 'application/json',
           'bellwire-timestamp': timestamp,
-          ...(secret === undefined ? {} : { 'bellwire-signature': `v1=${signatureOf(secret, timestamp, body)}` })
+          ...(secret === undefined
+            ? {}
+            : { 'bellwire-signature': `v1=${signatureOf(secret, timestamp, body)}` })
         },
         body,
         signal: stopped.signal
@@ -127,7 +158,11 @@ export default fp<AlertOptions>(
 )
 
 /** One line for a person, in the member that Slack, Mattermost and Teams show. */
-function textOf({ status, recommendations }: Assessment, previous: HealthStatus, node: string): string {
+function textOf(
+  { status, recommendations }: Assessment,
+  previous: HealthStatus,
+  node: string
+): string {
   const [gravest, ...others] = recommendations.filter(({ severity }) => severity !== 'info')
   const head = `Bellwire ${node} is ${status}${status === 'ok' ? ' again' : ''} (it was ${previous})`
   const why = gravest ? `: ${gravest.message} ${gravest.action}` : '.'

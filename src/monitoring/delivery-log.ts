@@ -20,7 +20,10 @@ const MAX_DETAIL = 300
 /** Reasons for refusals that have lines of their own in a minute. */
 const MAX_REASONS = 100
 
-const STATUS_LEVELS = { ok: 'info', degraded: 'warn', critical: 'error' } as const satisfies Record<HealthStatus, string>
+const STATUS_LEVELS = { ok: 'info', degraded: 'warn', critical: 'error' } as const satisfies Record<
+  HealthStatus,
+  string
+>
 
 /**
  * The lines of the log that tell what was delivered. Streams come and go seldom enough for a line each at `info`, which says why they
@@ -43,7 +46,11 @@ export class LogLines implements HubLog {
   readonly #origins: MinuteLines
   readonly #undone: MinuteLines
 
-  constructor(log: FastifyBaseLogger, nameOf: (connection: Connection) => string, everyMs = LINE_EVERY_MS) {
+  constructor(
+    log: FastifyBaseLogger,
+    nameOf: (connection: Connection) => string,
+    everyMs = LINE_EVERY_MS
+  ) {
     this.#log = log
     this.#everyMs = everyMs
     this.#nameOf = nameOf
@@ -51,9 +58,14 @@ export class LogLines implements HubLog {
     this.#errors = new MinuteLines(everyMs, (code, count, { message, ...fields }) =>
       log[OURS.has(code) ? 'error' : 'warn']({ code, count, ...fields }, `error: ${message}`)
     )
-    this.#refusals = new MinuteLines(everyMs, (_kind, count, fields) => log.info({ count, ...fields }, 'request refused'))
+    this.#refusals = new MinuteLines(everyMs, (_kind, count, fields) =>
+      log.info({ count, ...fields }, 'request refused')
+    )
     this.#signIns = new MinuteLines(everyMs, (_setting, count, { reason, ...fields }) =>
-      log.warn({ ...fields, count }, `sign-in: ${fields['setting']} (${fields['origin']}): ${reason}`)
+      log.warn(
+        { ...fields, count },
+        `sign-in: ${fields['setting']} (${fields['origin']}): ${reason}`
+      )
     )
     this.#undone = new MinuteLines(everyMs, (_kind, count, fields) =>
       log.warn(
@@ -61,7 +73,9 @@ export class LogLines implements HubLog {
         'reset: the cursor is of a life of the log that was undone (the database was put back to an earlier state), or forged'
       )
     )
-    this.#accepted = new MinuteLines(everyMs, (_producer, count, fields) => log.info({ ...fields, count }, 'publish accepted'))
+    this.#accepted = new MinuteLines(everyMs, (_producer, count, fields) =>
+      log.info({ ...fields, count }, 'publish accepted')
+    )
     this.#origins = new MinuteLines(everyMs, (_kind, count, fields) =>
       log.warn(
         { ...fields, count },
@@ -143,7 +157,10 @@ export class LogLines implements HubLog {
   /** The status changed; the codes say which rules hold now. */
   status(previous: HealthStatus, { status, recommendations }: Assessment): void {
     const codes = recommendations.map(({ code }) => code)
-    this.#log[STATUS_LEVELS[status]]({ status, previous, recommendations: codes }, `status changed from ${previous} to ${status}`)
+    this.#log[STATUS_LEVELS[status]](
+      { status, previous, recommendations: codes },
+      `status changed from ${previous} to ${status}`
+    )
   }
 
   accepted(count: number, about: Accepted): void {
@@ -158,11 +175,20 @@ export class LogLines implements HubLog {
       this.#reasons.clear()
       this.#reasonsUntil = now + this.#everyMs
     }
-    for (const lines of [this.#errors, this.#refusals, this.#signIns, this.#accepted, this.#origins, this.#undone])
+    for (const lines of [
+      this.#errors,
+      this.#refusals,
+      this.#signIns,
+      this.#accepted,
+      this.#origins,
+      this.#undone
+    ])
       lines.flush(now, all)
   }
 }
 
 /** A poll is a request among many. */
-const levelOf = ({ transport }: Connection, level: 'debug' | 'info' | 'warn'): 'debug' | 'info' | 'warn' =>
-  transport === 'poll' && level === 'info' ? 'debug' : level
+const levelOf = (
+  { transport }: Connection,
+  level: 'debug' | 'info' | 'warn'
+): 'debug' | 'info' | 'warn' => (transport === 'poll' && level === 'info' ? 'debug' : level)

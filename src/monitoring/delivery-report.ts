@@ -50,7 +50,10 @@ function hashOf(name: string): number {
 }
 
 /** Names as they are remembered: all of a few, and of many the first ones and what tells whether another was among them. */
-function remembered(names: readonly string[]): { readonly names: readonly string[]; readonly hashes?: readonly number[] } {
+function remembered(names: readonly string[]): {
+  readonly names: readonly string[]
+  readonly hashes?: readonly number[]
+} {
   if (names.length <= REMEMBERED_NAMES) return { names }
   return { names: detachedTexts(names.slice(0, REMEMBERED_NAMES)), hashes: names.map(hashOf) }
 }
@@ -61,14 +64,19 @@ export function rememberedTopics(topics: readonly string[]): Pick<Reading, 'topi
   return { topics: names, ...(hashes === undefined ? {} : { hashes }) }
 }
 
-const hashesBytes = (hashes: readonly number[] | undefined): number => (hashes === undefined ? 0 : 16 + 8 * hashes.length)
+const hashesBytes = (hashes: readonly number[] | undefined): number =>
+  hashes === undefined ? 0 : 16 + 8 * hashes.length
 
 /** Whom a notification was for as far as this user is concerned. */
-export function recipientsFor({ to, hashes }: Pick<Sighting, 'to' | 'hashes'>, user: string): Recipients | null {
+export function recipientsFor(
+  { to, hashes }: Pick<Sighting, 'to' | 'hashes'>,
+  user: string
+): Recipients | null {
   return hashes?.includes(hashOf(user)) ? { user } : to
 }
 
-const namesOf = (to: Recipients | null): readonly string[] => (to === null || !('users' in to) ? [] : to.users)
+const namesOf = (to: Recipients | null): readonly string[] =>
+  to === null || !('users' in to) ? [] : to.users
 
 /** What one process remembers of the notifications and connections it lately had; bounded, and gone with the process. */
 export class Traces {
@@ -78,11 +86,15 @@ export class Traces {
   })
   readonly #departures = new BoundedCache<Reading>('departures', {
     keep: 'newest',
-    sizeOf: ({ user, topics, hashes }) => 300 + textBytes(user) + textsBytes(topics) + hashesBytes(hashes)
+    sizeOf: ({ user, topics, hashes }) =>
+      300 + textBytes(user) + textsBytes(topics) + hashesBytes(hashes)
   })
 
   /** It was taken here, and is durable. */
-  accepted({ id, to, producer, createdAt, ephemeral, expiresAt }: Publication, durableAfterMs: number): void {
+  accepted(
+    { id, to, producer, createdAt, ephemeral, expiresAt }: Publication,
+    durableAfterMs: number
+  ): void {
     const seen = this.#sightings.get(id) ?? new Sighting(createdAt)
     if ('users' in to) {
       const { names, hashes } = remembered(to.users)
@@ -99,7 +111,8 @@ export class Traces {
   /** It was followed, and handed to so many connections. */
   followed(event: FollowedEvent, connections: number, now: number): void {
     if (event.kind === 'state') {
-      if (event.op === 'removed') for (const id of event.ids ?? []) this.#change(id, { recalledAt: now })
+      if (event.op === 'removed')
+        for (const id of event.ids ?? []) this.#change(id, { recalledAt: now })
     } else if (event.kind === 'notification' || event.kind === 'ephemeral') {
       const { id, createdAt, replaces } = event.entry
       let seen = this.#sightings.get(id)
@@ -141,14 +154,18 @@ export function mergeSightings(sightings: readonly Sighting[]): Sighting | undef
   if (!first) return undefined
   // The one that took it knows most: who sent it to whom, and how long that lasted.
   const known = sightings.find(({ to }) => to !== null) ?? first
-  const instants = (of: (one: Sighting) => number | null): number[] => sightings.flatMap((one) => of(one) ?? [])
+  const instants = (of: (one: Sighting) => number | null): number[] =>
+    sightings.flatMap((one) => of(one) ?? [])
   const earliest = (of: (one: Sighting) => number | null): number | null =>
     instants(of).reduce<number | null>((least, at) => Math.min(least ?? at, at), null)
   return {
     ...known,
     connections: sightings.reduce((sum, { connections }) => sum + connections, 0),
     firstWrittenAt: earliest((one) => one.firstWrittenAt),
-    lastWrittenAt: instants((one) => one.lastWrittenAt).reduce<number | null>((most, at) => Math.max(most ?? at, at), null),
+    lastWrittenAt: instants((one) => one.lastWrittenAt).reduce<number | null>(
+      (most, at) => Math.max(most ?? at, at),
+      null
+    ),
     recalledAt: earliest((one) => one.recalledAt),
     replacedBy: sightings.find(({ replacedBy }) => replacedBy !== null)?.replacedBy ?? null
   }
@@ -171,7 +188,9 @@ export type Fate = 'stored' | 'ephemeral' | 'recalled' | 'replaced' | 'expired' 
 
 /** The channel that brings the notification to the user, or undefined where none does. */
 export function channelFor(to: Recipients, user: string): Channel | undefined {
-  return channelsOf(to).find((channel) => !channel.startsWith('user:') || channel === `user:${user}`)
+  return channelsOf(to).find(
+    (channel) => !channel.startsWith('user:') || channel === `user:${user}`
+  )
 }
 
 const readsTopic = ({ topics, hashes }: Reading, topic: string): boolean =>
@@ -189,14 +208,21 @@ export function judge(
   const channel = channelFor(to, user)
   if (channel === undefined) return { verdict: 'not_addressed', readings: [] }
   const topic = topicOf(channel)
-  const fitting = topic === undefined ? readings : readings.filter((reading) => readsTopic(reading, topic))
+  const fitting =
+    topic === undefined ? readings : readings.filter((reading) => readsTopic(reading, topic))
   const thereThen = ({ openedAt, closedAt }: Reading): boolean =>
-    writtenAt !== null && openedAt <= writtenAt && (closedAt ?? Number.POSITIVE_INFINITY) >= writtenAt
-  const passed = fitting.filter((reading) => (place === undefined ? thereThen(reading) : reading.place >= place))
+    writtenAt !== null &&
+    openedAt <= writtenAt &&
+    (closedAt ?? Number.POSITIVE_INFINITY) >= writtenAt
+  const passed = fitting.filter((reading) =>
+    place === undefined ? thereThen(reading) : reading.place >= place
+  )
   if (fate !== 'stored' && fate !== 'ephemeral') return { verdict: fate, readings: passed }
   if (passed.length > 0) return { verdict: 'written', readings: passed }
   // What is not stored waits for nobody: only who was there then could have had it.
-  const open = readings.filter((reading) => (place === undefined ? thereThen(reading) : reading.closedAt === null))
+  const open = readings.filter((reading) =>
+    place === undefined ? thereThen(reading) : reading.closedAt === null
+  )
   const reading = open.filter((one) => fitting.includes(one))
   if (reading.length > 0) return { verdict: 'behind', readings: reading }
   return { verdict: open.length > 0 ? 'topic_not_read' : 'not_connected', readings: open }

@@ -16,7 +16,8 @@ const MAX_MESSAGE = 500
  * errors (a command with its arguments, a query, a request), and that is what somebody published.
  */
 export function describeError(error: unknown, depth = 0): ErrorDescription {
-  if (!(error instanceof Error)) return { type: typeof error, message: 'not an error was thrown', stack: '' }
+  if (!(error instanceof Error))
+    return { type: typeof error, message: 'not an error was thrown', stack: '' }
   const { code } = error as NodeJS.ErrnoException
   return {
     type: error.name,
@@ -27,7 +28,9 @@ export function describeError(error: unknown, depth = 0): ErrorDescription {
       .split('\n')
       .filter((line) => /^ {4}at /.test(line))
       .join('\n'),
-    ...(error.cause instanceof Error && depth < MAX_CAUSES ? { cause: describeError(error.cause, depth + 1) } : {})
+    ...(error.cause instanceof Error && depth < MAX_CAUSES
+      ? { cause: describeError(error.cause, depth + 1) }
+      : {})
   }
 }
 

@@ -1,5 +1,10 @@
 import { createHistogram, monitorEventLoopDelay, type RecordableHistogram } from 'node:perf_hooks'
-import { HISTORY_POINTS, HISTORY_STEP_MS, MAX_ERROR_MESSAGE, RECENT_ERRORS } from '../bounds/limits.ts'
+import {
+  HISTORY_POINTS,
+  HISTORY_STEP_MS,
+  MAX_ERROR_MESSAGE,
+  RECENT_ERRORS
+} from '../bounds/limits.ts'
 import type { CloseReason } from '../delivery/close-reason.ts'
 import type { Sink } from '../delivery/sink.ts'
 import type { Census } from './connection-summary.ts'
@@ -59,7 +64,9 @@ const merged = createHistogram(RANGE)
 export class Latency {
   /** Hears of each duration too, in milliseconds; for histograms that others keep. */
   observe: ((ms: number) => void) | undefined
-  readonly #past: RecordableHistogram[] = Array.from({ length: GENERATIONS - 1 }, () => createHistogram(RANGE))
+  readonly #past: RecordableHistogram[] = Array.from({ length: GENERATIONS - 1 }, () =>
+    createHistogram(RANGE)
+  )
   #now: RecordableHistogram = createHistogram(RANGE)
 
   record(ms: number): void {
@@ -103,7 +110,11 @@ export interface LatencySummary {
 function summaryOf(histogram: RecordableHistogram): LatencySummary {
   if (histogram.count === 0) return { p50: 0, p99: 0, max: 0 }
   const ms = (us: number): number => Math.round(us) / 1000
-  return { p50: ms(histogram.percentile(50)), p99: ms(histogram.percentile(99)), max: ms(histogram.max) }
+  return {
+    p50: ms(histogram.percentile(50)),
+    p99: ms(histogram.percentile(99)),
+    max: ms(histogram.max)
+  }
 }
 
 interface Sample {
@@ -156,7 +167,14 @@ export class Stats {
   lastStoreFailure: string | undefined
   framesPerSecond = 0
   acceptedPerSecond = 0
-  perMinute: PerMinute = { errors: 0, resets: 0, undone: 0, slowCloses: 0, arrivals: 0, mostActive: 0 }
+  perMinute: PerMinute = {
+    errors: 0,
+    resets: 0,
+    undone: 0,
+    slowCloses: 0,
+    arrivals: 0,
+    mostActive: 0
+  }
   /** Mean lateness of the event loop in the last seconds. */
   eventLoopLagMs = 0
   /** How long nothing was accepted, and the longest such time before it; null before the first. */
@@ -244,7 +262,8 @@ export class Stats {
 
   /** Counts an error; `code` comes from a fixed set, `message` never holds a secret and is kept as far as a person reads it. */
   error(code: string, whole: string, connection?: string): void {
-    const message = whole.length > MAX_ERROR_MESSAGE ? `${whole.slice(0, MAX_ERROR_MESSAGE)}…` : whole
+    const message =
+      whole.length > MAX_ERROR_MESSAGE ? `${whole.slice(0, MAX_ERROR_MESSAGE)}…` : whole
     this.errorsTotal++
     const known = this.errorCodes.get(code)
     const at = Date.now()
@@ -288,9 +307,12 @@ export class Stats {
     this.lifetimes.tick(now)
     this.producers.tick()
     const { mean } = this.#loop
-    this.eventLoopLagMs = Number.isFinite(mean) ? Math.max(0, Math.round(mean / 1e4 - LOOP_RESOLUTION_MS * 100) / 100) : 0
+    this.eventLoopLagMs = Number.isFinite(mean)
+      ? Math.max(0, Math.round(mean / 1e4 - LOOP_RESOLUTION_MS * 100) / 100)
+      : 0
     const used = process.cpuUsage(this.#cpuBase)
-    this.cpu = Math.round(((used.user + used.system) / 1000 / Math.max(1, now - this.#cpuAt)) * 1000) / 1000
+    this.cpu =
+      Math.round(((used.user + used.system) / 1000 / Math.max(1, now - this.#cpuAt)) * 1000) / 1000
     this.#cpuBase = process.cpuUsage()
     this.#cpuAt = now
     this.#ticks++

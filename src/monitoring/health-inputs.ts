@@ -8,14 +8,21 @@ import type { SignInVitals } from './sign-ins.ts'
 /** What of the vitals does not change while the process runs. */
 export type Circumstances = Pick<
   Vitals,
-  'developmentKeys' | 'ownKeys' | 'publicAddress' | 'maxConnections' | 'openFileLimit' | 'memoryBytes' | 'proxyTrusted'
+  | 'developmentKeys'
+  | 'ownKeys'
+  | 'publicAddress'
+  | 'maxConnections'
+  | 'openFileLimit'
+  | 'memoryBytes'
+  | 'proxyTrusted'
 >
 
 /** What only the operating system can tell; see the plugin that asks it. */
 export type HostFigures = Pick<Vitals, 'openFiles' | 'disk'>
 
 /** A median of few is an anecdote. */
-const median = (latency: Latency): number => (latency.count < MIN_ACKNOWLEDGEMENTS ? 0 : latency.summary().p50)
+const median = (latency: Latency): number =>
+  latency.count < MIN_ACKNOWLEDGEMENTS ? 0 : latency.summary().p50
 
 /** The figures that the rules of health are held against, as they are now; those of the last second where they take a walk. */
 export function vitalsOf(

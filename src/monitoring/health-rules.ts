@@ -104,9 +104,11 @@ export interface Rule {
 const percent = (share: number): string => `${Math.round(share * 100)} %`
 const mib = (bytes: number): string => `${Math.round(bytes / 1024 / 1024)} MiB`
 const plural = (n: number, one: string): string => `${n} ${one}${n === 1 ? '' : 's'}`
-const minutes = (ms: number): string => (ms < 120_000 ? `${Math.round(ms / 1000)} s` : `${Math.round(ms / 60_000)} min`)
+const minutes = (ms: number): string =>
+  ms < 120_000 ? `${Math.round(ms / 1000)} s` : `${Math.round(ms / 60_000)} min`
 /** A share of the connections there are, of which a handful is no crowd. */
-const shareOf = (count: number, { active }: Vitals): number => count / Math.max(active, MIN_POPULATION)
+const shareOf = (count: number, { active }: Vitals): number =>
+  count / Math.max(active, MIN_POPULATION)
 const yes = { enter: 1, clear: 1 } as const
 
 /** Time-outs that proxies are known to have as they come, by seconds, and where to change them. */
@@ -125,7 +127,9 @@ const KNOWN_INTERVALS: Readonly<Record<number, string>> = {
 function intervalAction({ sharedLifetime, heartbeatMs }: Vitals): string {
   const seconds = sharedLifetime?.seconds ?? 0
   const known = KNOWN_INTERVALS[seconds]
-  const where = known ? `Known to last ${seconds} s: ${known}.` : 'Look for a time-out of that length in each proxy in front.'
+  const where = known
+    ? `Known to last ${seconds} s: ${known}.`
+    : 'Look for a time-out of that length in each proxy in front.'
   // Silence cannot be what it dislikes where something is written more often than that.
   return heartbeatMs >= seconds * 1000
     ? `Nothing is written for as long as that: set HEARTBEAT_MS to ${Math.max(100, Math.floor((seconds * 1000) / 2))} or less, or raise the time-out. ${where}`
@@ -134,7 +138,8 @@ function intervalAction({ sharedLifetime, heartbeatMs }: Vitals): string {
 
 /** What the store itself found to be set up otherwise than it should be, in its words. */
 function storeSetting(code: string): Rule {
-  const found = (v: Vitals): StoreWarning | undefined => v.storeWarnings.find((warning) => warning.code === code)
+  const found = (v: Vitals): StoreWarning | undefined =>
+    v.storeWarnings.find((warning) => warning.code === code)
   return {
     code,
     severity: 'warning',
@@ -146,7 +151,8 @@ function storeSetting(code: string): Rule {
   }
 }
 
-const troubleOf = ({ setting, origin, reason }: Trouble): string => `${setting} (${origin}): ${reason}`
+const troubleOf = ({ setting, origin, reason }: Trouble): string =>
+  `${setting} (${origin}): ${reason}`
 
 /** Condition → code, severity, message, action. A message is also read while the rule calms down: it tells figures, not verdicts. */
 export const RULES: readonly Rule[] = [
@@ -158,10 +164,14 @@ export const RULES: readonly Rule[] = [
     clearMs: STORE_CALM_MS,
     message: (v) => {
       const reason = v.storeReason ? `: ${v.storeReason}` : ''
-      if (v.storeFailures > 0) return `The store failed ${plural(v.storeFailures, 'request')} in the last ten seconds${reason}.`
-      return v.storeHealthy ? 'The store failed a moment ago and works again.' : `The store does not work${reason}.`
+      if (v.storeFailures > 0)
+        return `The store failed ${plural(v.storeFailures, 'request')} in the last ten seconds${reason}.`
+      return v.storeHealthy
+        ? 'The store failed a moment ago and works again.'
+        : `The store does not work${reason}.`
     },
-    action: () => 'Look at its disk or its server, and at the log lines of the store; publishing resumes by itself once it works.'
+    action: () =>
+      'Look at its disk or its server, and at the log lines of the store; publishing resumes by itself once it works.'
   },
   {
     code: 'events-undone',
@@ -214,11 +224,16 @@ export const RULES: readonly Rule[] = [
     code: 'store-nearly-full',
     severity: 'warning',
     level: ({ disk }) =>
-      disk ? Math.min(DISK_RESERVE_BYTES, disk.totalBytes * DISK_RESERVE_SHARE) / Math.max(1, disk.freeBytes) : 0,
+      disk
+        ? Math.min(DISK_RESERVE_BYTES, disk.totalBytes * DISK_RESERVE_SHARE) /
+          Math.max(1, disk.freeBytes)
+        : 0,
     enter: 1,
     clear: 0.8,
-    message: ({ disk }) => `${mib(disk?.freeBytes ?? 0)} of ${mib(disk?.totalBytes ?? 0)} are free on the disk of the store.`,
-    action: () => 'Make room or enlarge it; RETENTION_DAYS and RETENTION_PER_CHANNEL say how much is kept. Full, it answers 507.'
+    message: ({ disk }) =>
+      `${mib(disk?.freeBytes ?? 0)} of ${mib(disk?.totalBytes ?? 0)} are free on the disk of the store.`,
+    action: () =>
+      'Make room or enlarge it; RETENTION_DAYS and RETENTION_PER_CHANNEL say how much is kept. Full, it answers 507.'
   },
   {
     code: 'store-slow',
@@ -229,7 +244,8 @@ export const RULES: readonly Rule[] = [
     enterMs: LASTING_MS,
     message: (v) =>
       `Half of the publications take ${Math.round(v.publishAckMs)} ms or more until they are durable, half of the commits ${Math.round(v.commitMs)} ms.`,
-    action: () => 'Look for what else writes to this disk; a disk over a network, or a shared one, syncs slowly.'
+    action: () =>
+      'Look for what else writes to this disk; a disk over a network, or a shared one, syncs slowly.'
   },
   {
     code: 'errors',
@@ -241,7 +257,8 @@ export const RULES: readonly Rule[] = [
       v.errorsPerMinute === 0
         ? 'There were many errors; none in the last minute.'
         : `${plural(v.errorsPerMinute, 'error')} in the last minute${v.lastErrorCode ? `, the last one: ${v.lastErrorCode}` : ''}.`,
-    action: () => 'See errors.byCode for which, since when, and the last message of each; the log has their request ids.'
+    action: () =>
+      'See errors.byCode for which, since when, and the last message of each; the log has their request ids.'
   },
   {
     code: 'rejected-publishes',
@@ -284,7 +301,8 @@ export const RULES: readonly Rule[] = [
     level: (v) => shareOf(v.stale, v),
     enter: 0.1,
     clear: 0.05,
-    message: (v) => `${v.stale} of ${v.active} peers have acknowledged nothing for three heartbeats.`,
+    message: (v) =>
+      `${v.stale} of ${v.active} peers have acknowledged nothing for three heartbeats.`,
     action: () => 'Look at the network between the clients or the proxy and this process.'
   },
   {
@@ -293,8 +311,10 @@ export const RULES: readonly Rule[] = [
     level: (v) => v.heartbeatLagMs,
     enter: 2000,
     clear: 500,
-    message: (v) => `Heartbeats are late by ${Math.round(v.heartbeatLagMs)} ms; the process stood still for more than 2 s.`,
-    action: () => 'Look for a host that is out of CPU or memory, or a container with too small a CPU quota.'
+    message: (v) =>
+      `Heartbeats are late by ${Math.round(v.heartbeatLagMs)} ms; the process stood still for more than 2 s.`,
+    action: () =>
+      'Look for a host that is out of CPU or memory, or a container with too small a CPU quota.'
   },
   {
     code: 'event-loop-lag',
@@ -303,7 +323,8 @@ export const RULES: readonly Rule[] = [
     enter: 100,
     clear: 50,
     enterMs: LASTING_MS,
-    message: (v) => `Whatever happens waits ${Math.round(v.eventLoopLagMs)} ms for its turn, on average.`,
+    message: (v) =>
+      `Whatever happens waits ${Math.round(v.eventLoopLagMs)} ms for its turn, on average.`,
     action: () => 'Give the process more CPU, or spread users over more processes.'
   },
   {
@@ -313,16 +334,19 @@ export const RULES: readonly Rule[] = [
     enter: 0.9,
     clear: 0.8,
     message: (v) => `${v.active} of ${v.maxConnections} connections are open.`,
-    action: () => 'Raise the open-file limit and MAX_CONNECTIONS, or spread users over more processes.'
+    action: () =>
+      'Raise the open-file limit and MAX_CONNECTIONS, or spread users over more processes.'
   },
   {
     code: 'open-files',
     severity: 'warning',
-    level: ({ openFiles, openFileLimit }) => (openFiles !== undefined && openFileLimit ? openFiles / openFileLimit : 0),
+    level: ({ openFiles, openFileLimit }) =>
+      openFiles !== undefined && openFileLimit ? openFiles / openFileLimit : 0,
     enter: 0.9,
     clear: 0.8,
     message: (v) => `${v.openFiles} of ${v.openFileLimit} file descriptors are in use.`,
-    action: () => 'Raise the open-file limit (ulimit -n, LimitNOFILE); beyond it nobody can connect, operators included.'
+    action: () =>
+      'Raise the open-file limit (ulimit -n, LimitNOFILE); beyond it nobody can connect, operators included.'
   },
   {
     code: 'buffered-bytes',
@@ -332,7 +356,8 @@ export const RULES: readonly Rule[] = [
     clear: 0.15,
     message: (v) =>
       `${mib(v.bufferedBytes)} wait for readers, ${percent(v.bufferedBytes / v.memoryBytes)} of the memory there is.`,
-    action: () => 'Lower MAX_BUFFERED_BYTES or STALL_MS so that slow readers go sooner (they resume), or give it more memory.'
+    action: () =>
+      'Lower MAX_BUFFERED_BYTES or STALL_MS so that slow readers go sooner (they resume), or give it more memory.'
   },
   {
     code: 'resets',
@@ -340,7 +365,8 @@ export const RULES: readonly Rule[] = [
     level: (v) => v.resetsPerMinute,
     enter: 30,
     clear: 10,
-    message: (v) => `${v.resetsPerMinute} streams could not be resumed in the last minute and got the newest page instead.`,
+    message: (v) =>
+      `${v.resetsPerMinute} streams could not be resumed in the last minute and got the newest page instead.`,
     action: () =>
       'Expected once after the store was wiped or restored. Otherwise raise RETENTION_DAYS or RETENTION_PER_CHANNEL, and see that all processes behind one address share a store.'
   },
@@ -373,7 +399,9 @@ export const RULES: readonly Rule[] = [
     // Everybody in one office behind one router looks the same: worth a look, not an alarm.
     severity: 'info',
     level: (v) =>
-      v.onlyAddress === null || (v.developmentKeys.length > 0 && !v.publicAddress) ? 0 : Math.min(v.active, v.users * 5),
+      v.onlyAddress === null || (v.developmentKeys.length > 0 && !v.publicAddress)
+        ? 0
+        : Math.min(v.active, v.users * 5),
     enter: 50,
     clear: 25,
     message: (v) =>
@@ -387,7 +415,8 @@ export const RULES: readonly Rule[] = [
     code: 'no-publishes',
     // Nights and week-ends look the same: worth a look, not an alarm.
     severity: 'info',
-    level: (v) => (v.silenceMs === null ? 0 : v.silenceMs / Math.max(MIN_SILENCE_MS, 3 * v.longestSilenceMs)),
+    level: (v) =>
+      v.silenceMs === null ? 0 : v.silenceMs / Math.max(MIN_SILENCE_MS, 3 * v.longestSilenceMs),
     enter: 1,
     clear: 1,
     clearMs: 0,

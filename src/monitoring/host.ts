@@ -22,7 +22,10 @@ export class Host implements HostFigures {
   }
 
   async #look(): Promise<void> {
-    const [openFiles, disk] = await Promise.all([countFiles(), this.#dataDir === undefined ? undefined : diskOf(this.#dataDir)])
+    const [openFiles, disk] = await Promise.all([
+      countFiles(),
+      this.#dataDir === undefined ? undefined : diskOf(this.#dataDir)
+    ])
     this.openFiles = openFiles
     this.disk = disk
   }

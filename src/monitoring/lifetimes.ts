@@ -1,4 +1,9 @@
-import { LIFETIMES_A_SECOND, LIFETIMES_MS, MAX_LIFETIME_S, MIN_LIFETIME_S } from '../bounds/limits.ts'
+import {
+  LIFETIMES_A_SECOND,
+  LIFETIMES_MS,
+  MAX_LIFETIME_S,
+  MIN_LIFETIME_S
+} from '../bounds/limits.ts'
 
 /** A lifetime that many streams have in common. */
 export interface SharedLifetime {
@@ -47,11 +52,13 @@ export class Lifetimes {
     let best = MIN_LIFETIME_S
     for (let seconds = 0; seconds <= MAX_LIFETIME_S; seconds++) {
       total += at(seconds)
-      if (seconds >= MIN_LIFETIME_S && seconds < MAX_LIFETIME_S && at(seconds) > at(best)) best = seconds
+      if (seconds >= MIN_LIFETIME_S && seconds < MAX_LIFETIME_S && at(seconds) > at(best))
+        best = seconds
     }
     if (at(best) === 0) return null
     let ended = 0
-    for (let seconds = best - BAND; seconds <= Math.min(best + BAND, MAX_LIFETIME_S - 1); seconds++) ended += at(seconds)
+    for (let seconds = best - BAND; seconds <= Math.min(best + BAND, MAX_LIFETIME_S - 1); seconds++)
+      ended += at(seconds)
     return { seconds: best, ended, share: ended / total }
   }
 }

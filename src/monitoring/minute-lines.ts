@@ -64,5 +64,8 @@ export class MinuteLines {
 const fieldsBytes = (fields: LineFields): number =>
   Object.values(fields).reduce<number>((sum, field) => {
     if (typeof field === 'string') return sum + 64 + textBytes(field)
-    return sum + (field instanceof Error ? 1024 + textBytes(field.message) + textBytes(field.stack ?? '') : 64)
+    return (
+      sum +
+      (field instanceof Error ? 1024 + textBytes(field.message) + textBytes(field.stack ?? '') : 64)
+    )
   }, 200)

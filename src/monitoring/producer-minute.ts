@@ -18,7 +18,10 @@ interface Asked {
 }
 
 /** How bad it is: 1 from five in a hundred and ten in a minute. */
-export const rejectionLevel = ({ refused, asked }: Pick<Rejections, 'refused' | 'asked'>): number =>
+export const rejectionLevel = ({
+  refused,
+  asked
+}: Pick<Rejections, 'refused' | 'asked'>): number =>
   asked === 0 ? 0 : Math.min(refused / 10, refused / asked / 0.05)
 
 /** What each producer asked for in the last minute, and what became of it. Bounded by the names of keys and of problems. */
@@ -47,7 +50,11 @@ export class ProducerMinute {
     for (const second of this.#seconds) {
       for (const [key, count] of second) {
         const [producer = '', problem = ''] = key.split('\n')
-        const known = producers.get(producer) ?? { asked: 0, refused: 0, problems: new Map<string, number>() }
+        const known = producers.get(producer) ?? {
+          asked: 0,
+          refused: 0,
+          problems: new Map<string, number>()
+        }
         producers.set(producer, known)
         known.asked += count
         if (problem === TAKEN) continue
@@ -58,8 +65,13 @@ export class ProducerMinute {
     const most = largest([...producers], ([, { refused }]) => refused)
     if (!most || most[1].refused === 0) return null
     const all = [...producers.values()]
-    const sum = (of: (one: Asked) => number): number => all.reduce((total, one) => total + of(one), 0)
-    const together = { ...rejectionsOf(most), refused: sum(({ refused }) => refused), asked: sum(({ asked }) => asked) }
+    const sum = (of: (one: Asked) => number): number =>
+      all.reduce((total, one) => total + of(one), 0)
+    const together = {
+      ...rejectionsOf(most),
+      refused: sum(({ refused }) => refused),
+      asked: sum(({ asked }) => asked)
+    }
     const each = [...producers].filter(([, { refused }]) => refused > 0).map(rejectionsOf)
     return largest([...each, together], rejectionLevel) ?? null
   }
@@ -72,9 +84,17 @@ export class ProducerMinute {
 }
 
 function rejectionsOf([producer, { asked, refused, problems }]: [string, Asked]): Rejections {
-  return { producer, problem: largest([...problems], ([, count]) => count)?.[0] ?? '', refused, asked }
+  return {
+    producer,
+    problem: largest([...problems], ([, count]) => count)?.[0] ?? '',
+    refused,
+    asked
+  }
 }
 
 function largest<T>(list: readonly T[], by: (one: T) => number): T | undefined {
-  return list.reduce<T | undefined>((best, one) => (best === undefined || by(one) > by(best) ? one : best), undefined)
+  return list.reduce<T | undefined>(
+    (best, one) => (best === undefined || by(one) > by(best) ? one : best),
+    undefined
+  )
 }

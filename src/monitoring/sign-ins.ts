@@ -44,8 +44,13 @@ export interface SignInObserver {
 export class SignIns implements SignInObserver {
   readonly #onTrouble: (trouble: Trouble) => void
   /** By setting, of which there are two. */
-  readonly #failing = new Map<string, { readonly since: number; lastAt: number; attempts: number; trouble: Trouble }>()
-  #keySet: { readonly trouble: Trouble; readonly since: number; readonly goodUntil: number } | undefined
+  readonly #failing = new Map<
+    string,
+    { readonly since: number; lastAt: number; attempts: number; trouble: Trouble }
+  >()
+  #keySet:
+    | { readonly trouble: Trouble; readonly since: number; readonly goodUntil: number }
+    | undefined
 
   /** `onTrouble` hears of each failure, for the log. */
   constructor(onTrouble: (trouble: Trouble) => void) {
@@ -71,7 +76,11 @@ export class SignIns implements SignInObserver {
   }
 
   keySetAway(trouble: Trouble, fetchedAt: number | undefined, goodUntil: number | undefined): void {
-    this.#keySet = { trouble, since: fetchedAt ?? this.#keySet?.since ?? Date.now(), goodUntil: goodUntil ?? 0 }
+    this.#keySet = {
+      trouble,
+      since: fetchedAt ?? this.#keySet?.since ?? Date.now(),
+      goodUntil: goodUntil ?? 0
+    }
     this.#onTrouble(trouble)
   }
 

@@ -31,7 +31,9 @@ export default fp<{ hub: Hub; onError: (error: unknown) => void }>(
 
     async function sample(): Promise<void> {
       const tables = await Promise.all(
-        ['/proc/self/net/tcp', '/proc/self/net/tcp6'].map((file) => readFile(file, 'latin1').catch(() => ''))
+        ['/proc/self/net/tcp', '/proc/self/net/tcp6'].map((file) =>
+          readFile(file, 'latin1').catch(() => '')
+        )
       )
       const now = performance.now()
       // After a stall of our own nothing is known about the time between: begin anew.
@@ -58,7 +60,8 @@ export default fp<{ hub: Hub; onError: (error: unknown) => void }>(
           stillBehind.set(connection, bytes)
         }
         const suspect = next.get(peer)
-        const stale = suspect !== undefined && now - suspect.since >= STALE_HEARTBEATS * hub.heartbeatMs
+        const stale =
+          suspect !== undefined && now - suspect.since >= STALE_HEARTBEATS * hub.heartbeatMs
         // Seen as stale for one sample first, so that an operator can see it too.
         if (stale && connection.stale) connection.close('stale')
         else connection.stale = stale

@@ -54,10 +54,17 @@ export function credentialsOf(request: FastifyRequest): Credentials {
 /** Methods that change nothing (RFC 9110, 9.2.1). */
 const READS: ReadonlySet<string> = new Set(['GET', 'HEAD'])
 
-type OnRequest = (request: FastifyRequest, reply: FastifyReply, done: (error?: Error) => void) => void
+type OnRequest = (
+  request: FastifyRequest,
+  reply: FastifyReply,
+  done: (error?: Error) => void
+) => void
 
 /** What is wrong with the key that a request brought; empty if it brought none. */
-function wrongKey(authorization: string | undefined, setting: 'PUBLISH_KEYS' | 'MONITOR_KEYS'): string {
+function wrongKey(
+  authorization: string | undefined,
+  setting: 'PUBLISH_KEYS' | 'MONITOR_KEYS'
+): string {
   if (!authorization) return ''
   // One word that is no scheme: the key alone.
   if (!/\s|^(?:bearer|basic)$/i.test(authorization)) return '`Bearer ` is missing before the key. '
@@ -71,7 +78,12 @@ export function producerOnly(keyring: ProducerKeys): OnRequest {
     const producer = keyring.match(authorization)
     if (producer === undefined) {
       const told = wrongKey(authorization, 'PUBLISH_KEYS')
-      return done(new ProblemError('unauthenticated', `${told}Send a publish key: Authorization: Bearer <key>.`))
+      return done(
+        new ProblemError(
+          'unauthenticated',
+          `${told}Send a publish key: Authorization: Bearer <key>.`
+        )
+      )
     }
     request.producer = producer
     done()
@@ -83,7 +95,12 @@ export function operatorOnly(match: ProducerKeys['match']): OnRequest {
   return (request, reply, done) => {
     // A browser that keeps the key for Basic sends it along with whatever any page asks for (Fetch Metadata, 2.3).
     if (request.headers['sec-fetch-site'] === 'cross-site' && !READS.has(request.method)) {
-      return done(new ProblemError('forbidden', 'A page of another site may not change anything here; use the dashboard.'))
+      return done(
+        new ProblemError(
+          'forbidden',
+          'A page of another site may not change anything here; use the dashboard.'
+        )
+      )
     }
     const { authorization } = request.headers
     if (match(authorization) !== undefined) return done()
@@ -100,7 +117,9 @@ export function operatorOnly(match: ProducerKeys['match']): OnRequest {
 }
 
 /** `onRequest` hook: a subscriber's credential, checked before the body is read. Whoever uses it alone has to call `request.enter`. */
-export function subscriberOnly(identity: SubscriberIdentity): (request: FastifyRequest) => Promise<void> {
+export function subscriberOnly(
+  identity: SubscriberIdentity
+): (request: FastifyRequest) => Promise<void> {
   return async (request) => {
     const { subscriber, via, enter } = await identity.authenticate(credentialsOf(request))
     request.subscriber = subscriber
@@ -141,13 +160,19 @@ function originOf(address: string): string | undefined {
  * Makes the test whether a page of some origin may act in a subscriber's name: the service's own origin as the client saw it,
  * `PUBLIC_URL`'s, or one of `CORS_ORIGINS`.
  */
-export function trustedOrigins({ corsOrigins, publicUrl }: OriginOptions): (request: FastifyRequest, origin: string) => boolean {
+export function trustedOrigins({
+  corsOrigins,
+  publicUrl
+}: OriginOptions): (request: FastifyRequest, origin: string) => boolean {
   const listed = originMatcher(corsOrigins)
   const published = publicUrl === undefined ? undefined : originOf(publicUrl)
   return (request, origin) => {
     if (listed(origin)) return true
     const given = originOf(origin)
-    return given !== undefined && (given === published || given === originOf(`${request.protocol}://${request.host}`))
+    return (
+      given !== undefined &&
+      (given === published || given === originOf(`${request.protocol}://${request.host}`))
+    )
   }
 }
 
@@ -162,12 +187,20 @@ export function ownPagesOnly(options: OriginOptions): OnRequest {
     if (!isAmbient(request)) return done()
     const type = request.headers['content-type']?.split(';', 1)[0]?.trim().toLowerCase()
     if (type !== 'application/json') {
-      return done(new ProblemError('unsupported-media-type', 'With a cookie, send Content-Type: application/json.'))
+      return done(
+        new ProblemError(
+          'unsupported-media-type',
+          'With a cookie, send Content-Type: application/json.'
+        )
+      )
     }
     const { origin } = request.headers
     if (origin !== undefined && !trusted(request, origin)) {
       return done(
-        new ProblemError('forbidden', 'This origin may not act with a cookie; add it to CORS_ORIGINS, or send a bearer token.')
+        new ProblemError(
+          'forbidden',
+          'This origin may not act with a cookie; add it to CORS_ORIGINS, or send a bearer token.'
+        )
       )
     }
     done()
@@ -224,9 +257,13 @@ export function limitedRoute(
       hook: 'onRequest',
       keyGenerator: callerOf,
       errorResponseBuilder: (_request, { ttl }) =>
-        new ProblemError('rate-limited', `At most ${max} requests in ${windowMs / 1000} s; slow down.`, {
-          retryAfter: Math.max(1, Math.ceil(ttl / 1000))
-        })
+        new ProblemError(
+          'rate-limited',
+          `At most ${max} requests in ${windowMs / 1000} s; slow down.`,
+          {
+            retryAfter: Math.max(1, Math.ceil(ttl / 1000))
+          }
+        )
     }
   }
 }

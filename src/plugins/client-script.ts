@@ -20,13 +20,19 @@ export default fp(
       const gzip = /\bgzip\b/.test(String(request.headers['accept-encoding'] ?? ''))
       // Two encodings are two representations, each with its own tag (RFC 9110, 8.8.3.3).
       const etag = `"${tag}${gzip ? '-gzip' : ''}"`
-      reply.headers({ etag, 'cache-control': CACHE, 'cross-origin-resource-policy': 'cross-origin' })
+      reply.headers({
+        etag,
+        'cache-control': CACHE,
+        'cross-origin-resource-policy': 'cross-origin'
+      })
       const vary = reply.getHeader('vary')
       reply.header('vary', vary === undefined ? 'Accept-Encoding' : `${vary}, Accept-Encoding`)
       // Public: a page of any origin may load it and check its integrity.
-      if (!reply.hasHeader('access-control-allow-origin')) reply.header('access-control-allow-origin', '*')
+      if (!reply.hasHeader('access-control-allow-origin'))
+        reply.header('access-control-allow-origin', '*')
       const known = String(request.headers['if-none-match'] ?? '').split(',')
-      if (known.some((one) => [etag, '*'].includes(one.trim().replace(/^W\//, '')))) return reply.code(304).send()
+      if (known.some((one) => [etag, '*'].includes(one.trim().replace(/^W\//, ''))))
+        return reply.code(304).send()
       if (gzip) reply.header('content-encoding', 'gzip')
       return reply.type('text/javascript; charset=utf-8').send(gzip ? packed : plain)
     })

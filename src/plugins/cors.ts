@@ -41,7 +41,8 @@ export default fp<CorsOptions>(
       return path.startsWith(basePath) && FOR_PAGES.test(path.slice(basePath.length))
     }
     const open: FastifyCorsOptions = {
-      origin: (origin, decide) => decide(null, origin !== undefined && listed(origin) ? origin : false),
+      origin: (origin, decide) =>
+        decide(null, origin !== undefined && listed(origin) ? origin : false),
       credentials: true,
       // An OPTIONS that is no preflight is answered by the service, not by a line of text.
       strictPreflight: false,
@@ -53,11 +54,14 @@ export default fp<CorsOptions>(
     const shut: FastifyCorsOptions = { origin: false }
 
     if (origins.corsOrigins.length > 0) {
-      await app.register(cors, { delegator: (request, decide) => decide(null, isForPages(request) ? open : shut) })
+      await app.register(cors, {
+        delegator: (request, decide) => decide(null, isForPages(request) ? open : shut)
+      })
     }
     app.addHook('onRequest', (request, _reply, done) => {
       const { origin } = request.headers
-      if (origin !== undefined && isForPages(request) && !trusted(request, origin)) onUnlisted(origin)
+      if (origin !== undefined && isForPages(request) && !trusted(request, origin))
+        onUnlisted(origin)
       done()
     })
   },

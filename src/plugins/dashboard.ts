@@ -13,7 +13,15 @@ const ofUPlot = (file: string): URL => new URL(file, import.meta.resolve('uplot'
 const SCRIPT = 'text/javascript; charset=utf-8'
 const STYLE = 'text/css; charset=utf-8'
 const ASSETS = [
-  ...['dashboard.js', 'feed.js', 'overview.js', 'charts.js', 'connections.js', 'format.js', 'dom.js'].map((name) => ({
+  ...[
+    'dashboard.js',
+    'feed.js',
+    'overview.js',
+    'charts.js',
+    'connections.js',
+    'format.js',
+    'dom.js'
+  ].map((name) => ({
     name,
     source: own(name),
     type: SCRIPT
@@ -63,7 +71,9 @@ export default fp(
       const tag = `"${createHash('sha256').update(content).digest('base64url').slice(0, 22)}"`
       app.get(`/monitor/assets/${name}`, { schema: { hide: true } }, async (request, reply) => {
         reply.header('cache-control', 'no-cache').header('etag', tag).type(type)
-        return request.headers['if-none-match'] === tag ? reply.code(304).send() : reply.send(content)
+        return request.headers['if-none-match'] === tag
+          ? reply.code(304).send()
+          : reply.send(content)
       })
     }
   },

@@ -51,13 +51,20 @@ const TraceAnswer = z
     id: z.string(),
     fate: z.enum(['stored', 'ephemeral', 'recalled', 'replaced', 'expired', 'beyond_retention']),
     acceptedAt: instant,
-    producer: z.string().nullable().describe('Name of the publish key; null where it is not known any more'),
+    producer: z
+      .string()
+      .nullable()
+      .describe('Name of the publish key; null where it is not known any more'),
     durableAfterMs: z.number().nullable().describe('Null where a process that ended took it'),
     to: z
       .record(z.string(), z.unknown())
       .nullable()
-      .describe('If only the memory of a process knows it: at most 20 users, and in `more` how many others'),
-    channels: z.array(z.object({ channel: z.string(), cursor })).describe('Where it lies now; at most 100'),
+      .describe(
+        'If only the memory of a process knows it: at most 20 users, and in `more` how many others'
+      ),
+    channels: z
+      .array(z.object({ channel: z.string(), cursor }))
+      .describe('Where it lies now; at most 100'),
     channelCount: z.int(),
     expiresAt: instant.nullable(),
     recalledAt: instant.nullable(),
@@ -70,8 +77,12 @@ const TraceAnswer = z
         firstAfterMs: z.number().nullable()
       })
       .nullable()
-      .describe('By all nodes to live connections; replays come on top. Null where no running process saw it'),
-    readers: z.object({ seen: z.int(), read: z.int(), archived: z.int(), unread: z.int().nullable() }).nullable(),
+      .describe(
+        'By all nodes to live connections; replays come on top. Null where no running process saw it'
+      ),
+    readers: z
+      .object({ seen: z.int(), read: z.int(), archived: z.int(), unread: z.int().nullable() })
+      .nullable(),
     user: z
       .object({
         user: z.string(),
@@ -107,7 +118,8 @@ export default fp<TraceOptions>(
           security: [{ operator: [] }],
           operationId: 'traceNotification',
           summary: 'Trace of one notification',
-          description: 'Who sent it, how it got on, and with `user` why that user did or did not get it. No content.',
+          description:
+            'Who sent it, how it got on, and with `user` why that user did or did not get it. No content.',
           params: z.object({ id: z.string() }),
           querystring: z.object({ user: UserName.optional().describe('Judge for this user') }),
           response: answers({ 200: TraceAnswer })
@@ -116,7 +128,10 @@ export default fp<TraceOptions>(
       async (request, reply) => {
         const { id } = request.params
         const { user } = request.query
-        const [stored, answers] = await Promise.all([store.trace(id), cluster.ask({ kind: 'trace', id, user })])
+        const [stored, answers] = await Promise.all([
+          store.trace(id),
+          cluster.ask({ kind: 'trace', id, user })
+        ])
         const seen = mergeSightings(answers.flatMap(({ sighting }) => sighting ?? []))
         const readings = answers.flatMap((answer) => answer.readings)
         if (!stored && !seen) {
@@ -126,7 +141,8 @@ export default fp<TraceOptions>(
           )
         }
         const to = stored?.to ?? (seen ? shownRecipients(seen) : null)
-        const toUser = user === undefined ? null : (stored?.to ?? (seen ? recipientsFor(seen, user) : null))
+        const toUser =
+          user === undefined ? null : (stored?.to ?? (seen ? recipientsFor(seen, user) : null))
         const fate = fateOf(stored, seen)
         const places = stored?.places ?? []
         return reply.header('cache-control', 'no-store').send({
@@ -145,7 +161,9 @@ export default fp<TraceOptions>(
           replacedBy: seen?.replacedBy ?? null,
           written: seen ? writtenOf(seen) : null,
           readers: stored ? readersOf(stored) : null,
-          ...(user === undefined || toUser === null ? {} : { user: judgeFor(user, toUser, fate, stored, seen, readings) })
+          ...(user === undefined || toUser === null
+            ? {}
+            : { user: judgeFor(user, toUser, fate, stored, seen, readings) })
         })
       }
     )
@@ -159,12 +177,19 @@ export default fp<TraceOptions>(
       all: readonly Reading[]
     ) {
       const channel = channelFor(to, user)
-      const place = stored?.places.find((one) => one.channel === channel && one.epoch === store.logOf(user).epoch)?.seq
+      const place = stored?.places.find(
+        (one) => one.channel === channel && one.epoch === store.logOf(user).epoch
+      )?.seq
       // Collapsed, erased or pruned from this user's channel alone.
       const gone: Fate = seen?.replacedBy == null ? 'beyond_retention' : 'replaced'
       const own = fate === 'stored' && channel !== undefined && place === undefined ? gone : fate
       const { verdict, readings } = judge(user, to, own, place, seen?.firstWrittenAt ?? null, all)
-      return { user, verdict, explanation: VERDICTS[verdict], connections: readings.map(connectionOf) }
+      return {
+        user,
+        verdict,
+        explanation: VERDICTS[verdict],
+        connections: readings.map(connectionOf)
+      }
     }
 
     const connectionOf = (reading: Reading) => ({
@@ -172,7 +197,8 @@ export default fp<TraceOptions>(
       openedAt: iso(reading.openedAt),
       closedAt: isoOrNull(reading.closedAt),
       reason: reading.reason,
-      cursor: reading.place < 0 ? null : formatCursor(store.logOf(reading.user).epoch, reading.place)
+      cursor:
+        reading.place < 0 ? null : formatCursor(store.logOf(reading.user).epoch, reading.place)
     })
   },
   { name: 'trace' }
@@ -198,11 +224,15 @@ const writtenOf = (seen: Sighting) => ({
   connections: seen.connections,
   firstAt: isoOrNull(seen.firstWrittenAt),
   lastAt: isoOrNull(seen.lastWrittenAt),
-  firstAfterMs: seen.firstWrittenAt === null ? null : Math.max(0, seen.firstWrittenAt - seen.acceptedAt)
+  firstAfterMs:
+    seen.firstWrittenAt === null ? null : Math.max(0, seen.firstWrittenAt - seen.acceptedAt)
 })
 
 /** How many have not read it is known only where the recipients are named. */
 function readersOf({ to, readers, places }: NotificationTrace) {
   const named = 'user' in to || 'users' in to
-  return { ...readers, unread: named ? Math.min(channelsOf(to).length, places.length) - readers.read : null }
+  return {
+    ...readers,
+    unread: named ? Math.min(channelsOf(to).length, places.length) - readers.read : null
+  }
 }

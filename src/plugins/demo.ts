@@ -39,12 +39,18 @@ export default fp<DemoOptions>(
     for (const { path, file, type } of FILES) {
       const content = readFileSync(new URL(`../demo/${file}`, import.meta.url))
       app.get(path, { schema: { hide: true } }, async (_request, reply) =>
-        reply.header('content-security-policy', POLICY).header('cache-control', 'no-cache').type(type).send(content)
+        reply
+          .header('content-security-policy', POLICY)
+          .header('cache-control', 'no-cache')
+          .type(type)
+          .send(content)
       )
     }
 
     // Who opens the service in a browser looks for something to see.
-    app.get('/', { schema: { hide: true } }, async (_request, reply) => reply.redirect(`${app.prefix}/demo`))
+    app.get('/', { schema: { hide: true } }, async (_request, reply) =>
+      reply.redirect(`${app.prefix}/demo`)
+    )
 
     app.post('/demo/token', { schema: { hide: true, body: Person } }, async ({ body }, reply) => {
       reply.header('cache-control', 'no-store')
@@ -52,18 +58,22 @@ export default fp<DemoOptions>(
     })
 
     for (const [path, url] of Object.entries(FORWARDED)) {
-      app.post(path, { schema: { hide: true, body: z.record(z.string(), z.unknown()) } }, async (request, reply) => {
-        const answer = await app.inject({
-          method: 'POST',
-          url: `${app.prefix}${url}`,
-          headers: { authorization: `Bearer ${publishKey}` },
-          payload: request.body
-        })
-        return reply
-          .code(answer.statusCode)
-          .type(String(answer.headers['content-type'] ?? 'application/json'))
-          .send(answer.payload)
-      })
+      app.post(
+        path,
+        { schema: { hide: true, body: z.record(z.string(), z.unknown()) } },
+        async (request, reply) => {
+          const answer = await app.inject({
+            method: 'POST',
+            url: `${app.prefix}${url}`,
+            headers: { authorization: `Bearer ${publishKey}` },
+            payload: request.body
+          })
+          return reply
+            .code(answer.statusCode)
+            .type(String(answer.headers['content-type'] ?? 'application/json'))
+            .send(answer.payload)
+        }
+      )
     }
   },
   { name: 'demo' }

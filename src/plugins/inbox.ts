@@ -22,7 +22,16 @@ import {
   subscriberHooks
 } from './auth.ts'
 import { answers } from './schemas/answers.ts'
-import { CountsAnswer, IdsOnly, IdsOrUpTo, InboxAnswer, InboxQuery, MarkAnswer, ReaderQuery, UpToOnly } from './schemas/inbox.ts'
+import {
+  CountsAnswer,
+  IdsOnly,
+  IdsOrUpTo,
+  InboxAnswer,
+  InboxQuery,
+  MarkAnswer,
+  ReaderQuery,
+  UpToOnly
+} from './schemas/inbox.ts'
 import { selectTopics } from './schemas/topics.ts'
 
 interface InboxOptions extends OriginOptions {
@@ -42,10 +51,28 @@ const documented = { tags: ['inbox'], security: [{ ticket: [] }, { bearer: [] },
 /** Ways to mark: path, what it does, and what it may be asked with. */
 const MARKS = [
   { path: 'read', op: 'read', body: IdsOrUpTo, operationId: 'markRead', summary: 'Mark as read' },
-  { path: 'unread', op: 'unread', body: IdsOnly, operationId: 'markUnread', summary: 'Mark as unread' },
+  {
+    path: 'unread',
+    op: 'unread',
+    body: IdsOnly,
+    operationId: 'markUnread',
+    summary: 'Mark as unread'
+  },
   { path: 'archive', op: 'archived', body: IdsOrUpTo, operationId: 'archive', summary: 'Archive' },
-  { path: 'seen', op: 'seen', body: UpToOnly, operationId: 'markSeen', summary: 'Mark as seen, up to a cursor' }
-] as const satisfies readonly { path: string; op: MarkOp; body: unknown; operationId: string; summary: string }[]
+  {
+    path: 'seen',
+    op: 'seen',
+    body: UpToOnly,
+    operationId: 'markSeen',
+    summary: 'Mark as seen, up to a cursor'
+  }
+] as const satisfies readonly {
+  path: string
+  op: MarkOp
+  body: unknown
+  operationId: string
+  summary: string
+}[]
 
 /** What a subscriber reads and marks outside the stream; the user is the credential's, never the request's. */
 export default fp<InboxOptions>(
@@ -69,11 +96,16 @@ export default fp<InboxOptions>(
       async (request, reply) => {
         const { status, limit, before, topics } = request.query
         const subscriber = request.subscriber!
-        const page = await store.inbox(subscriber.user, scopeOf(subscriber.user, selectTopics(subscriber, topics)), {
-          status,
-          limit,
-          before: before === undefined ? undefined : await placeOf(subscriber.user, before, 'before')
-        })
+        const page = await store.inbox(
+          subscriber.user,
+          scopeOf(subscriber.user, selectTopics(subscriber, topics)),
+          {
+            status,
+            limit,
+            before:
+              before === undefined ? undefined : await placeOf(subscriber.user, before, 'before')
+          }
+        )
         const { epoch } = store.logOf(subscriber.user)
         const items = page.items.map(({ entry, channel, marks }) =>
           encodeItem(entry, channel, formatCursor(epoch, entry.seq), marks)
@@ -129,7 +161,11 @@ export default fp<InboxOptions>(
         async (request, reply) => {
           const subscriber = request.subscriber!
           const scope = scopeOf(subscriber.user, selectTopics(subscriber, request.query.topics))
-          const { affected, seq } = await store.mark(subscriber.user, op, await targetOf(request.body, subscriber, scope))
+          const { affected, seq } = await store.mark(
+            subscriber.user,
+            op,
+            await targetOf(request.body, subscriber, scope)
+          )
           const counts = await store.counts(subscriber.user, scope)
           const cursor = formatCursor(store.logOf(subscriber.user).epoch, seq)
           return reply
@@ -145,7 +181,9 @@ export default fp<InboxOptions>(
       const place = await findPlace(store, user, cursor)
       if ('seq' in place) return place.seq
       const detail = 'must be a cursor that this service gave out and still knows'
-      throw new ProblemError('validation', `${pointer} ${detail}.`, { errors: [{ pointer, detail }] })
+      throw new ProblemError('validation', `${pointer} ${detail}.`, {
+        errors: [{ pointer, detail }]
+      })
     }
 
     async function targetOf(
@@ -153,7 +191,8 @@ export default fp<InboxOptions>(
       subscriber: Subscriber,
       scope: readonly Channel[]
     ): Promise<MarkTarget> {
-      if (body.upTo != null) return { upTo: await placeOf(subscriber.user, body.upTo, '/upTo'), scope }
+      if (body.upTo != null)
+        return { upTo: await placeOf(subscriber.user, body.upTo, '/upTo'), scope }
       const ids = [...new Set(body.ids)].filter((id) => Id.safeParse(id).success)
       return { ids, allows: (channel) => mayRead(subscriber, channel) }
     }
@@ -171,12 +210,17 @@ function mayRead(subscriber: Subscriber, channel: Channel): boolean {
 /** Sends a body with its validator, or 304 where the caller has just that (RFC 9110, 13.1.2: weak comparison). */
 function sendFresh(request: FastifyRequest, reply: FastifyReply, body: string): FastifyReply {
   const tag = `W/"${createHash('sha256').update(body).digest('base64url').slice(0, 27)}"`
-  reply.header('etag', tag).header('cache-control', 'private, no-cache').header('vary', 'Authorization, Cookie, Origin')
+  reply
+    .header('etag', tag)
+    .header('cache-control', 'private, no-cache')
+    .header('vary', 'Authorization, Cookie, Origin')
   const known = request.headers['if-none-match']
   if (
     known !== undefined &&
     (known.trim() === '*' ||
-      known.split(',', MAX_ENTRIES.validators).some((one) => one.trim().replace(/^W\//, '') === tag.slice(2)))
+      known
+        .split(',', MAX_ENTRIES.validators)
+        .some((one) => one.trim().replace(/^W\//, '') === tag.slice(2)))
   ) {
     return reply.code(304).send()
   }

@@ -132,42 +132,80 @@ export default fp<MetricsOptions>(
       registers,
       labelNames: ['version', 'store']
     }).set({ version, store: store.kind }, 1)
-    gaugeBy('status', 'bellwire_health_status', 'Status as /monitor tells it: 1 for the one that holds.', () =>
-      STATUSES.map((one) => [one, Number(one === node.status)])
+    gaugeBy(
+      'status',
+      'bellwire_health_status',
+      'Status as /monitor tells it: 1 for the one that holds.',
+      () => STATUSES.map((one) => [one, Number(one === node.status)])
     )
-    gauge('bellwire_draining', 'Whether the process is shutting down and takes no new streams.', () => Number(hub.draining))
+    gauge(
+      'bellwire_draining',
+      'Whether the process is shutting down and takes no new streams.',
+      () => Number(hub.draining)
+    )
 
     gaugeBy('transport', 'bellwire_connections', 'Open streams and waiting polls.', () =>
       Object.entries(node.connections.byTransport)
     )
-    gauge('bellwire_connections_limit', 'MAX_CONNECTIONS; no value where it is off.', () => maxConnections || undefined)
+    gauge(
+      'bellwire_connections_limit',
+      'MAX_CONNECTIONS; no value where it is off.',
+      () => maxConnections || undefined
+    )
     gauge('bellwire_connected_users', 'Users with at least one connection.', () => hub.users)
     gauge(
       'bellwire_stale_connections',
       'Connections whose peer has acknowledged nothing for three heartbeats.',
       () => node.connections.stale
     )
-    gauge('bellwire_slow_connections', 'Connections that wait for their reader.', () => node.connections.slow)
-    gauge('bellwire_buffered_bytes', 'Bytes that wait for readers, over all connections.', () => node.connections.bufferedBytes)
+    gauge(
+      'bellwire_slow_connections',
+      'Connections that wait for their reader.',
+      () => node.connections.slow
+    )
+    gauge(
+      'bellwire_buffered_bytes',
+      'Bytes that wait for readers, over all connections.',
+      () => node.connections.bufferedBytes
+    )
     counter('bellwire_connections_opened_total', 'Connections opened.', () => stats.openedTotal)
     counterBy('reason', 'bellwire_connections_closed_total', 'Connections closed, by reason.', () =>
       counted(Object.keys(CLOSE_REASONS), stats.closedBy)
     )
-    counterBy('reason', 'bellwire_connections_refused_total', 'Connections refused, by reason.', () =>
-      counted(REFUSALS, stats.refusedBy)
+    counterBy(
+      'reason',
+      'bellwire_connections_refused_total',
+      'Connections refused, by reason.',
+      () => counted(REFUSALS, stats.refusedBy)
     )
 
-    counterBy('outcome', 'bellwire_publishes_total', 'Notifications that producers asked for, by outcome.', () => [
-      ['accepted', stats.accepted],
-      ['replayed', stats.replayedPublishes],
-      ['rejected', stats.rejected]
-    ])
-    counterBy('problem', 'bellwire_publishes_rejected_total', 'Publishes that were refused, by problem.', () =>
-      counted(PUBLISH_PROBLEMS, stats.rejectedBy)
+    counterBy(
+      'outcome',
+      'bellwire_publishes_total',
+      'Notifications that producers asked for, by outcome.',
+      () => [
+        ['accepted', stats.accepted],
+        ['replayed', stats.replayedPublishes],
+        ['rejected', stats.rejected]
+      ]
+    )
+    counterBy(
+      'problem',
+      'bellwire_publishes_rejected_total',
+      'Publishes that were refused, by problem.',
+      () => counted(PUBLISH_PROBLEMS, stats.rejectedBy)
     )
     counter('bellwire_frames_total', 'Frames written, over all connections.', () => stats.frames)
-    counter('bellwire_replayed_frames_total', 'Frames written to catch up a connection that came back.', () => stats.replayed)
-    counter('bellwire_resets_total', 'Connections that came back to a cursor that cannot be resumed.', () => stats.resets)
+    counter(
+      'bellwire_replayed_frames_total',
+      'Frames written to catch up a connection that came back.',
+      () => stats.replayed
+    )
+    counter(
+      'bellwire_resets_total',
+      'Connections that came back to a cursor that cannot be resumed.',
+      () => stats.resets
+    )
     histogram(
       'bellwire_publish_to_write_seconds',
       'From the acceptance of an event until it was written to its readers; once an event that had any.',
@@ -200,15 +238,27 @@ export default fp<MetricsOptions>(
       )
     )
 
-    gauge('bellwire_store_healthy', 'Whether the store works.', () => Number(store.status().healthy))
+    gauge('bellwire_store_healthy', 'Whether the store works.', () =>
+      Number(store.status().healthy)
+    )
     gauge('bellwire_store_head', 'Place of the newest event; the sum over the shards.', () =>
       sum(store.logs.map(({ head }) => head))
     )
-    gauge('bellwire_store_oldest', 'Oldest place that can still be resumed; the sum over the shards.', () =>
-      sum(store.logs.map(({ oldest }) => oldest))
+    gauge(
+      'bellwire_store_oldest',
+      'Oldest place that can still be resumed; the sum over the shards.',
+      () => sum(store.logs.map(({ oldest }) => oldest))
     )
-    gauge('bellwire_store_bytes', 'Size of the store; no value where it has none.', () => store.status().bytes)
-    histogram('bellwire_commit_seconds', 'Time of a commit of the store, fsync included.', stats.commit)
+    gauge(
+      'bellwire_store_bytes',
+      'Size of the store; no value where it has none.',
+      () => store.status().bytes
+    )
+    histogram(
+      'bellwire_commit_seconds',
+      'Time of a commit of the store, fsync included.',
+      stats.commit
+    )
 
     // Linux only; elsewhere there is no value.
     gauge('process_open_fds', 'Number of open file descriptors.', () => openFiles)

@@ -110,7 +110,12 @@ export default fp<MonitorOptions>(
           rejectedBy: Object.fromEntries(stats.rejectedBy),
           perSecond: stats.acceptedPerSecond
         },
-        deliveries: { frames: stats.frames, perSecond: stats.framesPerSecond, replayed: stats.replayed, resets: stats.resets },
+        deliveries: {
+          frames: stats.frames,
+          perSecond: stats.framesPerSecond,
+          replayed: stats.replayed,
+          resets: stats.resets
+        },
         latencyMs: {
           publishToWrite: stats.publishToWrite.summary(),
           publishAck: stats.publishAck.summary(),
@@ -131,9 +136,13 @@ export default fp<MonitorOptions>(
           kind: store.kind,
           healthy: status.healthy,
           ...logOf(store.logs[0]),
-          ...(store.logs.length === 1 ? {} : { shards: store.logs.map((log) => ({ ...logOf(log), healthy: log.healthy })) }),
+          ...(store.logs.length === 1
+            ? {}
+            : { shards: store.logs.map((log) => ({ ...logOf(log), healthy: log.healthy })) }),
           ...(status.bytes === undefined ? {} : { bytes: status.bytes }),
-          ...(status.commitMs === undefined ? {} : { commitMs: Math.round(status.commitMs * 10) / 10 })
+          ...(status.commitMs === undefined
+            ? {}
+            : { commitMs: Math.round(status.commitMs * 10) / 10 })
         },
         process: {
           rssBytes: memory.rss,
@@ -160,7 +169,14 @@ export default fp<MonitorOptions>(
 
     app.get(
       '/monitor',
-      { ...route, schema: { ...doc, operationId: 'getMonitor', summary: 'State of this node, and of the others in short' } },
+      {
+        ...route,
+        schema: {
+          ...doc,
+          operationId: 'getMonitor',
+          summary: 'State of this node, and of the others in short'
+        }
+      },
       async (request, reply) => {
         const vary = reply.getHeader('vary')
         reply.header('vary', vary === undefined ? 'Accept' : `${vary}, Accept`)
@@ -184,7 +200,9 @@ export default fp<MonitorOptions>(
             sort: z
               .enum(CONNECTION_SORTS)
               .default('age')
-              .describe('What comes first: the oldest, what holds most bytes, or who is in trouble'),
+              .describe(
+                'What comes first: the oldest, what holds most bytes, or who is in trouble'
+              ),
             limit: z
               .string()
               .regex(/^[1-9]\d{0,5}$/, 'must be a whole number, 1 and up')
@@ -225,7 +243,10 @@ export default fp<MonitorOptions>(
       async (request, reply) => {
         const closed = await cluster.ask({ kind: 'close-connection', id: request.params.id })
         if (!closed.includes(true))
-          throw new ProblemError('not-found', 'No open connection has this id; see /monitor/connections.')
+          throw new ProblemError(
+            'not-found',
+            'No open connection has this id; see /monitor/connections.'
+          )
         return reply.code(204).send()
       }
     )
@@ -246,7 +267,11 @@ export default fp<MonitorOptions>(
       '/monitor/stream',
       {
         ...route,
-        schema: { ...doc, operationId: 'streamMonitor', summary: 'The state, every second, as server-sent events' }
+        schema: {
+          ...doc,
+          operationId: 'streamMonitor',
+          summary: 'The state, every second, as server-sent events'
+        }
       },
       async (request, reply) => {
         if (request.method === 'HEAD') return sendHeadOnly(reply)
@@ -270,4 +295,8 @@ export default fp<MonitorOptions>(
   { name: 'monitor' }
 )
 
-const logOf = ({ epoch, head, oldest }: Log) => ({ epoch, head: formatCursor(epoch, head), oldest: formatCursor(epoch, oldest) })
+const logOf = ({ epoch, head, oldest }: Log) => ({
+  epoch,
+  head: formatCursor(epoch, head),
+  oldest: formatCursor(epoch, oldest)
+})

@@ -42,7 +42,11 @@ const PROBLEM = {
         type: 'object',
         required: ['type', 'title', 'status', 'detail'],
         properties: {
-          type: { type: 'string', format: 'uri', examples: ['https://bellwire.dev/problems/validation'] },
+          type: {
+            type: 'string',
+            format: 'uri',
+            examples: ['https://bellwire.dev/problems/validation']
+          },
           title: { type: 'string' },
           status: { type: 'integer' },
           detail: { type: 'string' },
@@ -53,7 +57,10 @@ const PROBLEM = {
               type: 'object',
               required: ['pointer', 'detail'],
               properties: {
-                pointer: { type: 'string', description: 'JSON pointer into the body, or the name of a parameter or header' },
+                pointer: {
+                  type: 'string',
+                  description: 'JSON pointer into the body, or the name of a parameter or header'
+                },
                 detail: { type: 'string' }
               }
             }
@@ -66,7 +73,11 @@ const PROBLEM = {
 
 const EVENT_STREAM = {
   description: 'Server-sent events',
-  content: { 'text/event-stream': { schema: { type: 'string', description: 'Frames of event, data, id and retry' } } }
+  content: {
+    'text/event-stream': {
+      schema: { type: 'string', description: 'Frames of event, data, id and retry' }
+    }
+  }
 }
 
 const SOCKET = { description: 'The connection is a WebSocket from here on' }
@@ -80,7 +91,10 @@ const BELL =
 
 /** The page as the library makes it, told that it may be as narrow as a phone. */
 const fitted = (page: string): string =>
-  page.replace('<head>', '<head>\n      <meta name="viewport" content="width=device-width, initial-scale=1">')
+  page.replace(
+    '<head>',
+    '<head>\n      <meta name="viewport" content="width=device-width, initial-scale=1">'
+  )
 
 interface Documented {
   hide?: boolean
@@ -100,7 +114,8 @@ export default fp<DocumentationOptions>(
           title: 'Bellwire',
           version,
           license: { name: 'MIT', identifier: 'MIT' },
-          description: 'Durable notifications for browsers: POST them, hold an EventSource open, get them live and exactly once.'
+          description:
+            'Durable notifications for browsers: POST them, hold an EventSource open, get them live and exactly once.'
         },
         servers: [{ url: basePath || '/' }],
         tags: [
@@ -125,7 +140,12 @@ export default fp<DocumentationOptions>(
               name: cookieName,
               description: 'The same token, a signed user id, or a session'
             },
-            ticket: { type: 'apiKey', in: 'query', name: 'ticket', description: 'Single use, from POST /v1/tickets' }
+            ticket: {
+              type: 'apiKey',
+              in: 'query',
+              name: 'ticket',
+              description: 'Single use, from POST /v1/tickets'
+            }
           }
         }
       },
@@ -140,7 +160,10 @@ export default fp<DocumentationOptions>(
         response['4XX'] ??= PROBLEM
         response['default'] ??= PROBLEM
         const { reads = [], ...told } = schema
-        const headers = { type: 'object', properties: Object.fromEntries(reads.map((name) => [name, HEADERS[name]])) }
+        const headers = {
+          type: 'object',
+          properties: Object.fromEntries(reads.map((name) => [name, HEADERS[name]]))
+        }
         const documented = { ...told, response, ...(reads.length > 0 ? { headers } : {}) }
         return { ...transformed, schema: documented as typeof transformed.schema }
       }
@@ -154,7 +177,10 @@ export default fp<DocumentationOptions>(
         return reply.type('application/json; charset=utf-8').send(document)
       })
       page.addHook('onSend', async (_request, reply, payload) =>
-        typeof payload === 'string' && String(reply.getHeader('content-type')).startsWith('text/html') ? fitted(payload) : payload
+        typeof payload === 'string' &&
+        String(reply.getHeader('content-type')).startsWith('text/html')
+          ? fitted(payload)
+          : payload
       )
       await page.register(swaggerUi, {
         routePrefix: '/documentation',
@@ -165,7 +191,15 @@ export default fp<DocumentationOptions>(
         logo: { type: 'image/svg+xml', content: BELL },
         theme: {
           title: 'Bellwire',
-          favicon: [{ filename: 'bell.svg', rel: 'icon', type: 'image/svg+xml', sizes: 'any', content: BELL }]
+          favicon: [
+            {
+              filename: 'bell.svg',
+              rel: 'icon',
+              type: 'image/svg+xml',
+              sizes: 'any',
+              content: BELL
+            }
+          ]
         }
       })
     })

@@ -79,18 +79,28 @@ export default fp<ChangesOptions>(
               connection.close('gone')
             }
           })
-        const away = () => new ProblemError('unavailable', 'The store does not answer; try again.', { retryAfter: 5 })
+        const away = () =>
+          new ProblemError('unavailable', 'The store does not answer; try again.', {
+            retryAfter: 5
+          })
         const waited = (refusal: Refusal | null): Promise<PollAnswer> | 'drain' => {
           if (refusal === 'drain') return refusal
           if (refusal === 'unavailable') throw away()
           if (refusal === null) return poll(wait)
           stats.refused('limit')
-          throw new ProblemError('rate-limited', 'Too many connections are open; close one, or come back later.', {
-            retryAfter: 5
-          })
+          throw new ProblemError(
+            'rate-limited',
+            'Too many connections are open; close one, or come back later.',
+            {
+              retryAfter: 5
+            }
+          )
         }
         const { user } = subscriber
-        let answer = wait > 0 ? await hub.admit(user, request.ip, request.enter!, waited, { rated: false }) : 'drain'
+        let answer =
+          wait > 0
+            ? await hub.admit(user, request.ip, request.enter!, waited, { rated: false })
+            : 'drain'
         if (answer === 'drain') {
           // A poll that does not wait is a request like any other: it takes nobody's place.
           if (hub.refusal(user, request.ip) === 'unavailable') throw away()
@@ -98,8 +108,12 @@ export default fp<ChangesOptions>(
           answer = await poll(0)
         }
         if (answer.cursor === null)
-          throw new ProblemError('unavailable', 'The log could not be read; try again.', { retryAfter: 5 })
-        return reply.send(`{"events":[${answer.events}],"cursor":"${answer.cursor}","more":${answer.more}}`)
+          throw new ProblemError('unavailable', 'The log could not be read; try again.', {
+            retryAfter: 5
+          })
+        return reply.send(
+          `{"events":[${answer.events}],"cursor":"${answer.cursor}","more":${answer.more}}`
+        )
       }
     )
   },

@@ -10,7 +10,10 @@ interface ProbeOptions {
 }
 
 /** `/healthz`: the process serves. `/readyz`: it should get traffic. */
-async function healthProbes(app: FastifyInstance, { hub, store, hidden = false }: ProbeOptions): Promise<void> {
+async function healthProbes(
+  app: FastifyInstance,
+  { hub, store, hidden = false }: ProbeOptions
+): Promise<void> {
   const route = (operationId: string, summary: string) => ({
     schema: { tags: ['operations'], security: [], operationId, summary, hide: hidden }
   })
@@ -19,14 +22,19 @@ async function healthProbes(app: FastifyInstance, { hub, store, hidden = false }
     const { lost = false, reason } = store.status()
     return lost ? reply.code(503).send({ reason }) : reply.send({ status: 'ok' })
   })
-  app.get('/readyz', route('getReadiness', 'Should the process get traffic'), async (_request, reply) => {
-    reply.header('cache-control', 'no-store')
-    if (hub.draining) return reply.code(503).send({ reason: 'draining' })
-    const { misconfigured = false, reason = 'store unavailable' } = store.status()
-    // One shard that is away is away for every node: none serves its users better, and all go on serving the others.
-    if (misconfigured || !store.logs.some(({ healthy }) => healthy)) return reply.code(503).send({ reason })
-    return reply.send({ status: 'ready' })
-  })
+  app.get(
+    '/readyz',
+    route('getReadiness', 'Should the process get traffic'),
+    async (_request, reply) => {
+      reply.header('cache-control', 'no-store')
+      if (hub.draining) return reply.code(503).send({ reason: 'draining' })
+      const { misconfigured = false, reason = 'store unavailable' } = store.status()
+      // One shard that is away is away for every node: none serves its users better, and all go on serving the others.
+      if (misconfigured || !store.logs.some(({ healthy }) => healthy))
+        return reply.code(503).send({ reason })
+      return reply.send({ status: 'ready' })
+    }
+  )
 }
 
 export default healthProbes

@@ -32,7 +32,11 @@ const MAX_SLIPS = 3
 const MAX_COMPARED_PATH = 100
 
 /** Laid over the headers of a request, so that Fastify finds no body to parse. */
-const NO_BODY = { 'content-type': undefined, 'content-length': undefined, 'transfer-encoding': undefined } as const
+const NO_BODY = {
+  'content-type': undefined,
+  'content-length': undefined,
+  'transfer-encoding': undefined
+} as const
 
 /** Statuses that Fastify and its plugins raise by themselves. */
 const SLUG_OF_STATUS: Readonly<Record<number, ProblemSlug>> = {
@@ -59,16 +63,30 @@ export function asProblem(error: unknown): ProblemError {
   if (error instanceof ProblemError) return error
   if (error instanceof StoreError) {
     return error.kind === 'full'
-      ? new ProblemError('store-full', 'The store is full: nothing was accepted. Make room, then try again.', { cause: error })
-      : new ProblemError('unavailable', 'The store does not answer; try again.', { retryAfter: RETRY_AFTER, cause: error })
+      ? new ProblemError(
+          'store-full',
+          'The store is full: nothing was accepted. Make room, then try again.',
+          { cause: error }
+        )
+      : new ProblemError('unavailable', 'The store does not answer; try again.', {
+          retryAfter: RETRY_AFTER,
+          cause: error
+        })
   }
-  if (hasZodFastifySchemaValidationErrors(error)) return asValidationProblem(error as unknown as FastifyError)
+  if (hasZodFastifySchemaValidationErrors(error))
+    return asValidationProblem(error as unknown as FastifyError)
   const { statusCode, code, message } = (error ?? {}) as Partial<FastifyError>
   if (statusCode === undefined || statusCode < 400)
-    return new ProblemError('internal', 'Something went wrong here; it was logged.', { cause: error })
+    return new ProblemError('internal', 'Something went wrong here; it was logged.', {
+      cause: error
+    })
   const slug = SLUG_OF_STATUS[statusCode] ?? (statusCode < 500 ? 'malformed' : 'internal')
-  if (slug === 'internal') return new ProblemError(slug, 'Something went wrong here; it was logged.', { cause: error })
-  const detail = code?.startsWith('FST_ERR_CTP_') && slug === 'malformed' ? `${message}.`.replace(/\.\.$/, '.') : DETAIL_OF[slug]
+  if (slug === 'internal')
+    return new ProblemError(slug, 'Something went wrong here; it was logged.', { cause: error })
+  const detail =
+    code?.startsWith('FST_ERR_CTP_') && slug === 'malformed'
+      ? `${message}.`.replace(/\.\.$/, '.')
+      : DETAIL_OF[slug]
   return new ProblemError(slug, detail ?? PROBLEMS[slug].title, {
     cause: error,
     ...(slug === 'unavailable' || slug === 'rate-limited' ? { retryAfter: RETRY_AFTER } : {})
@@ -86,7 +104,9 @@ function asValidationProblem(error: FastifyError): ProblemError {
     }))
   )
   // A query parameter or a part of the path is known by its name.
-  const errors: Fault[] = inBody ? faults : faults.map(({ pointer, detail }) => ({ pointer: pointer.slice(1), detail }))
+  const errors: Fault[] = inBody
+    ? faults
+    : faults.map(({ pointer, detail }) => ({ pointer: pointer.slice(1), detail }))
   return new ProblemError('validation', summaryOf(errors), { errors, cause: error })
 }
 
@@ -97,12 +117,18 @@ function sendProblem(
   status: number = problem.statusCode
 ): FastifyReply {
   if (problem.retryAfter !== undefined) reply.header('retry-after', String(problem.retryAfter))
-  if (problem.slug === 'unauthenticated' && !reply.hasHeader('www-authenticate')) reply.header('www-authenticate', 'Bearer')
+  if (problem.slug === 'unauthenticated' && !reply.hasHeader('www-authenticate'))
+    reply.header('www-authenticate', 'Bearer')
   return reply
     .code(status)
     .header('cache-control', 'no-store')
     .type(PROBLEM_JSON)
-    .send(JSON.stringify({ ...problemDocument(problem.slug, problem.message, request.id, problem.errors), status }))
+    .send(
+      JSON.stringify({
+        ...problemDocument(problem.slug, problem.message, request.id, problem.errors),
+        status
+      })
+    )
 }
 
 /** Every error answer is a problem document (RFC 9457); bodies are JSON in UTF-8 and nothing else. Registered before all routes. */
@@ -122,7 +148,11 @@ export default fp<ErrorOptions>(
 
     /** What the path could be asked with, were the method another. */
     function methodsOf(path: string): string[] {
-      return [...new Set(routes.filter(({ pattern }) => pattern.test(path)).flatMap(({ methods }) => methods))].sort()
+      return [
+        ...new Set(
+          routes.filter(({ pattern }) => pattern.test(path)).flatMap(({ methods }) => methods)
+        )
+      ].sort()
     }
 
     /** What to do about a path that leads nowhere: the nearest one that leads somewhere. */
@@ -130,14 +160,19 @@ export default fp<ErrorOptions>(
       const all = `All addresses: ${basePath}/documentation.`
       // Farther than a slip of the pen, or too long to compare.
       const near = path.length > MAX_COMPARED_PATH ? undefined : closest(path, [...addresses])
-      if (near === undefined || distance(path, near) > MAX_SLIPS) return `There is nothing at this address. ${all}`
+      if (near === undefined || distance(path, near) > MAX_SLIPS)
+        return `There is nothing at this address. ${all}`
       return `There is nothing at this address. Did you mean ${near}? ${all}`
     }
 
     app.setErrorHandler((error, request, reply) => {
       let problem = asProblem(error)
       // No body at all is not a broken rule of it.
-      if (problem.slug === 'validation' && request.body === undefined && problem.errors[0]?.pointer === '') {
+      if (
+        problem.slug === 'validation' &&
+        request.body === undefined &&
+        problem.errors[0]?.pointer === ''
+      ) {
         problem = new ProblemError('malformed', 'The body is empty; send JSON.')
       }
       if (problem.statusCode >= 500) {
@@ -149,23 +184,36 @@ export default fp<ErrorOptions>(
     app.setNotFoundHandler((request, reply) => {
       const path = request.url.split('?', 1)[0]!
       const methods = methodsOf(path)
-      if (methods.length === 0) return sendProblem(request, reply, new ProblemError('not-found', nothingAt(path)))
+      if (methods.length === 0)
+        return sendProblem(request, reply, new ProblemError('not-found', nothingAt(path)))
       reply.header('allow', methods.join(', '))
-      return sendProblem(request, reply, new ProblemError('method-not-allowed', `Ask with ${methods.join(' or ')}.`))
+      return sendProblem(
+        request,
+        reply,
+        new ProblemError('method-not-allowed', `Ask with ${methods.join(' or ')}.`)
+      )
     })
 
     // A path that takes no body does not mind one: it is neither parsed nor judged.
     app.addHook('preParsing', (request, _reply, payload, done) => {
-      if (hasBody(request.raw) && (request.is404 || request.routeOptions.schema?.body === undefined)) request.headers = NO_BODY
+      if (
+        hasBody(request.raw) &&
+        (request.is404 || request.routeOptions.schema?.body === undefined)
+      )
+        request.headers = NO_BODY
       done(null, payload)
     })
 
     const parseJson = app.getDefaultJsonParser('error', 'error')
     app.removeAllContentTypeParsers()
-    app.addContentTypeParser('application/json', { parseAs: 'buffer' }, (request, body: Buffer, done) => {
-      const text = decodeJson(request, body, done)
-      if (text !== undefined) parseJson(request, text, done)
-    })
+    app.addContentTypeParser(
+      'application/json',
+      { parseAs: 'buffer' },
+      (request, body: Buffer, done) => {
+        const text = decodeJson(request, body, done)
+        if (text !== undefined) parseJson(request, text, done)
+      }
+    )
   },
   { name: 'errors' }
 )
@@ -179,7 +227,12 @@ export function decodeJson(
   const { 'content-encoding': encoding } = request.headers
   if (body.length === 0 && request.method === 'DELETE') done(null, undefined)
   else if (encoding !== undefined && encoding.toLowerCase() !== 'identity')
-    done(new ProblemError('unsupported-media-type', 'Send the body as it is, without Content-Encoding.'))
+    done(
+      new ProblemError(
+        'unsupported-media-type',
+        'Send the body as it is, without Content-Encoding.'
+      )
+    )
   else if (body.length === 0) done(new ProblemError('malformed', 'The body is empty; send JSON.'))
   else if (!isUtf8(body)) done(new ProblemError('malformed', 'The body is not valid UTF-8.'))
   // A byte order mark says nothing here (RFC 8259, 8.1).
@@ -187,24 +240,48 @@ export function decodeJson(
   return undefined
 }
 
-const startsWithMark = (body: Buffer): boolean => body[0] === 0xef && body[1] === 0xbb && body[2] === 0xbf
+const startsWithMark = (body: Buffer): boolean =>
+  body[0] === 0xef && body[1] === 0xbb && body[2] === 0xbf
 
 /** Server option `frameworkErrors`: paths that the router cannot read. */
-export function frameworkErrors(_error: FastifyError, request: FastifyRequest, reply: FastifyReply): void {
+export function frameworkErrors(
+  _error: FastifyError,
+  request: FastifyRequest,
+  reply: FastifyReply
+): void {
   // No hook runs for them.
   carryHeaders(request, reply)
-  sendProblem(request, reply, new ProblemError('malformed', 'The address cannot be read; check its percent-encoding and length.'))
+  sendProblem(
+    request,
+    reply,
+    new ProblemError(
+      'malformed',
+      'The address cannot be read; check its percent-encoding and length.'
+    )
+  )
 }
 
 /** What HTTP/1.1 asks of every request (RFC 9112, 3.2; RFC 9110, 10.1.1). Node's own answers say nothing. */
 export const httpRules = fp(
   async (app) => {
-    app.server.on('checkExpectation', (request, response) => app.server.emit('request', request, response))
+    app.server.on('checkExpectation', (request, response) =>
+      app.server.emit('request', request, response)
+    )
     app.addHook('onRequest', (request, reply, done) => {
       const { httpVersion, headers } = request.raw
-      if (httpVersion === '1.1' && headers.host === undefined) done(new ProblemError('malformed', 'Send a Host header.'))
-      else if (headers.expect !== undefined && httpVersion === '1.1' && !CONTINUE.test(headers.expect)) {
-        sendProblem(request, reply, new ProblemError('malformed', 'Send no Expect header, or Expect: 100-continue.'), 417)
+      if (httpVersion === '1.1' && headers.host === undefined)
+        done(new ProblemError('malformed', 'Send a Host header.'))
+      else if (
+        headers.expect !== undefined &&
+        httpVersion === '1.1' &&
+        !CONTINUE.test(headers.expect)
+      ) {
+        sendProblem(
+          request,
+          reply,
+          new ProblemError('malformed', 'Send no Expect header, or Expect: 100-continue.'),
+          417
+        )
       } else done()
     })
   },

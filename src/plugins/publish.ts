@@ -70,12 +70,26 @@ interface PublishOptions {
 
 const JSON_TYPE = 'application/json; charset=utf-8'
 const EXPIRED: Fault = { pointer: '/expiresAt', detail: 'must lie in the future' }
-const KEY_REUSED = 'The idempotency key was used for another notification within 24 h; use a new one.'
+const KEY_REUSED =
+  'The idempotency key was used for another notification within 24 h; use a new one.'
 const documented = { tags: ['publish'], security: [{ producer: [] }] }
 
 /** What backend services call: publish, recall, tickets, and the end of a user's access or data. */
 export default fp<PublishOptions>(
-  async (instance, { store, keyring, publishRate, basePath = '', issueTicket, revoke, onAccepted, onFailure, stats }) => {
+  async (
+    instance,
+    {
+      store,
+      keyring,
+      publishRate,
+      basePath = '',
+      issueTicket,
+      revoke,
+      onAccepted,
+      onFailure,
+      stats
+    }
+  ) => {
     const app = instance.withTypeProvider<ZodTypeProvider>()
     await enableRateLimits(instance)
     const onRequest = producerOnly(keyring)
@@ -129,10 +143,17 @@ export default fp<PublishOptions>(
               reply.header('idempotent-replayed', 'true')
               break
             case 'accepted':
-              stats?.accepted(1, { producer: request.producer!, requestId: request.id, id: outcome.id })
+              stats?.accepted(1, {
+                producer: request.producer!,
+                requestId: request.id,
+                id: outcome.id
+              })
               onAccepted?.(publication, durableAfterMs)
           }
-          reply.code(201).header('location', `${basePath}/v1/notifications/${outcome.id}`).header('content-type', JSON_TYPE)
+          reply
+            .code(201)
+            .header('location', `${basePath}/v1/notifications/${outcome.id}`)
+            .header('content-type', JSON_TYPE)
           return reply.send(`{"id":"${outcome.id}","createdAt":"${iso(outcome.createdAt)}"}`)
         }
       )
@@ -163,18 +184,27 @@ export default fp<PublishOptions>(
           const publications: Publication[] = []
           const places: number[] = []
           const refused = new Map<ProblemSlug, number>()
-          const refuse = (slug: ProblemSlug): void => void refused.set(slug, (refused.get(slug) ?? 0) + 1)
+          const refuse = (slug: ProblemSlug): void =>
+            void refused.set(slug, (refused.get(slug) ?? 0) + 1)
           await inTurns(itemsOf(request.body), (item, place) => {
             const pointer = `/notifications/${place}`
             const checked = item === OVERSIZED ? tooLarge(pointer) : checkBatchItem(item, pointer)
             if ('faults' in checked) {
               refuse('validation')
-              results[place] = refusal(request.id, 'validation', summaryOf(checked.faults), checked.faults)
+              results[place] = refusal(
+                request.id,
+                'validation',
+                summaryOf(checked.faults),
+                checked.faults
+              )
               return
             }
             const { idempotencyKey, ...input } = checked.input
-            const key = idempotencyKey ?? (batchKey === undefined ? undefined : `${batchKey}\n${place}`)
-            publications.push(publicationOf({ input, content: checked.content }, request.producer!, key))
+            const key =
+              idempotencyKey ?? (batchKey === undefined ? undefined : `${batchKey}\n${place}`)
+            publications.push(
+              publicationOf({ input, content: checked.content }, request.producer!, key)
+            )
             places.push(place)
           })
           const outcomes = publications.length > 0 ? await store.publish(publications) : []
@@ -190,7 +220,8 @@ export default fp<PublishOptions>(
           if (outcomes.length > 0) stats?.ack(durableAfterMs)
           const accepted = outcomes.filter(({ kind }) => kind === 'accepted').length
           const replayed = outcomes.filter(({ kind }) => kind === 'replayed').length
-          if (accepted > 0) stats?.accepted(accepted, { producer: request.producer!, requestId: request.id })
+          if (accepted > 0)
+            stats?.accepted(accepted, { producer: request.producer!, requestId: request.id })
           if (replayed > 0) stats?.replayed(replayed, request.producer!)
           for (const [slug, count] of refused) stats?.rejected(slug, count, request.producer)
           return reply.header('content-type', JSON_TYPE).send(`{"results":[${results.join(',')}]}`)
@@ -213,7 +244,8 @@ export default fp<PublishOptions>(
       async (request, reply) => {
         const found = await store.notification(request.params.id)
         if (!found) throw noNotification()
-        const expiresAt = found.expiresAt === undefined ? '' : `,"expiresAt":"${iso(found.expiresAt)}"`
+        const expiresAt =
+          found.expiresAt === undefined ? '' : `,"expiresAt":"${iso(found.expiresAt)}"`
         return reply
           .header('cache-control', 'no-store')
           .header('content-type', JSON_TYPE)
@@ -252,7 +284,10 @@ export default fp<PublishOptions>(
         }
       },
       async (request, reply) => {
-        const { ticket, expiresAt } = await issueTicket(request.body.user, request.body.topics ?? [])
+        const { ticket, expiresAt } = await issueTicket(
+          request.body.user,
+          request.body.topics ?? []
+        )
         reply.code(201).header('cache-control', 'no-store').header('content-type', JSON_TYPE)
         return reply.send(JSON.stringify({ ticket, expiresAt: iso(expiresAt) }))
       }
@@ -271,7 +306,9 @@ export default fp<PublishOptions>(
         }
       },
       async (request, reply) =>
-        reply.header('content-type', JSON_TYPE).send(JSON.stringify({ closed: await revoke(request.params.user) }))
+        reply
+          .header('content-type', JSON_TYPE)
+          .send(JSON.stringify({ closed: await revoke(request.params.user) }))
     )
     app.delete(
       '/v1/users/:user',
@@ -294,7 +331,10 @@ export default fp<PublishOptions>(
 )
 
 const noNotification = (): ProblemError =>
-  new ProblemError('not-found', 'No notification has this id; it never existed, expired, was recalled, or was replaced.')
+  new ProblemError(
+    'not-found',
+    'No notification has this id; it never existed, expired, was recalled, or was replaced.'
+  )
 
 function idempotencyKeyOf(request: FastifyRequest): string | undefined {
   const key = request.headers['idempotency-key']
@@ -307,10 +347,14 @@ function idempotencyKeyOf(request: FastifyRequest): string | undefined {
 /** Reads JSON bodies of the routes in this scope with `parse`; the rest as everywhere. */
 function parseJsonWith(context: FastifyInstance, parse: (text: string) => Promise<unknown>): void {
   context.removeContentTypeParser('application/json')
-  context.addContentTypeParser('application/json', { parseAs: 'buffer' }, (request, body: Buffer, done) => {
-    const text = decodeJson(request, body, done)
-    if (text !== undefined) parse(text).then((value) => done(null, value), done)
-  })
+  context.addContentTypeParser(
+    'application/json',
+    { parseAs: 'buffer' },
+    (request, body: Buffer, done) => {
+      const text = decodeJson(request, body, done)
+      if (text !== undefined) parse(text).then((value) => done(null, value), done)
+    }
+  )
 }
 
 interface Accepting {
@@ -325,7 +369,8 @@ function checkedBody(body: unknown): Accepting {
   if (body === undefined) throw noBody()
   const checked = checkNotification(body)
   if (!('faults' in checked)) return checked
-  if (checked.tooLarge) throw new ProblemError('payload-too-large', `The notification ${TOO_LARGE}.`)
+  if (checked.tooLarge)
+    throw new ProblemError('payload-too-large', `The notification ${TOO_LARGE}.`)
   throw new ProblemError('validation', summaryOf(checked.faults), { errors: checked.faults })
 }
 
@@ -340,11 +385,17 @@ function itemsOf(body: unknown): readonly unknown[] {
 
 const tooLarge = (pointer: string) => ({ faults: [{ pointer, detail: TOO_LARGE }] })
 
-function publicationOf({ input, content }: Accepting, producer: string, key: string | undefined): Publication {
+function publicationOf(
+  { input, content }: Accepting,
+  producer: string,
+  key: string | undefined
+): Publication {
   const createdAt = Date.now()
   // Producers choose their keys without knowing of each other. Not NUL between: the driver of SQLite ends a text there.
   const idempotency: Idempotency | undefined =
-    key === undefined ? undefined : { key: `${producer}\n${key}`, fingerprint: fingerprintOf(input) }
+    key === undefined
+      ? undefined
+      : { key: `${producer}\n${key}`, fingerprint: fingerprintOf(input) }
   return {
     id: createNotificationId(createdAt),
     to: recipientsOf(input.to),
@@ -358,7 +409,12 @@ function publicationOf({ input, content }: Accepting, producer: string, key: str
   }
 }
 
-function refusal(requestId: string, slug: ProblemSlug, detail: string, faults?: readonly Fault[]): string {
+function refusal(
+  requestId: string,
+  slug: ProblemSlug,
+  detail: string,
+  faults?: readonly Fault[]
+): string {
   return JSON.stringify({ status: 422, problem: problemDocument(slug, detail, requestId, faults) })
 }
 
@@ -390,7 +446,10 @@ function resultOf(requestId: string, outcome: PublishOutcome, pointer: string): 
     }
     case 'failed': {
       const { slug, message, statusCode } = asProblem(outcome.error)
-      return JSON.stringify({ status: statusCode, problem: problemDocument(slug, message, requestId) })
+      return JSON.stringify({
+        status: statusCode,
+        problem: problemDocument(slug, message, requestId)
+      })
     }
   }
 }

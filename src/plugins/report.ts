@@ -29,7 +29,11 @@ export const hasLeft = (request: FastifyRequest): boolean => request.raw.socket.
  * Reports a problem that is not the caller's fault. If the client has left meanwhile, it is its
  * leaving that counts, not what it would have been told; a fault of our own is reported all the same.
  */
-export function reportError(request: FastifyRequest, problem: ProblemError, onError: OnError): void {
+export function reportError(
+  request: FastifyRequest,
+  problem: ProblemError,
+  onError: OnError
+): void {
   if (hasLeft(request) && problem.slug !== 'internal') return
   const inner = problem.cause ?? problem
   onError(problem.slug, messageOf(inner).slice(0, MAX_MESSAGE), { ...placeOf(request), err: inner })

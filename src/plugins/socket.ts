@@ -11,7 +11,13 @@ import type { Hub, Reservation } from '../delivery/hub.ts'
 import { ProblemError } from '../errors.ts'
 import { asCursor } from '../log/cursor.ts'
 import type { Stats } from '../monitoring/figures.ts'
-import { isAmbient, type OriginOptions, type SubscriberIdentity, subscriberOnly, trustedOrigins } from './auth.ts'
+import {
+  isAmbient,
+  type OriginOptions,
+  type SubscriberIdentity,
+  subscriberOnly,
+  trustedOrigins
+} from './auth.ts'
 import { hasLeft, type OnError, reportError } from './report.ts'
 import { cursorOf, StreamQuery } from './schemas/stream.ts'
 import { selectTopics } from './schemas/topics.ts'
@@ -104,7 +110,15 @@ export default fp<SocketOptions>(
             if (refusal) return refuse(sink, refusal, after)
             const topics = selectTopics(subscriber, query.topics)
             sink.connect(
-              hub.open({ subscriber, topics, sink, codec: socketCodec, after, items: query.items, requestId: request.id })
+              hub.open({
+                subscriber,
+                topics,
+                sink,
+                codec: socketCodec,
+                after,
+                items: query.items,
+                requestId: request.id
+              })
             )
           })
         }
@@ -119,14 +133,23 @@ export default fp<SocketOptions>(
       const { headers } = request
       if (headers['sec-websocket-version'] !== '13') throw upgradeRequired(reply)
       if (!HANDSHAKE_KEY.test(headers['sec-websocket-key'] ?? ''))
-        throw new ProblemError('malformed', 'Sec-WebSocket-Key must be sixteen random bytes in base64.')
+        throw new ProblemError(
+          'malformed',
+          'Sec-WebSocket-Key must be sixteen random bytes in base64.'
+        )
       try {
         await subscribe(request)
         // Browsers open WebSockets to anywhere and send the cookies along: no CORS stands before them.
         if (isAmbient(request) && headers.origin !== undefined && !trusted(request, headers.origin))
-          throw new ProblemError('forbidden', 'This origin may not read with a cookie; add it to CORS_ORIGINS, or use a ticket.')
+          throw new ProblemError(
+            'forbidden',
+            'This origin may not read with a cookie; add it to CORS_ORIGINS, or use a ticket.'
+          )
         selectTopics(request.subscriber!, (request.query as Query).topics)
-        request.place = keep(request, await hub.reserve(request.subscriber!.user, request.ip, request.enter!))
+        request.place = keep(
+          request,
+          await hub.reserve(request.subscriber!.user, request.ip, request.enter!)
+        )
       } catch (error) {
         if (!(error instanceof ProblemError) || error.slug !== 'unavailable') throw error
         reportError(request, error, onError)
@@ -153,12 +176,23 @@ export default fp<SocketOptions>(
     }
 
     function upgradeRequired(reply: FastifyReply): ProblemError {
-      reply.headers({ upgrade: 'websocket', connection: 'upgrade, close', 'sec-websocket-version': '13' })
-      return new ProblemError('upgrade-required', 'Open this address as a WebSocket (RFC 6455), version 13.')
+      reply.headers({
+        upgrade: 'websocket',
+        connection: 'upgrade, close',
+        'sec-websocket-version': '13'
+      })
+      return new ProblemError(
+        'upgrade-required',
+        'Open this address as a WebSocket (RFC 6455), version 13.'
+      )
     }
 
     /** When to come back, why, the cursor that came in, and the end. */
-    function refuse(sink: SocketSink, reason: 'drain' | 'limit' | 'unavailable', after: string | undefined): void {
+    function refuse(
+      sink: SocketSink,
+      reason: 'drain' | 'limit' | 'unavailable',
+      after: string | undefined
+    ): void {
       stats.refused(reason)
       sink.end(socketCodec.frame('goodbye', goodbyeToRefused(reason).data, asCursor(after)), reason)
     }

@@ -63,14 +63,26 @@ export default fp<StreamOptions>(
         const after = cursorOf(request, query)
         const sink = SseSink.open(request, reply)
         sink.connect(
-          hub.open({ subscriber: subscriber!, topics, sink, codec: sseCodec, after, items: query.items, requestId: request.id })
+          hub.open({
+            subscriber: subscriber!,
+            topics,
+            sink,
+            codec: sseCodec,
+            after,
+            items: query.items,
+            requestId: request.id
+          })
         )
         return reply
       })
     }
 
     const headOnly = {
-      schema: { ...schema, operationId: 'checkStream', summary: 'Check a credential for the stream' },
+      schema: {
+        ...schema,
+        operationId: 'checkStream',
+        summary: 'Check a credential for the stream'
+      },
       config: { swagger: { exposeHeadRoute: true } }
     }
     app.head('/v1/stream', headOnly, async (request, reply) => {
@@ -86,7 +98,11 @@ export default fp<StreamOptions>(
     }
 
     /** 200, when to come back, why, the cursor that came in, and the end. */
-    function refuse(request: FastifyRequest, reply: FastifyReply, reason: 'drain' | 'limit' | 'unavailable'): FastifyReply {
+    function refuse(
+      request: FastifyRequest,
+      reply: FastifyReply,
+      reason: 'drain' | 'limit' | 'unavailable'
+    ): FastifyReply {
       stats.refused(reason)
       const { data, retryMs } = goodbyeToRefused(reason)
       const cursor = asCursor(cursorOf(request, request.query as StreamQuery))

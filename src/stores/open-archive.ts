@@ -13,10 +13,14 @@ export interface ArchiveOptions {
 
 const nothingKept = (): StoreOpenError =>
   new StoreOpenError('STORE=memory keeps nothing between processes: set STORE to sqlite or redis')
-const noAddress = (): StoreOpenError => new StoreOpenError('REDIS_URL is required with STORE=redis: set the address')
+const noAddress = (): StoreOpenError =>
+  new StoreOpenError('REDIS_URL is required with STORE=redis: set the address')
 
 /** Opens a store for export. Rejects with {@link StoreOpenError}. */
-export async function openArchiveSource({ redisUrl, ...options }: ArchiveOptions): Promise<ArchiveSource> {
+export async function openArchiveSource({
+  redisUrl,
+  ...options
+}: ArchiveOptions): Promise<ArchiveSource> {
   switch (options.store) {
     case 'memory':
       throw nothingKept()
@@ -33,7 +37,10 @@ export async function openArchiveSource({ redisUrl, ...options }: ArchiveOptions
 }
 
 /** Copies the embedded store to a file, see `backUp`; returns its size in bytes. Rejects with {@link StoreOpenError}. */
-export async function backUpStore({ store, dataDir }: Pick<ArchiveOptions, 'store' | 'dataDir'>, file: string): Promise<number> {
+export async function backUpStore(
+  { store, dataDir }: Pick<ArchiveOptions, 'store' | 'dataDir'>,
+  file: string
+): Promise<number> {
   switch (store) {
     case 'memory':
       throw nothingKept()
@@ -49,7 +56,10 @@ export async function backUpStore({ store, dataDir }: Pick<ArchiveOptions, 'stor
 }
 
 /** Opens an empty store for import. Rejects with {@link StoreOpenError}. */
-export async function openArchiveTarget({ redisUrl, ...options }: ArchiveOptions): Promise<ArchiveTarget> {
+export async function openArchiveTarget({
+  redisUrl,
+  ...options
+}: ArchiveOptions): Promise<ArchiveTarget> {
   switch (options.store) {
     case 'memory':
       throw nothingKept()

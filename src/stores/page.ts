@@ -2,7 +2,9 @@ import { MAX_PAGE_BYTES } from '../bounds/limits.ts'
 import type { LoggedEvent } from '../log/event.ts'
 
 const bytesOf = (event: LoggedEvent): number =>
-  event.kind === 'notification' ? Buffer.byteLength(event.entry.content) : (event.ids?.length ?? 0) * 40
+  event.kind === 'notification'
+    ? Buffer.byteLength(event.entry.content)
+    : (event.ids?.length ?? 0) * 40
 
 /** The first of what is there, read one by one as far as the limits go; `more` where something is left. */
 export function pageOf<Place>(

@@ -5,7 +5,18 @@ import type { OutsideError } from '../../src/bounds/outside-request.ts'
 import { ProblemError } from '../../src/errors.ts'
 import { StoreError } from '../../src/log/store.ts'
 import { SignIns } from '../../src/monitoring/sign-ins.ts'
-import { bearer, FakeStore, identityWith, jwt, nowSeconds, RULES, SECRET, serve, signedCookie, whoIs } from './parties.ts'
+import {
+  bearer,
+  FakeStore,
+  identityWith,
+  jwt,
+  nowSeconds,
+  RULES,
+  SECRET,
+  serve,
+  signedCookie,
+  whoIs
+} from './parties.ts'
 
 const KEY = 'cookie-secret'
 const session = (value: string) => ({ cookie: `a=1; session=${value}; b=2` })
@@ -18,36 +29,59 @@ test('a ticket admits once, and can be looked at before', async (t) => {
   t.ok(expiresAt >= issuedAt + 30_000 && expiresAt <= Date.now() + 30_000)
   t.notOk([...store.tickets.keys()].join().includes(ticket), 'the store never sees it')
   t.equal(await ask({ ticket }), 'u by ticket', 'who it admits may be asked before')
-  const [one, other] = await Promise.all([identity.authenticate({ ticket }), identity.authenticate({ ticket })])
+  const [one, other] = await Promise.all([
+    identity.authenticate({ ticket }),
+    identity.authenticate({ ticket })
+  ])
   t.strictSame(whoIs(one.subscriber), { user: 'u', topics: ['a', 'b*'] })
   const entered = await Promise.allSettled([one.enter(), other.enter()])
-  t.strictSame(entered.map(({ status }) => status).sort(), ['fulfilled', 'rejected'], 'of two at the same moment one enters')
+  t.strictSame(
+    entered.map(({ status }) => status).sort(),
+    ['fulfilled', 'rejected'],
+    'of two at the same moment one enters'
+  )
   t.equal(await ask({ ticket }), 'unauthenticated')
-  for (const junk of ['', 'x', 'x'.repeat(5000), '\n', `${ticket}=`]) t.equal(await ask({ ticket: junk }), 'unauthenticated')
+  for (const junk of ['', 'x', 'x'.repeat(5000), '\n', `${ticket}=`])
+    t.equal(await ask({ ticket: junk }), 'unauthenticated')
 })
 
 test('a store that cannot be asked about a ticket is no refusal', async (t) => {
   const { ask } = identityWith({
-    store: { takeTicket: () => Promise.reject(new StoreError('unavailable', 'away')), revokedAt: async () => 0 }
+    store: {
+      takeTicket: () => Promise.reject(new StoreError('unavailable', 'away')),
+      revokedAt: async () => 0
+    }
   })
   t.equal(await ask({ ticket: 'x'.repeat(43) }), 'unavailable')
 })
 
 test('the first credential that is present decides, for yes and for no', async (t) => {
   const application = await serve(t, (_request, response) => response.end('{"user":"app-user"}'))
-  const { store, identity, ask } = identityWith({ jwtSecrets: [SECRET], cookieSecrets: [KEY], sessionUrl: application.url })
+  const { store, identity, ask } = identityWith({
+    jwtSecrets: [SECRET],
+    cookieSecrets: [KEY],
+    sessionUrl: application.url
+  })
   const { ticket } = await issueTicket(store, 'ticket-user', [])
   const good = { ...bearer(jwt({ sub: 'bearer-user' })), ...session(jwt({ sub: 'cookie-user' })) }
   t.equal(await ask({ ...good, ticket }), 'ticket-user by ticket')
   await (await identity.authenticate({ ticket })).enter()
-  t.equal(await ask({ ...good, ticket }), 'unauthenticated', 'a used ticket is not made good by what follows')
+  t.equal(
+    await ask({ ...good, ticket }),
+    'unauthenticated',
+    'a used ticket is not made good by what follows'
+  )
   t.equal(await ask(good), 'bearer-user by bearer')
   t.equal(await ask({ ...good, ...bearer(jwt({ sub: 'x', exp: 1 })) }), 'unauthenticated')
   t.equal(await ask(session(jwt({ sub: 'cookie-user' }))), 'cookie-user by cookie')
   t.equal(await ask(session(jwt({ sub: 'cookie-user', exp: 1 }))), 'unauthenticated')
   t.equal(await ask(session(signedCookie('signed-user', KEY))), 'signed-user by cookie')
   t.equal(await ask(session(signedCookie('signed-user', 'x'))), 'unauthenticated')
-  t.equal(await ask(session('opaque')), 'app-user by session', 'the session id of the application has the shape of neither')
+  t.equal(
+    await ask(session('opaque')),
+    'app-user by session',
+    'the session id of the application has the shape of neither'
+  )
   t.equal(await ask({ cookie: 'other=1' }), 'app-user by session')
   t.equal(await ask({ authorization: 'Basic YTpi' }), 'app-user by session')
   t.equal(await ask(bearer('opaque')), 'app-user by session')
@@ -57,9 +91,15 @@ test('the first credential that is present decides, for yes and for no', async (
 test('a way in that is not configured does not count as present', async (t) => {
   const application = await serve(t, (_request, response) => response.end('{"user":"app-user"}'))
   const token = jwt({ sub: 'u' })
-  t.equal(await identityWith({ sessionUrl: application.url }).ask(bearer(token)), 'app-user by session')
+  t.equal(
+    await identityWith({ sessionUrl: application.url }).ask(bearer(token)),
+    'app-user by session'
+  )
   const signedOnly = identityWith({ cookieSecrets: [KEY] })
-  t.equal(await signedOnly.ask({ ...bearer(token), ...session(signedCookie('u', KEY)) }), 'u by cookie')
+  t.equal(
+    await signedOnly.ask({ ...bearer(token), ...session(signedCookie('u', KEY)) }),
+    'u by cookie'
+  )
   t.equal(await signedOnly.ask(bearer(token)), 'unauthenticated')
   t.equal(await signedOnly.ask(session(token)), 'unauthenticated')
   const jwtOnly = identityWith({ jwtSecrets: [SECRET] })
@@ -78,12 +118,17 @@ test('signed cookies are those of @fastify/cookie, by any of the secrets, and ho
   t.equal(await ask(sid(signedCookie('a b', 'new'))), 'unauthenticated')
   t.equal(await ask(sid(signedCookie('', 'new'))), 'unauthenticated')
   t.equal(await ask(sid('%E0%A4%A')), 'unauthenticated')
-  t.equal(await ask({ cookie: `session=${signedCookie('u', 'new')}` }), 'unauthenticated', 'under its own name only')
+  t.equal(
+    await ask({ cookie: `session=${signedCookie('u', 'new')}` }),
+    'unauthenticated',
+    'under its own name only'
+  )
 })
 
 test('a signed user name with dots is not taken for a token', async (t) => {
   const { ask } = identityWith({ jwtSecrets: [SECRET], cookieSecrets: [KEY] })
-  for (let i = 0; i < 40; i++) t.equal(await ask(session(signedCookie(`first.${i}`, KEY))), `first.${i} by cookie`)
+  for (let i = 0; i < 40; i++)
+    t.equal(await ask(session(signedCookie(`first.${i}`, KEY))), `first.${i} by cookie`)
 })
 
 test('who sends nothing is told the ways in that there are', async (t) => {
@@ -106,7 +151,9 @@ test('no refusal and no line in the log holds the credential', async (t) => {
     cookieSecrets: [KEY],
     sessionUrl: 'http://127.0.0.1:1/',
     store: new FakeStore(),
-    observer: new SignIns((trouble) => lines.push(`${JSON.stringify(trouble)} ${(trouble as OutsideError).stack}`))
+    observer: new SignIns((trouble) =>
+      lines.push(`${JSON.stringify(trouble)} ${(trouble as OutsideError).stack}`)
+    )
   })
   const token = jwt({ sub: 'hush', exp: nowSeconds() - 1 })
   const credentials = [
@@ -131,7 +178,9 @@ test('no refusal and no line in the log holds the credential', async (t) => {
 
 test('of several cookies of one name the first that verifies counts', async (t) => {
   const { ask } = identityWith({ jwtSecrets: [SECRET], cookieSecrets: [KEY] })
-  const cookies = (...values: string[]) => ({ cookie: values.map((value) => `session=${value}`).join('; ') })
+  const cookies = (...values: string[]) => ({
+    cookie: values.map((value) => `session=${value}`).join('; ')
+  })
   const stale = jwt({ sub: 'old', exp: 1 })
   const good = jwt({ sub: 'u' })
   t.equal(await ask(cookies(stale, good)), 'u by cookie')
@@ -141,27 +190,45 @@ test('of several cookies of one name the first that verifies counts', async (t) 
   t.equal(await ask(cookies(stale, stale)), 'unauthenticated')
   t.equal(await ask({ cookie: `xsession=${good}; session2=${good}; session=` }), 'unauthenticated')
   const many = cookies(...Array.from({ length: 50 }, (_, i) => jwt({ sub: `u${i}`, exp: 1 })), good)
-  t.equal(await ask(many), 'unauthenticated', 'a head full of cookies does not buy as many verifications')
+  t.equal(
+    await ask(many),
+    'unauthenticated',
+    'a head full of cookies does not buy as many verifications'
+  )
 })
 
 test('a cookie that was cut into pieces is put together again', async (t) => {
   const { ask } = identityWith({ jwtSecrets: [SECRET] })
   const long = jwt({ sub: 'u', filler: 'x'.repeat(7000) })
   const pieces = [long.slice(0, 3900), long.slice(3900, 7800), long.slice(7800)]
-  const cookie = (order: number[]) => ({ cookie: order.map((i) => `session.${i}=${pieces[i]}`).join('; ') })
+  const cookie = (order: number[]) => ({
+    cookie: order.map((i) => `session.${i}=${pieces[i]}`).join('; ')
+  })
   t.equal(await ask(cookie([0, 1, 2])), 'u by cookie')
   t.equal(await ask(cookie([2, 0, 1])), 'u by cookie', 'browsers send them in any order')
   t.equal(await ask(cookie([0, 2])), 'unauthenticated')
-  t.equal(await ask({ cookie: `session=${jwt({ sub: 'old', exp: 1 })}; ${cookie([0, 1, 2]).cookie}` }), 'u by cookie')
+  t.equal(
+    await ask({ cookie: `session=${jwt({ sub: 'old', exp: 1 })}; ${cookie([0, 1, 2]).cookie}` }),
+    'u by cookie'
+  )
 })
 
 test('a wrong signature is told apart from no credential, and from the form of another library', async (t) => {
   const { identity } = identityWith({ cookieSecrets: [KEY] })
   const detail = (value: string): Promise<string> =>
     identity.authenticate(session(value)).catch((error: Error) => error.message) as Promise<string>
-  t.match(await detail(signedCookie('u', 'another-secret')), /signature .* does not match COOKIE_SECRET/)
-  t.match(await detail(signedCookie('u', KEY).replace(/^/, 's%3A')), /form s:.*Express.*@fastify\/cookie/)
+  t.match(
+    await detail(signedCookie('u', 'another-secret')),
+    /signature .* does not match COOKIE_SECRET/
+  )
+  t.match(
+    await detail(signedCookie('u', KEY).replace(/^/, 's%3A')),
+    /form s:.*Express.*@fastify\/cookie/
+  )
   t.match(await detail(signedCookie('a b', KEY)), /must be a user name/)
   t.match(await detail('opaque'), /is there, but what it holds is not/)
-  t.match(await identity.authenticate({}).catch((error: Error) => error.message), /^Send a credential/)
+  t.match(
+    await identity.authenticate({}).catch((error: Error) => error.message),
+    /^Send a credential/
+  )
 })

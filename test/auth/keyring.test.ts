@@ -7,7 +7,8 @@ const keys = [
   { name: 'ops', key: 'k' }
 ]
 const ring = createKeyring(keys, { basic: true })
-const basic = (user: string, password: string): string => `Basic ${Buffer.from(`${user}:${password}`).toString('base64')}`
+const basic = (user: string, password: string): string =>
+  `Basic ${Buffer.from(`${user}:${password}`).toString('base64')}`
 
 test('a key tells its name, two keys of one name at once', async (t) => {
   t.equal(ring.match('Bearer old-key'), 'app')
@@ -20,7 +21,11 @@ test('Basic has the key as password, with any user name', async (t) => {
   t.equal(ring.match(basic('', 'k')), 'ops')
   t.equal(ring.match(basic('k', '')), undefined)
   t.equal(ring.match(basic('old-key', 'x')), undefined)
-  t.equal(createKeyring(keys).match(basic('anyone', 'new:key')), undefined, 'only where it is asked for')
+  t.equal(
+    createKeyring(keys).match(basic('anyone', 'new:key')),
+    undefined,
+    'only where it is asked for'
+  )
 })
 
 test('anything else is nobody, at any length, and never throws', async (t) => {

@@ -34,7 +34,10 @@ export async function serve(t: Teardown, listener: http.RequestListener, port = 
 export class FakeStore {
   readonly tickets = new Map<string, { user: string; topics: readonly string[] }>()
   readonly revoked = new Map<string, number>()
-  async putTicket(hash: string, holder: { user: string; topics: readonly string[] }): Promise<void> {
+  async putTicket(
+    hash: string,
+    holder: { user: string; topics: readonly string[] }
+  ): Promise<void> {
     this.tickets.set(hash, holder)
   }
   async takeTicket(hash: string, options: { keep?: boolean } = {}) {
@@ -54,7 +57,9 @@ export function identityWith(options: Partial<IdentityOptions> = {}) {
   const store = new FakeStore()
   /** What the log would hold. */
   const troubles: string[] = []
-  const signIns = new SignIns(({ setting, origin, reason }) => troubles.push(`${setting} (${origin}): ${reason}`))
+  const signIns = new SignIns(({ setting, origin, reason }) =>
+    troubles.push(`${setting} (${origin}): ${reason}`)
+  )
   const identity = createIdentity({
     ...RULES,
     jwtSecrets: [],
@@ -64,11 +69,19 @@ export function identityWith(options: Partial<IdentityOptions> = {}) {
     observer: signIns,
     ...options
   })
-  return { store, identity, signIns, troubles, ask: (credentials: Credentials) => outcome(identity.authenticate(credentials)) }
+  return {
+    store,
+    identity,
+    signIns,
+    troubles,
+    ask: (credentials: Credentials) => outcome(identity.authenticate(credentials))
+  }
 }
 
 /** The user and the way in, or the slug of the refusal. */
-export async function outcome(answer: ReturnType<ReturnType<typeof createIdentity>['authenticate']>): Promise<string> {
+export async function outcome(
+  answer: ReturnType<ReturnType<typeof createIdentity>['authenticate']>
+): Promise<string> {
   try {
     const { subscriber, via } = await answer
     return `${subscriber.user} by ${via}`
@@ -93,6 +106,8 @@ export function jwt(
 
 /** What @fastify/cookie writes for a signed value, as it stands in the header. */
 export const signedCookie = (value: string, secret: string): string =>
-  encodeURIComponent(`${value}.${createHmac('sha256', secret).update(value).digest('base64').replace(/=/g, '')}`)
+  encodeURIComponent(
+    `${value}.${createHmac('sha256', secret).update(value).digest('base64').replace(/=/g, '')}`
+  )
 
 export const bearer = (token: string): Credentials => ({ authorization: `Bearer ${token}` })

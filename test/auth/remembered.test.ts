@@ -26,14 +26,17 @@ function clocks(t: Teardown) {
 test('a remembered token is refused once its exp has passed on the wall, however young the memory is', async (t) => {
   const pass = clocks(t)
   const { ask } = identityWith({ jwtSecrets: [SECRET] })
-  const [short, long, endless] = [30, 3600, undefined].map((left) => bearer(jwt({ sub: 'u', exp: left && nowSeconds() + left })))
+  const [short, long, endless] = [30, 3600, undefined].map((left) =>
+    bearer(jwt({ sub: 'u', exp: left && nowSeconds() + left }))
+  )
   for (const token of [short, long, endless]) t.equal(await ask(token!), 'u by bearer')
   await pass({ wall: 28_000 })
   t.equal(await ask(short!), 'u by bearer', 'not before')
   await pass({ wall: 2_500 })
   t.equal(await ask(short!), 'unauthenticated')
   await pass({ monotonic: 3_600_000 })
-  for (const token of [long, endless]) t.equal(await ask(token!), 'u by bearer', 'what is forgotten is verified anew')
+  for (const token of [long, endless])
+    t.equal(await ask(token!), 'u by bearer', 'what is forgotten is verified anew')
   await pass({ wall: 3_600_000 })
   t.equal(await ask(long!), 'unauthenticated')
   t.equal(await ask(endless!), 'u by bearer')
@@ -51,7 +54,9 @@ test('a token is not believed from memory for longer than a minute: a key that w
   })
   const b64 = (value: unknown): string => Buffer.from(JSON.stringify(value)).toString('base64url')
   const head = `${b64({ alg: 'RS256', kid: 'k1' })}.${b64({ sub: 'u', exp: nowSeconds() + 7200 })}`
-  const token = bearer(`${head}.${sign('sha256', Buffer.from(head), privateKey).toString('base64url')}`)
+  const token = bearer(
+    `${head}.${sign('sha256', Buffer.from(head), privateKey).toString('base64url')}`
+  )
   const { ask } = identityWith({ jwksUrl: issuer.url })
   t.equal(await ask(token), 'u by bearer')
   keys = []

@@ -17,23 +17,40 @@ async function application(t: Teardown, answer: Answer) {
     state.requests.push(request)
     state.answer(request, response)
   })
-  return Object.assign(state, { close, origin: new URL(url).origin, ...identityWith({ sessionUrl: `${url}me` }) })
+  return Object.assign(state, {
+    close,
+    origin: new URL(url).origin,
+    ...identityWith({ sessionUrl: `${url}me` })
+  })
 }
 
 const COOKIE = { cookie: 'sid=opaque; other=1' }
 
 test('the application tells who it is, from the Cookie and Authorization of the caller and nothing else', async (t) => {
   const expiresAt = new Date(Date.now() + 60_000).toISOString()
-  const app = await application(t, json({ user: 'u1', topics: ['a', 'b*'], expiresAt, theme: 'dark' }))
-  const { subscriber, via } = await app.identity.authenticate({ ...COOKIE, authorization: 'Bearer opaque' })
-  t.strictSame(whoIs(subscriber), { user: 'u1', topics: ['a', 'b*'], expiresAt: Date.parse(expiresAt) })
+  const app = await application(
+    t,
+    json({ user: 'u1', topics: ['a', 'b*'], expiresAt, theme: 'dark' })
+  )
+  const { subscriber, via } = await app.identity.authenticate({
+    ...COOKIE,
+    authorization: 'Bearer opaque'
+  })
+  t.strictSame(whoIs(subscriber), {
+    user: 'u1',
+    topics: ['a', 'b*'],
+    expiresAt: Date.parse(expiresAt)
+  })
   t.equal(via, 'session')
   const [request] = app.requests
   t.equal(request?.method, 'GET')
   t.equal(request?.headers.cookie, COOKIE.cookie)
   t.equal(request?.headers.authorization, 'Bearer opaque')
   app.answer = json({ user: 'u2' })
-  t.strictSame(whoIs((await app.identity.authenticate({ authorization: 'Bearer other' })).subscriber), { user: 'u2', topics: [] })
+  t.strictSame(
+    whoIs((await app.identity.authenticate({ authorization: 'Bearer other' })).subscriber),
+    { user: 'u2', topics: [] }
+  )
   t.notOk(app.requests[1]?.headers.cookie)
 })
 
@@ -65,7 +82,11 @@ test('an answer of the application is a user, a "no", a name that is refused, or
     [json({ user: 1.5 }), 'forbidden', /user must be/],
     [json({ user: -1 }), 'forbidden', /user must be/],
     [json({ user: { name: 'hush' } }), 'forbidden', /user must be/],
-    [json({ user: 'u', topics: ['a', 'hush hush'] }), 'forbidden', /topics\.1 must be a topic name/],
+    [
+      json({ user: 'u', topics: ['a', 'hush hush'] }),
+      'forbidden',
+      /topics\.1 must be a topic name/
+    ],
     [json({ user: 'u' }, 500), 'unavailable', /answered 500/],
     [json({ user: 'u' }, 404), 'unavailable', /answered 404/],
     [json({ user: 'u' }, 201), 'unavailable', /answered 201/],
@@ -85,10 +106,17 @@ test('an answer of the application is a user, a "no", a name that is refused, or
     app.answer = answer
     app.troubles.length = 0
     t.equal(await app.ask({ cookie: `sid=${index}` }), expected, `case ${index}`)
-    t.equal(app.troubles.length, trouble ? 1 : 0, `case ${index} is trouble: ${trouble !== undefined}`)
+    t.equal(
+      app.troubles.length,
+      trouble ? 1 : 0,
+      `case ${index} is trouble: ${trouble !== undefined}`
+    )
     if (!trouble) continue
     t.match(app.troubles[0], trouble)
-    t.ok(app.troubles[0]!.startsWith(`AUTH_SESSION_URL (${app.origin}): `), 'the setting and the origin are named')
+    t.ok(
+      app.troubles[0]!.startsWith(`AUTH_SESSION_URL (${app.origin}): `),
+      'the setting and the origin are named'
+    )
     t.notMatch(app.troubles[0], 'hush', 'no value of the answer is told')
   }
   t.equal(app.requests.length, cases.length, 'a redirect is not followed')
@@ -131,7 +159,10 @@ test('many sessions at once: at most 64 questions are under way, and who waits t
   t.equal(most, 64)
   t.equal(answers.filter((answer) => answer === 'u by session').length, 64)
   t.equal(answers.filter((answer) => answer === 'unavailable').length, 436)
-  t.match(app.troubles.at(-1), /no answer within 2000 ms, as 64 earlier questions are still under way/)
+  t.match(
+    app.troubles.at(-1),
+    /no answer within 2000 ms, as 64 earlier questions are still under way/
+  )
 })
 
 test('answers that alternate with closed connections are all answers', async (t) => {
@@ -151,7 +182,10 @@ test('an application that is slow, endless or gone is trouble after two seconds'
     response.writeHead(200).write('{"user":')
   })
   const started = performance.now()
-  t.strictSame(await Promise.all([silent.ask(COOKIE), dripping.ask(COOKIE)]), ['unavailable', 'unavailable'])
+  t.strictSame(await Promise.all([silent.ask(COOKIE), dripping.ask(COOKIE)]), [
+    'unavailable',
+    'unavailable'
+  ])
   const took = performance.now() - started
   t.ok(took > 1_900 && took < 10_000, `after ${took} ms`)
   await silent.close()
@@ -165,7 +199,11 @@ test('callers with one session share one question, and its answer for a while', 
     else json({ user: 'other' })(request, response)
   })
   const asked = Promise.all(Array.from({ length: 50 }, () => app.ask(COOKIE)))
-  t.equal(await app.ask({ cookie: 'sid=else' }), 'other by session', 'another session is another question')
+  t.equal(
+    await app.ask({ cookie: 'sid=else' }),
+    'other by session',
+    'another session is another question'
+  )
   while (waiting.length === 0) await new Promise((resolve) => setTimeout(resolve, 5))
   waiting[0]!.end('{"user":"u"}')
   t.strictSame(new Set(await asked), new Set(['u by session']))

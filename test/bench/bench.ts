@@ -15,7 +15,10 @@ import { Load } from './readers.ts'
 import { bellwire, naive, type Running, start, type Target, TOPIC } from './targets.ts'
 
 const { values } = parseArgs({
-  options: { rounds: { type: 'string', default: '2' }, readers: { type: 'string', default: '10000' } }
+  options: {
+    rounds: { type: 'string', default: '2' },
+    readers: { type: 'string', default: '10000' }
+  }
 })
 const ROUNDS = Number(values.rounds)
 const MANY = Math.min(Number(values.readers), openFiles() - 300)
@@ -34,17 +37,41 @@ const ROWS = {
   connects: { title: `connects (${MANY.toLocaleString('en')})`, unit: '/s', aim: null },
   connectCpu: { title: 'CPU per connect', unit: 'µs', aim: null },
   bytes: { title: `PSS per idle connection (${MANY.toLocaleString('en')})`, unit: 'B', aim: 0.6 },
-  manyPaced: { title: `CPU per frame, topic of ${MANY.toLocaleString('en')}, 4/s`, unit: 'µs', aim: 0.75 },
-  manyMax: { title: `CPU per frame, topic of ${MANY.toLocaleString('en')}, flat out`, unit: 'µs', aim: 0.12 },
-  userPaced: { title: `CPU per publish, ${MANY.toLocaleString('en')} users, 1,000/s`, unit: 'µs', aim: 1.2 },
-  userMax: { title: `CPU per publish, ${MANY.toLocaleString('en')} users, flat out`, unit: 'µs', aim: 1.2 },
+  manyPaced: {
+    title: `CPU per frame, topic of ${MANY.toLocaleString('en')}, 4/s`,
+    unit: 'µs',
+    aim: 0.75
+  },
+  manyMax: {
+    title: `CPU per frame, topic of ${MANY.toLocaleString('en')}, flat out`,
+    unit: 'µs',
+    aim: 0.12
+  },
+  userPaced: {
+    title: `CPU per publish, ${MANY.toLocaleString('en')} users, 1,000/s`,
+    unit: 'µs',
+    aim: 1.2
+  },
+  userMax: {
+    title: `CPU per publish, ${MANY.toLocaleString('en')} users, flat out`,
+    unit: 'µs',
+    aim: 1.2
+  },
   userBatch: {
     title: `CPU per notification, ${MANY.toLocaleString('en')} users, batches of ${BATCH} (naive: single)`,
     unit: 'µs',
     aim: 0.6
   },
-  fewPaced: { title: `CPU per frame, topic of ${FEW.toLocaleString('en')}, 30/s`, unit: 'µs', aim: 0.75 },
-  fewMax: { title: `CPU per frame, topic of ${FEW.toLocaleString('en')}, flat out`, unit: 'µs', aim: 0.12 }
+  fewPaced: {
+    title: `CPU per frame, topic of ${FEW.toLocaleString('en')}, 30/s`,
+    unit: 'µs',
+    aim: 0.75
+  },
+  fewMax: {
+    title: `CPU per frame, topic of ${FEW.toLocaleString('en')}, flat out`,
+    unit: 'µs',
+    aim: 0.12
+  }
 } as const
 type Row = keyof typeof ROWS
 
@@ -77,11 +104,25 @@ class Session {
     this.#load = load
   }
 
-  async publish({ batch = false, ...plan }: Plan): Promise<{ notifications: number; seconds: number }> {
+  async publish({
+    batch = false,
+    ...plan
+  }: Plan): Promise<{ notifications: number; seconds: number }> {
     const path = batch ? this.#target.batchPath! : this.#target.path
-    const result = await publish({ ...plan, port: this.#server.port, path, headers: this.#target.headers })
-    if (result.refused) faults.push(`${this.#target.name}: ${result.refused} of ${result.requests} requests were refused`)
-    return { notifications: (result.requests - result.refused) * (batch ? BATCH : 1), seconds: result.seconds }
+    const result = await publish({
+      ...plan,
+      port: this.#server.port,
+      path,
+      headers: this.#target.headers
+    })
+    if (result.refused)
+      faults.push(
+        `${this.#target.name}: ${result.refused} of ${result.requests} requests were refused`
+      )
+    return {
+      notifications: (result.requests - result.refused) * (batch ? BATCH : 1),
+      seconds: result.seconds
+    }
   }
 
   /** CPU of the server for each frame that arrived, and a fault where not all did. */
@@ -101,14 +142,17 @@ class Session {
     }
     const cpu = cpuMicros(this.#server.pid) - cpuBefore
     if (counted !== expected || lost)
-      faults.push(`${this.#target.name}, ${ROWS[row].title}: ${counted} of ${expected} frames, ${lost} streams lost`)
+      faults.push(
+        `${this.#target.name}, ${ROWS[row].title}: ${counted} of ${expected} frames, ${lost} streams lost`
+      )
     record(this.#target, row, cpu / expected)
   }
 
   async run(): Promise<void> {
     const { pid, port } = this.#server
     const target = this.#target
-    const requests = (n: number): string[] => Array.from({ length: n }, (_, i) => target.request(`u${i}`))
+    const requests = (n: number): string[] =>
+      Array.from({ length: n }, (_, i) => target.request(`u${i}`))
 
     // Warm: the code is compiled, the heap has its size.
     await this.#load.open(port, requests(100))
@@ -120,7 +164,12 @@ class Session {
     const single = await this.publish({ inFlight: 64, seconds: 3, body: toUser })
     record(target, 'publishSingle', single.notifications / single.seconds)
     if (target.batchPath) {
-      const batched = await this.publish({ inFlight: 16, seconds: 3, batch: true, body: batchOf(toUser) })
+      const batched = await this.publish({
+        inFlight: 16,
+        seconds: 3,
+        batch: true,
+        body: batchOf(toUser)
+      })
       record(target, 'publishBatch', batched.notifications / batched.seconds)
     }
 
@@ -136,7 +185,13 @@ class Session {
     await this.deliver('manyMax', MANY, { inFlight: 16, requests: 64, body: toTopic })
     await this.deliver('userPaced', 1, { inFlight: 8, rate: 1000, seconds: 4, body: toUser })
     await this.deliver('userMax', 1, { inFlight: 64, seconds: 3, body: toUser })
-    if (target.batchPath) await this.deliver('userBatch', 1, { inFlight: 8, seconds: 3, batch: true, body: batchOf(toUser) })
+    if (target.batchPath)
+      await this.deliver('userBatch', 1, {
+        inFlight: 8,
+        seconds: 3,
+        batch: true,
+        body: batchOf(toUser)
+      })
     await this.#load.ask({ close: true })
     await sleep(1000)
 
@@ -181,13 +236,17 @@ function report(): void {
     return (sorted[(sorted.length - 1) >> 1]! + sorted[sorted.length >> 1]!) / 2
   }
   const text = (value: number | null, unit: string): string =>
-    value === null ? '–' : `${value >= 100 ? Math.round(value).toLocaleString('en') : value.toPrecision(3)} ${unit}`
+    value === null
+      ? '–'
+      : `${value >= 100 ? Math.round(value).toLocaleString('en') : value.toPrecision(3)} ${unit}`
   const lines = ['| what | Bellwire | naive | ratio | aim |', '|---|--:|--:|--:|--:|']
   for (const [row, { title, unit, aim }] of Object.entries(ROWS) as [Row, (typeof ROWS)[Row]][]) {
     const ours = median('bellwire', row)
     const theirs = median('naive', row === 'userBatch' ? 'userMax' : row)
     const ratio = ours === null || theirs === null ? '–' : (ours / theirs).toFixed(2)
-    lines.push(`| ${title} | ${text(ours, unit)} | ${text(theirs, unit)} | ${ratio} | ${aim === null ? '' : `≤ ${aim}`} |`)
+    lines.push(
+      `| ${title} | ${text(ours, unit)} | ${text(theirs, unit)} | ${ratio} | ${aim === null ? '' : `≤ ${aim}`} |`
+    )
   }
   console.log(
     `${lines.join('\n')}\n\nNode ${process.version}, ${CPUS} CPUs, ${ROUNDS} rounds in turns, ${pinning ? 'server and clients on a CPU each' : 'not pinned'}. Bellwire: authorized, fsynced, resumable; naive: none of these.`
@@ -207,7 +266,9 @@ function canPin(): boolean {
 }
 
 function openFiles(): number {
-  const limit = /^Max open files\s+(\d+|unlimited)/m.exec(readFileSync('/proc/self/limits', 'utf8'))?.[1]
+  const limit = /^Max open files\s+(\d+|unlimited)/m.exec(
+    readFileSync('/proc/self/limits', 'utf8')
+  )?.[1]
   return limit === undefined || limit === 'unlimited' ? Number.MAX_SAFE_INTEGER : Number(limit)
 }
 

@@ -5,7 +5,13 @@
 import { connect, type Socket } from 'node:net'
 
 export type LoadCommand =
-  | { readonly open: { readonly port: number; readonly requests: readonly string[]; readonly window: number } }
+  | {
+      readonly open: {
+        readonly port: number
+        readonly requests: readonly string[]
+        readonly window: number
+      }
+    }
   | { readonly close: true }
   | { readonly count: true }
 export type LoadAnswer =
@@ -48,7 +54,15 @@ function scan(socket: Socket, length: number): void {
 }
 
 /** Opens a stream for each request, so many at once, and answers when all have had their first bytes. */
-function open({ port, requests, window }: { port: number; requests: readonly string[]; window: number }): Promise<number> {
+function open({
+  port,
+  requests,
+  window
+}: {
+  port: number
+  requests: readonly string[]
+  window: number
+}): Promise<number> {
   const startedAt = performance.now()
   closing = false
   let next = 0
@@ -90,7 +104,8 @@ function open({ port, requests, window }: { port: number; requests: readonly str
 
 process.on('message', (command: LoadCommand) => {
   const answer = (value: LoadAnswer): void => void process.send!(value)
-  if ('open' in command) void open(command.open).then((seconds) => answer({ opened: sockets.size, seconds }))
+  if ('open' in command)
+    void open(command.open).then((seconds) => answer({ opened: sockets.size, seconds }))
   else if ('close' in command) {
     closing = true
     const closed = sockets.size

@@ -15,9 +15,16 @@ const channels = new Map<string, Set<FastifyReply>>()
 let id = 0
 
 app.get<{ Querystring: { user: string; topics: string } }>('/stream', (request, reply) => {
-  const names = [`user:${request.query.user}`, ...request.query.topics.split(',').map((topic) => `topic:${topic}`)]
+  const names = [
+    `user:${request.query.user}`,
+    ...request.query.topics.split(',').map((topic) => `topic:${topic}`)
+  ]
   reply.hijack()
-  reply.raw.writeHead(200, { 'content-type': 'text/event-stream', 'cache-control': 'no-cache', connection: 'keep-alive' })
+  reply.raw.writeHead(200, {
+    'content-type': 'text/event-stream',
+    'cache-control': 'no-cache',
+    connection: 'keep-alive'
+  })
   reply.raw.write('event: ready\ndata: {}\n\n')
   for (const name of names) {
     const replies = channels.get(name)

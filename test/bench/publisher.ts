@@ -75,7 +75,9 @@ class Poster {
 }
 
 export async function publish(plan: PublishPlan): Promise<PublishResult> {
-  const posters = await Promise.all(Array.from({ length: plan.inFlight }, () => Poster.open(plan.port)))
+  const posters = await Promise.all(
+    Array.from({ length: plan.inFlight }, () => Poster.open(plan.port))
+  )
   const most = plan.requests ?? Number.POSITIVE_INFINITY
   const startedAt = performance.now()
   const endsAt = startedAt + (plan.seconds ?? 3600) * 1000

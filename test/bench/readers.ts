@@ -5,7 +5,9 @@ import type { LoadAnswer, LoadCommand } from './load.ts'
 
 /** The readers' process. */
 export class Load {
-  readonly #child = fork(fileURLToPath(new URL('load.ts', import.meta.url)), { execArgv: ['--import', 'tsx'] })
+  readonly #child = fork(fileURLToPath(new URL('load.ts', import.meta.url)), {
+    execArgv: ['--import', 'tsx']
+  })
 
   async ask(command: LoadCommand): Promise<LoadAnswer> {
     const answer = once(this.#child, 'message')

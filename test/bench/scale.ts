@@ -46,22 +46,40 @@ interface Row {
 }
 
 /** Publishes at all nodes at once, and tells how many were accepted a second. */
-async function rate(nodes: readonly Running[], path: string, body: (n: number) => string, each: number): Promise<number> {
+async function rate(
+  nodes: readonly Running[],
+  path: string,
+  body: (n: number) => string,
+  each: number
+): Promise<number> {
   const inFlight = Math.ceil(IN_FLIGHT / nodes.length)
   const results = await Promise.all(
-    nodes.map(({ port }) => publish({ port, path, headers: bellwire.headers, inFlight, body, seconds: SECONDS }))
+    nodes.map(({ port }) =>
+      publish({ port, path, headers: bellwire.headers, inFlight, body, seconds: SECONDS })
+    )
   )
   const refused = results.reduce((sum, result) => sum + result.refused, 0)
   if (refused > 0) throw new Error(`${refused} requests were refused`)
   return results.reduce((sum, { requests, seconds }) => sum + (requests * each) / seconds, 0)
 }
 
-async function latencyOf({ port }: Running): Promise<{ readonly p50: number; readonly p99: number }> {
-  const response = await fetch(`http://127.0.0.1:${port}/monitor`, { headers: { authorization: `Bearer ${MONITOR_KEY}` } })
-  return ((await response.json()) as { latencyMs: { publishToWrite: { p50: number; p99: number } } }).latencyMs.publishToWrite
+async function latencyOf({
+  port
+}: Running): Promise<{ readonly p50: number; readonly p99: number }> {
+  const response = await fetch(`http://127.0.0.1:${port}/monitor`, {
+    headers: { authorization: `Bearer ${MONITOR_KEY}` }
+  })
+  return (
+    (await response.json()) as { latencyMs: { publishToWrite: { p50: number; p99: number } } }
+  ).latencyMs.publishToWrite
 }
 
-async function measure(name: string, target: Target, count: number, redisPid: number | null): Promise<Row> {
+async function measure(
+  name: string,
+  target: Target,
+  count: number,
+  redisPid: number | null
+): Promise<Row> {
   const nodes: Running[] = []
   for (let n = 0; n < count; n++) nodes.push(await start(target, null))
   const loads = nodes.map(() => new Load())
@@ -109,9 +127,18 @@ async function measureOnRedis(count: number): Promise<Row> {
     const redis = await startRedis({ teardown: (fn) => undo.push(fn) })
     const target: Target = {
       ...bellwire,
-      env: (port, dataDir) => ({ ...bellwire.env(port, dataDir), STORE: 'redis', REDIS_URL: redis.url })
+      env: (port, dataDir) => ({
+        ...bellwire.env(port, dataDir),
+        STORE: 'redis',
+        REDIS_URL: redis.url
+      })
     }
-    const row = await measure(`redis, ${count} node${count > 1 ? 's' : ''}`, target, count, redis.pid)
+    const row = await measure(
+      `redis, ${count} node${count > 1 ? 's' : ''}`,
+      target,
+      count,
+      redis.pid
+    )
     await redis.kill()
     return row
   } finally {
@@ -123,8 +150,11 @@ const median = (found: readonly (number | null)[]): number | null =>
   found.toSorted((a, b) => (a ?? 0) - (b ?? 0))[found.length >> 1] ?? null
 
 /** The median of each figure. */
-function medianOf(rows: readonly Row[]): { readonly [K in keyof Row]: K extends 'name' ? string : number | null } {
-  const of = (figure: Exclude<keyof Row, 'name'>): number | null => median(rows.map((row) => row[figure]))
+function medianOf(rows: readonly Row[]): {
+  readonly [K in keyof Row]: K extends 'name' ? string : number | null
+} {
+  const of = (figure: Exclude<keyof Row, 'name'>): number | null =>
+    median(rows.map((row) => row[figure]))
   return {
     name: rows[0]!.name,
     single: of('single'),
@@ -145,7 +175,8 @@ async function main(): Promise<void> {
     for (const count of [1, 2, 3]) found[count]!.push(await measureOnRedis(count))
   }
   const rows = found.map(medianOf)
-  const round = (value: number | null, digits = 0): string => (value === null ? '' : value.toFixed(digits))
+  const round = (value: number | null, digits = 0): string =>
+    value === null ? '' : value.toFixed(digits)
   console.log(`| | publish, ${IN_FLIGHT} in flight, /s | batches of ${BATCH}, notifications /s | CPU per frame, node 1, µs | Redis CPU per publish, µs | publish to write p50 / p99, ms | on node 2, p50, ms |
 |---|---|---|---|---|---|---|`)
   for (const row of rows) {

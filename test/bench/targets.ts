@@ -69,7 +69,8 @@ export const naive: Target = {
   args: ['--import', 'tsx', here('naive.ts')],
   env: (port) => ({ NODE_ENV: 'production', PORT: String(port), HEARTBEAT_MS }),
   readyPath: '/',
-  request: (user) => `GET /stream?user=${user}&topics=${TOPIC} HTTP/1.1\r\nHost: localhost\r\nAccept: text/event-stream\r\n\r\n`
+  request: (user) =>
+    `GET /stream?user=${user}&topics=${TOPIC} HTTP/1.1\r\nHost: localhost\r\nAccept: text/event-stream\r\n\r\n`
 }
 
 /** Arguments that make a command run on one CPU, where that can be had: the server and its readers must not take turns on one. */
@@ -90,7 +91,13 @@ export interface Running {
 export async function start(target: Target, cpu: number | null): Promise<Running> {
   const port = await freePort()
   const dataDir = mkdtempSync(join(tmpdir(), 'bellwire-bench-'))
-  const [command, args] = pinned(cpu, [process.execPath, '--expose-gc', '--import', COLLECT, ...target.args])
+  const [command, args] = pinned(cpu, [
+    process.execPath,
+    '--expose-gc',
+    '--import',
+    COLLECT,
+    ...target.args
+  ])
   const { PATH = '', HOME = '' } = process.env
   const child: ChildProcess = spawn(command, args, {
     stdio: ['ignore', 'ignore', 'inherit'],

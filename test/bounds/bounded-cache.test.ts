@@ -39,7 +39,9 @@ const FEEDS = {
   },
   sessions: async (t) => {
     let n = 0
-    const server = createServer((_, response) => response.end(JSON.stringify({ user: long(n++), topics: names(n) })))
+    const server = createServer((_, response) =>
+      response.end(JSON.stringify({ user: long(n++), topics: names(n) }))
+    )
     await new Promise<void>((resolve) => server.listen(0, '127.0.0.1', resolve))
     t.teardown(() => server.close())
     const url = `http://127.0.0.1:${(server.address() as AddressInfo).port}`
@@ -54,7 +56,11 @@ const FEEDS = {
     const url = `http://127.0.0.1:${(server.address() as AddressInfo).port}`
     const lookUp = createSessionLookUp({ url, store, observer })
     for (let k = 0; k < 50; k++)
-      await Promise.all(Array.from({ length: 50 }, (_, n) => lookUp.identify({ cookie: `made-up=${k}-${n}` }).catch(() => {})))
+      await Promise.all(
+        Array.from({ length: 50 }, (_, n) =>
+          lookUp.identify({ cookie: `made-up=${k}-${n}` }).catch(() => {})
+        )
+      )
     return lookUp
   },
   rates: async (t) => {
@@ -63,13 +69,20 @@ const FEEDS = {
     await enableRateLimits(app)
     const config = limitedRoute('test', 5, 60_000, (request) => String(request.headers['x-caller']))
     app.get('/', { config }, async () => '')
-    for (let n = 0; n < 1500; n++) await app.inject({ url: '/', headers: { 'x-caller': `${n}`.padEnd(4000, 'x') } })
+    for (let n = 0; n < 1500; n++)
+      await app.inject({ url: '/', headers: { 'x-caller': `${n}`.padEnd(4000, 'x') } })
     return app
   },
   sightings: async () => {
     const traces = new Traces()
     for (let n = 0; n < 2600; n++) {
-      const publication = { id: `n${n}`, to: { users: names(n) }, producer: 'app', createdAt: n, ephemeral: true }
+      const publication = {
+        id: `n${n}`,
+        to: { users: names(n) },
+        producer: 'app',
+        createdAt: n,
+        ephemeral: true
+      }
       traces.accepted(publication as unknown as Parameters<Traces['accepted']>[0], 1)
     }
     return traces
@@ -84,16 +97,29 @@ const FEEDS = {
   },
   revocations: async (t) => {
     const memory = await openStore({ store: 'memory' } as Parameters<typeof openStore>[0])
-    const settings = { heartbeatMs: 15_000, maxBufferedBytes: 1 << 20, stallMs: 30_000, maxConnections: 0 }
+    const settings = {
+      heartbeatMs: 15_000,
+      maxBufferedBytes: 1 << 20,
+      stallMs: 30_000,
+      maxConnections: 0
+    }
     const more = { maxConnectionsPerUser: 0, maxConnectionsPerIp: 0, maxConnectionAgeMs: 3_600_000 }
-    const hub = new Hub(memory, 'node', {} as never, { ...settings, ...more }, {} as never, {} as never)
+    const hub = new Hub(
+      memory,
+      'node',
+      {} as never,
+      { ...settings, ...more },
+      {} as never,
+      {} as never
+    )
     t.teardown(() => hub.stop())
     for (let n = 0; n < 25_000; n++) await memory.revoke(long(n))
     return hub
   },
   lines: async () => {
     const lines = new MinuteLines(60_000, () => {})
-    for (let n = 0; n < 3000; n++) lines.add(long(n), 1, { route: 'GET /', message: 'x'.repeat(500) })
+    for (let n = 0; n < 3000; n++)
+      lines.add(long(n), 1, { route: 'GET /', message: 'x'.repeat(500) })
     return lines
   }
 } satisfies Record<CacheName, (t: Test) => Promise<object>>
@@ -115,7 +141,10 @@ test('every memory keyed by what callers choose stays below its bound in bytes, 
     collect()
     const grown = process.memoryUsage().heapUsed - before
     // What the parts need beside their memory, and what else the process does, is in it as well.
-    t.ok(grown < 1.25 * CACHE_BYTES[name] + 6_000_000, `${name}: ${grown} bytes of heap keep to the estimate`)
+    t.ok(
+      grown < 1.25 * CACHE_BYTES[name] + 6_000_000,
+      `${name}: ${grown} bytes of heap keep to the estimate`
+    )
     t.ok(holder)
   }
 })
@@ -132,7 +161,10 @@ test('a memory is told of no longer once nobody uses it, so that many services m
 test('an entry counts for its time, is weighed again when it is set again, and is left out if it is larger than all may be', async (t) => {
   const evicted: string[] = []
   const onEvict = (_: object, key: string): void => void evicted.push(key)
-  const cache = new BoundedCache<{ bytes: number }>('lines', { sizeOf: ({ bytes }) => bytes, onEvict })
+  const cache = new BoundedCache<{ bytes: number }>('lines', {
+    sizeOf: ({ bytes }) => bytes,
+    onEvict
+  })
   const value = { bytes: 100 }
   cache.set('a', value)
   const { bytes } = cache
@@ -147,5 +179,9 @@ test('an entry counts for its time, is weighed again when it is set again, and i
   for (const key of ['b', 'c']) cache.set(key, half)
   cache.get('b')
   cache.set('d', half)
-  t.strictSame([evicted, [...cache.values()].length, cache.get('b')], [['c'], 2, half], 'the one longest unused goes')
+  t.strictSame(
+    [evicted, [...cache.values()].length, cache.get('b')],
+    [['c'], 2, half],
+    'the one longest unused goes'
+  )
 })

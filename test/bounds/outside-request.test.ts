@@ -2,7 +2,11 @@ import { once } from 'node:events'
 import http from 'node:http'
 import { type AddressInfo, createServer, type Socket } from 'node:net'
 import { test } from 'tap'
-import { OutsideError, type OutsideOptions, OutsideServer } from '../../src/bounds/outside-request.ts'
+import {
+  OutsideError,
+  type OutsideOptions,
+  OutsideServer
+} from '../../src/bounds/outside-request.ts'
 
 type Teardown = { teardown(fn: () => unknown): void }
 
@@ -57,7 +61,8 @@ async function reasonOf(server: OutsideServer, request = {}): Promise<string> {
     return `answered ${status}`
   } catch (error) {
     if (!(error instanceof OutsideError)) throw error
-    if (error.message !== `SOME_URL (${server.origin}): ${error.reason}`) throw new Error(error.message)
+    if (error.message !== `SOME_URL (${server.origin}): ${error.reason}`)
+      throw new Error(error.message)
     return error.reason
   }
 }
@@ -67,7 +72,10 @@ const answer = (text: string) => (socket: Socket) => socket.once('data', () => s
 test('an answer of another server is its status, its headers, and its body if it is 200', async (t) => {
   const { url, sockets } = await serve(t, (request, response) => {
     const status = Number(request.url?.slice(1)) || 200
-    response.writeHead(status, { location: 'http://elsewhere.example/', 'x-seen': request.headers['x-sent'] ?? '' })
+    response.writeHead(status, {
+      location: 'http://elsewhere.example/',
+      'x-seen': request.headers['x-sent'] ?? ''
+    })
     response.end(`${request.method} ${status}`)
   })
   const server = asking(t, url)
@@ -90,10 +98,23 @@ test('a server that misbehaves yields an error that names the setting, the origi
   const cases: [behaviour: (socket: Socket) => void, reason: RegExp][] = [
     [(socket) => socket.destroy(), /socket hang up|ECONNRESET/],
     [answer('SSH-2.0-OpenSSH\r\n\r\n'), /Parse Error/],
-    [answer('HTTP/1.1 101 Switching Protocols\r\nupgrade: x\r\nconnection: upgrade\r\n\r\n'), /without an answer/],
-    [answer(`HTTP/1.1 200 OK\r\nx: ${'y'.repeat(100_000)}\r\n\r\n`), /Header overflow|HPE_HEADER_OVERFLOW/],
-    [answer(`HTTP/1.1 200 OK\r\ncontent-length: 2000\r\n\r\n${'y'.repeat(2000)}`), /larger than 1000 bytes/],
-    [(socket) => socket.once('data', () => socket.end('HTTP/1.1 200 OK\r\ncontent-length: 10\r\n\r\nhalf')), /cut short/]
+    [
+      answer('HTTP/1.1 101 Switching Protocols\r\nupgrade: x\r\nconnection: upgrade\r\n\r\n'),
+      /without an answer/
+    ],
+    [
+      answer(`HTTP/1.1 200 OK\r\nx: ${'y'.repeat(100_000)}\r\n\r\n`),
+      /Header overflow|HPE_HEADER_OVERFLOW/
+    ],
+    [
+      answer(`HTTP/1.1 200 OK\r\ncontent-length: 2000\r\n\r\n${'y'.repeat(2000)}`),
+      /larger than 1000 bytes/
+    ],
+    [
+      (socket) =>
+        socket.once('data', () => socket.end('HTTP/1.1 200 OK\r\ncontent-length: 10\r\n\r\nhalf')),
+      /cut short/
+    ]
   ]
   for (const [behaviour, reason] of cases) {
     const { url } = await listen(t, behaviour)
@@ -104,7 +125,10 @@ test('a server that misbehaves yields an error that names the setting, the origi
     /ECONNREFUSED/,
     'the message holds no credential, path or query'
   )
-  t.match(await reasonOf(asking(t, closed.url), { headers: { cookie: 'a=\u0416' } }), /Invalid character/)
+  t.match(
+    await reasonOf(asking(t, closed.url), { headers: { cookie: 'a=\u0416' } }),
+    /Invalid character/
+  )
 })
 
 test('no answer takes longer than its deadline, however it drips, and leaves no socket behind', async (t) => {
@@ -119,7 +143,10 @@ test('no answer takes longer than its deadline, however it drips, and leaves no 
     drip('HTTP/1.1 200 OK\r\n\r\n')
   ]) {
     const { url, sockets } = await listen(t, behaviour)
-    t.equal(await reasonOf(asking(t, url, { timeoutMs: 150, maxBytes: 100_000 })), 'no answer within 150 ms')
+    t.equal(
+      await reasonOf(asking(t, url, { timeoutMs: 150, maxBytes: 100_000 })),
+      'no answer within 150 ms'
+    )
     await allClosed(sockets)
   }
   // Only the status counts here, and nobody waits for the rest.
@@ -152,8 +179,13 @@ test('no more questions are under way than allowed; others wait in turn, within 
     'no answer within 200 ms',
     'no answer within 200 ms, as 1 earlier questions are still under way'
   ])
-  const flooded = Array.from({ length: 20 }, () => reasonOf(hurried, { headers: { cookie: 'x'.repeat(1024 * 1024) } }))
-  t.ok((await Promise.all(flooded)).includes('too many questions are waiting already'), 'those that wait are bounded in bytes')
+  const flooded = Array.from({ length: 20 }, () =>
+    reasonOf(hurried, { headers: { cookie: 'x'.repeat(1024 * 1024) } })
+  )
+  t.ok(
+    (await Promise.all(flooded)).includes('too many questions are waiting already'),
+    'those that wait are bounded in bytes'
+  )
 
   const given = new AbortController()
   const early = reasonOf(server, { signal: given.signal })
@@ -184,5 +216,9 @@ test('a GET whose kept-alive socket closed before any answer is sent once more o
   for (let n = 0; n < 4; n++) t.equal(await reasonOf(server), 'answered 200')
   t.match({ requests, connections }, { requests: 6, connections: 4 })
   t.equal(await reasonOf(server, { method: 'POST' }), 'answered 200')
-  t.match(await reasonOf(server, { method: 'POST' }), /socket hang up|ECONNRESET/, 'a POST may have been heard')
+  t.match(
+    await reasonOf(server, { method: 'POST' }),
+    /socket hang up|ECONNRESET/,
+    'a POST may have been heard'
+  )
 })

@@ -5,11 +5,24 @@ import path from 'node:path'
 import type { Page } from 'playwright-core'
 import { test } from 'tap'
 import { freePort, noChromium } from '../fixtures/chromium.ts'
-import { call, connectionsOf, eventually, jwt, PUBLISH_KEY, publish, startService, tempDir, tokenOf } from '../service/harness.ts'
+import {
+  call,
+  connectionsOf,
+  eventually,
+  jwt,
+  PUBLISH_KEY,
+  publish,
+  startService,
+  tempDir,
+  tokenOf
+} from '../service/harness.ts'
 import { counts, heard, launch, tabsOf, titles, untilHeard } from './browser.ts'
 
-const numbered = (from: number, to: number): string[] => Array.from({ length: to - from }, (_, n) => `n${from + n}`)
-const nginx = ['/usr/sbin/nginx', '/usr/bin/nginx', '/usr/local/sbin/nginx'].find((file) => existsSync(file))
+const numbered = (from: number, to: number): string[] =>
+  Array.from({ length: to - from }, (_, n) => `n${from + n}`)
+const nginx = ['/usr/sbin/nginx', '/usr/bin/nginx', '/usr/local/sbin/nginx'].find((file) =>
+  existsSync(file)
+)
 
 test('one tab and its network', { skip: noChromium }, async (t) => {
   // They wait for time-outs most of the time, and have a user each.
@@ -34,7 +47,10 @@ test('one tab and its network', { skip: noChromium }, async (t) => {
           // As a producer does: again with the same keys until they are accepted.
           await eventually(
             () =>
-              call('POST', `${first.url}/v1/notifications/batch`, { key: PUBLISH_KEY, body: { notifications } }).then(
+              call('POST', `${first.url}/v1/notifications/batch`, {
+                key: PUBLISH_KEY,
+                body: { notifications }
+              }).then(
                 ({ status }) => status === 200,
                 () => false
               ),
@@ -74,9 +90,13 @@ test('one tab and its network', { skip: noChromium }, async (t) => {
            location / { proxy_pass ${service.url}; proxy_set_header Host $http_host; }
            location /v1/socket { proxy_pass ${service.url}; proxy_http_version 1.1; proxy_set_header Host $http_host; proxy_set_header Upgrade $http_upgrade; proxy_set_header Connection upgrade; } } }`
       )
-      const child = spawn(nginx!, ['-c', path.join(dir, 'nginx.conf'), '-p', dir, '-e', path.join(dir, 'error.log')], {
-        stdio: 'ignore'
-      })
+      const child = spawn(
+        nginx!,
+        ['-c', path.join(dir, 'nginx.conf'), '-p', dir, '-e', path.join(dir, 'error.log')],
+        {
+          stdio: 'ignore'
+        }
+      )
       t.teardown(async () => {
         child.kill('SIGQUIT')
         await once(child, 'exit')
@@ -91,212 +111,286 @@ test('one tab and its network', { skip: noChromium }, async (t) => {
       // A socket carries no token, so who has only that polls.
       const bearer = await tabsOf(t, browser, proxy, () => tokenOf('polls', ['news']))
       const cookie = await tabsOf(t, browser, proxy, null)
-      await cookie.context.addCookies([{ name: 'session', value: tokenOf('sockets', ['news']), url: proxy.url }])
+      await cookie.context.addCookies([
+        { name: 'session', value: tokenOf('sockets', ['news']), url: proxy.url }
+      ])
       const [polls, sockets] = await Promise.all([bearer.open(), cookie.open({ user: 'sockets' })])
       t.equal(await polls.evaluate(() => window.inbox.status), 'polling')
       t.equal(await sockets.evaluate(() => window.inbox.status), 'live')
       t.equal((await connectionsOf(service)).byTransport.websocket, 1)
       for (const title of numbered(0, 20))
-        await publish(service, { to: title < 'n15' ? { topic: 'news' } : { users: ['polls', 'sockets'] }, title })
+        await publish(service, {
+          to: title < 'n15' ? { topic: 'news' } : { users: ['polls', 'sockets'] },
+          title
+        })
       for (const page of [polls, sockets]) {
         await untilHeard(page, 20)
         t.same(await heard(page), numbered(0, 20))
         t.same(await counts(page), { unread: 20, unseen: 20 })
       }
-      const { body } = await call('GET', `${service.url}/v1/inbox`, { key: tokenOf('polls', ['news']) })
+      const { body } = await call('GET', `${service.url}/v1/inbox`, {
+        key: tokenOf('polls', ['news'])
+      })
       const recalled = body.items.find((item: { title: string }) => item.title === 'n0')
       await call('DELETE', `${service.url}/v1/notifications/${recalled.id}`, { key: PUBLISH_KEY })
-      for (const page of [polls, sockets]) await eventually(async () => (await counts(page)).unread === 19)
+      for (const page of [polls, sockets])
+        await eventually(async () => (await counts(page)).unread === 19)
     }
   )
 
-  t.test('where streams are refused it polls, and climbs again when the network changes', { buffered: true }, async (t) => {
-    const tabs = await tabsOf(t, browser, service, () => tokenOf('climbs'))
-    await tabs.context.route('**/v1/stream?*', (route) =>
-      route.fulfill({ contentType: 'text/html', body: 'Welcome to this hotel' })
-    )
-    const page = await tabs.open()
-    t.equal(await page.evaluate(() => window.inbox.status), 'polling')
-    let sent = 0
-    const publishing = (async () => {
-      while (sent < 60) await publish(service, { to: { user: 'climbs' }, title: `n${sent++}` })
-    })()
-    await untilHeard(page, 10)
-    await tabs.context.unroute('**/v1/stream?*')
-    await page.evaluate(() => dispatchEvent(new Event('online')))
-    await page.waitForFunction(() => window.inbox.status === 'live')
-    await publishing
-    await untilHeard(page, sent)
-    t.same(await heard(page), numbered(0, sent))
-  })
+  t.test(
+    'where streams are refused it polls, and climbs again when the network changes',
+    { buffered: true },
+    async (t) => {
+      const tabs = await tabsOf(t, browser, service, () => tokenOf('climbs'))
+      await tabs.context.route('**/v1/stream?*', (route) =>
+        route.fulfill({ contentType: 'text/html', body: 'Welcome to this hotel' })
+      )
+      const page = await tabs.open()
+      t.equal(await page.evaluate(() => window.inbox.status), 'polling')
+      let sent = 0
+      const publishing = (async () => {
+        while (sent < 60) await publish(service, { to: { user: 'climbs' }, title: `n${sent++}` })
+      })()
+      await untilHeard(page, 10)
+      await tabs.context.unroute('**/v1/stream?*')
+      await page.evaluate(() => dispatchEvent(new Event('online')))
+      await page.waitForFunction(() => window.inbox.status === 'live')
+      await publishing
+      await untilHeard(page, sent)
+      t.same(await heard(page), numbered(0, sent))
+    }
+  )
 
-  t.test('a page of another origin is served where it is allowed, also without Web Locks', { buffered: true }, async (t) => {
-    const origin = 'http://app.example.test'
-    const shop = await startService(t, { env: { CORS_ORIGINS: origin } })
-    const tabs = await tabsOf(t, browser, shop, () => tokenOf('guest'), origin)
-    const page = await tabs.open()
-    t.equal(await page.evaluate(() => navigator.locks), undefined, 'the page is not a secure one')
-    await publish(shop, { to: { user: 'guest' }, title: 'a' })
-    await untilHeard(page, 1)
-    await page.evaluate(() => window.inbox.readAll())
-    t.same(await counts(page), { unread: 0, unseen: 0 })
-    const stranger = await tabsOf(t, browser, shop, () => tokenOf('guest'), 'http://other.example.test')
-    const refused = await stranger.context.newPage()
-    await refused.goto('http://other.example.test/page')
-    await refused.evaluate((url) => {
-      window.inbox = window.Bellwire.createInbox({ url, token: () => window.getToken() })
-    }, shop.url)
-    await refused.waitForFunction(() => window.inbox.state.error)
-    const told = (): Promise<string> => refused.evaluate(() => window.inbox.state.error!.message)
-    t.equal(await told(), 'is http://other.example.test in CORS_ORIGINS?', 'the browser does not say it, the SDK does')
-    await refused.evaluate(() => window.inbox.close())
+  t.test(
+    'a page of another origin is served where it is allowed, also without Web Locks',
+    { buffered: true },
+    async (t) => {
+      const origin = 'http://app.example.test'
+      const shop = await startService(t, { env: { CORS_ORIGINS: origin } })
+      const tabs = await tabsOf(t, browser, shop, () => tokenOf('guest'), origin)
+      const page = await tabs.open()
+      t.equal(await page.evaluate(() => navigator.locks), undefined, 'the page is not a secure one')
+      await publish(shop, { to: { user: 'guest' }, title: 'a' })
+      await untilHeard(page, 1)
+      await page.evaluate(() => window.inbox.readAll())
+      t.same(await counts(page), { unread: 0, unseen: 0 })
+      const stranger = await tabsOf(
+        t,
+        browser,
+        shop,
+        () => tokenOf('guest'),
+        'http://other.example.test'
+      )
+      const refused = await stranger.context.newPage()
+      await refused.goto('http://other.example.test/page')
+      await refused.evaluate((url) => {
+        window.inbox = window.Bellwire.createInbox({ url, token: () => window.getToken() })
+      }, shop.url)
+      await refused.waitForFunction(() => window.inbox.state.error)
+      const told = (): Promise<string> => refused.evaluate(() => window.inbox.state.error!.message)
+      t.equal(
+        await told(),
+        'is http://other.example.test in CORS_ORIGINS?',
+        'the browser does not say it, the SDK does'
+      )
+      await refused.evaluate(() => window.inbox.close())
 
-    // A ticket opens a stream without cookies, and the browser keeps it from a page of another origin all the same.
-    const opens = async (page: Page, withCredentials: boolean): Promise<boolean> => {
-      const { body } = await call('POST', `${shop.url}/v1/tickets`, { key: PUBLISH_KEY, body: { user: 'guest' } })
-      return page.evaluate(
-        ({ address, withCredentials }) =>
-          new Promise<boolean>((resolve) => {
-            const source = new EventSource(address, { withCredentials })
-            const end = (opened: boolean) => {
-              source.close()
-              resolve(opened)
-            }
-            source.addEventListener('ready', () => end(true))
-            source.addEventListener('error', () => end(false))
-          }),
-        { address: `${shop.url}/v1/stream?ticket=${body.ticket}`, withCredentials }
+      // A ticket opens a stream without cookies, and the browser keeps it from a page of another origin all the same.
+      const opens = async (page: Page, withCredentials: boolean): Promise<boolean> => {
+        const { body } = await call('POST', `${shop.url}/v1/tickets`, {
+          key: PUBLISH_KEY,
+          body: { user: 'guest' }
+        })
+        return page.evaluate(
+          ({ address, withCredentials }) =>
+            new Promise<boolean>((resolve) => {
+              const source = new EventSource(address, { withCredentials })
+              const end = (opened: boolean) => {
+                source.close()
+                resolve(opened)
+              }
+              source.addEventListener('ready', () => end(true))
+              source.addEventListener('error', () => end(false))
+            }),
+          { address: `${shop.url}/v1/stream?ticket=${body.ticket}`, withCredentials }
+        )
+      }
+      for (const withCredentials of [false, true]) {
+        t.equal(
+          await opens(page, withCredentials),
+          true,
+          'an origin of CORS_ORIGINS opens an EventSource with a ticket'
+        )
+        t.equal(
+          await opens(refused, withCredentials),
+          false,
+          'another origin does not, with a ticket or without'
+        )
+      }
+
+      const secure = await tabsOf(t, browser, shop, null, 'https://secure.example.test')
+      const blocked = await secure.context.newPage()
+      await blocked.goto('https://secure.example.test/page')
+      await blocked.evaluate(() => {
+        window.inbox = window.Bellwire.createInbox({
+          url: 'http://notify.example.test',
+          token: 'a'
+        })
+      })
+      await blocked.waitForFunction(() => window.inbox.state.error)
+      t.match(
+        await blocked.evaluate(() => window.inbox.state.error!.message),
+        'a page of https needs a url of https'
       )
     }
-    for (const withCredentials of [false, true]) {
-      t.equal(await opens(page, withCredentials), true, 'an origin of CORS_ORIGINS opens an EventSource with a ticket')
-      t.equal(await opens(refused, withCredentials), false, 'another origin does not, with a ticket or without')
-    }
+  )
 
-    const secure = await tabsOf(t, browser, shop, null, 'https://secure.example.test')
-    const blocked = await secure.context.newPage()
-    await blocked.goto('https://secure.example.test/page')
-    await blocked.evaluate(() => {
-      window.inbox = window.Bellwire.createInbox({ url: 'http://notify.example.test', token: 'a' })
-    })
-    await blocked.waitForFunction(() => window.inbox.state.error)
-    t.match(await blocked.evaluate(() => window.inbox.state.error!.message), 'a page of https needs a url of https')
-  })
-
-  t.test('a token that ends is renewed before its end, and one that is revoked replaced', { buffered: true }, async (t) => {
-    let given = 0
-    const tabs = await tabsOf(t, browser, service, () => {
-      given++
-      const now = Math.floor(Date.now() / 1000)
-      return jwt({ sub: 'brief', iat: now, exp: now + 4 })
-    })
-    const page = await tabs.open()
-    let sent = 0
-    await eventually(async () => {
-      await publish(service, { to: { user: 'brief' }, title: `n${sent++}` })
-      return tabs.asked() >= 3
-    })
-    await untilHeard(page, sent)
-    t.same(await page.evaluate(() => window.statuses), ['live'], 'nobody noticed')
-    t.ok(given <= tabs.asked() + 1, 'asked for once, whoever waits for it')
-    await call('DELETE', `${service.url}/v1/users/brief/connections`, { key: PUBLISH_KEY })
-    await eventually(async () => (await page.evaluate(() => window.statuses)).length === 3)
-    await publish(service, { to: { user: 'brief' }, title: `n${sent++}` })
-    await untilHeard(page, sent)
-    t.same(await heard(page), numbered(0, sent))
-    t.same(await page.evaluate(() => window.statuses), ['live', 'connecting', 'live'])
-  })
-
-  t.test('offline: marks show at once, wait, and are sent when the network is back', { buffered: true }, async (t) => {
-    const tabs = await tabsOf(t, browser, service, () => tokenOf('away'))
-    const page = await tabs.open()
-    for (const title of ['a', 'b', 'c']) await publish(service, { to: { user: 'away' }, title })
-    await untilHeard(page, 3)
-    await tabs.context.setOffline(true)
-    await page.waitForFunction(() => window.inbox.status === 'offline')
-    await page.evaluate(() => {
-      const [c, b] = window.inbox.items
-      void window.inbox.read(b!.id)
-      void window.inbox.archive(c!.id)
-    })
-    t.same(await titles(page), ['b', 'a'])
-    t.same(await counts(page), { unread: 1, unseen: 1 })
-    await publish(service, { to: { user: 'away' }, title: 'd' })
-    await tabs.context.setOffline(false)
-    await page.waitForFunction(() => window.inbox.status === 'live')
-    await untilHeard(page, 4)
-    const stored = async (): Promise<string[]> => {
-      const { body } = await call('GET', `${service.url}/v1/inbox`, { key: tokenOf('away') })
-      return body.items.map((item: { title: string; readAt: string | null }) => `${item.title}${item.readAt ? ' read' : ''}`)
-    }
-    await eventually(async () => (await stored()).join() === 'd,b read,a')
-    t.same(await titles(page), ['d', 'b', 'a'])
-    t.same(await counts(page), { unread: 2, unseen: 2 })
-  })
-
-  t.test('a reload goes on where it was, with what was marked and not yet sent', { buffered: true }, async (t) => {
-    const tabs = await tabsOf(t, browser, service, () => tokenOf('again'))
-    const page = await tabs.open()
-    for (const title of ['a', 'b']) await publish(service, { to: { user: 'again' }, title })
-    await untilHeard(page, 2)
-    await tabs.context.route('**/v1/inbox/read', (route) => route.abort())
-    await page.evaluate(() => void window.inbox.readAll())
-    t.same(await counts(page), { unread: 0, unseen: 0 })
-    await page.goto('about:blank')
-    await publish(service, { to: { user: 'again' }, title: 'c' })
-    await tabs.context.unroute('**/v1/inbox/read')
-    const asking = tabs.context.waitForEvent('request', (request) => request.url().includes('/v1/stream'))
-    await page.goBack()
-    t.ok(new URL((await asking).url()).searchParams.get('since'), 'resumes at its cursor')
-    await untilHeard(page, 1)
-    t.same(await heard(page), ['c'], 'what came meanwhile, and not what it knew')
-    await eventually(async () => {
-      const { body } = await call('GET', `${service.url}/v1/inbox/counts`, { key: tokenOf('again') })
-      return body.unread === 1
-    })
-    t.same(await titles(page), ['c', 'b', 'a'])
-    await eventually(async () => (await counts(page)).unread === 1)
-
-    const forgetful = await tabs.open({ storage: false, topics: [] })
-    await forgetful.reload()
-    await forgetful.waitForFunction(() => window.inbox.items.length === 3)
-    t.same(await heard(forgetful), [], 'a fresh page is no news')
-  })
-
-  t.test('with cookies, another user never sees what the one before had', { buffered: true }, async (t) => {
-    const tabs = await tabsOf(t, browser, service, null)
-    const signIn = (user: string): Promise<void> =>
-      tabs.context.addCookies([{ name: 'session', value: tokenOf(user), url: service.url }])
-    await signIn('first')
-    await publish(service, { to: { user: 'first' }, title: 'secret' })
-    const asked: string[] = []
-    tabs.context.on('request', (request) => {
-      if (request.url().includes('/v1/')) asked.push(new URL(request.url()).pathname)
-    })
-    const page = await tabs.open()
-    t.same(asked, ['/v1/changes', '/v1/stream'], 'who it is, once, and then the stream')
-    t.same(await page.evaluate(() => window.statuses), ['live'], 'nothing holds streams back')
-    await eventually(async () => (await titles(page)).length === 1)
-    await signIn('second')
-    await publish(service, { to: { user: 'second' }, title: 'mine' })
-    await page.addInitScript(() => {
-      addEventListener('DOMContentLoaded', () => {
-        window.inbox.subscribe(({ items }) => window.statuses.push(...items.map(({ title }) => title!)))
+  t.test(
+    'a token that ends is renewed before its end, and one that is revoked replaced',
+    { buffered: true },
+    async (t) => {
+      let given = 0
+      const tabs = await tabsOf(t, browser, service, () => {
+        given++
+        const now = Math.floor(Date.now() / 1000)
+        return jwt({ sub: 'brief', iat: now, exp: now + 4 })
       })
-    })
-    await page.reload()
-    await eventually(async () => (await titles(page)).join() === 'mine')
-    t.notOk((await page.evaluate(() => window.statuses)).includes('secret'), 'not for a moment')
-    // And where the page stays, and only the cookie changes.
-    await signIn('first')
-    await page.evaluate(() => dispatchEvent(new Event('online')))
-    await eventually(async () => (await titles(page)).join() === 'secret')
-    t.equal(await page.evaluate(() => window.inbox.state.user), 'first')
-    await eventually(() => page.evaluate(() => JSON.stringify({ ...sessionStorage }).includes('secret')))
-    await page.evaluate(() => window.inbox.close({ forget: true }))
-    t.same(await page.evaluate(() => [Object.keys(sessionStorage), window.inbox.items]), [[], []], 'signed out, all is forgotten')
-    t.notMatch(service.output(), /"level":(40|50)/, 'and the service has no error to tell of')
-  })
+      const page = await tabs.open()
+      let sent = 0
+      await eventually(async () => {
+        await publish(service, { to: { user: 'brief' }, title: `n${sent++}` })
+        return tabs.asked() >= 3
+      })
+      await untilHeard(page, sent)
+      t.same(await page.evaluate(() => window.statuses), ['live'], 'nobody noticed')
+      t.ok(given <= tabs.asked() + 1, 'asked for once, whoever waits for it')
+      await call('DELETE', `${service.url}/v1/users/brief/connections`, { key: PUBLISH_KEY })
+      await eventually(async () => (await page.evaluate(() => window.statuses)).length === 3)
+      await publish(service, { to: { user: 'brief' }, title: `n${sent++}` })
+      await untilHeard(page, sent)
+      t.same(await heard(page), numbered(0, sent))
+      t.same(await page.evaluate(() => window.statuses), ['live', 'connecting', 'live'])
+    }
+  )
+
+  t.test(
+    'offline: marks show at once, wait, and are sent when the network is back',
+    { buffered: true },
+    async (t) => {
+      const tabs = await tabsOf(t, browser, service, () => tokenOf('away'))
+      const page = await tabs.open()
+      for (const title of ['a', 'b', 'c']) await publish(service, { to: { user: 'away' }, title })
+      await untilHeard(page, 3)
+      await tabs.context.setOffline(true)
+      await page.waitForFunction(() => window.inbox.status === 'offline')
+      await page.evaluate(() => {
+        const [c, b] = window.inbox.items
+        void window.inbox.read(b!.id)
+        void window.inbox.archive(c!.id)
+      })
+      t.same(await titles(page), ['b', 'a'])
+      t.same(await counts(page), { unread: 1, unseen: 1 })
+      await publish(service, { to: { user: 'away' }, title: 'd' })
+      await tabs.context.setOffline(false)
+      await page.waitForFunction(() => window.inbox.status === 'live')
+      await untilHeard(page, 4)
+      const stored = async (): Promise<string[]> => {
+        const { body } = await call('GET', `${service.url}/v1/inbox`, { key: tokenOf('away') })
+        return body.items.map(
+          (item: { title: string; readAt: string | null }) =>
+            `${item.title}${item.readAt ? ' read' : ''}`
+        )
+      }
+      await eventually(async () => (await stored()).join() === 'd,b read,a')
+      t.same(await titles(page), ['d', 'b', 'a'])
+      t.same(await counts(page), { unread: 2, unseen: 2 })
+    }
+  )
+
+  t.test(
+    'a reload goes on where it was, with what was marked and not yet sent',
+    { buffered: true },
+    async (t) => {
+      const tabs = await tabsOf(t, browser, service, () => tokenOf('again'))
+      const page = await tabs.open()
+      for (const title of ['a', 'b']) await publish(service, { to: { user: 'again' }, title })
+      await untilHeard(page, 2)
+      await tabs.context.route('**/v1/inbox/read', (route) => route.abort())
+      await page.evaluate(() => void window.inbox.readAll())
+      t.same(await counts(page), { unread: 0, unseen: 0 })
+      await page.goto('about:blank')
+      await publish(service, { to: { user: 'again' }, title: 'c' })
+      await tabs.context.unroute('**/v1/inbox/read')
+      const asking = tabs.context.waitForEvent('request', (request) =>
+        request.url().includes('/v1/stream')
+      )
+      await page.goBack()
+      t.ok(new URL((await asking).url()).searchParams.get('since'), 'resumes at its cursor')
+      await untilHeard(page, 1)
+      t.same(await heard(page), ['c'], 'what came meanwhile, and not what it knew')
+      await eventually(async () => {
+        const { body } = await call('GET', `${service.url}/v1/inbox/counts`, {
+          key: tokenOf('again')
+        })
+        return body.unread === 1
+      })
+      t.same(await titles(page), ['c', 'b', 'a'])
+      await eventually(async () => (await counts(page)).unread === 1)
+
+      const forgetful = await tabs.open({ storage: false, topics: [] })
+      await forgetful.reload()
+      await forgetful.waitForFunction(() => window.inbox.items.length === 3)
+      t.same(await heard(forgetful), [], 'a fresh page is no news')
+    }
+  )
+
+  t.test(
+    'with cookies, another user never sees what the one before had',
+    { buffered: true },
+    async (t) => {
+      const tabs = await tabsOf(t, browser, service, null)
+      const signIn = (user: string): Promise<void> =>
+        tabs.context.addCookies([{ name: 'session', value: tokenOf(user), url: service.url }])
+      await signIn('first')
+      await publish(service, { to: { user: 'first' }, title: 'secret' })
+      const asked: string[] = []
+      tabs.context.on('request', (request) => {
+        if (request.url().includes('/v1/')) asked.push(new URL(request.url()).pathname)
+      })
+      const page = await tabs.open()
+      t.same(asked, ['/v1/changes', '/v1/stream'], 'who it is, once, and then the stream')
+      t.same(await page.evaluate(() => window.statuses), ['live'], 'nothing holds streams back')
+      await eventually(async () => (await titles(page)).length === 1)
+      await signIn('second')
+      await publish(service, { to: { user: 'second' }, title: 'mine' })
+      await page.addInitScript(() => {
+        addEventListener('DOMContentLoaded', () => {
+          window.inbox.subscribe(({ items }) =>
+            window.statuses.push(...items.map(({ title }) => title!))
+          )
+        })
+      })
+      await page.reload()
+      await eventually(async () => (await titles(page)).join() === 'mine')
+      t.notOk((await page.evaluate(() => window.statuses)).includes('secret'), 'not for a moment')
+      // And where the page stays, and only the cookie changes.
+      await signIn('first')
+      await page.evaluate(() => dispatchEvent(new Event('online')))
+      await eventually(async () => (await titles(page)).join() === 'secret')
+      t.equal(await page.evaluate(() => window.inbox.state.user), 'first')
+      await eventually(() =>
+        page.evaluate(() => JSON.stringify({ ...sessionStorage }).includes('secret'))
+      )
+      await page.evaluate(() => window.inbox.close({ forget: true }))
+      t.same(
+        await page.evaluate(() => [Object.keys(sessionStorage), window.inbox.items]),
+        [[], []],
+        'signed out, all is forgotten'
+      )
+      t.notMatch(service.output(), /"level":(40|50)/, 'and the service has no error to tell of')
+    }
+  )
 
   t.test(
     'a device whose clock is an hour ahead or behind shows what has not expired, and nothing else',
@@ -313,7 +407,9 @@ test('one tab and its network', { skip: noChromium }, async (t) => {
         await publish(service, { to: { user }, title: 'goes', ttl: 1 })
         for (const tab of [page, other]) {
           await untilHeard(tab, 2)
-          await eventually(async () => (await titles(tab)).join() === 'stays' && (await counts(tab)).unread === 1)
+          await eventually(
+            async () => (await titles(tab)).join() === 'stays' && (await counts(tab)).unread === 1
+          )
         }
         await page.reload()
         await page.waitForFunction(() => window.inbox.status === 'live')
@@ -333,7 +429,8 @@ test('one tab and its network', { skip: noChromium }, async (t) => {
     ]
     const tabs = await tabsOf(t, browser, service, () => tokenOf('poison'))
     const [page, other] = [await tabs.open(), await tabs.open()]
-    for (const body of poison) await publish(service, { to: { user: 'poison' }, title: 'p', body, data: { body } })
+    for (const body of poison)
+      await publish(service, { to: { user: 'poison' }, title: 'p', body, data: { body } })
     for (const tab of [page, other]) {
       await untilHeard(tab, poison.length)
       const shown = await tab.evaluate(() => {
@@ -349,16 +446,22 @@ test('one tab and its network', { skip: noChromium }, async (t) => {
     }
   })
 
-  t.test('an erased user has an empty page, but for what was for many', { buffered: true }, async (t) => {
-    const tabs = await tabsOf(t, browser, service, () => tokenOf('erased', ['shared']))
-    const [page, other] = [await tabs.open(), await tabs.open()]
-    await publish(service, { to: { user: 'erased' }, title: 'mine' })
-    await publish(service, { to: { topic: 'shared' }, title: 'for all' })
-    for (const tab of [page, other]) await untilHeard(tab, 2)
-    await page.evaluate(() => window.inbox.readAll())
-    await call('DELETE', `${service.url}/v1/users/erased`, { key: PUBLISH_KEY })
-    for (const tab of [page, other]) {
-      await eventually(async () => (await titles(tab)).join() === 'for all' && (await counts(tab)).unread === 1)
+  t.test(
+    'an erased user has an empty page, but for what was for many',
+    { buffered: true },
+    async (t) => {
+      const tabs = await tabsOf(t, browser, service, () => tokenOf('erased', ['shared']))
+      const [page, other] = [await tabs.open(), await tabs.open()]
+      await publish(service, { to: { user: 'erased' }, title: 'mine' })
+      await publish(service, { to: { topic: 'shared' }, title: 'for all' })
+      for (const tab of [page, other]) await untilHeard(tab, 2)
+      await page.evaluate(() => window.inbox.readAll())
+      await call('DELETE', `${service.url}/v1/users/erased`, { key: PUBLISH_KEY })
+      for (const tab of [page, other]) {
+        await eventually(
+          async () => (await titles(tab)).join() === 'for all' && (await counts(tab)).unread === 1
+        )
+      }
     }
-  })
+  )
 })

@@ -54,7 +54,9 @@ async function renderedByServer(): Promise<string> {
   return exports.html!
 }
 
-test('the hooks hydrate, render what the inbox shows, and only when it changes', { skip: noChromium }, async (t) => {
+test('the hooks hydrate, render what the inbox shows, and only when it changes', {
+  skip: noChromium
+}, async (t) => {
   const browser = await launch(t)
   const service = await startService(t)
   const html = await renderedByServer()
@@ -64,14 +66,20 @@ test('the hooks hydrate, render what the inbox shows, and only when it changes',
   // The page knows more than the server did before React has begun.
   await publish(service, { to: { user: 'u1' }, title: 'a' })
   await untilHeard(page, 1)
-  await page.addScriptTag({ content: await bundle(BROWSER, { format: 'iife', define: { HTML: JSON.stringify(html) } }) })
+  await page.addScriptTag({
+    content: await bundle(BROWSER, { format: 'iife', define: { HTML: JSON.stringify(html) } })
+  })
   const shown = (): Promise<string> =>
     page.evaluate(
       () =>
         `${document.querySelector('b')!.textContent}: ${[...document.querySelectorAll('li')].map(({ textContent }) => textContent)}`
     )
   await page.waitForSelector('ul[title=live]', { state: 'attached' })
-  t.same(await page.evaluate(() => Reflect.get(window, 'mismatches')), [], 'what React begins with is what the server has sent')
+  t.same(
+    await page.evaluate(() => Reflect.get(window, 'mismatches')),
+    [],
+    'what React begins with is what the server has sent'
+  )
   for (const title of ['<b>', 'c']) await publish(service, { to: { user: 'u1' }, title })
   await eventually(async () => (await shown()) === '3: c,<b>,a')
   await page.click('li')
@@ -84,5 +92,9 @@ test('the hooks hydrate, render what the inbox shows, and only when it changes',
     renders,
     'the badge shows what is unread, not what is unseen'
   )
-  t.equal(await page.evaluate(() => document.querySelectorAll('main b').length), 1, 'a title is text')
+  t.equal(
+    await page.evaluate(() => document.querySelectorAll('main b').length),
+    1,
+    'a title is text'
+  )
 })

@@ -22,7 +22,9 @@ declare global {
  * network that it asks for.
  */
 export const launch = (t: Teardown): Promise<Browser> =>
-  launchChromium(t, ['--disable-features=LocalNetworkAccessChecks,LocalNetworkAccessChecksWebSockets'])
+  launchChromium(t, [
+    '--disable-features=LocalNetworkAccessChecks,LocalNetworkAccessChecksWebSockets'
+  ])
 
 export interface Tabs {
   readonly context: BrowserContext
@@ -88,7 +90,10 @@ export async function tabsOf(
           addEventListener('DOMContentLoaded', () => {
             window.heard = []
             window.statuses = []
-            window.inbox = window.Bellwire.createInbox({ ...options, ...(token && { token: () => window.getToken() }) })
+            window.inbox = window.Bellwire.createInbox({
+              ...options,
+              ...(token && { token: () => window.getToken() })
+            })
             window.inbox.on('notification', ({ item }) => window.heard.push(item.title ?? ''))
             window.inbox.on('status', (status) => window.statuses.push(status))
           })
@@ -115,7 +120,8 @@ export async function tabsOf(
 export const heard = (tab: Page): Promise<string[]> => tab.evaluate(() => window.heard)
 export const titles = (tab: Page): Promise<(string | undefined)[]> =>
   tab.evaluate(() => window.inbox.items.map(({ title }) => title))
-export const counts = (tab: Page): Promise<Inbox['counts']> => tab.evaluate(() => window.inbox.counts)
+export const counts = (tab: Page): Promise<Inbox['counts']> =>
+  tab.evaluate(() => window.inbox.counts)
 
 /** Waits until a tab has been told so many. */
 export const untilHeard = (tab: Page, n: number, ms = 10_000): Promise<void> =>

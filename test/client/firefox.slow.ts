@@ -62,7 +62,9 @@ test('Firefox with cookies blocked, where storage, channels and locks are there 
   const profile = mkdtempSync(path.join(tmpdir(), 'bellwire-'))
   // Its processes may outlive it by a moment, and write.
   t.teardown(() => rmSync(profile, { recursive: true, force: true, maxRetries: 10 }))
-  const preferences = Object.entries(PREFERENCES).map(([name, value]) => `user_pref(${JSON.stringify(name)}, ${value});`)
+  const preferences = Object.entries(PREFERENCES).map(
+    ([name, value]) => `user_pref(${JSON.stringify(name)}, ${value});`
+  )
   writeFileSync(path.join(profile, 'user.js'), preferences.join('\n'))
   const child = spawn(firefox!, ['--headless', '--no-remote', '--profile', profile, `${origin}/`], {
     stdio: 'ignore',

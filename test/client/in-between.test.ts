@@ -4,7 +4,16 @@ import type { AddressInfo } from 'node:net'
 import { test } from 'tap'
 import { errorOf } from '../../src/client/error.ts'
 import { createInbox, type Inbox, type InboxOptions } from '../../src/client/index.ts'
-import { call, eventually, jwt, PUBLISH_KEY, publish, type Service, startService, tokenOf } from '../service/harness.ts'
+import {
+  call,
+  eventually,
+  jwt,
+  PUBLISH_KEY,
+  publish,
+  type Service,
+  startService,
+  tokenOf
+} from '../service/harness.ts'
 
 // The SDK opens nothing where there is no page; these tests are one.
 Object.assign(globalThis, { window: globalThis })
@@ -26,7 +35,11 @@ interface Between {
 }
 
 /** Something between a page and the service: it passes requests on, with a cookie if given, and answers some in the service's place. */
-async function between(t: Teardown, service: Pick<Service, 'url'>, cookie?: () => string): Promise<Between> {
+async function between(
+  t: Teardown,
+  service: Pick<Service, 'url'>,
+  cookie?: () => string
+): Promise<Between> {
   const asked: string[] = []
   const answers = new Map<string, Answer[]>()
   const server = http.createServer((request, response) => {
@@ -95,7 +108,10 @@ test('a page goes on, whatever may pass', async (t) => {
   const service = await startService(t)
   const bulk = async (to: object, n: number): Promise<void> => {
     const notifications = Array.from({ length: n }, (_, i) => ({ to, type: 't', title: `${i}` }))
-    await call('POST', `${service.url}/v1/notifications/batch`, { key: PUBLISH_KEY, body: { notifications } })
+    await call('POST', `${service.url}/v1/notifications/batch`, {
+      key: PUBLISH_KEY,
+      body: { notifications }
+    })
   }
 
   t.test(
@@ -111,7 +127,8 @@ test('a page goes on, whatever may pass', async (t) => {
         () => undefined
       ]
       let asked = 0
-      const token = (): string => (asked < wrong.length ? wrong[asked++]!() : `${tokenOf('u1')}\n`) as string
+      const token = (): string =>
+        (asked < wrong.length ? wrong[asked++]!() : `${tokenOf('u1')}\n`) as string
       const { inbox, statuses, codes } = open(t, service, { token })
       const messages: string[] = []
       inbox.subscribe(({ error }) => messages.push(error?.message ?? ''))
@@ -124,36 +141,44 @@ test('a page goes on, whatever may pass', async (t) => {
     }
   )
 
-  t.test('a page of a firewall is neither the end, nor the refusal of a mark, nor of a token', { buffered: true }, async (t) => {
-    const proxy = await between(t, service)
-    let tokens = 0
-    const { inbox, statuses } = open(t, proxy, {
-      token: () => {
-        tokens++
-        return tokenOf('blocked')
-      }
-    })
-    await live(inbox)
-    const login: Answer = [401, { 'content-type': 'application/json' }, '{"message":"log in"}']
-    proxy.answers.set('/v1/stream', [FIREWALL, login])
-    proxy.answers.set('/v1/inbox/read', [
-      FIREWALL,
-      [200, HTML, 'Welcome to this hotel'],
-      [200, { 'content-type': 'application/json' }, '{}']
-    ])
-    await publish(service, { to: { user: 'blocked' }, title: 'a' })
-    await eventually(() => inbox.items.length === 1)
-    proxy.cut()
-    const marked = inbox.readAll()
-    await live(inbox)
-    await publish(service, { to: { user: 'blocked' }, title: 'b' })
-    await eventually(() => inbox.items.length === 2)
-    t.notOk(statuses.includes('unauthorized'))
-    await marked
-    t.equal((await call('GET', `${service.url}/v1/inbox/counts`, { key: tokenOf('blocked') })).body.unread, 1)
-    t.equal(tokens, 1, 'not a word of the service about the token')
-    t.equal(proxy.answers.get('/v1/inbox/read')!.length, 0)
-  })
+  t.test(
+    'a page of a firewall is neither the end, nor the refusal of a mark, nor of a token',
+    { buffered: true },
+    async (t) => {
+      const proxy = await between(t, service)
+      let tokens = 0
+      const { inbox, statuses } = open(t, proxy, {
+        token: () => {
+          tokens++
+          return tokenOf('blocked')
+        }
+      })
+      await live(inbox)
+      const login: Answer = [401, { 'content-type': 'application/json' }, '{"message":"log in"}']
+      proxy.answers.set('/v1/stream', [FIREWALL, login])
+      proxy.answers.set('/v1/inbox/read', [
+        FIREWALL,
+        [200, HTML, 'Welcome to this hotel'],
+        [200, { 'content-type': 'application/json' }, '{}']
+      ])
+      await publish(service, { to: { user: 'blocked' }, title: 'a' })
+      await eventually(() => inbox.items.length === 1)
+      proxy.cut()
+      const marked = inbox.readAll()
+      await live(inbox)
+      await publish(service, { to: { user: 'blocked' }, title: 'b' })
+      await eventually(() => inbox.items.length === 2)
+      t.notOk(statuses.includes('unauthorized'))
+      await marked
+      t.equal(
+        (await call('GET', `${service.url}/v1/inbox/counts`, { key: tokenOf('blocked') })).body
+          .unread,
+        1
+      )
+      t.equal(tokens, 1, 'not a word of the service about the token')
+      t.equal(proxy.answers.get('/v1/inbox/read')!.length, 0)
+    }
+  )
 
   t.test('Retry-After is kept to, for two minutes at most', { buffered: true }, async (t) => {
     const proxy = await between(t, service)
@@ -165,66 +190,83 @@ test('a page goes on, whatever may pass', async (t) => {
     t.ok(performance.now() - startedAt >= 2000)
     t.same([codes, proxy.asked], [['status-503'], ['GET /v1/stream', 'GET /v1/stream']])
     const asksFor = async (seconds: string): Promise<number | undefined> =>
-      (await errorOf(new Response('', { status: 503, headers: { 'retry-after': seconds } }))).retryAfterMs
+      (await errorOf(new Response('', { status: 503, headers: { 'retry-after': seconds } })))
+        .retryAfterMs
     t.equal(await asksFor('86400'), 120_000)
     t.equal(await asksFor('Fri, 31 Dec 1999 23:59:59 GMT'), undefined, 'the usual delays')
   })
 
-  t.test('a renewed token with other topics brings another list, on streams and on polls', { buffered: true }, async (t) => {
-    for (const title of ['b1', 'a1', 'b2']) await publish(service, { to: { topic: title[0] }, title })
-    const renewed = async (blocked: boolean): Promise<void> => {
-      const proxy = await between(t, service)
-      // A stream that is always refused: the page polls.
-      if (blocked) proxy.answers.set('/v1/stream', Array(99).fill(FIREWALL))
-      let topics = ['a']
-      const { inbox, heard } = open(t, proxy, {
-        token: () => jwt({ sub: `topics-${blocked}`, topics, exp: Math.floor(Date.now() / 1000) + 4 })
-      })
-      await eventually(() => inbox.status === (blocked ? 'polling' : 'live'), 20_000)
-      t.equal(titles(inbox), 'a1')
-      topics = ['a', 'b']
-      await eventually(() => titles(inbox) === 'b2,a1,b1')
-      t.same([inbox.counts, inbox.state.hasMore], [{ unread: 3, unseen: 3 }, false])
-      t.same(heard, [], 'what is old is no news')
+  t.test(
+    'a renewed token with other topics brings another list, on streams and on polls',
+    { buffered: true },
+    async (t) => {
+      for (const title of ['b1', 'a1', 'b2'])
+        await publish(service, { to: { topic: title[0] }, title })
+      const renewed = async (blocked: boolean): Promise<void> => {
+        const proxy = await between(t, service)
+        // A stream that is always refused: the page polls.
+        if (blocked) proxy.answers.set('/v1/stream', Array(99).fill(FIREWALL))
+        let topics = ['a']
+        const { inbox, heard } = open(t, proxy, {
+          token: () =>
+            jwt({ sub: `topics-${blocked}`, topics, exp: Math.floor(Date.now() / 1000) + 4 })
+        })
+        await eventually(() => inbox.status === (blocked ? 'polling' : 'live'), 20_000)
+        t.equal(titles(inbox), 'a1')
+        topics = ['a', 'b']
+        await eventually(() => titles(inbox) === 'b2,a1,b1')
+        t.same([inbox.counts, inbox.state.hasMore], [{ unread: 3, unseen: 3 }, false])
+        t.same(heard, [], 'what is old is no news')
+      }
+      await Promise.all([renewed(false), renewed(true)])
     }
-    await Promise.all([renewed(false), renewed(true)])
-  })
+  )
 
-  t.test('with cookies a page has the size asked for, and there is more only if there is', { buffered: true }, async (t) => {
-    await bulk({ user: 'pages' }, 120)
-    await bulk({ user: 'exact' }, 50)
-    const sizes: [user: string, pageSize: number, more: boolean][] = [
-      ['pages', 50, true],
-      ['pages', 5, true],
-      ['pages', 100, true],
-      ['exact', 50, false],
-      ['exact', 49, true]
-    ]
-    for (const [user, pageSize, more] of sizes) {
+  t.test(
+    'with cookies a page has the size asked for, and there is more only if there is',
+    { buffered: true },
+    async (t) => {
+      await bulk({ user: 'pages' }, 120)
+      await bulk({ user: 'exact' }, 50)
+      const sizes: [user: string, pageSize: number, more: boolean][] = [
+        ['pages', 50, true],
+        ['pages', 5, true],
+        ['pages', 100, true],
+        ['exact', 50, false],
+        ['exact', 49, true]
+      ]
+      for (const [user, pageSize, more] of sizes) {
+        const proxy = await between(t, service, () => tokenOf(user))
+        const { inbox, statuses } = open(t, proxy, { pageSize })
+        await live(inbox)
+        t.same([inbox.items.length, inbox.state.hasMore], [pageSize, more], `${user}, ${pageSize}`)
+        t.same([statuses, proxy.asked], [['live'], ['GET /v1/changes', 'GET /v1/stream']])
+        if (pageSize !== 50 || !more) continue
+        t.same([await inbox.loadMore(), inbox.items.length], [true, 100])
+        t.same([await inbox.loadMore(), inbox.items.length], [false, 120])
+      }
+    }
+  )
+
+  t.test(
+    'a page that polls shows nothing of another user who has signed in meanwhile',
+    { buffered: true },
+    async (t) => {
+      let user = 'first'
       const proxy = await between(t, service, () => tokenOf(user))
-      const { inbox, statuses } = open(t, proxy, { pageSize })
-      await live(inbox)
-      t.same([inbox.items.length, inbox.state.hasMore], [pageSize, more], `${user}, ${pageSize}`)
-      t.same([statuses, proxy.asked], [['live'], ['GET /v1/changes', 'GET /v1/stream']])
-      if (pageSize !== 50 || !more) continue
-      t.same([await inbox.loadMore(), inbox.items.length], [true, 100])
-      t.same([await inbox.loadMore(), inbox.items.length], [false, 120])
+      proxy.answers.set('/v1/stream', Array(99).fill(FIREWALL))
+      const { inbox } = open(t, proxy, {})
+      for (const to of ['first', 'second']) await publish(service, { to: { user: to }, title: to })
+      await eventually(() => inbox.status === 'polling' && titles(inbox) === 'first', 20_000)
+      const shown: string[] = []
+      inbox.subscribe((state) => shown.push(`${state.user}: ${titles(inbox)}`))
+      user = 'second'
+      await publish(service, { to: { users: ['first', 'second'] }, title: 'both' })
+      await eventually(() => titles(inbox) === 'both,second', 20_000)
+      const mixed = shown.filter(
+        (one) => !['first: first', 'null: ', 'second: second', 'second: both,second'].includes(one)
+      )
+      t.same([inbox.state.user, mixed], ['second', []])
     }
-  })
-
-  t.test('a page that polls shows nothing of another user who has signed in meanwhile', { buffered: true }, async (t) => {
-    let user = 'first'
-    const proxy = await between(t, service, () => tokenOf(user))
-    proxy.answers.set('/v1/stream', Array(99).fill(FIREWALL))
-    const { inbox } = open(t, proxy, {})
-    for (const to of ['first', 'second']) await publish(service, { to: { user: to }, title: to })
-    await eventually(() => inbox.status === 'polling' && titles(inbox) === 'first', 20_000)
-    const shown: string[] = []
-    inbox.subscribe((state) => shown.push(`${state.user}: ${titles(inbox)}`))
-    user = 'second'
-    await publish(service, { to: { users: ['first', 'second'] }, title: 'both' })
-    await eventually(() => titles(inbox) === 'both,second', 20_000)
-    const mixed = shown.filter((one) => !['first: first', 'null: ', 'second: second', 'second: both,second'].includes(one))
-    t.same([inbox.state.user, mixed], ['second', []])
-  })
+  )
 })

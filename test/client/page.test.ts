@@ -23,7 +23,10 @@ class Model {
 
   get counts(): Counts {
     const left = this.entries.filter(({ archived }) => !archived)
-    return { unread: left.filter(({ read }) => !read).length, unseen: left.filter(({ seen }) => !seen).length }
+    return {
+      unread: left.filter(({ read }) => !read).length,
+      unseen: left.filter(({ seen }) => !seen).length
+    }
   }
 
   get shown(): string[] {
@@ -34,15 +37,34 @@ class Model {
   }
 
   #send(event: 'notification' | 'state', data: object, shared: boolean): void {
-    this.frames.push(frameOf(event, `e-${this.seq}`, shared ? data : { ...data, counts: this.counts }))
+    this.frames.push(
+      frameOf(event, `e-${this.seq}`, shared ? data : { ...data, counts: this.counts })
+    )
   }
 
   publish(shared: boolean, key: string | undefined): void {
     const seq = ++this.seq
-    const old = key === undefined ? undefined : this.entries.find((one) => one.key === key && one.shared === shared)
+    const old =
+      key === undefined
+        ? undefined
+        : this.entries.find((one) => one.key === key && one.shared === shared)
     this.entries = this.entries.filter((one) => one !== old)
-    this.entries.push({ id: `i${seq}`, seq, shared, key, read: false, seen: false, archived: false })
-    const item = { id: `i${seq}`, cursor: `e-${seq}`, readAt: null, seen: false, ...(old && { replaces: old.id }) }
+    this.entries.push({
+      id: `i${seq}`,
+      seq,
+      shared,
+      key,
+      read: false,
+      seen: false,
+      archived: false
+    })
+    const item = {
+      id: `i${seq}`,
+      cursor: `e-${seq}`,
+      readAt: null,
+      seen: false,
+      ...(old && { replaces: old.id })
+    }
     this.#send('notification', { op: old ? 'updated' : 'created', item }, shared)
   }
 
@@ -57,7 +79,9 @@ class Model {
   mark(op: 'read' | 'unread' | 'archived' | 'seen', nth: number, upTo: boolean): void {
     const last = this.entries[nth % this.entries.length]
     if (!last || (upTo && op === 'unread') || (!upTo && op === 'seen')) return
-    const changed = this.entries.filter((one) => !one.archived && (upTo ? one.seq <= last.seq : one === last))
+    const changed = this.entries.filter(
+      (one) => !one.archived && (upTo ? one.seq <= last.seq : one === last)
+    )
     this.seq++
     for (const one of changed) {
       if (op === 'read') one.read = one.seen = true
@@ -67,7 +91,9 @@ class Model {
     }
     this.#send(
       'state',
-      upTo ? { op, ids: null, upTo: `e-${last.seq}` } : { op, ids: changed.map(({ id }) => id), upTo: null },
+      upTo
+        ? { op, ids: null, upTo: `e-${last.seq}` }
+        : { op, ids: changed.map(({ id }) => id), upTo: null },
       false
     )
   }
@@ -77,7 +103,8 @@ class Model {
   }
 }
 
-const apply = (page: Page | null, frame: Frame): Page | null => applyAt(page, frame, '2026-01-01T00:00:00.000Z')
+const apply = (page: Page | null, frame: Frame): Page | null =>
+  applyAt(page, frame, '2026-01-01T00:00:00.000Z')
 const empty: Page = {
   user: 'u',
   topics: '',
@@ -135,8 +162,13 @@ test('whatever happens and however often it is told, the page shows what the ser
         told = model.frames.length
       }
       tell([model.heartbeat(), ...model.frames])
-      const shown = page.items.map(({ id, readAt, seen }) => `${id}${readAt ? ' read' : ''}${seen ? ' seen' : ''}`)
-      return JSON.stringify([shown, page.counts]) === JSON.stringify([model.shown, model.counts]) && news === model.frames.length
+      const shown = page.items.map(
+        ({ id, readAt, seen }) => `${id}${readAt ? ' read' : ''}${seen ? ' seen' : ''}`
+      )
+      return (
+        JSON.stringify([shown, page.counts]) === JSON.stringify([model.shown, model.counts]) &&
+        news === model.frames.length
+      )
     }),
     { numRuns: 500 }
   )
@@ -157,14 +189,22 @@ const item = (seq: number, more: Partial<Item> = {}): Item => ({
 const page: Page = {
   ...empty,
   cursor: 'e-9',
-  items: [item(9), item(5), item(3, { seen: true }), item(2, { readAt: '2026-01-01T00:00:00.000Z', seen: true })],
+  items: [
+    item(9),
+    item(5),
+    item(3, { seen: true }),
+    item(2, { readAt: '2026-01-01T00:00:00.000Z', seen: true })
+  ],
   // Seven more are older than the list.
   counts: { unread: 10, unseen: 9 }
 }
 const marked = (one: Mark): Counts => mark(page, one, 'now').counts
 
 test('a mark counts what is on the page and what is older than it', async (t) => {
-  t.same(marked({ op: 'read', ids: ['i9', 'i3', 'i2', 'other'], upTo: null }), { unread: 8, unseen: 8 })
+  t.same(marked({ op: 'read', ids: ['i9', 'i3', 'i2', 'other'], upTo: null }), {
+    unread: 8,
+    unseen: 8
+  })
   t.same(marked({ op: 'archived', ids: ['i5', 'i2'], upTo: null }), { unread: 9, unseen: 8 })
   t.same(marked({ op: 'unread', ids: ['i2', 'i5'], upTo: null }), { unread: 11, unseen: 9 })
   t.same(marked({ op: 'read', ids: null, upTo: 'e-5' }), { unread: 1, unseen: 1 })
@@ -183,7 +223,12 @@ test('cursors are compared by place within a log, and a fresh page is of whateve
     items: [item(3), item(2), item(1)],
     counts: { unread: 3, unseen: 3 }
   })
-  t.match(pageOf(ready, 3), { cursor: 'f-1', topics: 'b,a', items: [{ id: 'i3' }, { id: 'i2' }, { id: 'i1' }], more: false })
+  t.match(pageOf(ready, 3), {
+    cursor: 'f-1',
+    topics: 'b,a',
+    items: [{ id: 'i3' }, { id: 'i2' }, { id: 'i1' }],
+    more: false
+  })
   t.match(
     pageOf(ready, 2),
     { items: [{ id: 'i3' }, { id: 'i2' }], more: true },
@@ -194,15 +239,26 @@ test('cursors are compared by place within a log, and a fresh page is of whateve
 test('what has expired by the clock of the service leaves the list, and nothing by the clock of the device', async (t) => {
   const at = '2026-01-01T00:10:00.000Z'
   const brief = { ...page, items: [item(9), item(5, { expiresAt: at }), item(3)] }
-  const left = (now: number): number | undefined => apply(brief, frameOf('heartbeat', 'e-9', { now }))?.items.length
+  const left = (now: number): number | undefined =>
+    apply(brief, frameOf('heartbeat', 'e-9', { now }))?.items.length
   t.equal(left(Date.parse(at) - 1), 3)
   t.equal(left(Date.parse(at)), 2)
   t.equal(left(Number.NaN), 3, 'while the clock is not known')
 })
 
 test('an ephemeral notification is told and not kept; counts may change without an event', async (t) => {
-  t.equal(apply(page, frameOf('notification', 'e-9', { op: 'created', item: item(0, { cursor: null }) })), page)
-  t.same(apply(page, frameOf('heartbeat', 'e-9', { counts: { unread: 1, unseen: 0 } }))?.counts, { unread: 1, unseen: 0 })
+  t.equal(
+    apply(page, frameOf('notification', 'e-9', { op: 'created', item: item(0, { cursor: null }) })),
+    page
+  )
+  t.same(apply(page, frameOf('heartbeat', 'e-9', { counts: { unread: 1, unseen: 0 } }))?.counts, {
+    unread: 1,
+    unseen: 0
+  })
   t.equal(apply(page, frameOf('heartbeat', 'e-8', { counts: { unread: 1, unseen: 0 } })), null)
-  t.equal(apply(page, frameOf('from.later', 'e-10', {}))?.cursor, 'e-10', 'what we do not know moves the cursor')
+  t.equal(
+    apply(page, frameOf('from.later', 'e-10', {}))?.cursor,
+    'e-10',
+    'what we do not know moves the cursor'
+  )
 })

@@ -1,7 +1,21 @@
 import { once } from 'node:events'
 import { test } from 'tap'
-import { type BellwireError, createInbox, type Inbox, type InboxOptions } from '../../src/client/index.ts'
-import { call, eventually, jwt, PUBLISH_KEY, publish, type Service, startService, tokenOf } from '../service/harness.ts'
+import {
+  type BellwireError,
+  createInbox,
+  type Inbox,
+  type InboxOptions
+} from '../../src/client/index.ts'
+import {
+  call,
+  eventually,
+  jwt,
+  PUBLISH_KEY,
+  publish,
+  type Service,
+  startService,
+  tokenOf
+} from '../service/harness.ts'
 
 // The SDK opens nothing where there is no page; these tests are one.
 Object.assign(globalThis, { window: globalThis })
@@ -36,7 +50,14 @@ test('an inbox against a real service', async (t) => {
     inbox.on('notification', ({ op, item }) => told.push(`${op} ${item.title}`))
     inbox.on('state', ({ op }) => marks.push(op))
     await live(inbox)
-    t.same(inbox.state, { items: [], counts: { unread: 0, unseen: 0 }, status: 'live', hasMore: false, user: 'u1', error: null })
+    t.same(inbox.state, {
+      items: [],
+      counts: { unread: 0, unseen: 0 },
+      status: 'live',
+      hasMore: false,
+      user: 'u1',
+      error: null
+    })
     await publish(service, { to: { user: 'u1' }, title: 'one', key: 'k' })
     await publish(service, { to: { topic: 'news' }, title: 'two' })
     await publish(service, { to: { user: 'u1' }, title: 'now', ephemeral: true })
@@ -62,28 +83,39 @@ test('an inbox against a real service', async (t) => {
     t.same([titles(inbox), inbox.counts], [[], { unread: 0, unseen: 0 }])
   })
 
-  await t.test('subscribers are told once for each turn, and a state that has not changed is the same object', async (t) => {
-    const inbox = open(t, service, { token: tokenOf('subscriber') })
-    await live(inbox)
-    for (let n = 0; n < 5; n++) await publish(service, { to: { user: 'subscriber' }, title: `${n}` })
-    await eventually(() => inbox.items.length === 5)
-    t.equal(inbox.state, inbox.state)
-    let told = 0
-    const stop = inbox.subscribe((state) => {
-      told++
-      t.equal(state, inbox.state)
-    })
-    const marks = inbox.items.map(({ id }) => inbox.read(id))
-    for (let turn = 0; turn < 3; turn++) await Promise.resolve()
-    t.equal(told, 1)
-    stop()
-    await Promise.all(marks)
-    t.equal(told, 1, 'not after the end')
-  })
+  await t.test(
+    'subscribers are told once for each turn, and a state that has not changed is the same object',
+    async (t) => {
+      const inbox = open(t, service, { token: tokenOf('subscriber') })
+      await live(inbox)
+      for (let n = 0; n < 5; n++)
+        await publish(service, { to: { user: 'subscriber' }, title: `${n}` })
+      await eventually(() => inbox.items.length === 5)
+      t.equal(inbox.state, inbox.state)
+      let told = 0
+      const stop = inbox.subscribe((state) => {
+        told++
+        t.equal(state, inbox.state)
+      })
+      const marks = inbox.items.map(({ id }) => inbox.read(id))
+      for (let turn = 0; turn < 3; turn++) await Promise.resolve()
+      t.equal(told, 1)
+      stop()
+      await Promise.all(marks)
+      t.equal(told, 1, 'not after the end')
+    }
+  )
 
   await t.test('older pages are added, and fit what was marked meanwhile', async (t) => {
-    const batch = Array.from({ length: 25 }, (_, n) => ({ to: { user: 'pages' }, type: 't', title: `${n}` }))
-    await call('POST', `${service.url}/v1/notifications/batch`, { key: PUBLISH_KEY, body: { notifications: batch } })
+    const batch = Array.from({ length: 25 }, (_, n) => ({
+      to: { user: 'pages' },
+      type: 't',
+      title: `${n}`
+    }))
+    await call('POST', `${service.url}/v1/notifications/batch`, {
+      key: PUBLISH_KEY,
+      body: { notifications: batch }
+    })
     const inbox = open(t, service, { token: tokenOf('pages'), pageSize: 10 })
     await live(inbox)
     t.same(inbox.counts, { unread: 25, unseen: 25 })
@@ -114,35 +146,53 @@ test('an inbox against a real service', async (t) => {
     await live(inbox)
     await publish(service, { to: { user: 'refused' }, title: 'a' })
     await eventually(() => inbox.items.length === 1)
-    const marked = inbox.read([inbox.items[0]!.id, ...Array.from({ length: 500 }, (_, n) => `${n}`)])
+    const marked = inbox.read([
+      inbox.items[0]!.id,
+      ...Array.from({ length: 500 }, (_, n) => `${n}`)
+    ])
     t.equal(inbox.counts.unread, 0)
-    t.match(await errorOf(marked), { name: 'BellwireError', code: 'validation', status: 422, message: /500 ids/ })
+    t.match(await errorOf(marked), {
+      name: 'BellwireError',
+      code: 'validation',
+      status: 422,
+      message: /500 ids/
+    })
     t.equal(inbox.counts.unread, 1)
     inbox.close()
     t.match(await errorOf(inbox.readAll()), { code: 'closed', status: 0 })
     t.equal(inbox.items.length, 1, 'what was shown stays readable')
   })
 
-  await t.test('topics may be one string, and an empty url is the origin of the page', async (t) => {
-    // A page at another path, which the address of the service must not inherit.
-    Object.assign(globalThis, { location: new URL('/shop/cart?x=1', service.url) })
-    t.teardown(() => Reflect.deleteProperty(globalThis, 'location'))
-    const inbox = open(t, service, { url: '', token: tokenOf('lister', ['a', 'b', 'c']), topics: 'a,b' })
-    await live(inbox)
-    await publish(service, { to: { topic: 'c' }, title: 'c' })
-    await publish(service, { to: { topic: 'b' }, title: 'b' })
-    await eventually(() => titles(inbox).includes('b'))
-    t.same(titles(inbox), ['b'])
-  })
+  await t.test(
+    'topics may be one string, and an empty url is the origin of the page',
+    async (t) => {
+      // A page at another path, which the address of the service must not inherit.
+      Object.assign(globalThis, { location: new URL('/shop/cart?x=1', service.url) })
+      t.teardown(() => Reflect.deleteProperty(globalThis, 'location'))
+      const inbox = open(t, service, {
+        url: '',
+        token: tokenOf('lister', ['a', 'b', 'c']),
+        topics: 'a,b'
+      })
+      await live(inbox)
+      await publish(service, { to: { topic: 'c' }, title: 'c' })
+      await publish(service, { to: { topic: 'b' }, title: 'b' })
+      await eventually(() => titles(inbox).includes('b'))
+      t.same(titles(inbox), ['b'])
+    }
+  )
 
-  await t.test('a credential that is refused is a status, and so is a topic that is not allowed', async (t) => {
-    const stranger = open(t, service, { token: 'no-token' })
-    await eventually(() => stranger.status === 'unauthorized')
-    t.match(stranger.state.error, { code: 'unauthenticated', status: 401 })
-    const curious = open(t, service, { token: tokenOf('u1'), topics: ['secret'] })
-    await eventually(() => curious.status === 'unauthorized')
-    t.match(curious.state.error, { code: 'forbidden', status: 403, message: /secret/ })
-  })
+  await t.test(
+    'a credential that is refused is a status, and so is a topic that is not allowed',
+    async (t) => {
+      const stranger = open(t, service, { token: 'no-token' })
+      await eventually(() => stranger.status === 'unauthorized')
+      t.match(stranger.state.error, { code: 'unauthenticated', status: 401 })
+      const curious = open(t, service, { token: tokenOf('u1'), topics: ['secret'] })
+      await eventually(() => curious.status === 'unauthorized')
+      t.match(curious.state.error, { code: 'forbidden', status: 403, message: /secret/ })
+    }
+  )
 
   await t.test(
     'a token is asked for once, however many wait, anew after a refusal, and again where the callback fails',
@@ -167,15 +217,21 @@ test('an inbox against a real service', async (t) => {
     }
   )
 
-  await t.test('a token that was refused is asked for again, once for all who were refused', async (t) => {
-    let asked = 0
-    const past = jwt({ sub: 'late', exp: Math.floor(Date.now() / 1000) - 60 })
-    const inbox = open(t, service, { user: 'late', token: () => (asked++ === 0 ? past : tokenOf('late')) })
-    const marks = [inbox.read('a'), inbox.unread('b')]
-    await live(inbox)
-    await Promise.all(marks)
-    t.equal(asked, 2)
-  })
+  await t.test(
+    'a token that was refused is asked for again, once for all who were refused',
+    async (t) => {
+      let asked = 0
+      const past = jwt({ sub: 'late', exp: Math.floor(Date.now() / 1000) - 60 })
+      const inbox = open(t, service, {
+        user: 'late',
+        token: () => (asked++ === 0 ? past : tokenOf('late'))
+      })
+      const marks = [inbox.read('a'), inbox.unread('b')]
+      await live(inbox)
+      await Promise.all(marks)
+      t.equal(asked, 2)
+    }
+  )
 })
 
 test('a service that is silent, away, or goes in an orderly way', async (t) => {
@@ -211,10 +267,16 @@ test('a service that is silent, away, or goes in an orderly way', async (t) => {
     t.match(inbox.state.error, { code: 'network', status: 0, message: /no answer/ })
     const marked = inbox.readAll()
     t.equal(inbox.counts.unread, 0)
-    const again = await startService(t, { env: { PORT: new URL(service.url).port }, dataDir: service.dataDir })
+    const again = await startService(t, {
+      env: { PORT: new URL(service.url).port },
+      dataDir: service.dataDir
+    })
     await eventually(() => inbox.status === 'live', 25_000)
     await marked
-    t.equal((await call('GET', `${again.url}/v1/inbox/counts`, { key: tokenOf('u1') })).body.unread, 0)
+    t.equal(
+      (await call('GET', `${again.url}/v1/inbox/counts`, { key: tokenOf('u1') })).body.unread,
+      0
+    )
   })
 
   t.test('a goodbye says when to come back, and it is kept', { buffered: true }, async (t) => {

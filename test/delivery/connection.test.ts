@@ -88,17 +88,49 @@ class SlowLog {
         later<LogPage>(() => {
           const rest = this.events.slice(after)
           const more = rest.length > limit
-          return { events: rest.slice(0, limit), upTo: more ? after + limit : this.head, more, counts: counts(), recount: false }
+          return {
+            events: rest.slice(0, limit),
+            upTo: more ? after + limit : this.head,
+            more,
+            counts: counts(),
+            recount: false
+          }
         })
     } as unknown as Store
   }
 }
 
-type Step = 'append-personal' | 'append-shared' | 'follow' | 'answer' | 'block' | 'drain' | 'beat' | 'recount' | CloseReason
-const LIVING: readonly Step[] = ['append-personal', 'append-shared', 'follow', 'answer', 'block', 'drain', 'beat', 'recount']
+type Step =
+  | 'append-personal'
+  | 'append-shared'
+  | 'follow'
+  | 'answer'
+  | 'block'
+  | 'drain'
+  | 'beat'
+  | 'recount'
+  | CloseReason
+const LIVING: readonly Step[] = [
+  'append-personal',
+  'append-shared',
+  'follow',
+  'answer',
+  'block',
+  'drain',
+  'beat',
+  'recount'
+]
 
 /** The phases, told apart by what waits for the reader. */
-const PLACES = ['starting', 'live', 'blocked', 'queueing', 'reading on', 'behind and reading on', 'cut off'] as const
+const PLACES = [
+  'starting',
+  'live',
+  'blocked',
+  'queueing',
+  'reading on',
+  'behind and reading on',
+  'cut off'
+] as const
 type Place = (typeof PLACES)[number]
 
 interface Life {
@@ -152,7 +184,8 @@ function born(start: number | undefined): Life {
   const look = (): Place => {
     const { phase } = connection
     if (phase === 'closed') return 'cut off'
-    if (phase === 'replaying') return queued ? 'behind and reading on' : wasLive ? 'reading on' : 'starting'
+    if (phase === 'replaying')
+      return queued ? 'behind and reading on' : wasLive ? 'reading on' : 'starting'
     wasLive = true
     queued = connection.bufferedBytes > sink.bufferedBytes
     return phase === 'live' ? 'live' : queued ? 'queueing' : 'blocked'
@@ -167,7 +200,8 @@ function born(start: number | undefined): Life {
     place: look,
     async step(step) {
       look()
-      if (step === 'append-personal' || step === 'append-shared') log.append(step === 'append-personal')
+      if (step === 'append-personal' || step === 'append-shared')
+        log.append(step === 'append-personal')
       else if (step === 'follow') {
         const news = log.events.slice(lane.position).map((event) => new Outgoing(event, EPOCH))
         lane.position = log.head
@@ -195,7 +229,8 @@ const firstOf = (from: number | undefined, text: string): number =>
 const LIVES = 5000
 /** Of the lives, for each place to end in: what is hardly ever reached is not tested. */
 const LEAST_SHARE = 0.02
-const idsOf = (text: string): string[] => [...text.matchAll(/"item":\{"id":"(n\d+)"/g)].map((match) => match[1]!)
+const idsOf = (text: string): string[] =>
+  [...text.matchAll(/"item":\{"id":"(n\d+)"/g)].map((match) => match[1]!)
 const start = fc.option(fc.nat({ max: 250 }), { nil: undefined })
 
 const often =
@@ -213,9 +248,22 @@ const passage: fc.Arbitrary<readonly Step[]> = fc.oneof(
     weight: 4,
     arbitrary: fc
       .integer({ min: 1, max: 12 })
-      .map((times) => [...often('answer')(3), 'block' as const, ...often('append-shared', 'follow')(times)])
+      .map((times) => [
+        ...often('answer')(3),
+        'block' as const,
+        ...often('append-shared', 'follow')(times)
+      ])
   },
-  { weight: 2, arbitrary: fc.constant<readonly Step[]>([...often('answer')(3), 'drain', 'block', 'append-shared', 'follow']) },
+  {
+    weight: 2,
+    arbitrary: fc.constant<readonly Step[]>([
+      ...often('answer')(3),
+      'drain',
+      'block',
+      'append-shared',
+      'follow'
+    ])
+  },
   // Only the store can tell the counts: it reads on, whatever waits for the reader.
   { weight: 4, arbitrary: fc.constant<readonly Step[]>(['recount', 'append-personal', 'follow']) },
   { weight: 2, arbitrary: fc.integer({ min: 1, max: 4 }).map(often('drain', 'answer')) }
@@ -227,7 +275,15 @@ test('5,000 random lives: nothing is written after the end, closed once, events 
   timeout: 120_000
 }, async (t) => {
   const endedIn = new Map<Place, number>()
-  const ending = fc.constantFrom<CloseReason>('drain', 'gone', 'slow', 'revoked', 'stale', 'closed', 'expired')
+  const ending = fc.constantFrom<CloseReason>(
+    'drain',
+    'gone',
+    'slow',
+    'revoked',
+    'stale',
+    'closed',
+    'expired'
+  )
   await fc.assert(
     fc.asyncProperty(
       start,
@@ -251,7 +307,8 @@ test('5,000 random lives: nothing is written after the end, closed once, events 
         const expected = ids.map((_, i) => `n${first + i + 1}`)
         if (ids.join() !== expected.join()) throw new Error(`expected ${expected}, got ${ids}`)
         const told = Number([...written.matchAll(/^id: e1-(\d+)$/gm)].at(-1)?.[1] ?? 0)
-        if (told > first + ids.length) throw new Error(`told ${told}, but delivered only up to ${first + ids.length}`)
+        if (told > first + ids.length)
+          throw new Error(`told ${told}, but delivered only up to ${first + ids.length}`)
       }
     ),
     { numRuns: LIVES }
@@ -270,7 +327,8 @@ test('whatever happens on the way, a life that settles has had every event, and 
     fc.asyncProperty(start, lifeOf(15), async (from, life) => {
       const one = born(from)
       for (const step of life) await one.step(step)
-      for (let i = 0; i < 12; i++) for (const step of ['follow', 'drain', 'answer'] as const) await one.step(step)
+      for (let i = 0; i < 12; i++)
+        for (const step of ['follow', 'drain', 'answer'] as const) await one.step(step)
       if (one.closed.length > 0) {
         if (one.closed.join() !== 'slow') throw new Error(`closed as ${one.closed}`)
         return // over its budget, also where the last that was appended took it there
@@ -278,11 +336,15 @@ test('whatever happens on the way, a life that settles has had every event, and 
       settled++
       const first = firstOf(from, one.sink.text)
       const expected = Array.from({ length: one.log.head - first }, (_, i) => `n${first + i + 1}`)
-      if (idsOf(one.sink.text).join() !== expected.join()) throw new Error(`expected ${expected}, got ${idsOf(one.sink.text)}`)
+      if (idsOf(one.sink.text).join() !== expected.join())
+        throw new Error(`expected ${expected}, got ${idsOf(one.sink.text)}`)
       if (one.connection.cursor !== formatCursor(EPOCH, one.log.head))
         throw new Error(`cursor ${one.connection.cursor}, head ${one.log.head}`)
-      const cursors = [...one.sink.text.matchAll(/^id: e1-(\d+)$/gm)].map((match) => Number(match[1]))
-      if (cursors.some((cursor, i) => i > 0 && cursor < cursors[i - 1]!)) throw new Error(`a cursor went back: ${cursors}`)
+      const cursors = [...one.sink.text.matchAll(/^id: e1-(\d+)$/gm)].map((match) =>
+        Number(match[1])
+      )
+      if (cursors.some((cursor, i) => i > 0 && cursor < cursors[i - 1]!))
+        throw new Error(`a cursor went back: ${cursors}`)
     }),
     { numRuns: 1000 }
   )
@@ -312,7 +374,15 @@ test('a goodbye never tells a cursor beyond what was written, not even to a read
   t.equal(one.connection.phase, 'replaying')
   await one.step('drain')
   const other = born(undefined)
-  for (const step of ['answer', 'block', ...behind, 'recount', 'append-personal', 'follow'] as const) await other.step(step)
+  for (const step of [
+    'answer',
+    'block',
+    ...behind,
+    'recount',
+    'append-personal',
+    'follow'
+  ] as const)
+    await other.step(step)
   other.connection.close('drain')
   t.same(idsOf(other.sink.text), ['n4', 'n5'])
   t.match(other.sink.text, /event: goodbye\n.*\nid: e1-5\n\n$/)

@@ -48,10 +48,16 @@ class Wire implements Sink {
     const blocks = Buffer.concat(this.#parts).toString().split('\n\n').slice(0, -1)
     return blocks.map((block) => {
       const fields = new Map(
-        block.split('\n').map((line) => [line.slice(0, line.indexOf(':')), line.slice(line.indexOf(':') + 2)])
+        block
+          .split('\n')
+          .map((line) => [line.slice(0, line.indexOf(':')), line.slice(line.indexOf(':') + 2)])
       )
       const id = fields.get('id')
-      return { event: fields.get('event')!, data: JSON.parse(fields.get('data')!), ...(id === undefined ? {} : { id }) }
+      return {
+        event: fields.get('event')!,
+        data: JSON.parse(fields.get('data')!),
+        ...(id === undefined ? {} : { id })
+      }
     })
   }
 }
@@ -81,14 +87,20 @@ const step = fc.oneof(
       ephemeral: fc.boolean()
     })
   },
-  { weight: 4, arbitrary: fc.record({ do: fc.constant('mark' as const), op, nth, upTo: fc.boolean() }) },
+  {
+    weight: 4,
+    arbitrary: fc.record({ do: fc.constant('mark' as const), op, nth, upTo: fc.boolean() })
+  },
   { weight: 2, arbitrary: fc.record({ do: fc.constant('recall' as const), nth }) },
   { weight: 1, arbitrary: fc.record({ do: fc.constant('expire' as const), shared: fc.boolean() }) },
   { weight: 1, arbitrary: fc.record({ do: fc.constant('erase' as const) }) },
   { weight: 2, arbitrary: fc.record({ do: fc.constant('beat' as const) }) },
   { weight: 5, arbitrary: fc.record({ do: fc.constant('stream' as const) }) },
   // How many of the frames that came the client takes in before it is cut off, or a poll's answer is lost half way.
-  { weight: 5, arbitrary: fc.record({ do: fc.constant('cut' as const), taken: fc.nat({ max: 12 }) }) },
+  {
+    weight: 5,
+    arbitrary: fc.record({ do: fc.constant('cut' as const), taken: fc.nat({ max: 12 }) })
+  },
   {
     weight: 8,
     arbitrary: fc.record({
@@ -102,11 +114,27 @@ const step = fc.oneof(
 type Step = typeof step extends fc.Arbitrary<infer T> ? T : never
 
 function hubOver(t: Test, store: Store): Hub {
-  const settings = { heartbeatMs: 3_600_000, maxBufferedBytes: 1 << 24, stallMs: 60_000, maxConnections: 0 }
+  const settings = {
+    heartbeatMs: 3_600_000,
+    maxBufferedBytes: 1 << 24,
+    stallMs: 60_000,
+    maxConnections: 0
+  }
   const more = { maxConnectionsPerUser: 0, maxConnectionsPerIp: 0, maxConnectionAgeMs: 3_600_000 }
-  const log = { opened: () => {}, closed: () => {}, failed: (_: unknown, error: unknown) => t.error(error) }
+  const log = {
+    opened: () => {},
+    closed: () => {},
+    failed: (_: unknown, error: unknown) => t.error(error)
+  }
   const stats = new Stats((() => 0) as never)
-  const hub = new Hub(store, 'node', new SingleNode('node', 0), { ...settings, ...more }, stats, log as never)
+  const hub = new Hub(
+    store,
+    'node',
+    new SingleNode('node', 0),
+    { ...settings, ...more },
+    stats,
+    log as never
+  )
   t.teardown(() => hub.stop())
   return hub
 }
@@ -154,14 +182,21 @@ async function live(store: Store, hub: Hub, steps: readonly Step[]): Promise<voi
   const answerOf = async (limit: number, waits: boolean) => {
     const { events, cursor, more } = await poll(limit, waits)
     const told = JSON.parse(`[${events}]`) as Told[]
-    const logged = told.filter(({ event, data }) => event === 'state' || (event === 'notification' && data.item!.cursor !== null))
-    if (logged.length > limit) throw new Error(`${logged.length} events of the log for a limit of ${limit}`)
+    const logged = told.filter(
+      ({ event, data }) =>
+        event === 'state' || (event === 'notification' && data.item!.cursor !== null)
+    )
+    if (logged.length > limit)
+      throw new Error(`${logged.length} events of the log for a limit of ${limit}`)
     const beats = told.flatMap(({ event }, i) => (event === 'heartbeat' ? [i] : []))
     if (beats.length > 1 || (beats.length === 1 && beats[0] !== told.length - 1))
       throw new Error(`heartbeats at ${beats} of ${told.length}`)
     return { told, cursor: cursor!, more }
   }
-  const pollOnce = async (limit: number, waits = false): Promise<{ more: boolean; told: number }> => {
+  const pollOnce = async (
+    limit: number,
+    waits = false
+  ): Promise<{ more: boolean; told: number }> => {
     const { told, cursor, more } = await answerOf(limit, waits)
     for (const frame of told) client.apply(frame)
     client.cursor = cursor
@@ -171,14 +206,17 @@ async function live(store: Store, hub: Hub, steps: readonly Step[]): Promise<voi
     const wanted = await store.counts(user, scope)
     const { counts } = client
     if (counts.unread !== wanted.unread || counts.unseen !== wanted.unseen)
-      throw new Error(`${how}: the client has ${JSON.stringify(counts)}, the inbox ${JSON.stringify(wanted)}`)
+      throw new Error(
+        `${how}: the client has ${JSON.stringify(counts)}, the inbox ${JSON.stringify(wanted)}`
+      )
   }
 
   await pollOnce(1)
   for (const next of steps) {
     switch (next.do) {
       case 'publish': {
-        const to: Recipients = next.to === 'user' ? { user } : next.to === 'topic' ? { topic } : { everyone: true }
+        const to: Recipients =
+          next.to === 'user' ? { user } : next.to === 'topic' ? { topic } : { everyone: true }
         const items = Array.from({ length: next.times }, () =>
           publication(to, { key: next.key, ephemeral: next.ephemeral && next.times === 1 })
         )
@@ -188,7 +226,10 @@ async function live(store: Store, hub: Hub, steps: readonly Step[]): Promise<voi
       }
       case 'mark': {
         const target = next.upTo
-          ? { upTo: store.logOf(user).head - next.nth < 0 ? 0 : store.logOf(user).head - next.nth, scope }
+          ? {
+              upTo: store.logOf(user).head - next.nth < 0 ? 0 : store.logOf(user).head - next.nth,
+              scope
+            }
           : { ids: [ids[next.nth % Math.max(1, ids.length)] ?? 'nothing'], allows: () => true }
         await store.mark(user, next.op, target)
         break
@@ -216,7 +257,12 @@ async function live(store: Store, hub: Hub, steps: readonly Step[]): Promise<voi
       case 'stream': {
         if (open) break
         const wire = new Wire()
-        const connection = hub.open({ subscriber, sink: wire, codec: sseCodec, after: client.cursor })
+        const connection = hub.open({
+          subscriber,
+          sink: wire,
+          codec: sseCodec,
+          after: client.cursor
+        })
         open = { wire, connection, taken: 0 }
         await settled(connection)
         break
@@ -253,7 +299,9 @@ async function property(t: Test, store: Store, numRuns: number): Promise<void> {
   t.teardown(() => store.close())
   const hub = hubOver(t, store)
   await fc.assert(
-    fc.asyncProperty(fc.array(step, { maxLength: 25, size: 'max' }), (steps) => live(store, hub, steps)),
+    fc.asyncProperty(fc.array(step, { maxLength: 25, size: 'max' }), (steps) =>
+      live(store, hub, steps)
+    ),
     { numRuns }
   )
   t.pass('every client that had caught up had the counts of the inbox')
@@ -262,10 +310,18 @@ async function property(t: Test, store: Store, numRuns: number): Promise<void> {
 t.test(
   'whatever streams and polls a client was cut off from, once it has caught up it has the counts of the inbox',
   async (t) => {
-    t.test('memory', async (t) => property(t, await openStore(storeOptions('', { store: 'memory' })), 300))
-    t.test('sqlite', async (t) => property(t, await openStore(storeOptions(tempDir(t), { sync: 'normal' })), 40))
+    t.test('memory', async (t) =>
+      property(t, await openStore(storeOptions('', { store: 'memory' })), 300)
+    )
+    t.test('sqlite', async (t) =>
+      property(t, await openStore(storeOptions(tempDir(t), { sync: 'normal' })), 40)
+    )
     t.test('redis', { skip: skipRedis }, async (t) =>
-      property(t, await openStore(storeOptions('', { store: 'redis', redisUrl: await redisUrl(t) })), 40)
+      property(
+        t,
+        await openStore(storeOptions('', { store: 'redis', redisUrl: await redisUrl(t) })),
+        40
+      )
     )
   }
 )

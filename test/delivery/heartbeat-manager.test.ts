@@ -52,8 +52,12 @@ test('members that come together beat apart: the first at a random moment of the
   for (const { beats } of members) {
     if (beats[0]! > intervalMs + 1000) t.fail(`a first beat after ${beats[0]} ms`)
     for (const [i, at] of beats.entries()) {
-      if (i > 0 && Math.abs(at - beats[i - 1]! - intervalMs) > 1000) t.fail(`two beats ${at - beats[i - 1]!} ms apart`)
-      bySecond.set(Math.floor((at % intervalMs) / 1000), (bySecond.get(Math.floor((at % intervalMs) / 1000)) ?? 0) + 1)
+      if (i > 0 && Math.abs(at - beats[i - 1]! - intervalMs) > 1000)
+        t.fail(`two beats ${at - beats[i - 1]!} ms apart`)
+      bySecond.set(
+        Math.floor((at % intervalMs) / 1000),
+        (bySecond.get(Math.floor((at % intervalMs) / 1000)) ?? 0) + 1
+      )
       all++
     }
   }

@@ -77,7 +77,14 @@ function hubWith(t: Teardown, over: Partial<HubSettings> = {}, places?: Places) 
   let drawn = 0
   const publish = (to: Recipients, ephemeral = false) =>
     store.publish([
-      { id: `n${++drawn}`, to, content: '"type":"t","level":"info"', createdAt: Date.now(), ephemeral, producer: 'test' }
+      {
+        id: `n${++drawn}`,
+        to,
+        content: '"type":"t","level":"info"',
+        createdAt: Date.now(),
+        ephemeral,
+        producer: 'test'
+      }
     ])
   const settled = () => new Promise((resolve) => setImmediate(resolve))
   return { hub, store, open, publish, settled, failures }
@@ -92,7 +99,8 @@ test('an event is encoded once, and its readers share the bytes', async (t) => {
   const [first] = readers
   t.equal(first!.written.length, 3)
   for (const sink of readers)
-    for (const place of [1, 2]) if (sink.written[place] !== first!.written[place]) t.fail('bytes of its own')
+    for (const place of [1, 2])
+      if (sink.written[place] !== first!.written[place]) t.fail('bytes of its own')
   t.match(first!.written[1]!.toString(), /"id":"n1"/)
   t.match(first!.written[2]!.toString(), /"id":"n2"/)
 })
@@ -105,7 +113,8 @@ test('tabs of one user are connections of their own: one that goes takes no othe
   tabs[0]!.connection.close('gone')
   t.strictSame([hub.size, hub.users, hub.countUser('u')], [2, 1, 2])
   for (const to of [{ user: 'u' }, { topic: 'news' }]) await publish(to)
-  for (const { sink } of tabs.slice(1)) t.strictSame(sink.text.match(/"id":"n\d"/g), ['"id":"n1"', '"id":"n2"'])
+  for (const { sink } of tabs.slice(1))
+    t.strictSame(sink.text.match(/"id":"n\d"/g), ['"id":"n1"', '"id":"n2"'])
   t.notMatch(tabs[0]!.sink.text, /"id":"n/)
   tabs[2]!.connection.close('closed')
   tabs[1]!.connection.close('closed')
@@ -115,7 +124,9 @@ test('tabs of one user are connections of their own: one that goes takes no othe
 test('whoever leaves, in whatever order, leaves nothing behind in the group it shared', async (t) => {
   const { hub, open, publish, settled } = hubWith(t)
   // Each order in which four can leave, with what the last one gets told after each.
-  const orders = [0, 1, 2, 3].flatMap((a) => [0, 1, 2, 3].flatMap((b) => [0, 1, 2, 3].map((c) => [a, b, c])))
+  const orders = [0, 1, 2, 3].flatMap((a) =>
+    [0, 1, 2, 3].flatMap((b) => [0, 1, 2, 3].map((c) => [a, b, c]))
+  )
   let published = 0
   for (const order of orders.filter((leaving) => new Set(leaving).size === 3)) {
     const readers = Array.from({ length: 4 }, (_, n) => open(`u${n}`, ['news']))
@@ -139,7 +150,8 @@ test('all streams of a user have one order, whoever publishes', async (t) => {
   await Promise.all(Array.from({ length: 60 }, (_, n) => publish(to[n % 3]!)))
   const late = open('u', ['news'])
   const page = await store.read('u', scopeOf('u', ['news']), 0, 1000)
-  const log = 'gap' in page ? [] : page.events.map((event) => `id: ${store.logs[0].epoch}-${event.seq}`)
+  const log =
+    'gap' in page ? [] : page.events.map((event) => `id: ${store.logs[0].epoch}-${event.seq}`)
   t.equal(log.length, 60)
   for (const sink of tabs) {
     const cursors = sink.text.match(/^id: .*$/gm)!.slice(1)
@@ -177,7 +189,10 @@ test('a store that fails ends the stream that asked it, with a time to come back
   store.inbox = () => Promise.reject(new Error('away'))
   const { sink } = open('u', [])
   await settled()
-  t.match(sink.text, /^retry: \d{4,5}\nevent: goodbye\ndata: \{"reason":"unavailable","retryMs":\d{4,5}\}\n\n$/)
+  t.match(
+    sink.text,
+    /^retry: \d{4,5}\nevent: goodbye\ndata: \{"reason":"unavailable","retryMs":\d{4,5}\}\n\n$/
+  )
   t.ok(sink.over)
   t.notOk(neighbour.over)
   t.strictSame([hub.size, failures.length], [1, 1])
@@ -260,7 +275,11 @@ test('who was checked before a revocation and opens after it is sent away, who i
   await store.revoke('u')
   const [late, next] = [new Wire(), new Wire()]
   hub.open({ subscriber: { user: 'u', topics: [], checkedAt }, sink: late, codec: sseCodec })
-  hub.open({ subscriber: { user: 'u', topics: [], checkedAt: performance.now() }, sink: next, codec: sseCodec })
+  hub.open({
+    subscriber: { user: 'u', topics: [], checkedAt: performance.now() },
+    sink: next,
+    codec: sseCodec
+  })
   await settled()
   t.match(late.text, /^event: goodbye\ndata: \{"reason":"revoked","retryMs":null\}\n\n$/)
   t.match(next.text, /event: ready/)
@@ -272,7 +291,12 @@ test('what moves no cursor repeats the one that was told, though more is known t
   const since = `${store.logs[0].epoch}-${store.logs[0].head}`
   await publish({ user: 'another' })
   const sink = new Wire()
-  const connection = hub.open({ subscriber: { user: 'u', topics: [] }, sink, codec: sseCodec, after: since })
+  const connection = hub.open({
+    subscriber: { user: 'u', topics: [] },
+    sink,
+    codec: sseCodec,
+    after: since
+  })
   await settled()
   connection.close('closed')
   const ids = [...sink.text.matchAll(/^id: (.*)$/gm)].map(([, id]) => id)
@@ -305,7 +329,10 @@ test('a topic that nobody reads costs nothing, however many topics thousands of 
     const { user, system } = process.cpuUsage(before)
     costs.push((user + system) / 1000)
   }
-  t.ok(Math.min(...costs) < 100, `a thousand took ${costs.map(Math.round).join(', ')} ms; looking at every group took 200`)
+  t.ok(
+    Math.min(...costs) < 100,
+    `a thousand took ${costs.map(Math.round).join(', ')} ms; looking at every group took 200`
+  )
   const reader = open('reader', ['nobody-5', 'own-3-7'])
   await settled()
   await publish({ topic: 'own-3-7' })
@@ -329,7 +356,8 @@ test('one user who opens without end is refused for a while, all others are not,
         return refusal
       }
     )
-  for (let n = 0; n < 600; n++) if ((await admitted('ann')) !== null) t.fail(`opening ${n} was refused`)
+  for (let n = 0; n < 600; n++)
+    if ((await admitted('ann')) !== null) t.fail(`opening ${n} was refused`)
   t.equal(await admitted('ann'), 'limit')
   t.equal(hub.size, 0)
   const crowd = await Promise.all(Array.from({ length: 2000 }, (_, n) => admitted(`u${n}`)))

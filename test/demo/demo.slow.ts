@@ -3,10 +3,18 @@ import t, { type Test } from 'tap'
 import { freePort, launchChromium, noChromium } from '../fixtures/chromium.ts'
 import { call, eventually, type Service, startService } from '../service/harness.ts'
 
-const DEVELOPMENT = { NODE_ENV: 'development', PUBLISH_KEYS: '', MONITOR_KEYS: '', AUTH_JWT_SECRET: '' }
+const DEVELOPMENT = {
+  NODE_ENV: 'development',
+  PUBLISH_KEYS: '',
+  MONITOR_KEYS: '',
+  AUTH_JWT_SECRET: ''
+}
 
 const publish = (service: Pick<Service, 'url'>, notification: Record<string, unknown>) =>
-  call('POST', `${service.url}/v1/notifications`, { key: 'dev-publish-key', body: { type: 'test', ...notification } })
+  call('POST', `${service.url}/v1/notifications`, {
+    key: 'dev-publish-key',
+    body: { type: 'test', ...notification }
+  })
 
 interface Demo {
   readonly page: Page
@@ -24,7 +32,8 @@ const unread = async (of: Locator): Promise<number> =>
   Number(/: (\d+) unread/.exec((await of.locator('.bell').getAttribute('aria-label')) ?? '')?.[1])
 const status = (of: Locator): Promise<string | null> => of.locator('.status').textContent()
 const live = async (page: Page): Promise<void> => {
-  for (const user of ['alice', 'bob']) await panel(page, user).locator('.status[data-status=live]').waitFor()
+  for (const user of ['alice', 'bob'])
+    await panel(page, user).locator('.status[data-status=live]').waitFor()
 }
 
 async function openDemo(
@@ -64,73 +73,90 @@ async function openDemo(
 t.test('the demo page in a browser', { skip: noChromium }, async (t) => {
   const browser = await launchChromium(t)
 
-  t.test('a notification comes to whom it is for, and is marked, archived and loaded by its buttons', async (t) => {
-    const service = await startService(t, { env: DEVELOPMENT })
-    const { page, alice, bob, complaints, send } = await openDemo(t, browser, service)
-    await send('Alice', 'Comment')
-    await alice.getByText('Carol commented on your draft').waitFor()
-    t.equal(await unread(alice), 1)
-    t.equal(
-      await page.locator('#announcer').textContent(),
-      'Alice: info, Carol commented on your draft',
-      'a screen reader is told'
-    )
-    const toast = page.locator('.toast')
-    t.match(await toast.textContent(), /Alice · info.*Carol commented/s)
-    await toast.getByRole('button').click()
-    t.equal(await toast.count(), 0)
-    const link = alice.getByRole('link', { name: 'Carol commented on your draft' })
-    t.equal(await link.getAttribute('rel'), 'noopener noreferrer')
+  t.test(
+    'a notification comes to whom it is for, and is marked, archived and loaded by its buttons',
+    async (t) => {
+      const service = await startService(t, { env: DEVELOPMENT })
+      const { page, alice, bob, complaints, send } = await openDemo(t, browser, service)
+      await send('Alice', 'Comment')
+      await alice.getByText('Carol commented on your draft').waitFor()
+      t.equal(await unread(alice), 1)
+      t.equal(
+        await page.locator('#announcer').textContent(),
+        'Alice: info, Carol commented on your draft',
+        'a screen reader is told'
+      )
+      const toast = page.locator('.toast')
+      t.match(await toast.textContent(), /Alice · info.*Carol commented/s)
+      await toast.getByRole('button').click()
+      t.equal(await toast.count(), 0)
+      const link = alice.getByRole('link', { name: 'Carol commented on your draft' })
+      t.equal(await link.getAttribute('rel'), 'noopener noreferrer')
 
-    await send('Topic news (Alice and Bob)', 'Deployed')
-    await send('Topic project:7 (Alice)', 'Build failed')
-    await send('Everyone', 'Disk fills up')
-    await alice.getByText('Build 42 failed').waitFor()
-    await bob.getByText('The disk is 91 % full').waitFor()
-    t.same(await titles(bob), ['The disk is 91 % full', 'Version 2.4 is live'])
-    await send('Everyone', 'Disk fills up')
-    await alice.getByText('2 times').waitFor()
-    t.equal((await titles(alice)).length, 4, 'the same key takes its own place')
-    t.equal(await unread(alice), 4)
+      await send('Topic news (Alice and Bob)', 'Deployed')
+      await send('Topic project:7 (Alice)', 'Build failed')
+      await send('Everyone', 'Disk fills up')
+      await alice.getByText('Build 42 failed').waitFor()
+      await bob.getByText('The disk is 91 % full').waitFor()
+      t.same(await titles(bob), ['The disk is 91 % full', 'Version 2.4 is live'])
+      await send('Everyone', 'Disk fills up')
+      await alice.getByText('2 times').waitFor()
+      t.equal((await titles(alice)).length, 4, 'the same key takes its own place')
+      t.equal(await unread(alice), 4)
 
-    await alice.getByRole('button', { name: 'Mark as read: Build 42 failed' }).click()
-    await alice.getByRole('button', { name: 'Mark as unread: Build 42 failed' }).waitFor()
-    t.equal(await unread(alice), 3)
-    const archive = alice.getByRole('button', { name: 'Archive: Build 42 failed' })
-    await archive.focus()
-    await page.keyboard.press('Enter')
-    await alice.getByText('Build 42 failed').waitFor({ state: 'detached' })
-    t.match(await page.locator(':focus').getAttribute('aria-label'), /^Archive: /, 'the focus goes on to the next one')
-    await alice.getByRole('button', { name: 'Mark all read' }).click()
-    await eventually(async () => (await unread(alice)) === 0)
-    t.equal(await unread(bob), 2, 'what one has read the other has not')
-    await alice.getByRole('button', { name: 'Archive all' }).click()
-    await alice.getByText('Nothing here.').waitFor()
-    t.equal(await bob.locator('.item').count(), 2)
+      await alice.getByRole('button', { name: 'Mark as read: Build 42 failed' }).click()
+      await alice.getByRole('button', { name: 'Mark as unread: Build 42 failed' }).waitFor()
+      t.equal(await unread(alice), 3)
+      const archive = alice.getByRole('button', { name: 'Archive: Build 42 failed' })
+      await archive.focus()
+      await page.keyboard.press('Enter')
+      await alice.getByText('Build 42 failed').waitFor({ state: 'detached' })
+      t.match(
+        await page.locator(':focus').getAttribute('aria-label'),
+        /^Archive: /,
+        'the focus goes on to the next one'
+      )
+      await alice.getByRole('button', { name: 'Mark all read' }).click()
+      await eventually(async () => (await unread(alice)) === 0)
+      t.equal(await unread(bob), 2, 'what one has read the other has not')
+      await alice.getByRole('button', { name: 'Archive all' }).click()
+      await alice.getByText('Nothing here.').waitFor()
+      t.equal(await bob.locator('.item').count(), 2)
 
-    await send('Alice', 'Twenty')
-    await eventually(async () => (await unread(alice)) === 20)
-    t.match(
-      await page.locator('#result').textContent(),
-      /^Sent 20 to Alice, one after another\. Round trip: \d+ ms each, \d+ ms in all\.$/
-    )
-    const told = (await page.locator('#events li').allTextContents()).filter((line) => line.includes('One of twenty'))
-    t.equal(new Set(told.map((line) => line.slice(line.indexOf('One')))).size, 20, 'the log tells them apart')
-    const fresh = await openDemo(t, browser, service)
-    await fresh.alice.getByText('Number 20.').waitFor()
-    t.equal(await fresh.alice.locator('.item').count(), 10)
-    await fresh.alice.getByRole('button', { name: 'Load more' }).click()
-    await eventually(async () => (await fresh.alice.locator('.item').count()) === 20)
-    t.equal(await fresh.alice.getByRole('button', { name: 'Load more' }).count(), 0, 'that was all')
+      await send('Alice', 'Twenty')
+      await eventually(async () => (await unread(alice)) === 20)
+      t.match(
+        await page.locator('#result').textContent(),
+        /^Sent 20 to Alice, one after another\. Round trip: \d+ ms each, \d+ ms in all\.$/
+      )
+      const told = (await page.locator('#events li').allTextContents()).filter((line) =>
+        line.includes('One of twenty')
+      )
+      t.equal(
+        new Set(told.map((line) => line.slice(line.indexOf('One')))).size,
+        20,
+        'the log tells them apart'
+      )
+      const fresh = await openDemo(t, browser, service)
+      await fresh.alice.getByText('Number 20.').waitFor()
+      t.equal(await fresh.alice.locator('.item').count(), 10)
+      await fresh.alice.getByRole('button', { name: 'Load more' }).click()
+      await eventually(async () => (await fresh.alice.locator('.item').count()) === 20)
+      t.equal(
+        await fresh.alice.getByRole('button', { name: 'Load more' }).count(),
+        0,
+        'that was all'
+      )
 
-    await page.getByLabel('Ephemeral').check()
-    await page.getByLabel('Title').fill('only now')
-    await page.locator('#to').selectOption({ label: 'Alice' })
-    await page.getByRole('button', { name: 'Send', exact: true }).click()
-    await page.locator('.toast', { hasText: 'only now' }).waitFor()
-    t.notOk((await titles(alice)).includes('only now'))
-    t.same(complaints, [])
-  })
+      await page.getByLabel('Ephemeral').check()
+      await page.getByLabel('Title').fill('only now')
+      await page.locator('#to').selectOption({ label: 'Alice' })
+      await page.getByRole('button', { name: 'Send', exact: true }).click()
+      await page.locator('.toast', { hasText: 'only now' }).waitFor()
+      t.notOk((await titles(alice)).includes('only now'))
+      t.same(complaints, [])
+    }
+  )
 
   t.test('the form says what was wrong, and what people wrote is only ever text', async (t) => {
     const service = await startService(t, { env: DEVELOPMENT })
@@ -154,7 +180,10 @@ t.test('the demo page in a browser', { skip: noChromium }, async (t) => {
       })
     await eventually(async () => (await titles(alice)).length === 1 + poisons.length)
     t.same((await titles(alice)).slice(0, poisons.length), [...poisons].reverse())
-    t.equal(await page.locator('.panel img, .panel b, .panel script, .toast img, .toast script').count(), 0)
+    t.equal(
+      await page.locator('.panel img, .panel b, .panel script, .toast img, .toast script').count(),
+      0
+    )
 
     await page.getByLabel('Link').fill('javascript:alert(6)')
     await page.getByRole('button', { name: 'Send', exact: true }).click()
@@ -166,79 +195,105 @@ t.test('the demo page in a browser', { skip: noChromium }, async (t) => {
     )
   })
 
-  t.test('a reload goes on where it was, and a service that comes back is sent what was marked meanwhile', async (t) => {
-    const port = String(await freePort())
-    const env = { ...DEVELOPMENT, PORT: port }
-    const service = await startService(t, { env })
-    const { page, alice, bob, send } = await openDemo(t, browser, service)
-    await send('Everyone', 'Deployed')
-    await send('Alice', 'Build failed')
-    await alice.getByText('Build 42 failed').waitFor()
-    const resumed: string[] = []
-    page.on(
-      'request',
-      (request) => request.url().includes('/v1/stream') && resumed.push(request.url() + JSON.stringify(request.headers()))
-    )
-    await page.reload()
-    await live(page)
-    t.same(await titles(alice), ['Build 42 failed', 'Version 2.4 is live'])
-    t.equal(resumed.length, 2)
-    for (const request of resumed) t.match(request, /since=|last-event-id/, 'with a cursor')
-    t.equal(await page.locator('.toast').count(), 0, 'nothing is told twice')
+  t.test(
+    'a reload goes on where it was, and a service that comes back is sent what was marked meanwhile',
+    async (t) => {
+      const port = String(await freePort())
+      const env = { ...DEVELOPMENT, PORT: port }
+      const service = await startService(t, { env })
+      const { page, alice, bob, send } = await openDemo(t, browser, service)
+      await send('Everyone', 'Deployed')
+      await send('Alice', 'Build failed')
+      await alice.getByText('Build 42 failed').waitFor()
+      const resumed: string[] = []
+      page.on(
+        'request',
+        (request) =>
+          request.url().includes('/v1/stream') &&
+          resumed.push(request.url() + JSON.stringify(request.headers()))
+      )
+      await page.reload()
+      await live(page)
+      t.same(await titles(alice), ['Build 42 failed', 'Version 2.4 is live'])
+      t.equal(resumed.length, 2)
+      for (const request of resumed) t.match(request, /since=|last-event-id/, 'with a cursor')
+      t.equal(await page.locator('.toast').count(), 0, 'nothing is told twice')
 
-    await service.kill('SIGKILL')
-    await alice.locator('.status[data-status=offline]').waitFor({ timeout: 20_000 })
-    t.match(await alice.locator('.notice').textContent(), /sent later/)
-    t.equal((await titles(alice)).length, 2, 'the list stays')
-    await alice.getByRole('button', { name: 'Mark as read: Build 42 failed' }).click()
-    await eventually(async () => (await unread(alice)) === 1)
-    const again = await startService(t, { env, dataDir: service.dataDir })
-    // What a browser says when it has a network again; without it the page tries by itself, later and later.
-    await page.evaluate(() => dispatchEvent(new Event('online')))
-    await publish(again, { to: { user: 'bob' }, title: 'while nobody listened' })
-    await bob.getByText('while nobody listened').waitFor({ timeout: 40_000 })
-    await live(page)
-    const { token } = (await call('POST', `${again.url}/demo/token`, { body: { user: 'alice', topics: ['news'] } })).body
-    await eventually(async () => (await call('GET', `${again.url}/v1/inbox/counts`, { key: token })).body.unread === 1)
-    t.equal(await status(alice), 'Live')
-  })
+      await service.kill('SIGKILL')
+      await alice.locator('.status[data-status=offline]').waitFor({ timeout: 20_000 })
+      t.match(await alice.locator('.notice').textContent(), /sent later/)
+      t.equal((await titles(alice)).length, 2, 'the list stays')
+      await alice.getByRole('button', { name: 'Mark as read: Build 42 failed' }).click()
+      await eventually(async () => (await unread(alice)) === 1)
+      const again = await startService(t, { env, dataDir: service.dataDir })
+      // What a browser says when it has a network again; without it the page tries by itself, later and later.
+      await page.evaluate(() => dispatchEvent(new Event('online')))
+      await publish(again, { to: { user: 'bob' }, title: 'while nobody listened' })
+      await bob.getByText('while nobody listened').waitFor({ timeout: 40_000 })
+      await live(page)
+      const { token } = (
+        await call('POST', `${again.url}/demo/token`, { body: { user: 'alice', topics: ['news'] } })
+      ).body
+      await eventually(
+        async () =>
+          (await call('GET', `${again.url}/v1/inbox/counts`, { key: token })).body.unread === 1
+      )
+      t.equal(await status(alice), 'Live')
+    }
+  )
 
-  t.test('the tabs of a browser share its connections, and a closed bell tells what is new', async (t) => {
-    const service = await startService(t, { env: { ...DEVELOPMENT, BASE_PATH: '/notify' } })
-    const at = { url: service.url.replace(/(\/notify)?$/, '/notify') }
-    const { page, alice, complaints, send } = await openDemo(t, browser, at)
-    const second = await page.context().newPage()
-    await second.goto(`${at.url}/demo`)
-    await live(second)
-    const { body } = await call('GET', `${at.url}/monitor`, { key: 'dev-monitor-key' })
-    t.equal(body.connections.active, 2, 'one for each person, not for each tab')
-    await second.close()
+  t.test(
+    'the tabs of a browser share its connections, and a closed bell tells what is new',
+    async (t) => {
+      const service = await startService(t, { env: { ...DEVELOPMENT, BASE_PATH: '/notify' } })
+      const at = { url: service.url.replace(/(\/notify)?$/, '/notify') }
+      const { page, alice, complaints, send } = await openDemo(t, browser, at)
+      const second = await page.context().newPage()
+      await second.goto(`${at.url}/demo`)
+      await live(second)
+      const { body } = await call('GET', `${at.url}/monitor`, { key: 'dev-monitor-key' })
+      t.equal(body.connections.active, 2, 'one for each person, not for each tab')
+      await second.close()
 
-    await page.bringToFront()
-    const bell = alice.locator('.bell')
-    await bell.focus()
-    await page.keyboard.press('Enter')
-    t.equal(await bell.getAttribute('aria-expanded'), 'false')
-    t.equal(await alice.locator('.body').isVisible(), false)
-    await send('Alice', 'Comment')
-    await eventually(async () => (await bell.getAttribute('aria-label')) === 'Notifications of Alice: 1 unread, 1 new')
-    await bell.focus()
-    await page.keyboard.press('Space')
-    await eventually(async () => (await bell.getAttribute('aria-label')) === 'Notifications of Alice: 1 unread, 0 new')
-    t.same(complaints, [])
-  })
+      await page.bringToFront()
+      const bell = alice.locator('.bell')
+      await bell.focus()
+      await page.keyboard.press('Enter')
+      t.equal(await bell.getAttribute('aria-expanded'), 'false')
+      t.equal(await alice.locator('.body').isVisible(), false)
+      await send('Alice', 'Comment')
+      await eventually(
+        async () =>
+          (await bell.getAttribute('aria-label')) === 'Notifications of Alice: 1 unread, 1 new'
+      )
+      await bell.focus()
+      await page.keyboard.press('Space')
+      await eventually(
+        async () =>
+          (await bell.getAttribute('aria-label')) === 'Notifications of Alice: 1 unread, 0 new'
+      )
+      t.same(complaints, [])
+    }
+  )
 
   t.test('on a phone it fits, can be read and can be touched, in light and in dark', async (t) => {
     const service = await startService(t, { env: DEVELOPMENT })
     const phone = { viewport: { width: 375, height: 780 }, hasTouch: true, isMobile: true }
     const { page, alice, send } = await openDemo(t, browser, service, phone)
-    for (const preset of ['Comment', 'Deployed', 'Disk fills up', 'Build failed', 'Hostile text']) await send('Everyone', preset)
+    for (const preset of ['Comment', 'Deployed', 'Disk fills up', 'Build failed', 'Hostile text'])
+      await send('Everyone', preset)
     await publish(service, { to: { user: 'alice' }, title: 'x'.repeat(200), body: 'y'.repeat(400) })
     await alice.getByText('xxxxxxxxxx').waitFor()
-    t.equal(await page.evaluate(() => document.documentElement.scrollWidth), 375, 'nothing hangs over')
+    t.equal(
+      await page.evaluate(() => document.documentElement.scrollWidth),
+      375,
+      'nothing hangs over'
+    )
     await page.evaluate(() => scrollTo(0, 200))
     const below = await page.evaluate(() => {
-      const [top, toast] = ['.top', '.toast'].map((selector) => document.querySelector(selector)!.getBoundingClientRect())
+      const [top, toast] = ['.top', '.toast'].map((selector) =>
+        document.querySelector(selector)!.getBoundingClientRect()
+      )
       return { top: top!.top, height: toast!.height, overhang: toast!.bottom - top!.bottom }
     })
     t.equal(below.top, 0, 'the top stays in view')
@@ -252,29 +307,37 @@ t.test('the demo page in a browser', { skip: noChromium }, async (t) => {
     t.ok(Math.min(...heights) >= 36, `the lowest control is ${Math.min(...heights)} high`)
     for (const colorScheme of ['light', 'dark'] as const) {
       await page.emulateMedia({ colorScheme })
-      t.same(await page.evaluate(lowContrasts), [], `all text stands out from its ground (${colorScheme})`)
+      t.same(
+        await page.evaluate(lowContrasts),
+        [],
+        `all text stands out from its ground (${colorScheme})`
+      )
     }
   })
 })
 
-t.test('in development the bare address leads to the demo, with and without a base path', async (t) => {
-  for (const base of ['', '/bell']) {
-    const { url } = await startService(t, { env: { ...DEVELOPMENT, BASE_PATH: base } })
-    const { origin } = new URL(url)
-    for (const path of [`${base}/`, base || '/']) {
-      const { status, headers } = await call('GET', `${origin}${path}`)
-      t.equal(status, 302)
-      t.equal(headers.get('location'), `${base}/demo`)
+t.test(
+  'in development the bare address leads to the demo, with and without a base path',
+  async (t) => {
+    for (const base of ['', '/bell']) {
+      const { url } = await startService(t, { env: { ...DEVELOPMENT, BASE_PATH: base } })
+      const { origin } = new URL(url)
+      for (const path of [`${base}/`, base || '/']) {
+        const { status, headers } = await call('GET', `${origin}${path}`)
+        t.equal(status, 302)
+        t.equal(headers.get('location'), `${base}/demo`)
+      }
+      const { paths } = (await call('GET', `${origin}${base}/documentation/json`)).body
+      t.notOk(paths['/'], 'undocumented')
+      t.ok(paths['/v1/notifications'])
     }
-    const { paths } = (await call('GET', `${origin}${base}/documentation/json`)).body
-    t.notOk(paths['/'], 'undocumented')
-    t.ok(paths['/v1/notifications'])
   }
-})
+)
 
 t.test('in production there is no demo', async (t) => {
   const service = await startService(t)
-  for (const path of ['/', '/demo', '/demo/demo.js']) t.equal((await call('GET', `${service.url}${path}`)).status, 404)
+  for (const path of ['/', '/demo', '/demo/demo.js'])
+    t.equal((await call('GET', `${service.url}${path}`)).status, 404)
   for (const path of ['/demo/token', '/demo/publish', '/demo/ticket'])
     t.equal((await call('POST', `${service.url}${path}`, { body: {} })).status, 404)
 })
@@ -305,12 +368,19 @@ function lowContrasts(): string[] {
   const found: string[] = []
   let looked = 0
   for (const element of document.querySelectorAll('body *')) {
-    const text = [...element.childNodes].filter((node) => node.nodeType === Node.TEXT_NODE && node.textContent?.trim())
-    if (text.length === 0 || !element.checkVisibility() || (element as HTMLButtonElement).disabled) continue
+    const text = [...element.childNodes].filter(
+      (node) => node.nodeType === Node.TEXT_NODE && node.textContent?.trim()
+    )
+    if (text.length === 0 || !element.checkVisibility() || (element as HTMLButtonElement).disabled)
+      continue
     looked++
-    const [one, two] = [luminance(rgba(getComputedStyle(element).color)), luminance(groundOf(element))].sort((a, b) => b - a)
+    const [one, two] = [
+      luminance(rgba(getComputedStyle(element).color)),
+      luminance(groundOf(element))
+    ].sort((a, b) => b - a)
     const ratio = (one! + 0.05) / (two! + 0.05)
-    if (ratio < 4.5) found.push(`${ratio.toFixed(2)} ${element.className} ${element.textContent?.slice(0, 40)}`)
+    if (ratio < 4.5)
+      found.push(`${ratio.toFixed(2)} ${element.className} ${element.textContent?.slice(0, 40)}`)
   }
   return looked > 40 ? found : [`only ${looked} texts were looked at`]
 }

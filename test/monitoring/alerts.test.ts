@@ -7,7 +7,15 @@ import Fastify from 'fastify'
 import { test } from 'tap'
 import alerts from '../../src/monitoring/alerts.ts'
 import { Health, type HealthStatus, type Vitals } from '../../src/monitoring/health-rules.ts'
-import { call, eventually, MONITOR_KEY, openStream, publish, startService, tokenOf } from '../service/harness.ts'
+import {
+  call,
+  eventually,
+  MONITOR_KEY,
+  openStream,
+  publish,
+  startService,
+  tokenOf
+} from '../service/harness.ts'
 
 interface Teardown {
   teardown(fn: () => unknown): void
@@ -43,23 +51,40 @@ async function receiver(t: Teardown, answer: (response: ServerResponse, nth: num
     server.closeAllConnections()
     server.close()
   })
-  return { heard, url: `http://127.0.0.1:${(server.address() as AddressInfo).port}/hook?token=in-the-address` }
+  return {
+    heard,
+    url: `http://127.0.0.1:${(server.address() as AddressInfo).port}/hook?token=in-the-address`
+  }
 }
 
 const accept = (response: ServerResponse): void => {
   response.writeHead(204).end()
 }
 
-const [, snippet] = /```js\n(import \{ createHmac[\s\S]*?)```/.exec(readFileSync('README.md', 'utf8'))!
-const { isFromBellwire } = (await import(`data:text/javascript,${encodeURIComponent(snippet!)}`)) as {
+const [, snippet] = /```js\n(import \{ createHmac[\s\S]*?)```/.exec(
+  readFileSync('README.md', 'utf8')
+)!
+const { isFromBellwire } = (await import(
+  `data:text/javascript,${encodeURIComponent(snippet!)}`
+)) as {
   isFromBellwire(headers: IncomingHttpHeaders, body: string, secret: string): boolean
 }
 
 const SECRET = 'a-secret-that-signs-alerts'
-const TROUBLE = { message: () => 'It is so.', action: () => 'Do this.', enter: 1, clear: 1, clearMs: 0 } as const
+const TROUBLE = {
+  message: () => 'It is so.',
+  action: () => 'Do this.',
+  enter: 1,
+  clear: 1,
+  clearMs: 0
+} as const
 
 /** The plugin behind rules that fire as told. */
-async function alerting(t: Teardown, url: string, options: { secret?: string; everyMs?: number; timeoutMs?: number } = {}) {
+async function alerting(
+  t: Teardown,
+  url: string,
+  options: { secret?: string; everyMs?: number; timeoutMs?: number } = {}
+) {
   let status: HealthStatus = 'ok'
   const health = new Health([
     { ...TROUBLE, code: 'bad', severity: 'warning', level: () => Number(status === 'degraded') },
@@ -100,9 +125,18 @@ test('a change of status is told, with what to do, and signed so that the receiv
     status: 'degraded',
     previous: 'ok',
     node: 'node-1',
-    recommendations: [{ code: 'bad', severity: 'warning', message: 'It is so.', action: 'Do this.' }]
+    recommendations: [
+      { code: 'bad', severity: 'warning', message: 'It is so.', action: 'Do this.' }
+    ]
   })
-  t.strictSame(Object.keys(body).sort(), ['at', 'node', 'previous', 'recommendations', 'status', 'text'])
+  t.strictSame(Object.keys(body).sort(), [
+    'at',
+    'node',
+    'previous',
+    'recommendations',
+    'status',
+    'text'
+  ])
   for (const instant of [body.at, body.recommendations[0]!.since]) {
     t.match(instant, /^\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d\.\d{3}Z$/)
     t.ok(Math.abs(Date.parse(instant) - before) < 5000)
@@ -119,7 +153,10 @@ test('a change of status is told, with what to do, and signed so that the receiv
   t.notOk(isFromBellwire({ ...headers, 'bellwire-timestamp': later }, text, SECRET))
   const old = String(Number(headers['bellwire-timestamp']) - 3600)
   const signature = `v1=${createHmac('sha256', SECRET).update(`${old}.${text}`).digest('hex')}`
-  t.notOk(isFromBellwire({ 'bellwire-timestamp': old, 'bellwire-signature': signature }, text, SECRET), 'replayed later')
+  t.notOk(
+    isFromBellwire({ 'bellwire-timestamp': old, 'bellwire-signature': signature }, text, SECRET),
+    'replayed later'
+  )
 
   become('critical')
   await eventually(() => heard.length === 2)
@@ -174,16 +211,24 @@ test('alerts keep their distance; what came and went in between is not told', as
 test('a receiver that fails hears it again, later each time, until it takes it', async (t) => {
   const { heard, url } = await receiver(t, (response, nth) => {
     if (nth === 2) response.destroy()
-    else if (nth < 6) response.writeHead(nth === 3 ? 302 : 500, { location: 'http://127.0.0.1:1/' }).end()
+    else if (nth < 6)
+      response.writeHead(nth === 3 ? 302 : 500, { location: 'http://127.0.0.1:1/' }).end()
     else accept(response)
   })
   const { become, failures } = await alerting(t, url)
   become('critical')
   await eventually(() => heard.length === 6)
   t.ok(heard.every(({ body }) => body.status === 'critical' && body.previous === 'ok'))
-  t.match(failures, [/answered 500/, /socket hang up/, /answered 302/, /answered 500/, /answered 500/])
+  t.match(failures, [
+    /answered 500/,
+    /socket hang up/,
+    /answered 302/,
+    /answered 500/,
+    /answered 500/
+  ])
   t.equal(failures.length, 5)
-  for (const failure of failures) t.match(failure, /^ALERT_WEBHOOK_URL \(http:\/\/127\.0\.0\.1:\d+\): /)
+  for (const failure of failures)
+    t.match(failure, /^ALERT_WEBHOOK_URL \(http:\/\/127\.0\.0\.1:\d+\): /)
   t.notMatch(failures.join(), /in-the-address|hook\?/, 'the path and the query may hold a secret')
   const pauses = heard.slice(1).map(({ at }, n) => at - heard[n]!.at)
   t.ok(pauses[4]! >= 39, `the last pause is at least half of 80 ms: ${pauses.map(Math.round)}`)
@@ -195,13 +240,18 @@ test('a receiver that fails hears it again, later each time, until it takes it',
 
 test('an alert that is refused for what it is is not sent again; one that comes at a bad time is', async (t) => {
   const answers = [400, 404, 408, 429, 204]
-  const { heard, url } = await receiver(t, (response, nth) => response.writeHead(answers[nth - 1]!).end('no_text'))
+  const { heard, url } = await receiver(t, (response, nth) =>
+    response.writeHead(answers[nth - 1]!).end('no_text')
+  )
   const { become, failures } = await alerting(t, url)
   become('degraded')
   await eventually(() => failures.length === 1)
   become('critical')
   await eventually(() => failures.length === 2)
-  t.match(failures, [/it answered 400, so this alert is not sent again$/, /it answered 404, so this alert is not sent again$/])
+  t.match(failures, [
+    /it answered 400, so this alert is not sent again$/,
+    /it answered 404, so this alert is not sent again$/
+  ])
   become('ok')
   await eventually(() => heard.length === 5)
   t.match(failures.slice(2), [/it answered 408$/, /it answered 429$/])
@@ -213,7 +263,9 @@ test('an alert that is refused for what it is is not sent again; one that comes 
 
 test('what got better while nobody heard is told too, since nobody knows what was heard', async (t) => {
   let works = false
-  const { heard, url } = await receiver(t, (response) => (works ? accept(response) : response.writeHead(503).end()))
+  const { heard, url } = await receiver(t, (response) =>
+    works ? accept(response) : response.writeHead(503).end()
+  )
   const { become } = await alerting(t, url)
   become('critical')
   await eventually(() => heard.length > 0)
@@ -246,13 +298,24 @@ test('a receiver that hangs is given up, keeps nobody waiting, and holds no shut
 test('the service tells of a limit that is near, and nothing waits for a receiver that hangs', async (t) => {
   const { heard, url } = await receiver(t, () => {})
   const service = await startService(t, {
-    env: { MAX_CONNECTIONS: '10', DRAIN_MS: '200', ALERT_WEBHOOK_URL: url, ALERT_WEBHOOK_SECRET: SECRET }
+    env: {
+      MAX_CONNECTIONS: '10',
+      DRAIN_MS: '200',
+      ALERT_WEBHOOK_URL: url,
+      ALERT_WEBHOOK_SECRET: SECRET
+    }
   })
   const streams = await Promise.all(
-    Array.from({ length: 9 }, (_, n) => openStream(t, `${service.url}/v1/stream`, { token: tokenOf(`u${n}`) }))
+    Array.from({ length: 9 }, (_, n) =>
+      openStream(t, `${service.url}/v1/stream`, { token: tokenOf(`u${n}`) })
+    )
   )
   await eventually(() => heard.length === 1)
-  t.match(heard[0]!.body, { status: 'degraded', previous: 'ok', recommendations: [{ code: 'connection-limit' }] })
+  t.match(heard[0]!.body, {
+    status: 'degraded',
+    previous: 'ok',
+    recommendations: [{ code: 'connection-limit' }]
+  })
   t.equal(
     heard[0]!.headers['bellwire-signature'],
     `v1=${createHmac('sha256', SECRET).update(`${heard[0]!.headers['bellwire-timestamp']}.${heard[0]!.text}`).digest('hex')}`
@@ -264,7 +327,9 @@ test('the service tells of a limit that is near, and nothing waits for a receive
   t.equal(monitor.body.node, heard[0]!.body.node)
   t.match(
     heard[0]!.body.text,
-    new RegExp(`^Bellwire ${monitor.body.node} is degraded \\(it was ok\\): 9 of 10 connections are open\\. Raise`)
+    new RegExp(
+      `^Bellwire ${monitor.body.node} is degraded \\(it was ok\\): 9 of 10 connections are open\\. Raise`
+    )
   )
   const changes = service
     .output()

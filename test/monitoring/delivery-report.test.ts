@@ -1,5 +1,12 @@
 import { test } from 'tap'
-import { type Fate, judge, type Reading, recipientsFor, rememberedTopics, Traces } from '../../src/monitoring/delivery-report.ts'
+import {
+  type Fate,
+  judge,
+  type Reading,
+  recipientsFor,
+  rememberedTopics,
+  Traces
+} from '../../src/monitoring/delivery-report.ts'
 
 const reading = (more: Partial<Reading> = {}): Reading => ({
   connection: 'node-1',
@@ -19,9 +26,21 @@ const verdict = (
 
 test('why a user did or did not get a notification', async (t) => {
   t.equal(verdict([reading()]), 'written')
-  t.equal(verdict([reading({ closedAt: 3000, reason: 'gone' })]), 'written', 'also where they have left since')
-  t.equal(verdict([reading({ place: 6 })]), 'behind', 'connected, and still has to read what comes before it')
-  t.equal(verdict([reading({ place: 6, closedAt: 3000, reason: 'gone' })]), 'not_connected', 'left before they got that far')
+  t.equal(
+    verdict([reading({ closedAt: 3000, reason: 'gone' })]),
+    'written',
+    'also where they have left since'
+  )
+  t.equal(
+    verdict([reading({ place: 6 })]),
+    'behind',
+    'connected, and still has to read what comes before it'
+  )
+  t.equal(
+    verdict([reading({ place: 6, closedAt: 3000, reason: 'gone' })]),
+    'not_connected',
+    'left before they got that far'
+  )
   t.equal(verdict([]), 'not_connected')
   t.equal(verdict([reading({ topics: ['sports'] })]), 'topic_not_read')
   t.equal(verdict([reading({ topics: ['sports'] }), reading()]), 'written', 'another tab reads it')
@@ -41,12 +60,18 @@ test('what has no place in the log was written to who was connected at that mome
 })
 
 const accepted = (traces: Traces, id: string, to: object): void =>
-  traces.accepted({ id, to, producer: 'app', createdAt: 1, ephemeral: false } as Parameters<Traces['accepted']>[0], 1)
+  traces.accepted(
+    { id, to, producer: 'app', createdAt: 1, ephemeral: false } as Parameters<
+      Traces['accepted']
+    >[0],
+    1
+  )
 
 test('the oldest notifications and connections are forgotten first', async (t) => {
   const traces = new Traces()
   const most = 100_000
-  for (let n = 0; n < most; n++) traces.departed(reading({ connection: `node-${n}`, user: `u${n % 10}` }))
+  for (let n = 0; n < most; n++)
+    traces.departed(reading({ connection: `node-${n}`, user: `u${n % 10}` }))
   const kept = traces.departures('u9')
   t.ok(kept.length > 1000 && kept.length < most / 10)
   t.equal(kept.at(-1)?.connection, `node-${most - 1}`, 'the newest is there')

@@ -43,7 +43,10 @@ test('rates, the last minute, and how long nothing was accepted', async (t) => {
   stats.closed('slow', 'sse', 1000)
   await second()
   t.equal(stats.silenceMs, 0)
-  t.ok(stats.acceptedPerSecond > 10 && stats.acceptedPerSecond < 20, `${stats.acceptedPerSecond} a second over two`)
+  t.ok(
+    stats.acceptedPerSecond > 10 && stats.acceptedPerSecond < 20,
+    `${stats.acceptedPerSecond} a second over two`
+  )
   t.ok(stats.framesPerSecond > 100 && stats.framesPerSecond < 200)
   t.strictSame(
     stats.perMinute,
@@ -82,7 +85,10 @@ test('latencies are of the last minute', async (t) => {
   t.strictSame(latency.summary(), { p50: 0, p99: 0, max: 0 })
   for (let ms = 1; ms <= 100; ms++) latency.record(ms)
   const { p50, p99, max } = latency.summary()
-  t.ok(Math.abs(p50 - 50) < 1 && Math.abs(p99 - 99) < 2 && Math.abs(max - 100) < 2, `${p50} ${p99} ${max}`)
+  t.ok(
+    Math.abs(p50 - 50) < 1 && Math.abs(p99 - 99) < 2 && Math.abs(max - 100) < 2,
+    `${p50} ${p99} ${max}`
+  )
   for (let step = 0; step < 6; step++) latency.rotate()
   t.equal(latency.count, 100, 'six steps of ten seconds later they still count')
   latency.rotate()

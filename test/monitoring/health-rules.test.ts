@@ -4,7 +4,11 @@ import { Health, RULES, type Rule, type Vitals } from '../../src/monitoring/heal
 
 const GIB = 1024 ** 3
 /** A service that is well: a thousand streams of five hundred users. */
-const TROUBLE = { setting: 'AUTH_JWKS_URL', origin: 'https://issuer.example', reason: 'it answered 503 instead of a key set' }
+const TROUBLE = {
+  setting: 'AUTH_JWKS_URL',
+  origin: 'https://issuer.example',
+  reason: 'it answered 503 instead of a key set'
+}
 const MINUTE = 60_000
 const WELL: Vitals = {
   signIns: { failingMs: 0, trouble: undefined, keySet: undefined },
@@ -90,15 +94,32 @@ const CASES: Readonly<Record<string, Case>> = {
     bad: { signIns: { failingMs: 31_000, trouble: TROUBLE, keySet: undefined } },
     bearable: { signIns: { failingMs: 20_000, trouble: TROUBLE, keySet: undefined } },
     severity: 'critical',
-    message: /^Nobody could be identified for 31 s.* AUTH_JWKS_URL \(https:\/\/issuer\.example\): it answered 503/,
+    message:
+      /^Nobody could be identified for 31 s.* AUTH_JWKS_URL \(https:\/\/issuer\.example\): it answered 503/,
     action: /^Check AUTH_JWKS_URL/
   },
   'key-set-outdated': {
     bad: {
-      signIns: { failingMs: 0, trouble: undefined, keySet: { trouble: TROUBLE, awayMs: 11 * MINUTE, leftMs: 60 * MINUTE } }
+      signIns: {
+        failingMs: 0,
+        trouble: undefined,
+        keySet: { trouble: TROUBLE, awayMs: 11 * MINUTE, leftMs: 60 * MINUTE }
+      }
     },
-    between: { signIns: { failingMs: 0, trouble: undefined, keySet: { trouble: TROUBLE, awayMs: 6 * MINUTE, leftMs: 1 } } },
-    bearable: { signIns: { failingMs: 0, trouble: undefined, keySet: { trouble: TROUBLE, awayMs: 4 * MINUTE, leftMs: 1 } } },
+    between: {
+      signIns: {
+        failingMs: 0,
+        trouble: undefined,
+        keySet: { trouble: TROUBLE, awayMs: 6 * MINUTE, leftMs: 1 }
+      }
+    },
+    bearable: {
+      signIns: {
+        failingMs: 0,
+        trouble: undefined,
+        keySet: { trouble: TROUBLE, awayMs: 4 * MINUTE, leftMs: 1 }
+      }
+    },
     severity: 'warning',
     message:
       /could not be fetched for 11 min\. AUTH_JWKS_URL \(https:\/\/issuer\.example\): it answered 503.* good for 60 min more\.$/,
@@ -135,7 +156,8 @@ const CASES: Readonly<Record<string, Case>> = {
     // Many, and yet few of what is asked for.
     bearable: { rejections: { producer: 'shop', problem: 'validation', refused: 20, asked: 1000 } },
     severity: 'warning',
-    message: /^10 of 200 publishes were refused in the last minute.* producer shop, most often for validation\.$/,
+    message:
+      /^10 of 200 publishes were refused in the last minute.* producer shop, most often for validation\.$/,
     action: /publish\.rejectedBy/
   },
   'slow-closes': {
@@ -244,13 +266,24 @@ const CASES: Readonly<Record<string, Case>> = {
     message: /^Nothing was accepted for 20 min; it was never more than 60 s/,
     action: /producers/
   },
-  draining: { bad: { draining: true }, bearable: {}, severity: 'info', message: /shutting down/, action: /Nothing to do/ },
+  draining: {
+    bad: { draining: true },
+    bearable: {},
+    severity: 'info',
+    message: /shutting down/,
+    action: /Nothing to do/
+  },
   'development-credentials': {
     bad: { developmentKeys: ['MONITOR_KEYS'], publicAddress: false },
     // Somebody tries it out on a machine of their own.
-    bearable: { developmentKeys: ['PUBLISH_KEYS', 'MONITOR_KEYS'], ownKeys: [], publicAddress: false },
+    bearable: {
+      developmentKeys: ['PUBLISH_KEYS', 'MONITOR_KEYS'],
+      ownKeys: [],
+      publicAddress: false
+    },
     severity: 'critical',
-    message: /^Development keys, which everybody knows, are in use for MONITOR_KEYS, beside your own PUBLISH_KEYS\.$/,
+    message:
+      /^Development keys, which everybody knows, are in use for MONITOR_KEYS, beside your own PUBLISH_KEYS\.$/,
     action: /NODE_ENV=production/
   }
 }
@@ -285,7 +318,9 @@ for (const rule of RULES) {
     const enterMs = rule.enterMs ?? 0
     if (enterMs > 0) t.notOk(after(enterMs, bad), 'not at once')
     t.ok(after(1000, bad), 'it fires')
-    t.match(health.last.recommendations, [{ code: rule.code, severity, message, action, since: Number }])
+    t.match(health.last.recommendations, [
+      { code: rule.code, severity, message, action, since: Number }
+    ])
     t.equal(health.last.status, { info: 'ok', warning: 'degraded', critical: 'critical' }[severity])
     if (between) t.ok(after(300_000, between), 'between the thresholds it goes on')
     const clearMs = rule.clearMs ?? CALM_MS
@@ -303,7 +338,8 @@ test('what swings around a threshold changes the status once', async (t) => {
   const health = new Health()
   const changes: string[] = []
   health.onStatus(() => changes.push(health.last.status))
-  for (let second = 0; second < 600; second++) health.assess({ ...WELL, active: second % 2 === 0 ? 9001 : 8999 }, second * 1000)
+  for (let second = 0; second < 600; second++)
+    health.assess({ ...WELL, active: second % 2 === 0 ? 9001 : 8999 }, second * 1000)
   t.strictSame(changes, ['degraded'])
   for (let second = 600; second < 700; second++) health.assess(WELL, second * 1000)
   t.strictSame(changes, ['degraded', 'ok'])
@@ -350,12 +386,18 @@ test('a store that takes small writes and fails large ones is failing', async (t
   const health = new Health()
   health.assess({ ...WELL, storeFailures: 3, storeReason: 'the disk does not take writes' }, 0)
   t.equal(health.last.status, 'critical')
-  t.match(health.last.recommendations[0]!.message, 'failed 3 requests in the last ten seconds: the disk does not take writes')
+  t.match(
+    health.last.recommendations[0]!.message,
+    'failed 3 requests in the last ten seconds: the disk does not take writes'
+  )
 })
 
 test('development keys on an address that others reach are critical, even if no key is of one’s own', async (t) => {
   const health = new Health()
-  health.assess({ ...WELL, developmentKeys: ['PUBLISH_KEYS', 'MONITOR_KEYS', 'AUTH_JWT_SECRET'], ownKeys: [] }, 0)
+  health.assess(
+    { ...WELL, developmentKeys: ['PUBLISH_KEYS', 'MONITOR_KEYS', 'AUTH_JWT_SECRET'], ownKeys: [] },
+    0
+  )
   t.match(health.last, {
     status: 'critical',
     recommendations: [{ code: 'development-credentials', message: /others can reach/ }]

@@ -26,14 +26,24 @@ test('/client.js is one small script, cached, and in the packing that is asked f
   const [plainTag, packedTag] = [plain.headers.get('etag')!, packed.headers.get('etag')!]
   t.not(plainTag, packedTag, 'two representations, two tags')
   for (const known of [packedTag, `"other", W/${packedTag}`, '*']) {
-    const again = await fetch(url, { headers: { 'accept-encoding': 'gzip', 'if-none-match': known } })
+    const again = await fetch(url, {
+      headers: { 'accept-encoding': 'gzip', 'if-none-match': known }
+    })
     t.equal(again.status, 304)
     t.equal(await again.text(), '')
   }
-  t.equal((await fetch(url, { headers: { 'accept-encoding': 'gzip', 'if-none-match': plainTag } })).status, 200)
+  t.equal(
+    (await fetch(url, { headers: { 'accept-encoding': 'gzip', 'if-none-match': plainTag } }))
+      .status,
+    200
+  )
   const scope: { Bellwire?: { createInbox: unknown } } = {}
   new Function('globalThis', script)(scope)
-  t.type(scope.Bellwire?.createInbox, 'function', 'one global, and nothing happens before it is called')
+  t.type(
+    scope.Bellwire?.createInbox,
+    'function',
+    'one global, and nothing happens before it is called'
+  )
 })
 
 test('the package has the SDK as modules with types, and they need nothing but themselves and React', async (t) => {
@@ -53,7 +63,9 @@ test('the package has the SDK as modules with types, and they need nothing but t
   const strangers = readdirSync('dist/client')
     .filter((file) => /\.(js|d\.ts)$/.test(file))
     .flatMap((file) =>
-      [...readFileSync(`dist/client/${file}`, 'utf8').matchAll(/from ['"]([^'"]+)['"]/g)].map(([, from]) => `${file}: ${from}`)
+      [...readFileSync(`dist/client/${file}`, 'utf8').matchAll(/from ['"]([^'"]+)['"]/g)].map(
+        ([, from]) => `${file}: ${from}`
+      )
     )
     .filter((found) => !/: \.\/[\w-]+\.(js|ts)$/.test(found))
   t.same(strangers, ['react.js: react'])
@@ -73,9 +85,20 @@ test('a strict project that checks its libraries compiles with the SDK, as modul
     inbox.close({ forget: true })
   `
   for (const name of ['module.mts', 'common.cts']) writeFileSync(path.join(dir, name), source)
-  const compilerOptions = { strict: true, module: 'nodenext', target: 'es2022', types: [], noEmit: true, skipLibCheck: false }
+  const compilerOptions = {
+    strict: true,
+    module: 'nodenext',
+    target: 'es2022',
+    types: [],
+    noEmit: true,
+    skipLibCheck: false
+  }
   writeFileSync(path.join(dir, 'tsconfig.json'), JSON.stringify({ compilerOptions }))
-  const { status, stdout } = spawnSync(process.execPath, ['node_modules/typescript/bin/tsc', '-p', dir], { encoding: 'utf8' })
+  const { status, stdout } = spawnSync(
+    process.execPath,
+    ['node_modules/typescript/bin/tsc', '-p', dir],
+    { encoding: 'utf8' }
+  )
   t.equal(status, 0, stdout)
 })
 
@@ -96,6 +119,7 @@ test('where there is no page createInbox opens nothing, and keeps no process ali
   t.equal(status, 0, stderr)
   const [message, all] = stdout.trim().split('\n')
   t.equal(message, 'url is no address: http://a b')
-  for (const [state, code, more] of JSON.parse(all!)) t.same([state, code, more], [EMPTY, 'closed', false])
+  for (const [state, code, more] of JSON.parse(all!))
+    t.same([state, code, more], [EMPTY, 'closed', false])
   t.same((await connectionsOf(service)).opened, 0)
 })

@@ -1,6 +1,13 @@
 import { request } from 'node:http'
 import t from 'tap'
-import { json, problemOf, produce, type Served, servePlugins, subscribe } from '../fixtures/serve-plugins.ts'
+import {
+  json,
+  problemOf,
+  produce,
+  type Served,
+  servePlugins,
+  subscribe
+} from '../fixtures/serve-plugins.ts'
 
 interface Page {
   items: { id: string; title: string; topic?: string; readAt: string | null; seen: boolean }[]
@@ -25,7 +32,12 @@ const mark = async (served: Served, user: string, path: string, body: unknown): 
 const titles = ({ items }: Page): string[] => items.map(({ title }) => title)
 
 /** Like fetch, with headers that fetch keeps to itself. */
-function post(served: Served, path: string, headers: Record<string, string>, body: string): Promise<number> {
+function post(
+  served: Served,
+  path: string,
+  headers: Record<string, string>,
+  body: string
+): Promise<number> {
   return new Promise((resolve, reject) => {
     const sent = request(`${served.address}${path}`, { method: 'POST', headers }, (response) => {
       response.resume().on('end', () => resolve(response.statusCode ?? 0))
@@ -64,10 +76,15 @@ t.test('a query that breaks a rule is 422 with the name of the parameter', async
     ['topics=a,,b', 'topics'],
     ['topics=a*', 'topics']
   ] as const) {
-    const { status, pointers } = await problemOf(await subscribe(served, 'ada|a*', `/v1/inbox?${query}`))
+    const { status, pointers } = await problemOf(
+      await subscribe(served, 'ada|a*', `/v1/inbox?${query}`)
+    )
     t.strictSame([status, pointers], [422, [pointer]], query)
   }
-  t.match(await problemOf(await subscribe(served, 'ada|news', '/v1/inbox?topics=news,other')), { status: 403, slug: 'forbidden' })
+  t.match(await problemOf(await subscribe(served, 'ada|news', '/v1/inbox?topics=news,other')), {
+    status: 403,
+    slug: 'forbidden'
+  })
   t.match(await problemOf(await fetch(`${served.address}/v1/inbox`)), { status: 401 })
 })
 
@@ -79,7 +96,11 @@ t.test('topics are those of the credential, narrowed or widened by the query', a
   t.strictSame(titles(await page(served, 'ada|news,team:*')), ['all', 'news'])
   t.strictSame(titles(await page(served, 'ada|news,team:*', '?topics=team:1')), ['all', 'team'])
   t.strictSame(titles(await page(served, 'ada|news,team:*', '?topics=')), ['all'])
-  t.strictSame(titles(await page(served, 'ada|news,team:*', '?topics=news,team:1,news')), ['all', 'team', 'news'])
+  t.strictSame(titles(await page(served, 'ada|news,team:*', '?topics=news,team:1,news')), [
+    'all',
+    'team',
+    'news'
+  ])
 })
 
 t.test('an answer that the caller has is 304, and a change is not', async (t) => {
@@ -95,7 +116,10 @@ t.test('an answer that the caller has is 304, and a change is not', async (t) =>
     t.strictSame([again.status, again.headers.get('etag'), await again.text()], [304, etag, ''])
   }
   await mark(served, 'ada', 'read', { ids: [id] })
-  t.equal((await subscribe(served, 'ada', '/v1/inbox', undefined, { 'if-none-match': etag })).status, 200)
+  t.equal(
+    (await subscribe(served, 'ada', '/v1/inbox', undefined, { 'if-none-match': etag })).status,
+    200
+  )
 })
 
 t.test('marks say what they changed, and are idempotent', async (t) => {
@@ -114,14 +138,26 @@ t.test('marks say what they changed, and are idempotent', async (t) => {
   t.not(read.cursor, cursor)
   t.strictSame(await mark(served, ada, 'read', { ids: [ids[0]] }), { ...read, affected: 0 })
   t.match(await page(served, 'bob'), { counts: { unread: 2 } })
-  t.match(await mark(served, ada, 'seen', { upTo: cursor }), { affected: 2, counts: { unread: 2, unseen: 0 } })
-  t.match(await mark(served, ada, 'unread', { ids: [ids[0]] }), { affected: 1, counts: { unread: 3, unseen: 0 } })
-  t.match(await mark(served, ada, 'archive', { ids: [ids[1]] }), { affected: 1, counts: { unread: 2 } })
+  t.match(await mark(served, ada, 'seen', { upTo: cursor }), {
+    affected: 2,
+    counts: { unread: 2, unseen: 0 }
+  })
+  t.match(await mark(served, ada, 'unread', { ids: [ids[0]] }), {
+    affected: 1,
+    counts: { unread: 3, unseen: 0 }
+  })
+  t.match(await mark(served, ada, 'archive', { ids: [ids[1]] }), {
+    affected: 1,
+    counts: { unread: 2 }
+  })
   t.strictSame(titles(await page(served, ada)), ['n3', 'n1'])
   t.strictSame(titles(await page(served, ada, '?status=archived')), ['n2'])
   t.match(await mark(served, ada, 'read', { upTo: cursor }), { counts: { unread: 0, unseen: 0 } })
   t.match(await mark(served, ada, 'read', { ids: [] }), { affected: 0 })
-  t.strictSame(await json(await subscribe(served, ada, '/v1/inbox/counts')), { unread: 0, unseen: 0 })
+  t.strictSame(await json(await subscribe(served, ada, '/v1/inbox/counts')), {
+    unread: 0,
+    unseen: 0
+  })
 })
 
 t.test('ids reach what a wildcard allows', async (t) => {
@@ -147,15 +183,24 @@ t.test('a mark that breaks a rule is 422 with a pointer', async (t) => {
     ['seen', { upTo: null }, ['/upTo']]
   ] as const) {
     const problem = await problemOf(await subscribe(served, 'ada', `/v1/inbox/${path}`, body))
-    t.strictSame([problem.status, problem.pointers], [422, pointers], `${path} ${JSON.stringify(body).slice(0, 40)}`)
+    t.strictSame(
+      [problem.status, problem.pointers],
+      [422, pointers],
+      `${path} ${JSON.stringify(body).slice(0, 40)}`
+    )
   }
 })
 
 t.test('a null in the body of a mark is as if the field were left out', async (t) => {
   const served = await servePlugins(t)
   const { cursor } = await mark(served, 'ada', 'read', { ids: ['x'], upTo: null })
-  t.match(await mark(served, 'ada', 'archive', { ids: null, upTo: cursor }), { affected: 0, cursor })
-  const { status } = await problemOf(await subscribe(served, 'ada', '/v1/inbox/read', { ids: null, upTo: null }))
+  t.match(await mark(served, 'ada', 'archive', { ids: null, upTo: cursor }), {
+    affected: 0,
+    cursor
+  })
+  const { status } = await problemOf(
+    await subscribe(served, 'ada', '/v1/inbox/read', { ids: null, upTo: null })
+  )
   t.equal(status, 422)
 })
 
@@ -164,12 +209,17 @@ t.test('a cookie marks only from pages of ours, and only as JSON', async (t) => 
   const host = new URL(served.address).host
   const cookie = { cookie: 'session=ada', 'content-type': 'application/json' }
   const body = '{"ids":[]}'
-  const marks = (headers: Record<string, string>): Promise<number> => post(served, '/v1/inbox/read', headers, body)
+  const marks = (headers: Record<string, string>): Promise<number> =>
+    post(served, '/v1/inbox/read', headers, body)
   t.equal(await marks(cookie), 200, 'no Origin: not a browser')
   t.equal(await marks({ ...cookie, origin: `http://${host}` }), 200, 'our own')
   t.equal(await marks({ ...cookie, origin: 'https://bell.example' }), 200, 'PUBLIC_URL')
   t.equal(await marks({ ...cookie, origin: 'https://friend.example' }), 200, 'CORS_ORIGINS')
-  t.equal(await marks({ ...cookie, host: 'bell.test:80', origin: 'http://bell.test' }), 200, 'the default port')
+  t.equal(
+    await marks({ ...cookie, host: 'bell.test:80', origin: 'http://bell.test' }),
+    200,
+    'the default port'
+  )
   for (const origin of [
     'null',
     'https://evil.example',
@@ -182,14 +232,23 @@ t.test('a cookie marks only from pages of ours, and only as JSON', async (t) => 
     t.equal(await marks({ ...cookie, origin }), 403, origin)
   }
   t.equal(
-    await marks({ ...cookie, host: 'bell.test', 'x-forwarded-host': 'evil.example', origin: 'http://evil.example' }),
+    await marks({
+      ...cookie,
+      host: 'bell.test',
+      'x-forwarded-host': 'evil.example',
+      origin: 'http://evil.example'
+    }),
     403,
     'no proxy is trusted'
   )
   t.equal(await marks({ cookie: 'session=ada', 'content-type': 'text/plain' }), 415)
   t.equal(await marks({ cookie: 'session=ada' }), 415)
   t.equal(
-    await marks({ authorization: 'Bearer ada', 'content-type': 'application/json', origin: 'https://evil.example' }),
+    await marks({
+      authorization: 'Bearer ada',
+      'content-type': 'application/json',
+      origin: 'https://evil.example'
+    }),
     200,
     'a bearer token'
   )
@@ -203,8 +262,14 @@ t.test('behind a trusted proxy our origin is what the client saw', async (t) => 
     'x-forwarded-host': 'bell.test',
     'x-forwarded-proto': 'https'
   }
-  t.equal(await post(served, '/v1/inbox/read', { ...headers, origin: 'https://bell.test' }, '{"ids":[]}'), 200)
-  t.equal(await post(served, '/v1/inbox/read', { ...headers, origin: 'http://bell.test' }, '{"ids":[]}'), 403)
+  t.equal(
+    await post(served, '/v1/inbox/read', { ...headers, origin: 'https://bell.test' }, '{"ids":[]}'),
+    200
+  )
+  t.equal(
+    await post(served, '/v1/inbox/read', { ...headers, origin: 'http://bell.test' }, '{"ids":[]}'),
+    403
+  )
 })
 
 t.test('a subscriber has its requests a minute over all routes', async (t) => {

@@ -46,9 +46,16 @@ function parseExposition(text: string): Exposition {
     const sample = /^([a-z][a-z0-9_]*)(?:\{(.*)\})? (-?[0-9.e+-]+|NaN|\+Inf)$/i.exec(line)
     if (!sample) throw new Error(`not a sample: ${line}`)
     const labels = Object.fromEntries(
-      [...(sample[2] ?? '').matchAll(/([a-z_]+)="((?:[^"\\]|\\.)*)"/g)].map(([, name, value]) => [name!, value!])
+      [...(sample[2] ?? '').matchAll(/([a-z_]+)="((?:[^"\\]|\\.)*)"/g)].map(([, name, value]) => [
+        name!,
+        value!
+      ])
     )
-    samples.push({ name: sample[1]!, labels, value: Number(sample[3]!.replace('+Inf', 'Infinity')) })
+    samples.push({
+      name: sample[1]!,
+      labels,
+      value: Number(sample[3]!.replace('+Inf', 'Infinity'))
+    })
   }
   const series = samples.map(({ name, labels }) => JSON.stringify([name, labels]))
   if (new Set(series).size !== series.length) throw new Error('a series stands there twice')
@@ -57,7 +64,11 @@ function parseExposition(text: string): Exposition {
     samples,
     total: (name, labels = {}) =>
       samples
-        .filter((one) => one.name === name && Object.entries(labels).every(([label, value]) => one.labels[label] === value))
+        .filter(
+          (one) =>
+            one.name === name &&
+            Object.entries(labels).every(([label, value]) => one.labels[label] === value)
+        )
         .reduce((sum, { value }) => sum + value, 0)
   }
 }
@@ -71,7 +82,9 @@ async function scrape(service: Service): Promise<Exposition> {
 /** All names that a query may use: those announced, and what a histogram is made of. */
 function namesOf({ types }: Exposition): Set<string> {
   return new Set(
-    [...types].flatMap(([name, type]) => (type === 'histogram' ? [`${name}_bucket`, `${name}_sum`, `${name}_count`] : [name]))
+    [...types].flatMap(([name, type]) =>
+      type === 'histogram' ? [`${name}_bucket`, `${name}_sum`, `${name}_count`] : [name]
+    )
   )
 }
 
@@ -95,13 +108,17 @@ function metricsIn(expression: string): string[] {
   const bare = expression
     .replace(/\{[^}]*\}|\[[^\]]*\]/g, ' ')
     .replace(/\b(?:by|without|on|ignoring|group_left|group_right)\s*\([^)]*\)/g, ' ')
-  return [...bare.matchAll(/[a-zA-Z_:][\w:]*(?!\w|\s*\()/g)].map(([word]) => word).filter((word) => !KEYWORDS.has(word))
+  return [...bare.matchAll(/[a-zA-Z_:][\w:]*(?!\w|\s*\()/g)]
+    .map(([word]) => word)
+    .filter((word) => !KEYWORDS.has(word))
 }
 
 /** Label matchers of an expression: metric, label, value; for those that ask for one value exactly. */
 function matchersIn(expression: string): [metric: string, label: string, value: string][] {
   return [...expression.matchAll(/([a-z_]+)\{([^}]*)\}/g)].flatMap(([, metric, inside]) =>
-    [...inside!.matchAll(/([a-z_]+)="([^"]*)"/g)].map(([, label, value]): [string, string, string] => [metric!, label!, value!])
+    [...inside!.matchAll(/([a-z_]+)="([^"]*)"/g)].map(
+      ([, label, value]): [string, string, string] => [metric!, label!, value!]
+    )
   )
 }
 
@@ -133,14 +150,26 @@ test('every name follows the conventions, and every label has values of a fixed 
   }
   // Whatever callers make up must make no series: users, topics, addresses, keys, paths, connections.
   for (let n = 0; n < 20; n++) {
-    const stream = await openStream(t, `${service.url}/v1/stream`, { token: tokenOf(`user-${n}`, [`topic-${n}`]) })
+    const stream = await openStream(t, `${service.url}/v1/stream`, {
+      token: tokenOf(`user-${n}`, [`topic-${n}`])
+    })
     await stream.until((f) => f.event === 'ready')
-    await publish(service, { to: { topic: `topic-${n}` }, type: `type-${n}` }, { 'idempotency-key': `key-${n}` })
+    await publish(
+      service,
+      { to: { topic: `topic-${n}` }, type: `type-${n}` },
+      { 'idempotency-key': `key-${n}` }
+    )
     await call('GET', `${service.url}/no/such/place-${n}`)
-    await call('POST', `${service.url}/v1/notifications`, { key: PUBLISH_KEY, body: { to: { user: `user-${n}` } } })
+    await call('POST', `${service.url}/v1/notifications`, {
+      key: PUBLISH_KEY,
+      body: { to: { user: `user-${n}` } }
+    })
     stream.close()
   }
-  await eventually(async () => (await scrape(service)).total('bellwire_connections_closed_total', { reason: 'gone' }) === 20)
+  await eventually(
+    async () =>
+      (await scrape(service)).total('bellwire_connections_closed_total', { reason: 'gone' }) === 20
+  )
   const after = await scrape(service)
   const series = (one: Exposition): string[] =>
     one.samples
@@ -152,7 +181,9 @@ test('every name follows the conventions, and every label has values of a fixed 
 })
 
 test('what happens is what the metrics tell', async (t) => {
-  const service = await startService(t, { env: { MAX_CONNECTIONS_PER_USER: '2', HEARTBEAT_MS: '200' } })
+  const service = await startService(t, {
+    env: { MAX_CONNECTIONS_PER_USER: '2', HEARTBEAT_MS: '200' }
+  })
   const token = tokenOf('u1', ['news'])
   const open = () => openStream(t, `${service.url}/v1/stream`, { token })
   const [one, two] = [await open(), await open()]
@@ -172,15 +203,21 @@ test('what happens is what the metrics tell', async (t) => {
   t.equal(before.total('bellwire_store_healthy'), 1)
   t.ok(before.total('bellwire_connections_limit') > 0)
 
-  for (let n = 0; n < 5; n++) await publish(service, { to: { topic: 'news' }, data: { n } }, { 'idempotency-key': `k${n}` })
+  for (let n = 0; n < 5; n++)
+    await publish(service, { to: { topic: 'news' }, data: { n } }, { 'idempotency-key': `k${n}` })
   await publish(service, { to: { topic: 'news' }, data: { n: 0 } }, { 'idempotency-key': 'k0' })
   await publish(service, { to: { topic: 'news' }, level: 'no such' })
   for (const stream of [one, two]) await stream.until((f) => f.data.item?.data?.n === 4)
   two.close()
-  await eventually(async () => (await scrape(service)).total('bellwire_connections_closed_total', { reason: 'gone' }) === 1)
+  await eventually(
+    async () =>
+      (await scrape(service)).total('bellwire_connections_closed_total', { reason: 'gone' }) === 1
+  )
   const again = await openStream(t, `${service.url}/v1/stream?since=${ready.id}`, { token })
   await again.until((f) => f.data.item?.data?.n === 4)
-  const elsewhere = await openStream(t, `${service.url}/v1/stream?since=elsewhere-1`, { token: tokenOf('u2') })
+  const elsewhere = await openStream(t, `${service.url}/v1/stream?since=elsewhere-1`, {
+    token: tokenOf('u2')
+  })
   await elsewhere.until((f) => f.event === 'reset')
   await elsewhere.until((f) => f.event === 'heartbeat')
 
@@ -189,11 +226,18 @@ test('what happens is what the metrics tell', async (t) => {
   t.equal(after.total('bellwire_publishes_total', { outcome: 'replayed' }), 1)
   t.equal(after.total('bellwire_publishes_total', { outcome: 'rejected' }), 1)
   t.equal(after.total('bellwire_publishes_rejected_total', {}), 1)
-  t.equal(after.total('bellwire_publish_to_write_seconds_count'), 5, 'once an event, however many read it')
+  t.equal(
+    after.total('bellwire_publish_to_write_seconds_count'),
+    5,
+    'once an event, however many read it'
+  )
   t.equal(after.total('bellwire_publish_to_write_seconds_bucket', { le: '+Inf' }), 5)
   t.ok(after.total('bellwire_publish_to_write_seconds_sum') < 5)
   t.equal(after.total('bellwire_publish_ack_seconds_count'), 6)
-  t.ok(after.total('bellwire_commit_seconds_count') >= 5, 'each was committed before the next was asked for')
+  t.ok(
+    after.total('bellwire_commit_seconds_count') >= 5,
+    'each was committed before the next was asked for'
+  )
   t.ok(after.total('bellwire_commit_seconds_sum') > 0)
   t.equal(after.total('bellwire_replayed_frames_total'), 5)
   t.equal(after.total('bellwire_resets_total'), 1)
@@ -206,7 +250,11 @@ test('what happens is what the metrics tell', async (t) => {
   t.equal(after.total('bellwire_connections'), body.connections.active)
   t.equal(after.total('bellwire_connections_opened_total'), body.connections.opened)
   t.equal(after.total('bellwire_health_status', { status: body.status }), 1)
-  for (const name of ['process_cpu_seconds_total', 'process_resident_memory_bytes', 'nodejs_eventloop_lag_p99_seconds'])
+  for (const name of [
+    'process_cpu_seconds_total',
+    'process_resident_memory_bytes',
+    'nodejs_eventloop_lag_p99_seconds'
+  ])
     t.ok(after.total(name) > 0, name)
   if (process.platform === 'linux') {
     t.ok(after.total('process_open_fds') > 3)
@@ -215,7 +263,9 @@ test('what happens is what the metrics tell', async (t) => {
 })
 
 test('with a store that has no size and no commits, and without limits, the names are there and nothing is made up', async (t) => {
-  const service = await startService(t, { env: { STORE: 'memory', MAX_CONNECTIONS: '0', BASE_PATH: '/notify' } })
+  const service = await startService(t, {
+    env: { STORE: 'memory', MAX_CONNECTIONS: '0', BASE_PATH: '/notify' }
+  })
   const { status, text } = await call('GET', `${service.url}/notify/metrics`, { key: MONITOR_KEY })
   t.equal(status, 200)
   const metrics = parseExposition(text)
@@ -252,11 +302,16 @@ test('every alert and every panel asks for metrics and labels that exist', async
     for (const name of used) t.ok(names.has(name), `${where}: ${name} exists`)
     for (const [metric, label, value] of matchersIn(expression)) {
       if (!foreign.has(label))
-        t.ok(labels.get(`${metric} ${label}`)?.has(value), `${where}: ${metric}{${label}="${value}"} exists`)
+        t.ok(
+          labels.get(`${metric} ${label}`)?.has(value),
+          `${where}: ${metric}{${label}="${value}"} exists`
+        )
     }
   }
 
-  const rules = yaml('docker/prometheus/alerts.yml').groups.flatMap((group: Document) => group.rules)
+  const rules = yaml('docker/prometheus/alerts.yml').groups.flatMap(
+    (group: Document) => group.rules
+  )
   t.ok(rules.length >= 10)
   for (const { alert, expr, labels: set, annotations } of rules) {
     check(expr, alert)
@@ -265,7 +320,9 @@ test('every alert and every panel asks for metrics and labels that exist', async
   }
 
   const folder = 'docker/grafana/dashboards'
-  const boards = readdirSync(folder).map((file) => JSON.parse(readFileSync(path.join(folder, file), 'utf8')))
+  const boards = readdirSync(folder).map((file) =>
+    JSON.parse(readFileSync(path.join(folder, file), 'utf8'))
+  )
   const { uid } = yaml('docker/grafana/provisioning/datasources/prometheus.yaml').datasources[0]
   for (const board of boards) {
     const ids = new Set(board.panels.map(({ id }: Document) => id))
@@ -277,12 +334,17 @@ test('every alert and every panel asks for metrics and labels that exist', async
     }
     for (const { expr, name } of board.annotations.list) check(expr, name)
     for (const { query } of board.templating.list)
-      check(query.query.replace(/^label_values\((.+), \w+\)$/, '$1'), 'the variable of the dashboard')
+      check(
+        query.query.replace(/^label_values\((.+), \w+\)$/, '$1'),
+        'the variable of the dashboard'
+      )
   }
   const asked = new Set(
     [
       ...rules.map(({ expr }: Document) => expr),
-      ...boards.flatMap(({ panels }) => panels.flatMap(({ targets = [] }) => targets.map(({ expr }: Document) => expr)))
+      ...boards.flatMap(({ panels }) =>
+        panels.flatMap(({ targets = [] }) => targets.map(({ expr }: Document) => expr))
+      )
     ].flatMap(metricsIn)
   )
   const unused = [...names].filter(
@@ -305,7 +367,8 @@ test('the parts of the compose file fit together', async (t) => {
     for (const secret of service.secrets ?? []) t.ok(secrets[secret], `${name}: secret ${secret}`)
     for (const volume of service.volumes ?? []) {
       const [source, target] = volume.split(':')
-      if (source.startsWith('.')) t.ok(existsSync(path.join('docker', source)), `${name}: ${source} exists`)
+      if (source.startsWith('.'))
+        t.ok(existsSync(path.join('docker', source)), `${name}: ${source} exists`)
       else t.ok(source in volumes, `${name}: volume ${source}`)
       t.ok(target.startsWith('/'))
     }
@@ -316,7 +379,8 @@ test('the parts of the compose file fit together', async (t) => {
     }
   }
   const nginx = readFileSync('docker/nginx.conf', 'utf8')
-  for (const [, secret] of nginx.matchAll(/\/run\/secrets\/([\w.]+)/g)) t.ok(services.nginx.secrets.includes(secret))
+  for (const [, secret] of nginx.matchAll(/\/run\/secrets\/([\w.]+)/g))
+    t.ok(services.nginx.secrets.includes(secret))
   t.match(nginx, 'bellwire:3000')
   const { scrape_configs, rule_files } = yaml('docker/prometheus/prometheus.yml')
   t.strictSame(rule_files, ['alerts.yml'])
@@ -327,7 +391,10 @@ test('the parts of the compose file fit together', async (t) => {
       static_configs: [{ targets: ['bellwire:3000'] }]
     }
   ])
-  t.match(yaml('docker/grafana/provisioning/datasources/prometheus.yaml').datasources, [{ url: 'http://prometheus:9090' }])
-  const { path: boards } = yaml('docker/grafana/provisioning/dashboards/bellwire.yaml').providers[0].options
+  t.match(yaml('docker/grafana/provisioning/datasources/prometheus.yaml').datasources, [
+    { url: 'http://prometheus:9090' }
+  ])
+  const { path: boards } = yaml('docker/grafana/provisioning/dashboards/bellwire.yaml').providers[0]
+    .options
   t.ok(services.grafana.volumes.some((volume: string) => volume.split(':')[1] === boards))
 })

@@ -9,7 +9,9 @@ interface Operation {
   tags?: string[]
   security?: unknown[]
   parameters?: { name: string; in: string; required?: boolean; description?: string }[]
-  requestBody?: { content: Record<string, { example?: unknown; schema: { properties?: Record<string, unknown> } }> }
+  requestBody?: {
+    content: Record<string, { example?: unknown; schema: { properties?: Record<string, unknown> } }>
+  }
   responses: Record<string, { description?: string; content?: Record<string, unknown> }>
 }
 interface Document {
@@ -34,7 +36,13 @@ t.test('every route is documented, with its problems, with and without a base pa
     const document = await json<Document>(await fetch(`${served.address}/documentation/json`))
     t.match(document.openapi, /^3\.1/)
     t.strictSame(document.servers, [{ url: basePath || '/' }])
-    t.strictSame(Object.keys(document.components.securitySchemes).sort(), ['bearer', 'cookie', 'operator', 'producer', 'ticket'])
+    t.strictSame(Object.keys(document.components.securitySchemes).sort(), [
+      'bearer',
+      'cookie',
+      'operator',
+      'producer',
+      'ticket'
+    ])
     t.strictSame(Object.keys(document.paths).sort(), [
       '/v1/inbox',
       '/v1/inbox/archive',
@@ -54,13 +62,23 @@ t.test('every route is documented, with its problems, with and without a base pa
       for (const [method, operation] of Object.entries(operations)) {
         t.ok(operation.summary && operation.tags?.length, `${method} ${path}`)
         if (path !== '/v1/stream')
-          t.match(operation.operationId, /^[a-z][A-Za-z]+$/, `${method} ${path} has a name for generated clients`)
-        t.ok(operation.responses['default']?.content?.['application/problem+json'], `${method} ${path}`)
-        for (const { description } of Object.values(operation.responses)) t.notMatch(description, 'Default Response')
+          t.match(
+            operation.operationId,
+            /^[a-z][A-Za-z]+$/,
+            `${method} ${path} has a name for generated clients`
+          )
+        t.ok(
+          operation.responses['default']?.content?.['application/problem+json'],
+          `${method} ${path}`
+        )
+        for (const { description } of Object.values(operation.responses))
+          t.notMatch(description, 'Default Response')
       }
     }
     t.ok(document.paths['/v1/stream']?.['get']?.responses['200']?.content?.['text/event-stream'])
-    const body = document.paths['/v1/notifications']?.['post']?.requestBody?.content['application/json']?.schema.properties
+    const body =
+      document.paths['/v1/notifications']?.['post']?.requestBody?.content['application/json']
+        ?.schema.properties
     t.match(Object.keys(body ?? {}), [
       'to',
       'type',
@@ -86,7 +104,9 @@ t.test('the page loads what it needs, also over plain HTTP', async (t) => {
   const policy = response.headers.get('content-security-policy') ?? ''
   t.match(policy, /script-src 'self'/)
   t.notMatch(policy, /upgrade-insecure-requests/)
-  const parts = [...(await response.text()).matchAll(/(?:src|href)="([^"]+\.(?:js|css))"/g)].map(([, part]) => part!)
+  const parts = [...(await response.text()).matchAll(/(?:src|href)="([^"]+\.(?:js|css))"/g)].map(
+    ([, part]) => part!
+  )
   t.ok(parts.length >= 3)
   for (const part of parts) {
     const answer = await fetch(new URL(part, response.url))
@@ -103,10 +123,18 @@ t.test('the example of every body is accepted as it stands', async (t) => {
     body: { to: { user: 'alice' }, type: 't' }
   })
   t.equal(published.status, 201)
-  const { text, body: document }: { text: string; body: Document } = await call('GET', `${service.url}/documentation/json`)
+  const { text, body: document }: { text: string; body: Document } = await call(
+    'GET',
+    `${service.url}/documentation/json`
+  )
   const { cursor } = (await call('GET', `${service.url}/v1/inbox`, { key: tokenOf('alice') })).body
-  t.notOk(text.includes(cursor.split('-')[0]), 'anyone may read the document: it holds no cursor of this log')
-  const names = Object.values(document.paths).flatMap((operations) => Object.values(operations).map((one) => one.operationId))
+  t.notOk(
+    text.includes(cursor.split('-')[0]),
+    'anyone may read the document: it holds no cursor of this log'
+  )
+  const names = Object.values(document.paths).flatMap((operations) =>
+    Object.values(operations).map((one) => one.operationId)
+  )
   t.ok(names.every((name) => name !== undefined))
   t.equal(new Set(names).size, names.length, 'no two operations share a name')
   t.same(document.paths['/healthz']?.['get']?.security, [], 'a probe needs no key')
@@ -118,8 +146,13 @@ t.test('the example of every body is accepted as it stands', async (t) => {
       t.ok(shown, `${method} ${path} has an example`)
       // The cursor of an example is of no log; the reader puts one of theirs in its place.
       const example = path === '/v1/inbox/seen' ? { ...(shown as object), upTo: cursor } : shown
-      const key = JSON.stringify(security).includes('producer') ? PUBLISH_KEY : tokenOf('alice', ['news'])
-      const { status, body } = await call(method.toUpperCase(), `${service.url}${path}`, { key, body: example })
+      const key = JSON.stringify(security).includes('producer')
+        ? PUBLISH_KEY
+        : tokenOf('alice', ['news'])
+      const { status, body } = await call(method.toUpperCase(), `${service.url}${path}`, {
+        key,
+        body: example
+      })
       t.ok(status === 200 || status === 201, `${path} answers ${status}`, { body })
       for (const result of body.results ?? []) t.equal(result.status, 201, 'each of a batch')
       tried.push(path)
@@ -136,7 +169,9 @@ t.test('the example of every body is accepted as it stands', async (t) => {
   ])
   const headersOf = (path: string, method: string): string[] =>
     (document.paths[path]?.[method]?.parameters ?? [])
-      .filter((parameter) => parameter.in === 'header' && !parameter.required && parameter.description)
+      .filter(
+        (parameter) => parameter.in === 'header' && !parameter.required && parameter.description
+      )
       .map(({ name }) => name)
   t.same(headersOf('/v1/notifications', 'post'), ['Idempotency-Key'])
   t.same(headersOf('/v1/notifications/batch', 'post'), ['Idempotency-Key'])
@@ -144,33 +179,48 @@ t.test('the example of every body is accepted as it stands', async (t) => {
   t.same(headersOf('/v1/changes', 'get'), ['Last-Event-ID'])
 })
 
-t.test('on a phone the page fits, and publishes what it proposes', { skip: noChromium }, async (t) => {
-  const service = await startService(t)
-  const browser = await launchChromium(t)
-  const page = await browser.newPage({ viewport: { width: 375, height: 780 }, hasTouch: true, isMobile: true })
-  const complaints: string[] = []
-  page.on('console', (message) => message.type() === 'error' && complaints.push(message.text()))
-  page.on('pageerror', (error) => complaints.push(error.message))
-  const width = (): Promise<number> => page.evaluate('document.documentElement.scrollWidth')
+t.test(
+  'on a phone the page fits, and publishes what it proposes',
+  { skip: noChromium },
+  async (t) => {
+    const service = await startService(t)
+    const browser = await launchChromium(t)
+    const page = await browser.newPage({
+      viewport: { width: 375, height: 780 },
+      hasTouch: true,
+      isMobile: true
+    })
+    const complaints: string[] = []
+    page.on('console', (message) => message.type() === 'error' && complaints.push(message.text()))
+    page.on('pageerror', (error) => complaints.push(error.message))
+    const width = (): Promise<number> => page.evaluate('document.documentElement.scrollWidth')
 
-  await page.goto(`${service.url}/documentation`)
-  const operation = page.locator('.opblock', { hasText: 'Publish a notification' })
-  await operation.waitFor()
-  t.equal(await page.title(), 'Bellwire')
-  t.equal(await page.locator('img, .topbar').count(), 0, 'nobody else’s logo')
-  t.equal(await width(), 375)
+    await page.goto(`${service.url}/documentation`)
+    const operation = page.locator('.opblock', { hasText: 'Publish a notification' })
+    await operation.waitFor()
+    t.equal(await page.title(), 'Bellwire')
+    t.equal(await page.locator('img, .topbar').count(), 0, 'nobody else’s logo')
+    t.equal(await width(), 375)
 
-  await page.locator('button.authorize').first().click()
-  const dialog = page.locator('.modal-ux')
-  await dialog.locator('input').first().fill(PUBLISH_KEY)
-  await dialog.locator('button[type=submit]').first().click()
-  await dialog.locator('.close-modal').click()
-  await operation.locator('.opblock-summary-control').click()
-  await operation.locator('.try-out__btn').click()
-  await operation.locator('button.execute').click()
-  t.match(await operation.locator('.live-responses-table .response-col_status').last().textContent(), /^201/)
-  await page.locator('.opblock', { hasText: 'as server-sent events' }).first().locator('.opblock-summary-control').click()
-  await page.locator('[data-param-name="Last-Event-ID"]').waitFor()
-  t.equal(await width(), 375, 'nothing hangs over')
-  t.same(complaints, [])
-})
+    await page.locator('button.authorize').first().click()
+    const dialog = page.locator('.modal-ux')
+    await dialog.locator('input').first().fill(PUBLISH_KEY)
+    await dialog.locator('button[type=submit]').first().click()
+    await dialog.locator('.close-modal').click()
+    await operation.locator('.opblock-summary-control').click()
+    await operation.locator('.try-out__btn').click()
+    await operation.locator('button.execute').click()
+    t.match(
+      await operation.locator('.live-responses-table .response-col_status').last().textContent(),
+      /^201/
+    )
+    await page
+      .locator('.opblock', { hasText: 'as server-sent events' })
+      .first()
+      .locator('.opblock-summary-control')
+      .click()
+    await page.locator('[data-param-name="Last-Event-ID"]').waitFor()
+    t.equal(await width(), 375, 'nothing hangs over')
+    t.same(complaints, [])
+  }
+)

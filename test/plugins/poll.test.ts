@@ -11,11 +11,23 @@ import { MemoryStore } from '../../src/stores/memory/memory-store.ts'
 
 test('polls are limited in rate whatever other routes the service has', async (t) => {
   const store = new MemoryStore({ retentionDays: 30, retentionPerChannel: 1000 })
-  const settings = { heartbeatMs: 15_000, maxBufferedBytes: 1_000_000, stallMs: 30_000, maxConnectionAgeMs: 3_600_000 }
+  const settings = {
+    heartbeatMs: 15_000,
+    maxBufferedBytes: 1_000_000,
+    stallMs: 30_000,
+    maxConnectionAgeMs: 3_600_000
+  }
   const limits = { maxConnections: 0, maxConnectionsPerUser: 0, maxConnectionsPerIp: 0 }
   const stats = new Stats((() => 0) as never)
   const log = { opened: () => {}, undone: () => {}, closed: () => {}, failed: () => {} }
-  const hub = new Hub(store, 'node', new SingleNode('node', 0), { ...settings, ...limits }, stats, log)
+  const hub = new Hub(
+    store,
+    'node',
+    new SingleNode('node', 0),
+    { ...settings, ...limits },
+    stats,
+    log
+  )
   const app = Fastify()
   t.teardown(async () => {
     hub.stop()
@@ -25,7 +37,11 @@ test('polls are limited in rate whatever other routes the service has', async (t
   app.setValidatorCompiler(validatorCompiler)
   app.setSerializerCompiler(serializerCompiler)
   const identity = {
-    authenticate: async () => ({ subscriber: { user: 'ann', topics: [] }, via: 'bearer', enter: async () => {} })
+    authenticate: async () => ({
+      subscriber: { user: 'ann', topics: [] },
+      via: 'bearer',
+      enter: async () => {}
+    })
   }
   await app.register(errors)
   await app.register(changes, { hub, identity, stats, rateLimit: subscriberRateLimit(2) })

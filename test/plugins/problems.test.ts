@@ -2,7 +2,13 @@ import { once } from 'node:events'
 import { connect } from 'node:net'
 import t from 'tap'
 import { StoreError } from '../../src/log/store.ts'
-import { problemOf, produce, type Served, servePlugins, subscribe } from '../fixtures/serve-plugins.ts'
+import {
+  problemOf,
+  produce,
+  type Served,
+  servePlugins,
+  subscribe
+} from '../fixtures/serve-plugins.ts'
 
 const good = { to: { user: 'ada' }, type: 'greeting' }
 
@@ -23,9 +29,16 @@ t.test('a body that cannot be read is 400', async (t) => {
     ['nothing', ''],
     [
       'invalid UTF-8',
-      Buffer.concat([Buffer.from('{"to":{"user":"a"},"type":"x","title":"'), Buffer.from([0xc3, 0x28]), Buffer.from('"}')])
+      Buffer.concat([
+        Buffer.from('{"to":{"user":"a"},"type":"x","title":"'),
+        Buffer.from([0xc3, 0x28]),
+        Buffer.from('"}')
+      ])
     ],
-    ['a surrogate in UTF-8', Buffer.concat([Buffer.from('{"title":"'), Buffer.from([0xed, 0xa0, 0x80]), Buffer.from('"}')])],
+    [
+      'a surrogate in UTF-8',
+      Buffer.concat([Buffer.from('{"title":"'), Buffer.from([0xed, 0xa0, 0x80]), Buffer.from('"}')])
+    ],
     ['two marks of the byte order', Buffer.from('\ufeff\ufeff{"to":{"user":"a"},"type":"x"}')]
   ]
   for (const [name, body] of bodies) {
@@ -33,7 +46,10 @@ t.test('a body that cannot be read is 400', async (t) => {
     t.equal(response.headers.get('content-type'), 'application/problem+json; charset=utf-8')
     t.match(await problemOf(response), { status: 400, slug: 'malformed' }, name)
   }
-  const bodiless = await fetch(`${served.address}/v1/notifications`, { method: 'POST', headers: { authorization: 'Bearer key' } })
+  const bodiless = await fetch(`${served.address}/v1/notifications`, {
+    method: 'POST',
+    headers: { authorization: 'Bearer key' }
+  })
   t.match(await problemOf(bodiless), { status: 400, slug: 'malformed' }, 'no body, no type')
   const batch = await produce(served, '/v1/notifications/batch', '{"notifications":[')
   t.match(await problemOf(batch), { status: 400, slug: 'malformed' }, 'a broken batch')
@@ -50,14 +66,22 @@ t.test('a field that would reach a prototype is refused, and reaches none', asyn
   ]
   for (const [body, pointer] of bodies) {
     const response = await produce(served, '/v1/notifications', body)
-    t.match(await problemOf(response), { status: 422, slug: 'validation', pointers: [pointer] }, body)
+    t.match(
+      await problemOf(response),
+      { status: 422, slug: 'validation', pointers: [pointer] },
+      body
+    )
   }
   t.equal((Object.prototype as { admin?: boolean }).admin, undefined)
 })
 
 t.test('JSON that is nested deep is refused, and nothing overflows', async (t) => {
   const served = await servePlugins(t)
-  const response = await produce(served, '/v1/notifications', `{"to":${'['.repeat(7000)}${']'.repeat(7000)},"type":"x"}`)
+  const response = await produce(
+    served,
+    '/v1/notifications',
+    `{"to":${'['.repeat(7000)}${']'.repeat(7000)},"type":"x"}`
+  )
   t.match(await problemOf(response), { status: 422, pointers: ['/to'] })
   const data = await produce(
     served,
@@ -73,9 +97,13 @@ t.test('more than 16 KiB is 413', async (t) => {
   const { to: _, ...rest } = good
   const around = JSON.stringify({ ...rest, data: { a: '' } }).length
   /** So many bytes beside its recipients. */
-  const sized = (bytes: number): string => JSON.stringify({ ...good, data: { a: 'a'.repeat(bytes - around) } })
+  const sized = (bytes: number): string =>
+    JSON.stringify({ ...good, data: { a: 'a'.repeat(bytes - around) } })
   t.equal((await produce(served, '/v1/notifications', sized(16_384))).status, 201)
-  t.match(await problemOf(await produce(served, '/v1/notifications', sized(16_385))), { status: 413, slug: 'payload-too-large' })
+  t.match(await problemOf(await produce(served, '/v1/notifications', sized(16_385))), {
+    status: 413,
+    slug: 'payload-too-large'
+  })
   const chunked = await fetch(`${served.address}/v1/notifications`, {
     method: 'POST',
     headers: { authorization: 'Bearer key', 'content-type': 'application/json' },
@@ -94,32 +122,49 @@ t.test('bodies other than JSON are 415', async (t) => {
     'application/vnd.api+json',
     'nonsense'
   ]) {
-    const response = await produce(served, '/v1/notifications', JSON.stringify(good), { 'content-type': type })
+    const response = await produce(served, '/v1/notifications', JSON.stringify(good), {
+      'content-type': type
+    })
     t.match(await problemOf(response), { status: 415, slug: 'unsupported-media-type' }, type)
   }
   const encoded = await produce(served, '/v1/notifications', good, { 'content-encoding': 'gzip' })
-  t.match(await problemOf(encoded), { status: 415, slug: 'unsupported-media-type' }, 'nothing here inflates')
-  const typed = await produce(served, '/v1/notifications', good, { 'content-type': 'Application/JSON; charset=utf-8' })
+  t.match(
+    await problemOf(encoded),
+    { status: 415, slug: 'unsupported-media-type' },
+    'nothing here inflates'
+  )
+  const typed = await produce(served, '/v1/notifications', good, {
+    'content-type': 'Application/JSON; charset=utf-8'
+  })
   t.equal(typed.status, 201)
 })
 
-t.test('an unknown path is 404, another method 405 with Allow, also under a base path', async (t) => {
-  for (const basePath of ['', '/bell']) {
-    const served = await servePlugins(t, { basePath })
-    t.match(await problemOf(await fetch(`${served.address}/v1/nothing`)), { status: 404, slug: 'not-found' })
-    t.match(await problemOf(await fetch(`${served.address}/v1/notifications/a/b`)), { status: 404, slug: 'not-found' })
-    for (const [method, path, allow] of [
-      ['PUT', '/v1/notifications', 'POST'],
-      ['POST', '/v1/notifications/some-id?x=1', 'DELETE, GET, HEAD'],
-      ['DELETE', '/v1/inbox', 'GET, HEAD'],
-      ['GET', '/v1/users/ada', 'DELETE']
-    ] as const) {
-      const response = await fetch(`${served.address}${path}`, { method })
-      t.equal(response.headers.get('allow'), allow)
-      t.match(await problemOf(response), { status: 405, slug: 'method-not-allowed' })
+t.test(
+  'an unknown path is 404, another method 405 with Allow, also under a base path',
+  async (t) => {
+    for (const basePath of ['', '/bell']) {
+      const served = await servePlugins(t, { basePath })
+      t.match(await problemOf(await fetch(`${served.address}/v1/nothing`)), {
+        status: 404,
+        slug: 'not-found'
+      })
+      t.match(await problemOf(await fetch(`${served.address}/v1/notifications/a/b`)), {
+        status: 404,
+        slug: 'not-found'
+      })
+      for (const [method, path, allow] of [
+        ['PUT', '/v1/notifications', 'POST'],
+        ['POST', '/v1/notifications/some-id?x=1', 'DELETE, GET, HEAD'],
+        ['DELETE', '/v1/inbox', 'GET, HEAD'],
+        ['GET', '/v1/users/ada', 'DELETE']
+      ] as const) {
+        const response = await fetch(`${served.address}${path}`, { method })
+        t.equal(response.headers.get('allow'), allow)
+        t.match(await problemOf(response), { status: 405, slug: 'method-not-allowed' })
+      }
     }
   }
-})
+)
 
 t.test('an address that cannot be decoded, or is too long, is 400', async (t) => {
   const served = await servePlugins(t)
@@ -127,17 +172,28 @@ t.test('an address that cannot be decoded, or is too long, is 400', async (t) =>
   t.match(unreadable.headers.get('x-request-id'), /./, 'with the headers of any other answer')
   t.equal(unreadable.headers.get('x-content-type-options'), 'nosniff')
   t.match(await problemOf(unreadable), { status: 400, slug: 'malformed' })
-  t.match(await problemOf(await fetch(`${served.address}/v1/users/${'a'.repeat(300)}`, { method: 'DELETE' })), { status: 400 })
+  t.match(
+    await problemOf(
+      await fetch(`${served.address}/v1/users/${'a'.repeat(300)}`, { method: 'DELETE' })
+    ),
+    { status: 400 }
+  )
 })
 
-t.test('what is no HTTP request is answered with a problem document, and the connection ends', async (t) => {
-  const served = await servePlugins(t)
-  const answer = await raw(served, 'NONSENSE\r\n\r\n')
-  t.match(answer, /^HTTP\/1\.1 400 Bad Request\r\n/)
-  t.match(answer, /application\/problem\+json/)
-  t.match(answer, /problems\/malformed/)
-  t.match(await raw(served, `GET / HTTP/1.1\r\nHost: x\r\nX-Long: ${'a'.repeat(70_000)}\r\n\r\n`), /^HTTP\/1\.1 431 /)
-})
+t.test(
+  'what is no HTTP request is answered with a problem document, and the connection ends',
+  async (t) => {
+    const served = await servePlugins(t)
+    const answer = await raw(served, 'NONSENSE\r\n\r\n')
+    t.match(answer, /^HTTP\/1\.1 400 Bad Request\r\n/)
+    t.match(answer, /application\/problem\+json/)
+    t.match(answer, /problems\/malformed/)
+    t.match(
+      await raw(served, `GET / HTTP/1.1\r\nHost: x\r\nX-Long: ${'a'.repeat(70_000)}\r\n\r\n`),
+      /^HTTP\/1\.1 431 /
+    )
+  }
+)
 
 t.test('garbage during a stream is not answered in the middle of it', async (t) => {
   const served = await servePlugins(t, {
@@ -152,31 +208,43 @@ t.test('garbage during a stream is not answered in the middle of it', async (t) 
   t.notMatch(answer, /400/)
 })
 
-t.test('trouble of the store is 503 or 507; any other is 500, and its detail stays inside', async (t) => {
-  const served = await servePlugins(t)
-  const fail = (error: Error): void => {
-    served.store.publish = () => Promise.reject(error)
+t.test(
+  'trouble of the store is 503 or 507; any other is 500, and its detail stays inside',
+  async (t) => {
+    const served = await servePlugins(t)
+    const fail = (error: Error): void => {
+      served.store.publish = () => Promise.reject(error)
+    }
+    fail(new StoreError('unavailable', 'secret path'))
+    const away = await produce(served, '/v1/notifications', good)
+    t.equal(away.headers.get('retry-after'), '5')
+    t.match(await problemOf(away), { status: 503, slug: 'unavailable' })
+    fail(new StoreError('full', 'secret path'))
+    t.match(await problemOf(await produce(served, '/v1/notifications', good)), {
+      status: 507,
+      slug: 'store-full'
+    })
+    fail(new Error('secret path'))
+    const { status, slug, problem } = await problemOf(
+      await produce(served, '/v1/notifications', good)
+    )
+    t.strictSame([status, slug], [500, 'internal'])
+    t.notMatch(JSON.stringify(problem), /secret/)
+    t.ok(problem.requestId)
+    t.strictSame(served.errors, ['unavailable', 'store-full', 'internal'])
+    served.store.inbox = () => Promise.reject(Object.assign(new Error('x'), { statusCode: 200 }))
+    t.equal((await subscribe(served, 'ada', '/v1/inbox')).status, 500)
   }
-  fail(new StoreError('unavailable', 'secret path'))
-  const away = await produce(served, '/v1/notifications', good)
-  t.equal(away.headers.get('retry-after'), '5')
-  t.match(await problemOf(away), { status: 503, slug: 'unavailable' })
-  fail(new StoreError('full', 'secret path'))
-  t.match(await problemOf(await produce(served, '/v1/notifications', good)), { status: 507, slug: 'store-full' })
-  fail(new Error('secret path'))
-  const { status, slug, problem } = await problemOf(await produce(served, '/v1/notifications', good))
-  t.strictSame([status, slug], [500, 'internal'])
-  t.notMatch(JSON.stringify(problem), /secret/)
-  t.ok(problem.requestId)
-  t.strictSame(served.errors, ['unavailable', 'store-full', 'internal'])
-  served.store.inbox = () => Promise.reject(Object.assign(new Error('x'), { statusCode: 200 }))
-  t.equal((await subscribe(served, 'ada', '/v1/inbox')).status, 500)
-})
+)
 
 t.test('a path with a slip of the pen is answered with the one that was meant', async (t) => {
   const served = await servePlugins(t)
   const slip = await problemOf(await produce(served, '/v1/notification', good))
-  t.match(slip, { status: 404, slug: 'not-found', problem: { detail: /Did you mean \/v1\/notifications\?.*\/documentation/ } })
+  t.match(slip, {
+    status: 404,
+    slug: 'not-found',
+    problem: { detail: /Did you mean \/v1\/notifications\?.*\/documentation/ }
+  })
   for (const path of ['/wp-login.php', `/${'x'.repeat(5000)}`]) {
     const { problem } = await problemOf(await fetch(`${served.address}${path}`))
     t.equal(problem.detail, 'There is nothing at this address. All addresses: /documentation.')

@@ -44,10 +44,17 @@ const service = await startService(t, {
     MAX_BUFFERED_BYTES: '65536'
   }
 })
-const at = { ...service, url: service.url.endsWith('/notify') ? service.url : `${service.url}/notify` } satisfies Service
+const at = {
+  ...service,
+  url: service.url.endsWith('/notify') ? service.url : `${service.url}/notify`
+} satisfies Service
 const SOCKET = '/notify/v1/socket'
 const token = tokenOf('u1')
-const handshake = (more: readonly string[] = [], key = 'dGhlIHNhbXBsZSBub25jZQ==', version = '13'): string[] => [
+const handshake = (
+  more: readonly string[] = [],
+  key = 'dGhlIHNhbXBsZSBub25jZQ==',
+  version = '13'
+): string[] => [
   'connection: Upgrade',
   'upgrade: websocket',
   `sec-websocket-key: ${key}`,
@@ -56,7 +63,10 @@ const handshake = (more: readonly string[] = [], key = 'dGhlIHNhbXBsZSBub25jZQ==
 ]
 
 /** A client, and the messages that it got. */
-async function open(t: Test, options: ClientOptions = { headers: { authorization: `Bearer ${token}` } }) {
+async function open(
+  t: Test,
+  options: ClientOptions = { headers: { authorization: `Bearer ${token}` } }
+) {
   const client = new WebSocket(`${at.url}/v1/socket`, options)
   t.teardown(() => client.terminate())
   const messages: { event: string; id?: string; data: Record<string, unknown> }[] = []
@@ -80,17 +90,23 @@ async function open(t: Test, options: ClientOptions = { headers: { authorization
 }
 
 /** The service has closed its side. */
-const ended = ({ socket }: RawPeer): Promise<void> => eventually(() => socket.readableEnded || socket.destroyed)
+const ended = ({ socket }: RawPeer): Promise<void> =>
+  eventually(() => socket.readableEnded || socket.destroyed)
 const quiet = (): Promise<void> => eventually(async () => (await connectionsOf(at)).active === 0)
 
-const cursorNow = async (): Promise<string> => (await call('GET', `${at.url}/v1/inbox`, { key: token })).body.cursor
+const cursorNow = async (): Promise<string> =>
+  (await call('GET', `${at.url}/v1/inbox`, { key: token })).body.cursor
 
 t.test('without an upgrade it says what it speaks', async (t) => {
   const { status, headers, body } = await call('GET', `${at.url}/v1/socket`)
   t.equal(status, 426)
   t.equal(headers.get('upgrade'), 'websocket')
   t.match(headers.get('content-type'), /^application\/problem\+json/)
-  t.match(body, { type: 'https://bellwire.dev/problems/upgrade-required', status: 426, requestId: String })
+  t.match(body, {
+    type: 'https://bellwire.dev/problems/upgrade-required',
+    status: 426,
+    requestId: String
+  })
   t.equal((await call('HEAD', `${at.url}/v1/socket`)).status, 426)
   t.equal((await call('POST', `${at.url}/v1/socket`)).status, 405)
   const old = await rawPeer(t, service, requestHead(SOCKET, token, handshake([], undefined, '8')))
@@ -101,30 +117,45 @@ t.test('without an upgrade it says what it speaks', async (t) => {
   t.equal((await connectionsOf(at)).active, 0)
 })
 
-t.test('a refusal before the upgrade is a problem document, and the end of the socket', async (t) => {
-  const peer = await rawPeer(t, service, requestHead(SOCKET, 'nonsense', handshake()))
-  const text = await peer.until(/"status":401/)
-  t.match(text, /^HTTP\/1\.1 401 /)
-  t.match(text, /content-type: application\/problem\+json/i)
-  t.match(text, /www-authenticate: Bearer/i)
-  t.match(text, /x-request-id: /i)
-  await ended(peer)
-})
+t.test(
+  'a refusal before the upgrade is a problem document, and the end of the socket',
+  async (t) => {
+    const peer = await rawPeer(t, service, requestHead(SOCKET, 'nonsense', handshake()))
+    const text = await peer.until(/"status":401/)
+    t.match(text, /^HTTP\/1\.1 401 /)
+    t.match(text, /content-type: application\/problem\+json/i)
+    t.match(text, /www-authenticate: Bearer/i)
+    t.match(text, /x-request-id: /i)
+    await ended(peer)
+  }
+)
 
 t.test('with a cookie only pages of ours get in, with a token all', async (t) => {
   const { host } = new URL(service.url)
   const withCookie = async (origin: string | undefined): Promise<number> =>
-    (await open(t, { headers: { cookie: 'session=fine', ...(origin === undefined ? {} : { origin }) } })).status
+    (
+      await open(t, {
+        headers: { cookie: 'session=fine', ...(origin === undefined ? {} : { origin }) }
+      })
+    ).status
   t.equal(await withCookie('https://stranger.example'), 403)
   t.equal(await withCookie('null'), 403)
   t.equal(await withCookie(`https://${host}`), 403, 'the scheme counts')
   t.equal(await withCookie(`http://${host}`), 101)
   t.equal(await withCookie(friend), 101)
   t.equal(await withCookie(undefined), 101, 'no browser')
-  const headers = { authorization: `Bearer ${token}`, cookie: 'session=fine', origin: 'https://stranger.example' }
+  const headers = {
+    authorization: `Bearer ${token}`,
+    cookie: 'session=fine',
+    origin: 'https://stranger.example'
+  }
   t.equal((await open(t, { headers })).status, 101)
-  const ticket = (await call('POST', `${at.url}/v1/tickets`, { key: PUBLISH_KEY, body: { user: 'u1' } })).body.ticket
-  const client = new WebSocket(`${at.url}/v1/socket?ticket=${ticket}`, { headers: { origin: 'null', cookie: 'session=fine' } })
+  const ticket = (
+    await call('POST', `${at.url}/v1/tickets`, { key: PUBLISH_KEY, body: { user: 'u1' } })
+  ).body.ticket
+  const client = new WebSocket(`${at.url}/v1/socket?ticket=${ticket}`, {
+    headers: { origin: 'null', cookie: 'session=fine' }
+  })
   t.teardown(() => client.terminate())
   await once(client, 'open')
 })
@@ -146,8 +177,16 @@ t.test('a peer that left while it was authenticated leaves nothing behind', asyn
     holds = false
   })
   // One that is cut, and one that closes its side: the first is no connection, the second ends at once.
-  const cut = await rawPeer(t, service, requestHead(SOCKET, undefined, handshake(['cookie: session=cut'])))
-  const shut = await rawPeer(t, service, requestHead(SOCKET, undefined, handshake(['cookie: session=shut'])))
+  const cut = await rawPeer(
+    t,
+    service,
+    requestHead(SOCKET, undefined, handshake(['cookie: session=cut']))
+  )
+  const shut = await rawPeer(
+    t,
+    service,
+    requestHead(SOCKET, undefined, handshake(['cookie: session=shut']))
+  )
   await eventually(() => waiting.length === 2)
   cut.socket.resetAndDestroy()
   shut.socket.end()
@@ -160,36 +199,41 @@ t.test('a peer that left while it was authenticated leaves nothing behind', asyn
   t.ok((await connectionsOf(at)).opened - before <= 1)
 })
 
-t.test('what a client sends is ignored, pings are answered, and nothing is compressed', async (t) => {
-  const { client, messages, got } = await open(t)
-  t.equal(client.extensions, '', 'though the client offered to compress')
-  await got('ready')
-  client.send('{"event":"notification"}')
-  client.send(Buffer.from([0, 1, 2]))
-  client.ping('are you there')
-  const [answer] = await once(client, 'pong')
-  t.equal(answer.toString(), 'are you there')
-  await publish(at, { to: { user: 'u1' } })
-  await got('notification')
-  t.same(
-    messages.map(({ event }) => event),
-    ['ready', 'notification']
-  )
-})
+t.test(
+  'what a client sends is ignored, pings are answered, and nothing is compressed',
+  async (t) => {
+    const { client, messages, got } = await open(t)
+    t.equal(client.extensions, '', 'though the client offered to compress')
+    await got('ready')
+    client.send('{"event":"notification"}')
+    client.send(Buffer.from([0, 1, 2]))
+    client.ping('are you there')
+    const [answer] = await once(client, 'pong')
+    t.equal(answer.toString(), 'are you there')
+    await publish(at, { to: { user: 'u1' } })
+    await got('notification')
+    t.same(
+      messages.map(({ event }) => event),
+      ['ready', 'notification']
+    )
+  }
+)
 
 t.test('a large message ends it, a flood of small ones costs no memory', async (t) => {
   const large = await open(t)
   await large.got('ready')
   large.client.send('x'.repeat(5_000))
   t.equal(await large.closed, 1009)
-  const rss = async (): Promise<number> => (await call('GET', `${at.url}/monitor`, { key: MONITOR_KEY })).body.process.rssBytes
+  const rss = async (): Promise<number> =>
+    (await call('GET', `${at.url}/monitor`, { key: MONITOR_KEY })).body.process.rssBytes
   const flood = await open(t)
   await flood.got('ready')
   const before = await rss()
   const text = Buffer.alloc(4_000, 'x')
   for (let n = 0; n < 50_000; n++) {
     flood.client.send(text)
-    if (flood.client.bufferedAmount > 1_000_000) await eventually(() => flood.client.bufferedAmount === 0)
+    if (flood.client.bufferedAmount > 1_000_000)
+      await eventually(() => flood.client.bufferedAmount === 0)
   }
   flood.client.ping()
   await once(flood.client, 'pong')
@@ -219,20 +263,23 @@ t.test('pings of a peer that does not read are not answered for ever', async (t)
   t.pass('it was cut off')
 })
 
-t.test('a closing handshake that the client begins is answered, also where it keeps the socket', async (t) => {
-  await quiet()
-  const { client, closed, got } = await open(t)
-  await got('ready')
-  client.close(1000)
-  t.equal(await closed, 1000)
-  await quiet()
-  const peer = await rawPeer(t, service, requestHead(SOCKET, token, handshake()))
-  await peer.until(/"event":"ready"/)
-  const close = Buffer.from([0x88, 0x80, 0, 0, 0, 0])
-  peer.socket.write(close)
-  await eventually(async () => (await connectionsOf(at)).active === 0, 2_000)
-  t.pass('it does not wait for the socket to be cut')
-})
+t.test(
+  'a closing handshake that the client begins is answered, also where it keeps the socket',
+  async (t) => {
+    await quiet()
+    const { client, closed, got } = await open(t)
+    await got('ready')
+    client.close(1000)
+    t.equal(await closed, 1000)
+    await quiet()
+    const peer = await rawPeer(t, service, requestHead(SOCKET, token, handshake()))
+    await peer.until(/"event":"ready"/)
+    const close = Buffer.from([0x88, 0x80, 0, 0, 0, 0])
+    peer.socket.write(close)
+    await eventually(async () => (await connectionsOf(at)).active === 0, 2_000)
+    t.pass('it does not wait for the socket to be cut')
+  }
+)
 
 // Newer lines of Node ask first, and what need not be upgraded is an ordinary request.
 const asksFirst = 'shouldUpgradeCallback' in http.createServer()
@@ -266,8 +313,16 @@ t.test('nothing follows a Close, also to a peer that is behind', async (t) => {
   await eventually(() => Buffer.concat(chunks).includes('"event":"ready"'))
   socket.pause()
   // Much at a time, for the kernel takes megabytes; two of these are within the budget of one reader.
-  const notifications = Array.from({ length: 80 }, () => ({ to: { user: 'u1' }, type: 'heavy', body: 'x'.repeat(4_000) }))
-  const burden = () => call('POST', `${service.url}/v1/notifications/batch`, { key: PUBLISH_KEY, body: { notifications } })
+  const notifications = Array.from({ length: 80 }, () => ({
+    to: { user: 'u1' },
+    type: 'heavy',
+    body: 'x'.repeat(4_000)
+  }))
+  const burden = () =>
+    call('POST', `${service.url}/v1/notifications/batch`, {
+      key: PUBLISH_KEY,
+      body: { notifications }
+    })
   const list = `${service.url}/monitor/connections?user=u1`
   await eventually(async () => {
     await burden()
@@ -292,8 +347,16 @@ t.test('nothing follows a Close, also to a peer that is behind', async (t) => {
 })
 
 t.test('other upgrades are served as if nobody had asked', async (t) => {
-  const body = JSON.stringify({ to: { user: 'h2c' }, type: 'test', title: 'by an HTTP client that offers h2c' })
-  const upgrade = ['Connection: Upgrade, HTTP2-Settings', 'Upgrade: h2c', 'HTTP2-Settings: AAMAAABkAARAAAAA']
+  const body = JSON.stringify({
+    to: { user: 'h2c' },
+    type: 'test',
+    title: 'by an HTTP client that offers h2c'
+  })
+  const upgrade = [
+    'Connection: Upgrade, HTTP2-Settings',
+    'Upgrade: h2c',
+    'HTTP2-Settings: AAMAAABkAARAAAAA'
+  ]
   const head = requestHead(
     '/notify/v1/notifications',
     PUBLISH_KEY,
@@ -320,9 +383,17 @@ t.test('other upgrades are served as if nobody had asked', async (t) => {
   await stream.until(({ event }) => event === 'ready')
   const elsewhere = await rawPeer(t, service, requestHead('/notify/v1/inbox', token, handshake()))
   await elsewhere.until(/HTTP\/1\.1 200 /)
-  const cut = await rawPeer(t, service, requestHead('/notify/v1/inbox', token, [...upgrade, ...Array(1_100).fill('a: b')]))
+  const cut = await rawPeer(
+    t,
+    service,
+    requestHead('/notify/v1/inbox', token, [...upgrade, ...Array(1_100).fill('a: b')])
+  )
   await ended(cut)
-  t.match(cut.text(), asksFirst ? /^HTTP\/1\.1 431 / : /^$/, 'a head that was not kept whole is not put together again')
+  t.match(
+    cut.text(),
+    asksFirst ? /^HTTP\/1\.1 431 / : /^$/,
+    'a head that was not kept whole is not put together again'
+  )
 })
 
 t.test('the documentation has it', async (t) => {

@@ -89,7 +89,10 @@ class Frames {
   until(fits: (frame: Frame) => boolean): Promise<Frame> {
     return new Promise((resolve, reject) => {
       const seen = (): string => JSON.stringify(this.all.map(({ event }) => event).slice(-20))
-      const timer = setTimeout(() => done(() => reject(new Error(`no such frame within 20 s; got ${seen()}`))), 20_000)
+      const timer = setTimeout(
+        () => done(() => reject(new Error(`no such frame within 20 s; got ${seen()}`))),
+        20_000
+      )
       const done = (settle: () => void): void => {
         clearTimeout(timer)
         this.#waiting.delete(look)
@@ -114,10 +117,17 @@ const goodbyeIn = (frames: readonly Frame[]): Pick<End, 'reason' | 'retryMs'> =>
 export const sse: Transport = {
   name: 'sse',
   async open(t, service, options) {
-    const stream = await openStream(t, address(`${service.url}/v1/stream`, options), { token: options.token })
-    return { ...stream, ended: stream.ended.then(() => goodbyeIn(stream.frames)), until: (fits) => stream.until(fits) }
+    const stream = await openStream(t, address(`${service.url}/v1/stream`, options), {
+      token: options.token
+    })
+    return {
+      ...stream,
+      ended: stream.ended.then(() => goodbyeIn(stream.frames)),
+      until: (fits) => stream.until(fits)
+    }
   },
-  refused: async (service, query, headers) => (await call('GET', `${service.url}/v1/stream?${query}`, { headers })).status,
+  refused: async (service, query, headers) =>
+    (await call('GET', `${service.url}/v1/stream?${query}`, { headers })).status,
   ends: {
     revoked: { reason: 'revoked', retryMs: null },
     expired: { reason: 'expired', retryMs: null },
@@ -192,7 +202,10 @@ export const longPoll: Transport = {
           signal: leave.signal
         })
         if (response.status !== 200) return { status: response.status }
-        const { events, cursor: next } = (await response.json()) as { events: Frame[]; cursor: string }
+        const { events, cursor: next } = (await response.json()) as {
+          events: Frame[]
+          cursor: string
+        }
         cursor = next
         frames.add(...events.map((event) => ({ ...event, raw: JSON.stringify(event) })))
       }
@@ -213,7 +226,8 @@ export const longPoll: Transport = {
       resume: () => go()
     }
   },
-  refused: async (service, query, headers) => (await call('GET', `${service.url}/v1/changes?${query}`, { headers })).status,
+  refused: async (service, query, headers) =>
+    (await call('GET', `${service.url}/v1/changes?${query}`, { headers })).status,
   // A poll that waits ends with its credential, empty; it is the next that is refused. Nothing else ends more than one answer.
   ends: { revoked: { status: 401 }, expired: { status: 401 }, limit: { status: 429 } }
 }
@@ -235,10 +249,15 @@ const newUser = (): string => `reader-${++users}`
 const topicOf = (user: string): string => `news:${user}`
 const isNotification = ({ event }: Frame): boolean => event === 'notification'
 const number = (n: number) => (frame: Frame) => frame.data.item?.data?.n === n
-const upToNow = (frames: readonly Frame[]) => frames.filter(({ event }) => event === 'notification' || event === 'state')
+const upToNow = (frames: readonly Frame[]) =>
+  frames.filter(({ event }) => event === 'notification' || event === 'state')
 
 /** What every transport promises: the same events and cursors, and an end that says what to do next. */
-export function transportContract(t: Test, transport: Transport, { plain, strict, aged }: Services): void {
+export function transportContract(
+  t: Test,
+  transport: Transport,
+  { plain, strict, aged }: Services
+): void {
   t.test('first the page, then what happens, with counts and cursors', async (t) => {
     const user = newUser()
     const token = tokenOf(user, [topicOf(user)])
@@ -255,14 +274,23 @@ export function transportContract(t: Test, transport: Transport, { plain, strict
     })
     const { body } = await publish(plain, { to: { user }, title: 'Hi' })
     const created = await reader.until((f) => f.data.item?.title === 'Hi')
-    t.match(created.data, { op: 'created', item: { id: body.id, seen: false }, counts: { unread: 2, unseen: 2 } })
+    t.match(created.data, {
+      op: 'created',
+      item: { id: body.id, seen: false },
+      counts: { unread: 2, unseen: 2 }
+    })
     t.equal(created.id, created.data.item.cursor)
     await publish(plain, { to: { topic: topicOf(user) }, title: 'All' })
     const shared = await reader.until((f) => f.data.item?.title === 'All')
     t.match(shared.data, { counts: undefined, item: { topic: topicOf(user) } })
     await call('POST', `${plain.url}/v1/inbox/read`, { key: token, body: { ids: [body.id] } })
     const state = await reader.until(({ event }) => event === 'state')
-    t.match(state.data, { op: 'read', ids: [body.id], upTo: null, counts: { unread: 2, unseen: 2 } })
+    t.match(state.data, {
+      op: 'read',
+      ids: [body.id],
+      upTo: null,
+      counts: { unread: 2, unseen: 2 }
+    })
     await eventually(async () => (await waitingOf(plain, user)) === 1)
     await publish(plain, { to: { user }, title: 'gone soon', ephemeral: true })
     const ephemeral = await reader.until((f) => f.data.item?.title === 'gone soon')
@@ -275,16 +303,23 @@ export function transportContract(t: Test, transport: Transport, { plain, strict
     const topic = topicOf(user)
     const token = tokenOf(user, [topic])
     const { id: kept } = (await publish(strict, { to: { topic }, title: 'kept' })).body
-    const { cursor: since } = (await call('GET', `${strict.url}/v1/inbox?limit=1`, { key: token })).body
+    const { cursor: since } = (await call('GET', `${strict.url}/v1/inbox?limit=1`, { key: token }))
+      .body
     await publish(strict, { to: { user } })
     await publish(strict, { to: { topic } })
     const reader = await transport.open(t, strict, { token, since })
     const told = (n: number) => (f: Frame) => f.event === 'heartbeat' && f.data.counts?.unread === n
     await reader.until(told(3))
-    t.strictSame(reader.frames.reduce(countsAfter, { unread: 1, unseen: 1 }), { unread: 3, unseen: 3 })
+    t.strictSame(reader.frames.reduce(countsAfter, { unread: 1, unseen: 1 }), {
+      unread: 3,
+      unseen: 3
+    })
     await call('DELETE', `${strict.url}/v1/notifications/${kept}`, { key: PUBLISH_KEY })
     await reader.until(told(2))
-    t.strictSame(reader.frames.reduce(countsAfter, { unread: 1, unseen: 1 }), { unread: 2, unseen: 2 })
+    t.strictSame(reader.frames.reduce(countsAfter, { unread: 1, unseen: 1 }), {
+      unread: 2,
+      unseen: 2
+    })
   })
 
   t.test('text comes as it was sent, whatever its length', async (t) => {
@@ -292,9 +327,25 @@ export function transportContract(t: Test, transport: Transport, { plain, strict
     const reader = await transport.open(t, plain, { token: tokenOf(user) })
     await reader.until(({ event }) => event === 'ready')
     // Around the lengths at which a WebSocket frame's head grows, and what other syntaxes would trip over.
-    const texts = ['', 'x'.repeat(3_900), '\u2028\u2029\r\n\0"\\', 'data: forged\n\nid: 1\n\n', '🔔'.repeat(1_900), '</script>']
+    const texts = [
+      '',
+      'x'.repeat(3_900),
+      '\u2028\u2029\r\n\0"\\',
+      'data: forged\n\nid: 1\n\n',
+      '🔔'.repeat(1_900),
+      '</script>'
+    ]
     for (const [n, body] of texts.entries()) {
-      t.equal((await publish(plain, { to: { user }, body, data: { n, long: 'é'.repeat(n === 1 ? 4_000 : 0) } })).status, 201)
+      t.equal(
+        (
+          await publish(plain, {
+            to: { user },
+            body,
+            data: { n, long: 'é'.repeat(n === 1 ? 4_000 : 0) }
+          })
+        ).status,
+        201
+      )
       const frame = await reader.until(number(n))
       t.equal(frame.data.item.body, body)
     }
@@ -302,7 +353,8 @@ export function transportContract(t: Test, transport: Transport, { plain, strict
 
   t.test('a page of more than 64 KiB is one event', async (t) => {
     const user = newUser()
-    for (let n = 0; n < 20; n++) await publish(plain, { to: { user }, body: 'x'.repeat(4_000), data: { n } })
+    for (let n = 0; n < 20; n++)
+      await publish(plain, { to: { user }, body: 'x'.repeat(4_000), data: { n } })
     const reader = await transport.open(t, plain, { token: tokenOf(user) })
     const { data } = await reader.until(({ event }) => event === 'ready')
     t.equal(data.items.length, 20)
@@ -353,12 +405,21 @@ export function transportContract(t: Test, transport: Transport, { plain, strict
     const two = await transport.open(t, plain, { token, since: id })
     for (let n = 0; n < 30; n++) {
       const to = n % 3 === 0 ? { topic: topicOf(user) } : { user }
-      const { body } = await publish(plain, { to, data: { n }, ...(n % 5 === 0 ? { key: 'k' } : {}) })
-      if (n % 4 === 0) await call('POST', `${plain.url}/v1/inbox/read`, { key: token, body: { ids: [body.id] } })
+      const { body } = await publish(plain, {
+        to,
+        data: { n },
+        ...(n % 5 === 0 ? { key: 'k' } : {})
+      })
+      if (n % 4 === 0)
+        await call('POST', `${plain.url}/v1/inbox/read`, { key: token, body: { ids: [body.id] } })
     }
     await Promise.all([one.until(number(29)), two.until(number(29))])
     const [a, b] = [one, two].map((reader) =>
-      upToNow(reader.frames).map(({ event, id, data }) => ({ event, id, data: { ...data, counts: 0 } }))
+      upToNow(reader.frames).map(({ event, id, data }) => ({
+        event,
+        id,
+        data: { ...data, counts: 0 }
+      }))
     )
     t.strictSame(a, b)
   })
@@ -375,7 +436,10 @@ export function transportContract(t: Test, transport: Transport, { plain, strict
       // Half of the events come while nobody reads, the others while one does.
       const waits = n % 2 === 0
       if (waits) await publish(plain, { to: { user }, data: { n } })
-      const reader = await ways[n % 2 === 0 ? 0 : 1 + ((n >> 1) % 2)]!.open(t, plain, { token, since: cursor })
+      const reader = await ways[n % 2 === 0 ? 0 : 1 + ((n >> 1) % 2)]!.open(t, plain, {
+        token,
+        since: cursor
+      })
       if (!waits) await publish(plain, { to: { user }, data: { n } })
       const next = await reader.until(isNotification)
       got.push(next.data.item.data.n)
@@ -392,14 +456,22 @@ export function transportContract(t: Test, transport: Transport, { plain, strict
     const user = newUser()
     t.equal(await transport.refused(plain, '', {}), 401)
     t.equal(await transport.refused(plain, '', { authorization: 'Bearer nonsense' }), 401)
-    t.equal(await transport.refused(plain, 'topics=secret', { authorization: `Bearer ${tokenOf(user, [topicOf(user)])}` }), 403)
+    t.equal(
+      await transport.refused(plain, 'topics=secret', {
+        authorization: `Bearer ${tokenOf(user, [topicOf(user)])}`
+      }),
+      403
+    )
     const bad = transport === longPoll ? 'limit=x' : 'items=x'
     t.equal(await transport.refused(plain, bad, { authorization: `Bearer ${tokenOf(user)}` }), 422)
   })
 
   t.test('a ticket opens it, once', async (t) => {
     const user = newUser()
-    const { body } = await call('POST', `${plain.url}/v1/tickets`, { key: PUBLISH_KEY, body: { user } })
+    const { body } = await call('POST', `${plain.url}/v1/tickets`, {
+      key: PUBLISH_KEY,
+      body: { user }
+    })
     t.equal(await transport.refused(plain, 'ticket=nonsense', {}), 401)
     const reader = await transport.open(t, plain, { token: '', query: `ticket=${body.ticket}` })
     t.match((await reader.until(({ event }) => event === 'ready')).data, { user })
@@ -411,8 +483,12 @@ export function transportContract(t: Test, transport: Transport, { plain, strict
     const reader = await transport.open(t, plain, { token: tokenOf(user) })
     await reader.until(({ event }) => event === 'ready')
     await eventually(async () => (await waitingOf(plain, user)) === 1)
-    const { body } = await call('GET', `${plain.url}/monitor/connections?user=${user}`, { key: MONITOR_KEY })
-    t.match(body.connections, [{ user, transport: transport.name, state: 'live', remoteAddress: '127.0.0.1' }])
+    const { body } = await call('GET', `${plain.url}/monitor/connections?user=${user}`, {
+      key: MONITOR_KEY
+    })
+    t.match(body.connections, [
+      { user, transport: transport.name, state: 'live', remoteAddress: '127.0.0.1' }
+    ])
     t.ok((await connectionsOf(plain)).byTransport[transport.name] >= 1)
     reader.close()
     await eventually(async () => (await waitingOf(plain, user)) === 0)
@@ -423,13 +499,19 @@ export function transportContract(t: Test, transport: Transport, { plain, strict
     const reader = await transport.open(t, plain, { token: tokenOf(user) })
     await reader.until(({ event }) => event === 'ready')
     await eventually(async () => (await waitingOf(plain, user)) === 1)
-    t.match((await call('DELETE', `${plain.url}/v1/users/${user}/connections`, { key: PUBLISH_KEY })).body, { closed: 1 })
+    t.match(
+      (await call('DELETE', `${plain.url}/v1/users/${user}/connections`, { key: PUBLISH_KEY }))
+        .body,
+      { closed: 1 }
+    )
     t.match(await reader.ended, transport.ends.revoked!)
   })
 
   t.test('the end of its credential ends it within two seconds', async (t) => {
     const exp = Math.floor(Date.now() / 1000) + 3
-    const reader = await transport.open(t, plain, { token: jwt({ sub: newUser(), iat: exp - 60, exp }) })
+    const reader = await transport.open(t, plain, {
+      token: jwt({ sub: newUser(), iat: exp - 60, exp })
+    })
     await reader.until(({ event }) => event === 'ready')
     t.match(await reader.ended, transport.ends.expired!)
     const late = Date.now() - exp * 1000
@@ -448,7 +530,11 @@ export function transportContract(t: Test, transport: Transport, { plain, strict
     if (transport !== longPoll) t.ok(end.retryMs! >= 5_000 && end.retryMs! <= 30_000)
     t.equal(await waitingOf(strict, user), 1)
     const poll = await call('GET', `${strict.url}/v1/changes`, { key: token })
-    t.match(poll, { status: 200, body: { events: [{ event: 'ready' }] } }, 'a poll that does not wait takes no place')
+    t.match(
+      poll,
+      { status: 200, body: { events: [{ event: 'ready' }] } },
+      'a poll that does not wait takes no place'
+    )
     first.close()
     await eventually(async () => (await waitingOf(strict, user)) === 0)
     const third = await transport.open(t, strict, { token })
@@ -460,7 +546,9 @@ export function transportContract(t: Test, transport: Transport, { plain, strict
       const user = newUser()
       const reader = await transport.open(t, plain, { token: tokenOf(user) })
       const { data } = await reader.until(({ event }) => event === 'ready')
-      await call('DELETE', `${plain.url}/monitor/connections/${data.connection}`, { key: MONITOR_KEY })
+      await call('DELETE', `${plain.url}/monitor/connections/${data.connection}`, {
+        key: MONITOR_KEY
+      })
       const closed = await reader.ended
       t.match(closed, transport.ends.closed!)
       t.ok(closed.retryMs! >= 1_000 && closed.retryMs! <= 3_000)
@@ -494,7 +582,10 @@ export function transportContract(t: Test, transport: Transport, { plain, strict
           body: 'x'.repeat(4_000),
           data: { n: n++ }
         }))
-        await call('POST', `${strict.url}/v1/notifications/batch`, { key: PUBLISH_KEY, body: { notifications } })
+        await call('POST', `${strict.url}/v1/notifications/batch`, {
+          key: PUBLISH_KEY,
+          body: { notifications }
+        })
       }
       t.equal(await waitingOf(strict, frozen), 0)
       await neighbour.until(number(n - 1))
@@ -504,21 +595,33 @@ export function transportContract(t: Test, transport: Transport, { plain, strict
       if (transport === webSocket) t.equal(end.code, 4408)
       t.equal(end.reason, undefined, 'a goodbye would have covered what was never written')
       const had = slow.frames.filter(isNotification).length
-      const again = await transport.open(t, strict, { token: tokenOf(frozen, [topic]), since: slow.frames.at(-1)?.id ?? id })
+      const again = await transport.open(t, strict, {
+        token: tokenOf(frozen, [topic]),
+        since: slow.frames.at(-1)?.id ?? id
+      })
       await again.until(number(n - 1))
       t.equal(had + again.frames.filter(isNotification).length, n, 'it goes on where it was')
     })
 }
 
-async function publishAll(service: Service, user: string, from: number, count: number): Promise<void> {
+async function publishAll(
+  service: Service,
+  user: string,
+  from: number,
+  count: number
+): Promise<void> {
   const notifications = Array.from({ length: count }, (_, i) => ({
     to: i % 2 ? { user } : { topic: topicOf(user) },
     type: 'test',
     data: { n: from + i }
   }))
-  await call('POST', `${service.url}/v1/notifications/batch`, { key: PUBLISH_KEY, body: { notifications } })
+  await call('POST', `${service.url}/v1/notifications/batch`, {
+    key: PUBLISH_KEY,
+    body: { notifications }
+  })
 }
 
 /** How many connections a user has open. */
 const waitingOf = async (service: Service, user: string): Promise<number> =>
-  (await call('GET', `${service.url}/monitor/connections?user=${user}`, { key: MONITOR_KEY })).body.total
+  (await call('GET', `${service.url}/monitor/connections?user=${user}`, { key: MONITOR_KEY })).body
+    .total

@@ -11,13 +11,20 @@ interface Polled {
 const [plain, strict, aged] = await Promise.all([
   startService(t),
   startService(t, {
-    env: { MAX_CONNECTIONS_PER_USER: '1', MAX_BUFFERED_BYTES: '65536', STALL_MS: '1000', HEARTBEAT_MS: '500' }
+    env: {
+      MAX_CONNECTIONS_PER_USER: '1',
+      MAX_BUFFERED_BYTES: '65536',
+      STALL_MS: '1000',
+      HEARTBEAT_MS: '500'
+    }
   }),
   startService(t, { env: { MAX_CONNECTION_AGE_MS: '1000' } })
 ])
 
 for (const transport of TRANSPORTS) {
-  t.test(`the contract of transports: ${transport.name}`, async (t) => transportContract(t, transport, { plain, strict, aged }))
+  t.test(`the contract of transports: ${transport.name}`, async (t) =>
+    transportContract(t, transport, { plain, strict, aged })
+  )
 }
 
 t.test('a poll that waits is told of counts that fell because something expired', async (t) => {
@@ -25,55 +32,70 @@ t.test('a poll that waits is told of counts that fell because something expired'
   await publish(plain, { to: { user: 'forgetful' }, ttl: 1 })
   const { cursor } = (await call('GET', `${plain.url}/v1/inbox`, { key })).body
   const { body } = await call('GET', `${plain.url}/v1/changes?since=${cursor}&wait=10`, { key })
-  t.match(body, { events: [{ event: 'heartbeat', data: { counts: { unread: 0, unseen: 0 } } }], more: false })
+  t.match(body, {
+    events: [{ event: 'heartbeat', data: { counts: { unread: 0, unseen: 0 } } }],
+    more: false
+  })
 })
 
-t.test('polls that follow one another, or a stream that was cut, come to the counts of the inbox', async (t) => {
-  const user = 'counting'
-  const key = tokenOf(user)
-  const start = (await call('GET', `${plain.url}/v1/changes`, { key })).body.cursor
-  const poll = async (since: string, limit: number) =>
-    (await call('GET', `${plain.url}/v1/changes?since=${since}&limit=${limit}`, { key })).body as Polled
-  await publish(plain, { to: { user }, title: 'mine' })
-  await publish(plain, { to: { everyone: true }, title: 'for all' })
-  const truth = (await call('GET', `${plain.url}/v1/inbox/counts`, { key })).body
-  const first = await poll(start, 1)
-  // What the first answer says includes the event of the second already.
-  t.match([first.events.map(({ event }) => event), first.events[0]?.data.counts, first.more], [['notification'], truth, true])
-  const second = await poll(first.cursor, 1)
-  t.same(second.events.at(-1), { event: 'heartbeat', id: second.cursor, data: { counts: truth } })
-  t.same(
-    second.events.map(({ event }) => event),
-    ['notification', 'heartbeat'],
-    'a limit of one is one event of the log, and the counts behind it'
-  )
-  t.same(
-    (await poll(start, 2)).events.map(({ event }) => event),
-    ['notification', 'notification', 'heartbeat']
-  )
-  const stream = await openStream(t, `${plain.url}/v1/stream?since=${first.cursor}`, { token: key })
-  const ready = await stream.until(({ event }) => event === 'ready')
-  stream.close()
-  t.same(ready.data.counts, truth)
-  t.same((await poll(ready.id!, 100)).events.at(-1)?.data, { counts: truth })
-})
+t.test(
+  'polls that follow one another, or a stream that was cut, come to the counts of the inbox',
+  async (t) => {
+    const user = 'counting'
+    const key = tokenOf(user)
+    const start = (await call('GET', `${plain.url}/v1/changes`, { key })).body.cursor
+    const poll = async (since: string, limit: number) =>
+      (await call('GET', `${plain.url}/v1/changes?since=${since}&limit=${limit}`, { key }))
+        .body as Polled
+    await publish(plain, { to: { user }, title: 'mine' })
+    await publish(plain, { to: { everyone: true }, title: 'for all' })
+    const truth = (await call('GET', `${plain.url}/v1/inbox/counts`, { key })).body
+    const first = await poll(start, 1)
+    // What the first answer says includes the event of the second already.
+    t.match(
+      [first.events.map(({ event }) => event), first.events[0]?.data.counts, first.more],
+      [['notification'], truth, true]
+    )
+    const second = await poll(first.cursor, 1)
+    t.same(second.events.at(-1), { event: 'heartbeat', id: second.cursor, data: { counts: truth } })
+    t.same(
+      second.events.map(({ event }) => event),
+      ['notification', 'heartbeat'],
+      'a limit of one is one event of the log, and the counts behind it'
+    )
+    t.same(
+      (await poll(start, 2)).events.map(({ event }) => event),
+      ['notification', 'notification', 'heartbeat']
+    )
+    const stream = await openStream(t, `${plain.url}/v1/stream?since=${first.cursor}`, {
+      token: key
+    })
+    const ready = await stream.until(({ event }) => event === 'ready')
+    stream.close()
+    t.same(ready.data.counts, truth)
+    t.same((await poll(ready.id!, 100)).events.at(-1)?.data, { counts: truth })
+  }
+)
 
-t.test('a goodbye that comes first carries the cursor that the client came with, if it is one', async (t) => {
-  const token = tokenOf('crowded')
-  const first = await sse.open(t, strict, { token })
-  await first.until(({ event }) => event === 'ready')
-  for (const transport of [sse, webSocket]) {
-    for (const [since, id] of [
-      ['anywhere-17', 'anywhere-17'],
-      ['no cursor', undefined],
-      [undefined, undefined]
-    ] as const) {
-      const refused = await transport.open(t, strict, { token, since })
-      const goodbye = await refused.until(({ event }) => event === 'goodbye')
-      t.equal(goodbye.id, id, `${transport.name} with ${since}`)
+t.test(
+  'a goodbye that comes first carries the cursor that the client came with, if it is one',
+  async (t) => {
+    const token = tokenOf('crowded')
+    const first = await sse.open(t, strict, { token })
+    await first.until(({ event }) => event === 'ready')
+    for (const transport of [sse, webSocket]) {
+      for (const [since, id] of [
+        ['anywhere-17', 'anywhere-17'],
+        ['no cursor', undefined],
+        [undefined, undefined]
+      ] as const) {
+        const refused = await transport.open(t, strict, { token, since })
+        const goodbye = await refused.until(({ event }) => event === 'goodbye')
+        t.equal(goodbye.id, id, `${transport.name} with ${since}`)
+      }
     }
   }
-})
+)
 
 t.test('a process that stops says goodbye to all of them, and ends', async (t) => {
   const service = await startService(t, { env: { DRAIN_MS: '300' } })
@@ -85,6 +107,7 @@ t.test('a process that stops says goodbye to all of them, and ends', async (t) =
     })
   )
   const code = service.kill('SIGTERM')
-  for (const { transport, reader } of readers) t.match(await reader.ended, transport.ends.drain ?? {})
+  for (const { transport, reader } of readers)
+    t.match(await reader.ended, transport.ends.drain ?? {})
   t.equal(await code, 0)
 })

@@ -46,7 +46,10 @@ t.test(
     for (let n = 0; n < 4; n++) {
       // Never silent for the peer, and never idle for the log.
       await publish(service, { to: n % 2 ? { user: 'u2' } : { topic: 'others' } })
-      const passed = await stream.until((f) => f.event === 'heartbeat' && f.id !== id, stream.frames.length - 1)
+      const passed = await stream.until(
+        (f) => f.event === 'heartbeat' && f.id !== id,
+        stream.frames.length - 1
+      )
       t.strictSame(passed.data, {})
       t.ok(Number(passed.id!.split('-')[1]) > Number(id!.split('-')[1]))
       id = passed.id
@@ -54,7 +57,10 @@ t.test(
     t.ok(performance.now() - began < 4 * (200 + 1000))
     t.notMatch(stream.text(), /^:/m)
     stream.close()
-    const again = await openStream(t, `${service.url}/v1/stream`, { token, headers: { 'last-event-id': id! } })
+    const again = await openStream(t, `${service.url}/v1/stream`, {
+      token,
+      headers: { 'last-event-id': id! }
+    })
     t.match(await again.until(() => true), { event: 'ready', id, data: { resumed: true } })
   }
 )
@@ -70,53 +76,72 @@ t.test('ends that are farther away than a timer reaches do not come at once', as
   await publish(service, { to: { user: 'u0' }, title: 'long', ttl: 60 * DAY_S })
   for (const stream of streams) await beat(stream, 3)
   t.match(await connectionsOf(service), { active: 3 })
-  const inbox = await call('GET', `${service.url}/v1/inbox`, { key: jwt({ sub: 'u0', exp: now + 30 * DAY_S }) })
+  const inbox = await call('GET', `${service.url}/v1/inbox`, {
+    key: jwt({ sub: 'u0', exp: now + 30 * DAY_S })
+  })
   t.match(inbox.body.items, [{ title: 'long' }])
 })
 
-t.test('a stall of the process is no fault of its peers: nobody is cut off when it wakes', async (t) => {
-  await eventually(async () => (await connectionsOf(service)).active === 0)
-  const quiet = await openStream(t, `${service.url}/v1/stream`, { token: tokenOf('quiet') })
-  const slow = await openStream(t, `${service.url}/v1/stream`, { token: tokenOf('slow', ['big']) })
-  await Promise.all([quiet, slow].map((stream) => stream.until((f) => f.event === 'ready')))
-  slow.pause()
-  const notifications = Array.from({ length: 50 }, () => ({ to: { topic: 'big' }, type: 't', data: { pad: 'y'.repeat(14_000) } }))
-  let published = 0
-  // Behind, for less time than it is given.
-  while ((await connectionsOf(service)).slow === 0) {
-    await call('POST', `${service.url}/v1/notifications/batch`, { key: PUBLISH_KEY, body: { notifications } })
-    published += notifications.length
+t.test(
+  'a stall of the process is no fault of its peers: nobody is cut off when it wakes',
+  async (t) => {
+    await eventually(async () => (await connectionsOf(service)).active === 0)
+    const quiet = await openStream(t, `${service.url}/v1/stream`, { token: tokenOf('quiet') })
+    const slow = await openStream(t, `${service.url}/v1/stream`, {
+      token: tokenOf('slow', ['big'])
+    })
+    await Promise.all([quiet, slow].map((stream) => stream.until((f) => f.event === 'ready')))
+    slow.pause()
+    const notifications = Array.from({ length: 50 }, () => ({
+      to: { topic: 'big' },
+      type: 't',
+      data: { pad: 'y'.repeat(14_000) }
+    }))
+    let published = 0
+    // Behind, for less time than it is given.
+    while ((await connectionsOf(service)).slow === 0) {
+      await call('POST', `${service.url}/v1/notifications/batch`, {
+        key: PUBLISH_KEY,
+        body: { notifications }
+      })
+      published += notifications.length
+    }
+    service.child.kill('SIGSTOP')
+    await new Promise((resolve) => setTimeout(resolve, 2_700))
+    service.child.kill('SIGCONT')
+    slow.resume()
+    await eventually(
+      () => slow.frames.filter((f) => f.event === 'notification').length === published
+    )
+    await beat(quiet, 2)
+    await beat(slow, 2)
+    const { active, closed } = await connectionsOf(service)
+    t.equal(active, 2)
+    t.strictSame(Object.keys(closed), ['gone'], 'by those of the tests before')
   }
-  service.child.kill('SIGSTOP')
-  await new Promise((resolve) => setTimeout(resolve, 2_700))
-  service.child.kill('SIGCONT')
-  slow.resume()
-  await eventually(() => slow.frames.filter((f) => f.event === 'notification').length === published)
-  await beat(quiet, 2)
-  await beat(slow, 2)
-  const { active, closed } = await connectionsOf(service)
-  t.equal(active, 2)
-  t.strictSame(Object.keys(closed), ['gone'], 'by those of the tests before')
-})
+)
 
-t.test('a wall clock that is put forward and back ends no stream and stops no heartbeat', async (t) => {
-  await eventually(async () => (await connectionsOf(service)).active === 0)
-  const stream = await openStream(t, `${service.url}/v1/stream`, {
-    token: jwt({ sub: 'u1', exp: Math.floor(Date.now() / 1000) + 600 })
-  })
-  await stream.until((f) => f.event === 'ready')
-  for (let turn = 1; turn <= 3; turn++) {
-    service.child.kill('SIGUSR2')
-    await eventually(() => service.output().includes(`stepped ${turn}`))
-    await beat(stream, 3)
-    t.equal((await publish(service, { to: { user: 'u1' }, data: { turn } })).status, 201)
-    await stream.until((f) => f.data.item?.data?.turn === turn)
+t.test(
+  'a wall clock that is put forward and back ends no stream and stops no heartbeat',
+  async (t) => {
+    await eventually(async () => (await connectionsOf(service)).active === 0)
+    const stream = await openStream(t, `${service.url}/v1/stream`, {
+      token: jwt({ sub: 'u1', exp: Math.floor(Date.now() / 1000) + 600 })
+    })
+    await stream.until((f) => f.event === 'ready')
+    for (let turn = 1; turn <= 3; turn++) {
+      service.child.kill('SIGUSR2')
+      await eventually(() => service.output().includes(`stepped ${turn}`))
+      await beat(stream, 3)
+      t.equal((await publish(service, { to: { user: 'u1' }, data: { turn } })).status, 201)
+      await stream.until((f) => f.data.item?.data?.turn === turn)
+    }
+    const seqs = stream.frames.map((f) => Number(f.id!.split('-')[1]))
+    t.strictSame(
+      seqs,
+      seqs.toSorted((a, b) => a - b),
+      'no cursor goes back'
+    )
+    t.match(await connectionsOf(service), { active: 1 })
   }
-  const seqs = stream.frames.map((f) => Number(f.id!.split('-')[1]))
-  t.strictSame(
-    seqs,
-    seqs.toSorted((a, b) => a - b),
-    'no cursor goes back'
-  )
-  t.match(await connectionsOf(service), { active: 1 })
-})
+)

@@ -15,7 +15,11 @@ import {
 let drawn = 0
 
 /** So many nodes on one Redis, each of which knows of all. */
-async function startNodes(t: Test, count: number, env: Record<string, string> = {}): Promise<Service[]> {
+async function startNodes(
+  t: Test,
+  count: number,
+  env: Record<string, string> = {}
+): Promise<Service[]> {
   const shared = {
     STORE: 'redis',
     REDIS_URL: await redisUrl(t),
@@ -23,7 +27,9 @@ async function startNodes(t: Test, count: number, env: Record<string, string> = 
     DRAIN_MS: '300',
     ...env
   }
-  const nodes = await Promise.all(Array.from({ length: count }, () => startService(t, { env: shared })))
+  const nodes = await Promise.all(
+    Array.from({ length: count }, () => startService(t, { env: shared }))
+  )
   for (const node of nodes) {
     await eventually(async () => (await call('GET', `${node.url}/readyz`)).status === 200)
     await eventually(async () => (await monitorOf(node)).nodes.length === count)
@@ -31,7 +37,8 @@ async function startNodes(t: Test, count: number, env: Record<string, string> = 
   return nodes
 }
 
-const monitorOf = async (node: { url: string }) => (await call('GET', `${node.url}/monitor`, { key: MONITOR_KEY })).body
+const monitorOf = async (node: { url: string }) =>
+  (await call('GET', `${node.url}/monitor`, { key: MONITOR_KEY })).body
 const stream = (t: Test, node: { url: string }, user: string, topics: string[] = []) =>
   openStream(t, `${node.url}/v1/stream`, { token: tokenOf(user, topics) })
 const open = async (t: Test, node: { url: string }, user: string, topics: string[] = []) => {
@@ -44,41 +51,63 @@ test('three nodes are one service', { skip: skipRedis, timeout: 120_000 }, async
   const nodes = await startNodes(t, 3, { MAX_CONNECTIONS_PER_USER: '4' })
   const [a, b, c] = nodes as [Service, Service, Service]
 
-  await t.test('revoking a user on one node ends the streams on all at once, and counts them', async (t) => {
-    const streams = [await open(t, a, 'rita'), await open(t, b, 'rita'), await open(t, b, 'rita'), await open(t, c, 'rita')]
-    const other = await open(t, c, 'otto')
-    const started = performance.now()
-    const answer = await call('DELETE', `${a.url}/v1/users/rita/connections`, { key: PUBLISH_KEY })
-    t.match(answer, { status: 200, body: { closed: 4 } })
-    for (const one of streams) {
-      t.same((await one.until((f) => f.event === 'goodbye')).data, { reason: 'revoked', retryMs: null })
-      await one.ended
-    }
-    // Within a second, as is promised, on a machine that has time for three nodes.
-    t.ok(performance.now() - started < 3000)
-    t.equal(other.frames.filter((f) => f.event === 'goodbye').length, 0)
-    t.match((await call('DELETE', `${c.url}/v1/users/rita/connections`, { key: PUBLISH_KEY })).body, { closed: 0 })
-    other.close()
-  })
-
-  await t.test('a user has so many connections over all nodes together, also where two ask at once', async (t) => {
-    for (let round = 0; round < 5; round++) {
-      const user = `lena${round}`
-      const streams = await Promise.all(Array.from({ length: 9 }, (_, n) => stream(t, nodes[n % 3]!, user)))
-      const first = await Promise.all(streams.map((one) => one.until(() => true)))
-      t.equal(first.filter(({ event }) => event === 'ready').length, 4, user)
-      for (const { event, data } of first) if (event !== 'ready') t.match(data, { reason: 'limit' })
-      const poll = await call('GET', `${b.url}/v1/changes?wait=1`, { key: tokenOf(user) })
-      t.equal(poll.status, 429, 'a poll is a connection')
-      // A place that is given back on one node is there for the others.
-      streams[first.findIndex(({ event }) => event === 'ready')]!.close()
-      await eventually(async () => {
-        const again = await stream(t, c, user)
-        return (await again.until(() => true)).event === 'ready'
+  await t.test(
+    'revoking a user on one node ends the streams on all at once, and counts them',
+    async (t) => {
+      const streams = [
+        await open(t, a, 'rita'),
+        await open(t, b, 'rita'),
+        await open(t, b, 'rita'),
+        await open(t, c, 'rita')
+      ]
+      const other = await open(t, c, 'otto')
+      const started = performance.now()
+      const answer = await call('DELETE', `${a.url}/v1/users/rita/connections`, {
+        key: PUBLISH_KEY
       })
-      for (const one of streams) one.close()
+      t.match(answer, { status: 200, body: { closed: 4 } })
+      for (const one of streams) {
+        t.same((await one.until((f) => f.event === 'goodbye')).data, {
+          reason: 'revoked',
+          retryMs: null
+        })
+        await one.ended
+      }
+      // Within a second, as is promised, on a machine that has time for three nodes.
+      t.ok(performance.now() - started < 3000)
+      t.equal(other.frames.filter((f) => f.event === 'goodbye').length, 0)
+      t.match(
+        (await call('DELETE', `${c.url}/v1/users/rita/connections`, { key: PUBLISH_KEY })).body,
+        { closed: 0 }
+      )
+      other.close()
     }
-  })
+  )
+
+  await t.test(
+    'a user has so many connections over all nodes together, also where two ask at once',
+    async (t) => {
+      for (let round = 0; round < 5; round++) {
+        const user = `lena${round}`
+        const streams = await Promise.all(
+          Array.from({ length: 9 }, (_, n) => stream(t, nodes[n % 3]!, user))
+        )
+        const first = await Promise.all(streams.map((one) => one.until(() => true)))
+        t.equal(first.filter(({ event }) => event === 'ready').length, 4, user)
+        for (const { event, data } of first)
+          if (event !== 'ready') t.match(data, { reason: 'limit' })
+        const poll = await call('GET', `${b.url}/v1/changes?wait=1`, { key: tokenOf(user) })
+        t.equal(poll.status, 429, 'a poll is a connection')
+        // A place that is given back on one node is there for the others.
+        streams[first.findIndex(({ event }) => event === 'ready')]!.close()
+        await eventually(async () => {
+          const again = await stream(t, c, user)
+          return (await again.until(() => true)).event === 'ready'
+        })
+        for (const one of streams) one.close()
+      }
+    }
+  )
 
   await t.test('connections are listed and closed from any node', async (t) => {
     const streams = [await open(t, a, 'lisa'), await open(t, b, 'lisa'), await open(t, c, 'lisa')]
@@ -86,12 +115,20 @@ test('three nodes are one service', { skip: skipRedis, timeout: 120_000 }, async
     t.equal(list.body.total, 3)
     const ids = list.body.connections.map(({ id }: { id: string }) => id)
     t.same(ids.sort(), streams.map((one) => one.frames[0]!.data.connection).sort())
-    const two = await call('GET', `${b.url}/monitor/connections?user=lisa&limit=2`, { key: MONITOR_KEY })
+    const two = await call('GET', `${b.url}/monitor/connections?user=lisa&limit=2`, {
+      key: MONITOR_KEY
+    })
     t.match([two.body.connections.length, two.body.total], [2, 3])
     const id = streams[2]!.frames[0]!.data.connection
-    t.equal((await call('DELETE', `${a.url}/monitor/connections/${id}`, { key: MONITOR_KEY })).status, 204)
+    t.equal(
+      (await call('DELETE', `${a.url}/monitor/connections/${id}`, { key: MONITOR_KEY })).status,
+      204
+    )
     t.match((await streams[2]!.until((f) => f.event === 'goodbye')).data, { reason: 'closed' })
-    t.equal((await call('DELETE', `${a.url}/monitor/connections/${id}`, { key: MONITOR_KEY })).status, 404)
+    t.equal(
+      (await call('DELETE', `${a.url}/monitor/connections/${id}`, { key: MONITOR_KEY })).status,
+      404
+    )
     for (const one of streams) one.close()
   })
 
@@ -100,11 +137,18 @@ test('three nodes are one service', { skip: skipRedis, timeout: 120_000 }, async
     const sent = await publish(a, { to: { topic: 'news' }, title: 'traced' })
     for (const one of streams) await one.until((f) => f.data.item?.id === sent.body.id)
     for (const node of nodes) {
-      const traced = () => call('GET', `${node.url}/monitor/notifications/${sent.body.id}?user=tom`, { key: MONITOR_KEY })
+      const traced = () =>
+        call('GET', `${node.url}/monitor/notifications/${sent.body.id}?user=tom`, {
+          key: MONITOR_KEY
+        })
       // The peer may read a frame before its node has written down that it was sent.
       await eventually(async () => (await traced()).body.written.connections === 2)
       const trace = await traced()
-      t.match(trace.body, { producer: 'tests', written: { connections: 2 }, user: { verdict: 'written' } })
+      t.match(trace.body, {
+        producer: 'tests',
+        written: { connections: 2 },
+        user: { verdict: 'written' }
+      })
       t.type(trace.body.durableAfterMs, 'number')
       t.same(
         trace.body.user.connections.map((one: { id: string }) => one.id),
@@ -114,17 +158,20 @@ test('three nodes are one service', { skip: skipRedis, timeout: 120_000 }, async
     for (const one of streams) one.close()
   })
 
-  await t.test('/monitor shows each node, this one first, and totals; who stops is gone', async (t) => {
-    await open(t, a, 'mia')
-    await open(t, c, 'max')
-    await eventually(async () => (await monitorOf(b)).cluster.connections === 2)
-    const seen = await monitorOf(b)
-    t.match(seen.nodes[0], { node: seen.node, connections: 0, status: seen.status })
-    t.same(seen.nodes.map((one: { connections: number }) => one.connections).sort(), [0, 1, 1])
-    t.equal(seen.connections.active, 0, 'its own numbers are its own')
-    for (const { lastSeenAt } of seen.nodes) t.ok(Date.now() - Date.parse(lastSeenAt) < 10_000)
-    await c.kill('SIGTERM')
-    await eventually(async () => (await monitorOf(b)).nodes.length === 2)
-    t.equal((await monitorOf(b)).cluster.nodes, 2)
-  })
+  await t.test(
+    '/monitor shows each node, this one first, and totals; who stops is gone',
+    async (t) => {
+      await open(t, a, 'mia')
+      await open(t, c, 'max')
+      await eventually(async () => (await monitorOf(b)).cluster.connections === 2)
+      const seen = await monitorOf(b)
+      t.match(seen.nodes[0], { node: seen.node, connections: 0, status: seen.status })
+      t.same(seen.nodes.map((one: { connections: number }) => one.connections).sort(), [0, 1, 1])
+      t.equal(seen.connections.active, 0, 'its own numbers are its own')
+      for (const { lastSeenAt } of seen.nodes) t.ok(Date.now() - Date.parse(lastSeenAt) < 10_000)
+      await c.kill('SIGTERM')
+      await eventually(async () => (await monitorOf(b)).nodes.length === 2)
+      t.equal((await monitorOf(b)).cluster.nodes, 2)
+    }
+  )
 })

@@ -1,13 +1,22 @@
 import { writeFileSync } from 'node:fs'
 import path from 'node:path'
 import { test } from 'tap'
-import { call, openStream, publish, runService, serviceEnv, startService, tempDir } from './harness.ts'
+import {
+  call,
+  openStream,
+  publish,
+  runService,
+  serviceEnv,
+  startService,
+  tempDir
+} from './harness.ts'
 
 test('--help lists every setting, --version the version, --check-config checks', async (t) => {
   const env = serviceEnv(tempDir(t))
   const help = await runService(['--help'], env)
   t.equal(help.code, 0)
-  for (const name of ['PUBLISH_KEYS', 'HEARTBEAT_MS', 'DATA_DIR', 'AUTH_JWKS_URL']) t.match(help.stdout, name)
+  for (const name of ['PUBLISH_KEYS', 'HEARTBEAT_MS', 'DATA_DIR', 'AUTH_JWKS_URL'])
+    t.match(help.stdout, name)
   t.match((await runService(['--version'], env)).stdout, /^\d+\.\d+\.\d+\n$/)
   t.match(await runService(['--check-config'], env), { code: 0, stdout: /fine/ })
   t.match(await runService(['--check-config'], { ...env, HEARTBEAT_MS: 'soon', STALL_MS: '5' }), {
@@ -58,12 +67,20 @@ test('without any setting it starts for development: loud, on loopback, with com
   const stream = await openStream(t, subscribe[2]!, { token: subscribe[1]! })
   await stream.until((f) => f.event === 'ready')
   const pasted = /curl -X POST (\S+) -H 'Authorization: (.+?)' -H '.+?' -d '(.+)'/.exec(output)!
-  const answer = await call('POST', pasted[1]!, { body: pasted[3]!, headers: { authorization: pasted[2]! } })
+  const answer = await call('POST', pasted[1]!, {
+    body: pasted[3]!,
+    headers: { authorization: pasted[2]! }
+  })
   t.equal(answer.status, 201)
-  t.match(await stream.until((f) => f.event === 'notification'), { data: { item: { title: 'Hello, Alice' } } })
+  t.match(await stream.until((f) => f.event === 'notification'), {
+    data: { item: { title: 'Hello, Alice' } }
+  })
   t.equal((await call('GET', `${service.url}/monitor`, { key: 'dev-monitor-key' })).status, 200)
   t.match((await call('GET', `${service.url}/demo`)).text, /<!doctype html>/i)
-  const token = await runService(['token', 'bob', '--topics', 'a,b'], { PATH: process.env['PATH']!, DATA_DIR: dataDir })
+  const token = await runService(['token', 'bob', '--topics', 'a,b'], {
+    PATH: process.env['PATH']!,
+    DATA_DIR: dataDir
+  })
   t.equal(token.code, 0)
   const bob = await openStream(t, `${service.url}/v1/stream`, { token: token.stdout.trim() })
   t.match((await bob.until((f) => f.event === 'ready')).data, { user: 'bob', topics: ['a', 'b'] })
@@ -80,34 +97,67 @@ test('keys of one’s own are named in what it prints at the start, and not show
   const output = (await startService(t, { env })).output()
   t.notMatch(output, /own-publish-key|own-monitor-key|eyJ|a secret of their own/)
   t.match(output, /-H "Authorization: Bearer \$\(node dist\/main\.js token alice --topics news\)"/)
-  t.match(output, /PUBLISH_KEYS in \$PUBLISH_KEY\):\n +curl .* -H "Authorization: Bearer \$PUBLISH_KEY"/)
+  t.match(
+    output,
+    /PUBLISH_KEYS in \$PUBLISH_KEY\):\n +curl .* -H "Authorization: Bearer \$PUBLISH_KEY"/
+  )
   t.match(output, /password one of MONITOR_KEYS/)
 })
 
 const NOTHING_SET = { NODE_ENV: '', PUBLISH_KEYS: '', MONITOR_KEYS: '', AUTH_JWT_SECRET: '' }
 
 test('nobody gets a token, a ticket or a publication from the demo of a service that has a key of its own', async (t) => {
-  const env = { ...NOTHING_SET, AUTH_JWT_SECRET: 'a secret of their own, long enough to be one', STORE: 'memory' }
+  const env = {
+    ...NOTHING_SET,
+    AUTH_JWT_SECRET: 'a secret of their own, long enough to be one',
+    STORE: 'memory'
+  }
   const service = await startService(t, { env })
   for (const path of ['/demo/token', '/demo/ticket', '/demo/publish'])
-    t.equal((await call('POST', `${service.url}${path}`, { body: { user: 'victim', topics: ['secret'] } })).status, 404, path)
-  for (const path of ['/', '/demo']) t.equal((await call('GET', `${service.url}${path}`)).status, 404, path)
+    t.equal(
+      (
+        await call('POST', `${service.url}${path}`, {
+          body: { user: 'victim', topics: ['secret'] }
+        })
+      ).status,
+      404,
+      path
+    )
+  for (const path of ['/', '/demo'])
+    t.equal((await call('GET', `${service.url}${path}`)).status, 404, path)
   const monitor = await call('GET', `${service.url}/monitor`, { key: 'dev-monitor-key' })
-  t.match(monitor.body, { status: 'critical', recommendations: [{ code: 'development-credentials', severity: 'critical' }] })
-  t.match(service.output(), /"level":40.*PUBLISH_KEYS, MONITOR_KEYS have their development key.*beside your own AUTH_JWT_SECRET/)
+  t.match(monitor.body, {
+    status: 'critical',
+    recommendations: [{ code: 'development-credentials', severity: 'critical' }]
+  })
+  t.match(
+    service.output(),
+    /"level":40.*PUBLISH_KEYS, MONITOR_KEYS have their development key.*beside your own AUTH_JWT_SECRET/
+  )
   t.notMatch(service.output(), /\/demo/, 'nor does the start name it')
 
   const refused = await runService([], serviceEnv(service.dataDir, { ...env, HOST: '0.0.0.0' }))
-  t.match(refused, { code: 1, stderr: /^bellwire: PUBLISH_KEYS, MONITOR_KEYS would have the development key.*\n$/ })
+  t.match(refused, {
+    code: 1,
+    stderr: /^bellwire: PUBLISH_KEYS, MONITOR_KEYS would have the development key.*\n$/
+  })
 })
 
 test('development keys alone start where others reach them: loud, critical, and without the demo', async (t) => {
-  const service = await startService(t, { env: { ...NOTHING_SET, HOST: '0.0.0.0', STORE: 'memory' } })
+  const service = await startService(t, {
+    env: { ...NOTHING_SET, HOST: '0.0.0.0', STORE: 'memory' }
+  })
   const url = service.url.replace('0.0.0.0', '127.0.0.1')
   t.match(service.output(), /DEVELOPMENT KEYS ARE IN USE.*\n.*others reach/)
-  t.equal((await call('POST', `${url}/demo/token`, { body: { user: 'victim', topics: ['*'] } })).status, 404)
+  t.equal(
+    (await call('POST', `${url}/demo/token`, { body: { user: 'victim', topics: ['*'] } })).status,
+    404
+  )
   const monitor = await call('GET', `${url}/monitor`, { key: 'dev-monitor-key' })
-  t.match(monitor.body, { status: 'critical', recommendations: [{ code: 'development-credentials' }] })
+  t.match(monitor.body, {
+    status: 'critical',
+    recommendations: [{ code: 'development-credentials' }]
+  })
 })
 
 test('a second process on the same data, and a file that is not ours, are refused with a line that says so', async (t) => {
@@ -117,7 +167,10 @@ test('a second process on the same data, and a file that is not ours, are refuse
   t.match(second.stderr, /another process/i)
   t.equal(second.stderr.trim().split('\n').length, 1)
   const dataDir = tempDir(t)
-  writeFileSync(path.join(dataDir, 'bellwire.db'), 'this is not a database, it is a letter to my aunt '.repeat(100))
+  writeFileSync(
+    path.join(dataDir, 'bellwire.db'),
+    'this is not a database, it is a letter to my aunt '.repeat(100)
+  )
   const foreign = await runService([], serviceEnv(dataDir))
   t.equal(foreign.code, 1)
   t.match(foreign.stderr, /bellwire\.db/)
@@ -128,7 +181,10 @@ test('a DATA_DIR that cannot be made stops the start with one line', async (t) =
   for (const dataDir of ['/proc/nope', '/proc/nope/deeper']) {
     const { code, stderr } = await runService([], serviceEnv(dataDir))
     t.equal(code, 1)
-    t.match(stderr, /^bellwire: \/proc\/nope.*: cannot be created .*set DATA_DIR to a directory that is writable\n$/)
+    t.match(
+      stderr,
+      /^bellwire: \/proc\/nope.*: cannot be created .*set DATA_DIR to a directory that is writable\n$/
+    )
   }
 })
 
@@ -143,7 +199,10 @@ test('no secret reaches a log line', async (t) => {
   const service = await startService(t, { env: { LOG_LEVEL: 'trace' } })
   const { MONITOR_KEY, PUBLISH_KEY, SECRET, tokenOf } = await import('./harness.ts')
   const token = tokenOf('u1')
-  const { body } = await call('POST', `${service.url}/v1/tickets`, { key: PUBLISH_KEY, body: { user: 'u1' } })
+  const { body } = await call('POST', `${service.url}/v1/tickets`, {
+    key: PUBLISH_KEY,
+    body: { user: 'u1' }
+  })
   const stream = await openStream(t, `${service.url}/v1/stream?ticket=${body.ticket}`)
   await stream.until((f) => f.event === 'ready')
   await publish(service, { to: { user: 'u1' }, title: 'strictly-private-content' })
@@ -152,16 +211,31 @@ test('no secret reaches a log line', async (t) => {
   await call('GET', `${service.url}/v1/inbox`, { key: `${token}x` })
   await call('GET', `${service.url}/monitor`, { key: MONITOR_KEY })
   await call('GET', `${service.url}/nowhere?ticket=${body.ticket}`)
-  await call('POST', `${service.url}/v1/notifications`, { key: `${PUBLISH_KEY}-wrong`, body: '{"strictly-private-content"' })
+  await call('POST', `${service.url}/v1/notifications`, {
+    key: `${PUBLISH_KEY}-wrong`,
+    body: '{"strictly-private-content"'
+  })
   stream.close()
   await service.kill('SIGTERM')
-  for (const secret of [token, body.ticket, PUBLISH_KEY, MONITOR_KEY, SECRET, 'strictly-private-content'])
+  for (const secret of [
+    token,
+    body.ticket,
+    PUBLISH_KEY,
+    MONITOR_KEY,
+    SECRET,
+    'strictly-private-content'
+  ])
     t.notOk(service.output().includes(secret), 'not in the log')
   t.match(service.output(), /listening/)
 })
 
 test('flags that are for a process are no matter to its threads', async (t) => {
-  const flags = ['--expose-gc', '--max-old-space-size=256', '--title=notifications', '--enable-source-maps']
+  const flags = [
+    '--expose-gc',
+    '--max-old-space-size=256',
+    '--title=notifications',
+    '--enable-source-maps'
+  ]
   const service = await startService(t, { flags })
   t.equal((await publish(service, { to: { user: 'u1' }, title: 'durable' })).status, 201)
 })

@@ -2,7 +2,16 @@ import type { BrowserContextOptions, Page } from 'playwright-core'
 import tap, { test } from 'tap'
 import { freePort, launchChromium, noChromium } from '../fixtures/chromium.ts'
 import { skipOwnServer, startRedis } from '../stores/redis-server.ts'
-import { call, connectionsOf, eventually, MONITOR_KEY, openStream, publish, startService, tokenOf } from './harness.ts'
+import {
+  call,
+  connectionsOf,
+  eventually,
+  MONITOR_KEY,
+  openStream,
+  publish,
+  startService,
+  tokenOf
+} from './harness.ts'
 
 const skip = noChromium
 // One for all tests, each in a profile of its own: a start takes longer than most of them.
@@ -10,14 +19,21 @@ const browser = skip ? (undefined as never) : await launchChromium(tap)
 const httpCredentials = { username: 'anyone', password: MONITOR_KEY }
 
 /** The dashboard in a tab of its own, once it shows figures, and what it complained about. */
-async function openDashboard(t: { teardown(fn: () => unknown): void }, url: string, options: BrowserContextOptions = {}) {
+async function openDashboard(
+  t: { teardown(fn: () => unknown): void },
+  url: string,
+  options: BrowserContextOptions = {}
+) {
   const context = await browser.newContext({ httpCredentials, ...options })
   t.teardown(() => context.close())
   const page = await context.newPage()
   page.setDefaultTimeout(15_000)
   const complaints: string[] = []
   const asked: string[] = []
-  page.on('console', (message) => ['error', 'warning'].includes(message.type()) && complaints.push(message.text()))
+  page.on(
+    'console',
+    (message) => ['error', 'warning'].includes(message.type()) && complaints.push(message.text())
+  )
   page.on('pageerror', (error) => complaints.push(error.message))
   page.on('request', (request) => asked.push(request.url()))
   await page.goto(`${url}/monitor`)
@@ -43,8 +59,12 @@ const rows = (page: Page) => page.locator('#connections tr')
 test('a browser asks for the key, and nobody without one sees the page', { skip }, async (t) => {
   const service = await startService(t, { env: { STORE: 'memory' } })
   const ask = async (password: string | undefined): Promise<number> => {
-    const context = await browser.newContext(password === undefined ? {} : { httpCredentials: { username: 'me', password } })
-    const answer = await (await context.newPage()).goto(`${service.url}/monitor`).finally(() => context.close())
+    const context = await browser.newContext(
+      password === undefined ? {} : { httpCredentials: { username: 'me', password } }
+    )
+    const answer = await (await context.newPage())
+      .goto(`${service.url}/monitor`)
+      .finally(() => context.close())
     return answer!.status()
   }
   // A browser that was asked, and has nobody to ask.
@@ -53,7 +73,9 @@ test('a browser asks for the key, and nobody without one sees the page', { skip 
   t.equal(await ask(MONITOR_KEY), 200)
 })
 
-test('an operator sees the state, what to do, and since when, and closes a stream by keyboard', { skip }, async (t) => {
+test('an operator sees the state, what to do, and since when, and closes a stream by keyboard', {
+  skip
+}, async (t) => {
   // Nobody lives behind the session look-up: whoever sends a cookie makes an error.
   const service = await startService(t, {
     env: { MAX_CONNECTIONS: '4', AUTH_SESSION_URL: `http://127.0.0.1:${await freePort()}/` }
@@ -70,22 +92,44 @@ test('an operator sees the state, what to do, and since when, and closes a strea
   await figure(page, 'Users').getByText('2', { exact: true }).waitFor()
   await page.getByText('1 stream each', { exact: true }).waitFor()
   t.notOk(await page.getByText('this node').first().isVisible(), 'there is no other')
-  t.match(await page.getByRole('img', { name: /^Streams open, chart: .*now 2$/ }).count(), 1, 'a chart says what it shows')
-  t.equal(await page.locator('.chart canvas').count(), 9, 'an hour for each figure, and for the lag')
-  for (const name of ['What to do', 'Errors by code', 'Why streams closed', 'Connections', 'Heartbeats', 'Store', 'Process'])
+  t.match(
+    await page.getByRole('img', { name: /^Streams open, chart: .*now 2$/ }).count(),
+    1,
+    'a chart says what it shows'
+  )
+  t.equal(
+    await page.locator('.chart canvas').count(),
+    9,
+    'an hour for each figure, and for the lag'
+  )
+  for (const name of [
+    'What to do',
+    'Errors by code',
+    'Why streams closed',
+    'Connections',
+    'Heartbeats',
+    'Store',
+    'Process'
+  ])
     t.equal(await page.getByRole('heading', { name, exact: true }).count(), 1, name)
-  for (const fact of ['Kindsqlite', 'Stateworks', 'Every15 s']) await page.locator('dl > div', { hasText: fact }).waitFor()
+  for (const fact of ['Kindsqlite', 'Stateworks', 'Every15 s'])
+    await page.locator('dl > div', { hasText: fact }).waitFor()
 
   // Errors, with first and last time and message.
-  for (let n = 0; n < 2; n++) await call('GET', `${service.url}/v1/inbox`, { headers: { cookie: 'session=x' } })
+  for (let n = 0; n < 2; n++)
+    await call('GET', `${service.url}/v1/inbox`, { headers: { cookie: 'session=x' } })
   const error = page.getByRole('row', { name: /^unavailable 2 \d\d:\d\d:\d\d \d\d:\d\d:\d\d \S/ })
   await error.waitFor()
-  t.ok(Date.parse((await error.locator('time').first().getAttribute('datetime'))!) > Date.now() - 60_000)
+  t.ok(
+    Date.parse((await error.locator('time').first().getAttribute('datetime'))!) >
+      Date.now() - 60_000
+  )
   await page.getByText('The latest, one by one').click()
   await page.locator('#recent li').first().waitFor()
 
   // Two more, and the limit is reached: the status changes, says so aloud, and says what to do.
-  for (const user of ['carl', 'dora']) await openStream(t, `${service.url}/v1/stream`, { token: tokenOf(user) })
+  for (const user of ['carl', 'dora'])
+    await openStream(t, `${service.url}/v1/stream`, { token: tokenOf(user) })
   await page.getByText('4 of 4 connections are open.').first().waitFor()
   await page
     .locator('#advice')
@@ -113,7 +157,11 @@ test('an operator sees the state, what to do, and since when, and closes a strea
   const dialog = page.getByRole('dialog', { name: 'Close this stream?' })
   await dialog.waitFor()
   t.match(await dialog.textContent(), 'User ann, sse, open for')
-  t.equal(await page.evaluate('document.activeElement.id'), 'ask-no', 'the harmless answer has the focus')
+  t.equal(
+    await page.evaluate('document.activeElement.id'),
+    'ask-no',
+    'the harmless answer has the focus'
+  )
   await page.keyboard.press('Escape')
   await dialog.waitFor({ state: 'hidden' })
   t.equal((await connectionsOf(service)).active, 4, 'nothing was closed')
@@ -180,39 +228,90 @@ test('whatever comes over the wire is text', { skip }, async (t) => {
       recent: [{ at, code: evil, message: evil, connection: evil }]
     },
     store: { ...real.store, kind: evil, epoch: evil, head: evil },
-    nodes: [evil, `${evil}2`].map((node) => ({ node, status: evil, connections: 1, lastSeenAt: at })),
+    nodes: [evil, `${evil}2`].map((node) => ({
+      node,
+      status: evil,
+      connections: 1,
+      lastSeenAt: at
+    })),
     recommendations: [{ code: evil, severity: evil, message: evil, action: evil, since: at }]
   }
-  const [row] = (await call('GET', `${service.url}/monitor/connections`, { key: MONITOR_KEY })).body.connections
-  const connections = [{ ...row, id: evil, user: evil, topics: [evil], remoteAddress: evil, transport: evil, state: evil }]
+  const [row] = (await call('GET', `${service.url}/monitor/connections`, { key: MONITOR_KEY })).body
+    .connections
+  const connections = [
+    {
+      ...row,
+      id: evil,
+      user: evil,
+      topics: [evil],
+      remoteAddress: evil,
+      transport: evil,
+      state: evil
+    }
+  ]
   await page.route('**/monitor/stream', (route) =>
-    route.fulfill({ contentType: 'text/event-stream', body: `event: stats\ndata: ${JSON.stringify(stats)}\n\n` })
+    route.fulfill({
+      contentType: 'text/event-stream',
+      body: `event: stats\ndata: ${JSON.stringify(stats)}\n\n`
+    })
   )
-  await page.route('**/monitor/connections?*', (route) => route.fulfill({ json: { connections, total: 1 } }))
+  await page.route('**/monitor/connections?*', (route) =>
+    route.fulfill({ json: { connections, total: 1 } })
+  )
   await page.goto(`${service.url}/monitor`)
   await page.getByText('The latest, one by one').click()
   await eventually(async () => (await rows(page).count()) === 1)
   await page.locator('#connections button').click()
   await page.getByRole('dialog').waitFor()
-  for (const place of ['#advice', '#errors', '#closings', '#refusals', '#connections', '#nodes', '#store', '#about', '#ask-text'])
+  for (const place of [
+    '#advice',
+    '#errors',
+    '#closings',
+    '#refusals',
+    '#connections',
+    '#nodes',
+    '#store',
+    '#about',
+    '#ask-text'
+  ])
     t.match(await page.locator(place).textContent(), evil, `${place} shows it as text`)
   t.equal(await page.locator('body img, body script').count(), 0)
   t.equal(await page.evaluate('window.hit'), undefined)
 })
 
-test('the charts of a process that started a moment ago begin with its data', { skip }, async (t) => {
+test('the charts of a process that started a moment ago begin with its data', {
+  skip
+}, async (t) => {
   const service = await startService(t, { env: { STORE: 'memory' } })
   const { body: real } = await call('GET', `${service.url}/monitor`, { key: MONITOR_KEY })
   const point = (secondsAgo: number) => ({
-    ...{ active: 5, users: 5, stale: 0, slow: 0, published: 50, frames: 50, errors: 0, p50: 1, p99: 2, heartbeatLagMs: 1 },
+    ...{
+      active: 5,
+      users: 5,
+      stale: 0,
+      slow: 0,
+      published: 50,
+      frames: 50,
+      errors: 0,
+      p50: 1,
+      p99: 2,
+      heartbeatLagMs: 1
+    },
     at: new Date(Date.now() - secondsAgo * 1000).toISOString()
   })
-  const stats = { ...real, connections: { ...real.connections, active: 5 }, history: [40, 30, 20, 10].map(point) }
+  const stats = {
+    ...real,
+    connections: { ...real.connections, active: 5 },
+    history: [40, 30, 20, 10].map(point)
+  }
   const context = await browser.newContext({ httpCredentials })
   t.teardown(() => context.close())
   const page = await context.newPage()
   await page.route('**/monitor/stream', (route) =>
-    route.fulfill({ contentType: 'text/event-stream', body: `event: stats\ndata: ${JSON.stringify(stats)}\n\n` })
+    route.fulfill({
+      contentType: 'text/event-stream',
+      body: `event: stats\ndata: ${JSON.stringify(stats)}\n\n`
+    })
   )
   await page.goto(`${service.url}/monitor`)
   await page.getByRole('img', { name: /^Streams open, chart: steady at 5/ }).waitFor()
@@ -230,10 +329,13 @@ test('the charts of a process that started a moment ago begin with its data', { 
   t.ok(share < 0.35, `it begins at ${Math.round(share * 100)} % of the width, right of the axis`)
 })
 
-test('with several nodes it says what is of this one and what of all', { skip: skip || skipOwnServer }, async (t) => {
+test('with several nodes it says what is of this one and what of all', {
+  skip: skip || skipOwnServer
+}, async (t) => {
   const env = { STORE: 'redis', REDIS_URL: (await startRedis(t)).url }
   const [here, there] = await Promise.all([startService(t, { env }), startService(t, { env })])
-  const monitorOf = async (url: string) => (await call('GET', `${url}/monitor`, { key: MONITOR_KEY })).body
+  const monitorOf = async (url: string) =>
+    (await call('GET', `${url}/monitor`, { key: MONITOR_KEY })).body
   const name = async (url: string): Promise<string> => (await monitorOf(url)).node
   const [hereName, thereName] = [await name(here.url), await name(there.url)]
   const stream = await openStream(t, `${there.url}/v1/stream`, { token: tokenOf('ann') })
@@ -243,11 +345,19 @@ test('with several nodes it says what is of this one and what of all', { skip: s
   const { page, complaints } = await openDashboard(t, here.url)
   await figure(page, 'Streams open · this node').getByText('0', { exact: true }).waitFor()
   await page.getByText('nobody is connected to this node').waitFor()
-  t.same(await figure(page, 'Publish to write · this node').allTextContents(), ['–', '–'], 'nothing measured is no zero')
+  t.same(
+    await figure(page, 'Publish to write · this node').allTextContents(),
+    ['–', '–'],
+    'nothing measured is no zero'
+  )
   const all = page.getByRole('region', { name: 'All nodes together' })
   await all.locator('dl > div', { hasText: /^Streams1$/ }).waitFor()
   await eventually(async () => (await rows(page).count()) === 1)
-  t.equal(await rows(page).getByRole('cell', { name: thereName, exact: true }).count(), 1, 'a stream tells where it is')
+  t.equal(
+    await rows(page).getByRole('cell', { name: thereName, exact: true }).count(),
+    1,
+    'a stream tells where it is'
+  )
   const nodes = page.getByRole('region', { name: 'Nodes', exact: true }).locator('tbody tr')
   // How each is, is what it says itself: on a machine that is out of CPU not ok.
   await eventually(async () => {
@@ -267,23 +377,38 @@ test('with several nodes it says what is of this one and what of all', { skip: s
   for (const node of silent.nodes) node.status = 'ok'
   silent.nodes[1].lastSeenAt = new Date(Date.parse(silent.nodes[0].lastSeenAt) - 7000).toISOString()
   await page.route('**/monitor/stream', (route) =>
-    route.fulfill({ contentType: 'text/event-stream', body: `event: stats\ndata: ${JSON.stringify(silent)}\n\n` })
+    route.fulfill({
+      contentType: 'text/event-stream',
+      body: `event: stats\ndata: ${JSON.stringify(silent)}\n\n`
+    })
   )
   await page.goto(`${here.url}/monitor`)
   await all.getByText(`${thereName} is silent`).waitFor()
   t.match(await nodes.allTextContents(), [/this nodeok/, new RegExp(`^${thereName}unknown`)])
 })
 
-test('it fits a phone, in the dark and in the light, and the policy lets nothing inline in', { skip }, async (t) => {
+test('it fits a phone, in the dark and in the light, and the policy lets nothing inline in', {
+  skip
+}, async (t) => {
   const service = await startService(t, { env: { STORE: 'memory' } })
-  for (let n = 0; n < 3; n++) await openStream(t, `${service.url}/v1/stream`, { token: tokenOf(`${'long-'.repeat(20)}${n}`) })
+  for (let n = 0; n < 3; n++)
+    await openStream(t, `${service.url}/v1/stream`, { token: tokenOf(`${'long-'.repeat(20)}${n}`) })
   const grounds: unknown[] = []
   for (const colorScheme of ['light', 'dark'] as const) {
-    const { page } = await openDashboard(t, service.url, { colorScheme, viewport: { width: 375, height: 700 } })
+    const { page } = await openDashboard(t, service.url, {
+      colorScheme,
+      viewport: { width: 375, height: 700 }
+    })
     await eventually(async () => (await rows(page).count()) === 3)
-    t.ok(await page.evaluate('document.documentElement.scrollWidth <= innerWidth'), 'nothing sticks out sideways')
+    t.ok(
+      await page.evaluate('document.documentElement.scrollWidth <= innerWidth'),
+      'nothing sticks out sideways'
+    )
     const button = await rows(page).first().getByRole('button').boundingBox()
-    t.ok(button && button.x >= 0 && button.x + button.width <= 375, 'a stream can be closed without scrolling sideways')
+    t.ok(
+      button && button.x >= 0 && button.x + button.width <= 375,
+      'a stream can be closed without scrolling sideways'
+    )
     const covered = await page.evaluate(
       "(() => [...document.querySelectorAll('#connections tr:first-child > :not(.several-only)')].filter((cell) => { cell.scrollIntoView({ block: 'center' }); const { left, right, top, bottom } = cell.getBoundingClientRect(); return left < 0 || right > innerWidth || !cell.contains(document.elementFromPoint(left + 2, (top + bottom) / 2)) }).map((cell) => cell.textContent))()"
     )
@@ -295,7 +420,10 @@ test('it fits a phone, in the dark and in the light, and the policy lets nothing
     t.equal(inline, undefined, 'a script in the page does not run')
   }
   t.not(grounds[0], grounds[1])
-  const page = await call('GET', `${service.url}/monitor`, { key: MONITOR_KEY, headers: { accept: 'text/html' } })
+  const page = await call('GET', `${service.url}/monitor`, {
+    key: MONITOR_KEY,
+    headers: { accept: 'text/html' }
+  })
   t.match(page.headers.get('content-type'), 'text/html')
   const policy = page.headers.get('content-security-policy')!
   t.match(policy, "default-src 'none'")

@@ -11,5 +11,13 @@ test(
     timeout: 110_000
   },
   (t) =>
-    deployUnderLoad(t, { streams: 60, publishesPerSecond: 50, drainMs: 500, haste: 10, calmMs: 700, redisAwayMs: 500, shards: 3 })
+    deployUnderLoad(t, {
+      streams: 60,
+      publishesPerSecond: 50,
+      drainMs: 500,
+      haste: 10,
+      calmMs: 700,
+      redisAwayMs: 500,
+      shards: 3
+    })
 )

@@ -20,7 +20,9 @@ import {
 /** An application that answers who a session belongs to when the test says so. */
 async function application() {
   const asked: http.ServerResponse[] = []
-  const server = http.createServer((_request, response) => asked.push(response)).listen(0, '127.0.0.1')
+  const server = http
+    .createServer((_request, response) => asked.push(response))
+    .listen(0, '127.0.0.1')
   await once(server, 'listening')
   t.teardown(() => {
     server.closeAllConnections()
@@ -35,7 +37,10 @@ async function asker(detach: 'on' | 'off') {
   return { app, service: await startService(t, { env, flags: NODE_FLAGS[detach] }) }
 }
 type Asker = Awaited<ReturnType<typeof asker>>
-const [asking, askingToo] = (await Promise.all((['on', 'off'] as const).map(asker))) as [Asker, Asker]
+const [asking, askingToo] = (await Promise.all((['on', 'off'] as const).map(asker))) as [
+  Asker,
+  Asker
+]
 const open = await startService(t, { env: { NODE_ENV: 'development', LOG_LEVEL: 'trace' } })
 
 for (const detach of ['on', 'off'] as const)
@@ -45,7 +50,9 @@ for (const detach of ['on', 'off'] as const)
     async (t) => {
       const { app, service } = detach === 'on' ? asking : askingToo
       const peers = await Promise.all(
-        Array.from({ length: 30 }, (_, n) => rawPeer(t, service, requestHead('/v1/stream', undefined, [`cookie: sid=${n}`])))
+        Array.from({ length: 30 }, (_, n) =>
+          rawPeer(t, service, requestHead('/v1/stream', undefined, [`cookie: sid=${n}`]))
+        )
       )
       await eventually(() => app.asked.length === peers.length)
       for (const peer of peers.slice(1)) peer.socket.resetAndDestroy()
@@ -71,15 +78,24 @@ t.test(
       await eventually(() => app.asked.length > 0)
       app.asked.shift()!.writeHead(status).end()
     }
-    const [stream] = await Promise.all([openStream(t, `${service.url}/v1/stream`, { headers }), answer(500)])
+    const [stream] = await Promise.all([
+      openStream(t, `${service.url}/v1/stream`, { headers }),
+      answer(500)
+    ])
     t.equal(stream.status, 200)
     t.match(await stream.until(() => true), { event: 'goodbye', data: { reason: 'unavailable' } })
     t.ok(stream.retries[0]! >= 5_000)
     await stream.ended
-    const [inbox] = await Promise.all([call('GET', `${service.url}/v1/inbox`, { headers }), answer(500)])
+    const [inbox] = await Promise.all([
+      call('GET', `${service.url}/v1/inbox`, { headers }),
+      answer(500)
+    ])
     t.equal(inbox.status, 503)
     t.ok(inbox.headers.get('retry-after'))
-    const [refused] = await Promise.all([openStream(t, `${service.url}/v1/stream`, { headers }), answer(401)])
+    const [refused] = await Promise.all([
+      openStream(t, `${service.url}/v1/stream`, { headers }),
+      answer(401)
+    ])
     t.equal(refused.status, 401)
   }
 )
@@ -89,15 +105,20 @@ t.test(
 
   async (t) => {
     const service = open
-    const before = await openStream(t, `${service.url}/v1/stream`, { token: tokenOf('u1', ['news', 'secret']) })
+    const before = await openStream(t, `${service.url}/v1/stream`, {
+      token: tokenOf('u1', ['news', 'secret'])
+    })
     const { id } = await before.until((f) => f.event === 'ready')
     before.close()
-    for (const topic of ['news', 'secret', 'news']) await publish(service, { to: { topic }, title: topic })
+    for (const topic of ['news', 'secret', 'news'])
+      await publish(service, { to: { topic }, title: topic })
     const last = await publish(service, { to: { user: 'u1' }, title: 'mine' })
     const token = tokenOf('u1', ['news'])
     const after = await openStream(t, `${service.url}/v1/stream?since=${id}`, { token })
     await after.until((f) => f.data.item?.id === last.body.id)
-    const titles = after.frames.filter((f) => f.event === 'notification').map((f) => f.data.item.title)
+    const titles = after.frames
+      .filter((f) => f.event === 'notification')
+      .map((f) => f.data.item.title)
     t.strictSame(titles, ['news', 'news', 'mine'])
     const poll = await call('GET', `${service.url}/v1/changes?since=${id}`, { key: token })
     t.notMatch(poll.text, /secret/)
@@ -105,7 +126,9 @@ t.test(
     const refusals = await Promise.all(
       ['secret', 'unused'].flatMap((topic) =>
         ['stream', 'changes', 'inbox'].map(async (route) => {
-          const { status, body } = await call('GET', `${service.url}/v1/${route}?topics=${topic}`, { key: token })
+          const { status, body } = await call('GET', `${service.url}/v1/${route}?topics=${topic}`, {
+            key: token
+          })
           return JSON.stringify([status, { ...body, requestId: '' }]).replaceAll(topic, 'it')
         })
       )
@@ -121,56 +144,81 @@ t.test('a body that is compressed is not inflated', async (t) => {
   for (const body of [bomb, gzipSync('{"to":{"user":"u1"},"type":"t"}')]) {
     const response = await fetch(`${service.url}/v1/notifications`, {
       method: 'POST',
-      headers: { authorization: `Bearer ${PUBLISH_KEY}`, 'content-type': 'application/json', 'content-encoding': 'gzip' },
+      headers: {
+        authorization: `Bearer ${PUBLISH_KEY}`,
+        'content-type': 'application/json',
+        'content-encoding': 'gzip'
+      },
       body
     })
     t.ok([400, 413, 415].includes(response.status), `${response.status}`)
   }
 })
 
-t.test('the demo page runs nothing that is not its own, and shows what people wrote as text', async (t) => {
-  const keys = { PUBLISH_KEYS: '', MONITOR_KEYS: '', AUTH_JWT_SECRET: '' }
-  const service = await startService(t, { env: { NODE_ENV: 'development', ...keys } })
-  const page = await call('GET', `${service.url}/demo`)
-  const policy = page.headers.get('content-security-policy') ?? ''
-  t.match(policy, /default-src 'none'; script-src 'self'/)
-  t.notMatch(policy, /unsafe|\*/)
-  t.notMatch(page.text, /<script(?![^>]*\bsrc=)|\son\w+=|javascript:/i)
-  t.match(policy, /require-trusted-types-for 'script'/)
-  for (const file of ['demo', 'panel', 'row', 'send', 'toasts', 'backend']) {
-    const script = await call('GET', `${service.url}/demo/${file}.js`)
-    t.equal(script.status, 200)
-    t.notMatch(script.text, /innerHTML|outerHTML|insertAdjacentHTML|document\.write|\beval\(|new Function/)
-  }
-})
-
-t.test('a user with the name that an identity provider gave is published to, read, revoked and erased', async (t) => {
-  const service = open
-  for (const user of ['auth0|64ab0c1d', 'ann+alerts@example.com', 'a=b~c']) {
-    const key = tokenOf(user)
-    const published = await call('POST', `${service.url}/v1/notifications`, {
-      key: PUBLISH_KEY,
-      body: { to: { user }, type: 't' }
-    })
-    t.equal(published.status, 201, user)
-    const inbox = await call('GET', `${service.url}/v1/inbox`, { key })
-    t.equal(inbox.body.items[0].id, published.body.id)
-    t.equal((await call('POST', `${service.url}/v1/tickets`, { key: PUBLISH_KEY, body: { user } })).status, 201)
-    const rows = await call('GET', `${service.url}/monitor/connections?user=${encodeURIComponent(user)}`, { key: MONITOR_KEY })
-    t.equal(rows.status, 200)
-    for (const path of [encodeURIComponent(user), user.replaceAll('|', '%7c')]) {
-      const at = `${service.url}/v1/users/${path}`
-      t.equal((await call('DELETE', `${at}/connections`, { key: PUBLISH_KEY })).status, 200, path)
-      t.equal((await call('DELETE', at, { key: PUBLISH_KEY })).status, 204, path)
+t.test(
+  'the demo page runs nothing that is not its own, and shows what people wrote as text',
+  async (t) => {
+    const keys = { PUBLISH_KEYS: '', MONITOR_KEYS: '', AUTH_JWT_SECRET: '' }
+    const service = await startService(t, { env: { NODE_ENV: 'development', ...keys } })
+    const page = await call('GET', `${service.url}/demo`)
+    const policy = page.headers.get('content-security-policy') ?? ''
+    t.match(policy, /default-src 'none'; script-src 'self'/)
+    t.notMatch(policy, /unsafe|\*/)
+    t.notMatch(page.text, /<script(?![^>]*\bsrc=)|\son\w+=|javascript:/i)
+    t.match(policy, /require-trusted-types-for 'script'/)
+    for (const file of ['demo', 'panel', 'row', 'send', 'toasts', 'backend']) {
+      const script = await call('GET', `${service.url}/demo/${file}.js`)
+      t.equal(script.status, 200)
+      t.notMatch(
+        script.text,
+        /innerHTML|outerHTML|insertAdjacentHTML|document\.write|\beval\(|new Function/
+      )
     }
   }
-  const { status, body } = await call('POST', `${service.url}/v1/notifications`, {
-    key: PUBLISH_KEY,
-    body: { to: { user: 'a b' }, type: 't' }
-  })
-  t.equal(status, 422)
-  t.match(body.detail, /\/to\/user must be 1–128 characters of .*\| \+ = ~/, 'a refusal names the characters')
-})
+)
+
+t.test(
+  'a user with the name that an identity provider gave is published to, read, revoked and erased',
+  async (t) => {
+    const service = open
+    for (const user of ['auth0|64ab0c1d', 'ann+alerts@example.com', 'a=b~c']) {
+      const key = tokenOf(user)
+      const published = await call('POST', `${service.url}/v1/notifications`, {
+        key: PUBLISH_KEY,
+        body: { to: { user }, type: 't' }
+      })
+      t.equal(published.status, 201, user)
+      const inbox = await call('GET', `${service.url}/v1/inbox`, { key })
+      t.equal(inbox.body.items[0].id, published.body.id)
+      t.equal(
+        (await call('POST', `${service.url}/v1/tickets`, { key: PUBLISH_KEY, body: { user } }))
+          .status,
+        201
+      )
+      const rows = await call(
+        'GET',
+        `${service.url}/monitor/connections?user=${encodeURIComponent(user)}`,
+        { key: MONITOR_KEY }
+      )
+      t.equal(rows.status, 200)
+      for (const path of [encodeURIComponent(user), user.replaceAll('|', '%7c')]) {
+        const at = `${service.url}/v1/users/${path}`
+        t.equal((await call('DELETE', `${at}/connections`, { key: PUBLISH_KEY })).status, 200, path)
+        t.equal((await call('DELETE', at, { key: PUBLISH_KEY })).status, 204, path)
+      }
+    }
+    const { status, body } = await call('POST', `${service.url}/v1/notifications`, {
+      key: PUBLISH_KEY,
+      body: { to: { user: 'a b' }, type: 't' }
+    })
+    t.equal(status, 422)
+    t.match(
+      body.detail,
+      /\/to\/user must be 1–128 characters of .*\| \+ = ~/,
+      'a refusal names the characters'
+    )
+  }
+)
 
 t.test(
   'names that every object has are names like any other, and no line of the log is broken by what came in',
@@ -182,22 +230,40 @@ t.test(
     for (const name of names) {
       const token = tokenOf(name, names)
       const stream = await openStream(t, `${service.url}/v1/stream`, { token })
-      t.match((await stream.until((f) => f.event === 'ready')).data, { user: name, counts: { unread: 0 } })
-      const mine = await publish(service, { to: { user: name }, title: 'mine', key: name })
-      t.match(await stream.until((f) => f.data.item?.id === mine.body.id), { data: { counts: { unread: 1 } } })
-      const shared = await publish(service, { to: { topic: name }, title: 'shared', ephemeral: true })
-      await stream.until((f) => f.data.item?.id === shared.body.id)
-      t.match(await call('DELETE', `${service.url}/v1/users/${name}/connections`, { key: PUBLISH_KEY }), {
-        status: 200,
-        body: { closed: 1 }
+      t.match((await stream.until((f) => f.event === 'ready')).data, {
+        user: name,
+        counts: { unread: 0 }
       })
+      const mine = await publish(service, { to: { user: name }, title: 'mine', key: name })
+      t.match(await stream.until((f) => f.data.item?.id === mine.body.id), {
+        data: { counts: { unread: 1 } }
+      })
+      const shared = await publish(service, {
+        to: { topic: name },
+        title: 'shared',
+        ephemeral: true
+      })
+      await stream.until((f) => f.data.item?.id === shared.body.id)
+      t.match(
+        await call('DELETE', `${service.url}/v1/users/${name}/connections`, { key: PUBLISH_KEY }),
+        {
+          status: 200,
+          body: { closed: 1 }
+        }
+      )
       await stream.ended
     }
-    await call('GET', `${service.url}/%0a%7b%22level%22:60%7d`, { headers: { 'x-request-id': 'a"b' } })
-    await call('POST', `${service.url}/v1/notifications`, { key: PUBLISH_KEY, body: '{"to":\n"\\n{\\"level\\":60}"' })
+    await call('GET', `${service.url}/%0a%7b%22level%22:60%7d`, {
+      headers: { 'x-request-id': 'a"b' }
+    })
+    await call('POST', `${service.url}/v1/notifications`, {
+      key: PUBLISH_KEY,
+      body: '{"to":\n"\\n{\\"level\\":60}"'
+    })
     const peer = await rawPeer(t, service, `GET /\x0b{"level":60} HTTP/1.1\r\nhost: x\r\n\r\n`)
     await peer.until(/^HTTP\/1\.1 400/)
     await service.kill('SIGTERM')
-    for (const line of service.output().slice(begin).trim().split('\n')) t.ok(JSON.parse(line).level < 60)
+    for (const line of service.output().slice(begin).trim().split('\n'))
+      t.ok(JSON.parse(line).level < 60)
   }
 )

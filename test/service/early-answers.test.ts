@@ -23,15 +23,28 @@ const REFUSED: readonly Refused[] = [
   { status: 404, head: `POST /nowhere HTTP/1.1\r\nhost: x\r\n${json}` },
   { status: 405, head: `POST /v1/stream HTTP/1.1\r\nhost: x\r\n${json}` },
   { status: 413, head: `POST /v1/notifications HTTP/1.1\r\nhost: x\r\n${auth}${json}` },
-  { status: 415, head: `POST /v1/notifications HTTP/1.1\r\nhost: x\r\n${auth}content-type: text/plain\r\n` },
+  {
+    status: 415,
+    head: `POST /v1/notifications HTTP/1.1\r\nhost: x\r\n${auth}content-type: text/plain\r\n`
+  },
   // Above the limit of a batch by this much.
-  { status: 413, head: `POST /v1/notifications/batch HTTP/1.1\r\nhost: x\r\n${auth}${json}`, body: 32 * 1024 * 1024 + BODY }
+  {
+    status: 413,
+    head: `POST /v1/notifications/batch HTTP/1.1\r\nhost: x\r\n${auth}${json}`,
+    body: 32 * 1024 * 1024 + BODY
+  }
 ]
 
 /** Sends the whole body, the first of it in one write with the head, whatever is answered meanwhile. Resolves to the status. */
-async function send({ head, body = BODY }: Refused, chunked: boolean, beside: number): Promise<number> {
+async function send(
+  { head, body = BODY }: Refused,
+  chunked: boolean,
+  beside: number
+): Promise<number> {
   const socket = connect({ port: Number(port), host: hostname, allowHalfOpen: true })
-  const failed = once(socket, 'close').then(() => Promise.reject(new Error(`cut off after ${text.slice(0, 15)}`)))
+  const failed = once(socket, 'close').then(() =>
+    Promise.reject(new Error(`cut off after ${text.slice(0, 15)}`))
+  )
   failed.catch(() => {})
   let text = ''
   const answered = new Promise<void>((resolve) =>
@@ -44,11 +57,16 @@ async function send({ head, body = BODY }: Refused, chunked: boolean, beside: nu
     if (!socket.write(bytes)) await Promise.race([once(socket, 'drain'), failed])
   }
   const chunk = (bytes: Buffer): Buffer =>
-    chunked ? Buffer.concat([Buffer.from(`${bytes.length.toString(16)}\r\n`), bytes, Buffer.from('\r\n')]) : bytes
+    chunked
+      ? Buffer.concat([Buffer.from(`${bytes.length.toString(16)}\r\n`), bytes, Buffer.from('\r\n')])
+      : bytes
   await once(socket, 'connect')
-  const start = Buffer.from(`${head}${chunked ? 'transfer-encoding: chunked' : `content-length: ${body}`}\r\n\r\n`)
+  const start = Buffer.from(
+    `${head}${chunked ? 'transfer-encoding: chunked' : `content-length: ${body}`}\r\n\r\n`
+  )
   await write(beside > 0 ? Buffer.concat([start, chunk(PIECE.subarray(0, beside))]) : start)
-  for (let sent = beside; sent < body; sent += PIECE.length) await write(chunk(PIECE.subarray(0, body - sent)))
+  for (let sent = beside; sent < body; sent += PIECE.length)
+    await write(chunk(PIECE.subarray(0, body - sent)))
   // Taken to the end: the next request on the connection is read.
   await write(chunked ? '0\r\n\r\n' : '')
   await Promise.race([answered, failed])
@@ -61,32 +79,46 @@ async function send({ head, body = BODY }: Refused, chunked: boolean, beside: nu
   return first
 }
 
-t.test('whoever is refused before the end of the body hears why, and can send all of it', async (t) => {
-  for (const refused of REFUSED)
-    for (const chunked of [false, true])
-      for (const beside of [0, 1_000, 60_000]) {
-        // Its length alone says that it is too large, and more than we read is left.
-        if (refused.body !== undefined && !chunked) continue
-        const name = `${refused.head.split(' HTTP', 1)} ${chunked ? 'in chunks' : 'with its length'}, ${beside} bytes beside the head`
-        for (let n = 0; n < TRIES; n += 4) {
-          const group = Array.from({ length: Math.min(4, TRIES - n) }, () => send(refused, chunked, beside))
-          const statuses = await Promise.all(group.map((one) => one.catch((error: Error) => error.message)))
-          if (statuses.some((status) => status !== refused.status)) return t.fail(`${name}: ${statuses}`)
+t.test(
+  'whoever is refused before the end of the body hears why, and can send all of it',
+  async (t) => {
+    for (const refused of REFUSED)
+      for (const chunked of [false, true])
+        for (const beside of [0, 1_000, 60_000]) {
+          // Its length alone says that it is too large, and more than we read is left.
+          if (refused.body !== undefined && !chunked) continue
+          const name = `${refused.head.split(' HTTP', 1)} ${chunked ? 'in chunks' : 'with its length'}, ${beside} bytes beside the head`
+          for (let n = 0; n < TRIES; n += 4) {
+            const group = Array.from({ length: Math.min(4, TRIES - n) }, () =>
+              send(refused, chunked, beside)
+            )
+            const statuses = await Promise.all(
+              group.map((one) => one.catch((error: Error) => error.message))
+            )
+            if (statuses.some((status) => status !== refused.status))
+              return t.fail(`${name}: ${statuses}`)
+          }
+          t.pass(name)
         }
-        t.pass(name)
-      }
-})
+  }
+)
 
-t.test('a request without Host, or with an unknown Expect, is told so in a problem document', async (t) => {
-  const problem = (status: number): RegExp =>
-    new RegExp(`^HTTP/1\\.1 ${status} [\\s\\S]*x-request-id: [\\s\\S]*problem\\+json[\\s\\S]*"status":${status}`, 'i')
-  await (await rawPeer(t, service, 'GET /healthz HTTP/1.1\r\n\r\n')).until(problem(400))
-  await (await rawPeer(t, service, 'GET /v1/inbox HTTP/1.1\r\n\r\n')).until(problem(400))
-  await (await rawPeer(t, service, 'GET /healthz HTTP/1.0\r\n\r\n')).until(/^HTTP\/1\.1 200 /)
-  const post = `POST /v1/notifications HTTP/1.1\r\nhost: x\r\n${auth}${json}content-length: 34\r\n`
-  await (await rawPeer(t, service, `${post}expect: tea\r\n\r\n`)).until(problem(417))
-  const told = await rawPeer(t, service, `${post}expect: 100-continue\r\n\r\n`)
-  await told.until(/^HTTP\/1\.1 100 /)
-  told.socket.write('{"to":{"everyone":true},"type":"t"}'.slice(0, 34))
-  await told.until(/HTTP\/1\.1 400 /)
-})
+t.test(
+  'a request without Host, or with an unknown Expect, is told so in a problem document',
+  async (t) => {
+    const problem = (status: number): RegExp =>
+      new RegExp(
+        `^HTTP/1\\.1 ${status} [\\s\\S]*x-request-id: [\\s\\S]*problem\\+json[\\s\\S]*"status":${status}`,
+        'i'
+      )
+    await (await rawPeer(t, service, 'GET /healthz HTTP/1.1\r\n\r\n')).until(problem(400))
+    await (await rawPeer(t, service, 'GET /v1/inbox HTTP/1.1\r\n\r\n')).until(problem(400))
+    await (await rawPeer(t, service, 'GET /healthz HTTP/1.0\r\n\r\n')).until(/^HTTP\/1\.1 200 /)
+    const post = `POST /v1/notifications HTTP/1.1\r\nhost: x\r\n${auth}${json}content-length: 34\r\n`
+    await (await rawPeer(t, service, `${post}expect: tea\r\n\r\n`)).until(problem(417))
+    const told = await rawPeer(t, service, `${post}expect: 100-continue\r\n\r\n`)
+    await told.until(/^HTTP\/1\.1 100 /)
+    told.socket.write('{"to":{"everyone":true},"type":"t"}'.slice(0, 34))
+    await told.until(/HTTP\/1\.1 400 /)
+  }
+)

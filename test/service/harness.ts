@@ -15,7 +15,8 @@ export const SECRET = 'test-secret-test-secret-test-secret-32'
 export const PUBLISH_KEY = 'test-publish-key'
 export const MONITOR_KEY = 'test-monitor-key'
 const MAIN = path.resolve('dist/main.js')
-if (existsSync('.env')) throw new Error('the services of the tests would read the file .env of this clone: move it away')
+if (existsSync('.env'))
+  throw new Error('the services of the tests would read the file .env of this clone: move it away')
 
 const b64 = (value: unknown): string => Buffer.from(JSON.stringify(value)).toString('base64url')
 
@@ -27,7 +28,12 @@ export function jwt(claims: Record<string, unknown>, secret = SECRET): string {
 
 /** A token of a user, valid for an hour. */
 export const tokenOf = (user: string, topics: string[] = []): string =>
-  jwt({ sub: user, topics, iat: Math.floor(Date.now() / 1000), exp: Math.floor(Date.now() / 1000) + 3600 })
+  jwt({
+    sub: user,
+    topics,
+    iat: Math.floor(Date.now() / 1000),
+    exp: Math.floor(Date.now() / 1000) + 3600
+  })
 
 /** A folder of the test's own, gone after it. */
 export function tempDir(t: Teardown): string {
@@ -61,7 +67,10 @@ export interface ServiceOptions {
 }
 
 /** Environment of a test service: nothing of ours, production rules. */
-export function serviceEnv(dataDir: string, env: Record<string, string> = {}): Record<string, string> {
+export function serviceEnv(
+  dataDir: string,
+  env: Record<string, string> = {}
+): Record<string, string> {
   return {
     PATH: process.env['PATH'] ?? '',
     NODE_ENV: 'production',
@@ -81,7 +90,13 @@ export function serviceEnv(dataDir: string, env: Record<string, string> = {}): R
 /** Runs the built program and waits until it tells where it listens. */
 export async function startService(t: Teardown, options: ServiceOptions = {}): Promise<Service> {
   const dataDir = options.dataDir ?? tempDir(t)
-  const command = [...(options.under ?? []), ...BARE_NODE, ...(options.flags ?? []), MAIN, ...(options.args ?? [])]
+  const command = [
+    ...(options.under ?? []),
+    ...BARE_NODE,
+    ...(options.flags ?? []),
+    MAIN,
+    ...(options.args ?? [])
+  ]
   const child = spawn(command[0]!, command.slice(1), {
     env: serviceEnv(dataDir, options.env),
     cwd: tmpdir(),
@@ -124,7 +139,11 @@ export async function runService(
   env: Record<string, string>
 ): Promise<{ code: number | null; stdout: string; stderr: string }> {
   const [command, ...bare] = BARE_NODE
-  const child = spawn(command, [...bare, MAIN, ...args], { env, cwd: tmpdir(), stdio: ['ignore', 'pipe', 'pipe'] })
+  const child = spawn(command, [...bare, MAIN, ...args], {
+    env,
+    cwd: tmpdir(),
+    stdio: ['ignore', 'pipe', 'pipe']
+  })
   let stdout = ''
   let stderr = ''
   child.stdout.on('data', (chunk) => {
@@ -169,8 +188,16 @@ export async function call(
 }
 
 /** Publishes as the tests' producer; the notification needs `to`, the rest has defaults. */
-export const publish = (service: { url: string }, notification: Record<string, unknown>, headers: Record<string, string> = {}) =>
-  call('POST', `${service.url}/v1/notifications`, { key: PUBLISH_KEY, body: { type: 'test', ...notification }, headers })
+export const publish = (
+  service: { url: string },
+  notification: Record<string, unknown>,
+  headers: Record<string, string> = {}
+) =>
+  call('POST', `${service.url}/v1/notifications`, {
+    key: PUBLISH_KEY,
+    body: { type: 'test', ...notification },
+    headers
+  })
 
 export interface Frame {
   readonly event: string
@@ -206,13 +233,17 @@ export async function openStream(
   let text = ''
   const request = http.get(url, {
     agent: false,
-    headers: { ...(options.token === undefined ? {} : { authorization: `Bearer ${options.token}` }), ...options.headers }
+    headers: {
+      ...(options.token === undefined ? {} : { authorization: `Bearer ${options.token}` }),
+      ...options.headers
+    }
   })
   request.on('error', () => {})
   t.teardown(() => request.destroy())
   const [response] = (await once(request, 'response')) as [http.IncomingMessage]
   const parser = createParser({
-    onEvent: ({ event, id, data }) => frames.push({ event: event ?? 'message', id, data: JSON.parse(data), raw: data }),
+    onEvent: ({ event, id, data }) =>
+      frames.push({ event: event ?? 'message', id, data: JSON.parse(data), raw: data }),
     onRetry: (ms) => retries.push(ms)
   })
   let over = false
@@ -247,7 +278,11 @@ export async function openStream(
       return new Promise((resolve, reject) => {
         const timer = setTimeout(() => {
           waiting.delete(check)
-          reject(new Error(`no such frame within 20 s; got ${JSON.stringify(frames.map(({ event }) => event).slice(-20))}`))
+          reject(
+            new Error(
+              `no such frame within 20 s; got ${JSON.stringify(frames.map(({ event }) => event).slice(-20))}`
+            )
+          )
         }, 20_000)
         function check(): void {
           const found = frames.slice(from).find(fits)
@@ -256,7 +291,11 @@ export async function openStream(
           clearTimeout(timer)
           if (found) resolve(found)
           else
-            reject(new Error(`the stream ended without it; got ${JSON.stringify(frames.map(({ event }) => event).slice(-20))}`))
+            reject(
+              new Error(
+                `the stream ended without it; got ${JSON.stringify(frames.map(({ event }) => event).slice(-20))}`
+              )
+            )
         }
         waiting.add(check)
         check()
@@ -275,9 +314,17 @@ export interface RawPeer {
 }
 
 /** A peer that speaks for itself: the bytes given, over a connection of its own. */
-export async function rawPeer(t: Teardown, service: { url: string }, bytes: string): Promise<RawPeer> {
+export async function rawPeer(
+  t: Teardown,
+  service: { url: string },
+  bytes: string
+): Promise<RawPeer> {
   const { port, hostname } = new URL(service.url)
-  const socket = connect({ port: Number(port), host: hostname.replace(/^\[|\]$/g, ''), allowHalfOpen: true })
+  const socket = connect({
+    port: Number(port),
+    host: hostname.replace(/^\[|\]$/g, ''),
+    allowHalfOpen: true
+  })
   t.teardown(() => socket.destroy())
   let text = ''
   socket.setEncoding('utf8').on('data', (chunk) => {
@@ -293,22 +340,38 @@ export async function rawPeer(t: Teardown, service: { url: string }, bytes: stri
     closed,
     async until(pattern) {
       await eventually(() => pattern.test(text) || socket.destroyed)
-      if (!pattern.test(text)) throw new Error(`the connection closed without ${pattern}; got ${text.slice(-500)}`)
+      if (!pattern.test(text))
+        throw new Error(`the connection closed without ${pattern}; got ${text.slice(-500)}`)
       return text
     }
   }
 }
 
 /** The head of a request as bytes. */
-export const requestHead = (path: string, token?: string, more: readonly string[] = [], method = 'GET'): string =>
-  [`${method} ${path} HTTP/1.1`, 'host: x', ...(token ? [`authorization: Bearer ${token}`] : []), ...more, '', ''].join('\r\n')
+export const requestHead = (
+  path: string,
+  token?: string,
+  more: readonly string[] = [],
+  method = 'GET'
+): string =>
+  [
+    `${method} ${path} HTTP/1.1`,
+    'host: x',
+    ...(token ? [`authorization: Bearer ${token}`] : []),
+    ...more,
+    '',
+    ''
+  ].join('\r\n')
 
 /** The `connections` of `/monitor`. */
 export const connectionsOf = async (service: { url: string }): Promise<Json> =>
   (await call('GET', `${service.url}/monitor`, { key: MONITOR_KEY })).body.connections
 
 /** Waits until a question is answered with true; for facts that can only be asked for. */
-export async function eventually(holds: () => Promise<boolean> | boolean, ms = 10_000): Promise<void> {
+export async function eventually(
+  holds: () => Promise<boolean> | boolean,
+  ms = 10_000
+): Promise<void> {
   const end = performance.now() + ms
   while (!(await holds())) {
     if (performance.now() > end) throw new Error('it never held')

@@ -17,7 +17,9 @@ async function freePort(): Promise<number> {
   return port
 }
 
-const nginx = ['/usr/sbin/nginx', '/usr/bin/nginx', '/usr/local/sbin/nginx'].find((file) => existsSync(file))
+const nginx = ['/usr/sbin/nginx', '/usr/bin/nginx', '/usr/local/sbin/nginx'].find((file) =>
+  existsSync(file)
+)
 
 test('behind nginx with its defaults (HTTP/1.0 upstream, buffering on) frames arrive at once', {
   skip: nginx ? false : 'nginx not found: apt-get install nginx-light'
@@ -33,9 +35,13 @@ test('behind nginx with its defaults (HTTP/1.0 upstream, buffering on) frames ar
      http { access_log off; client_body_temp_path ${dir}/b; proxy_temp_path ${dir}/p; fastcgi_temp_path ${dir}/f; uwsgi_temp_path ${dir}/u; scgi_temp_path ${dir}/s;
        server { listen 127.0.0.1:${port}; location / { proxy_pass ${service.url}; } } }`
   )
-  const child = spawn(nginx!, ['-c', path.join(dir, 'nginx.conf'), '-p', dir, '-e', path.join(dir, 'error.log')], {
-    stdio: 'ignore'
-  })
+  const child = spawn(
+    nginx!,
+    ['-c', path.join(dir, 'nginx.conf'), '-p', dir, '-e', path.join(dir, 'error.log')],
+    {
+      stdio: 'ignore'
+    }
+  )
   t.teardown(async () => {
     child.kill('SIGQUIT')
     await once(child, 'exit')
@@ -63,17 +69,24 @@ test('independent clients receive the same events', async (t) => {
   const service = await startService(t)
   const url = `${service.url}/v1/stream`
   const headers = { authorization: `Bearer ${tokenOf('u1')}` }
-  const heard: Record<'eventsource' | 'client' | 'curl', string[]> = { eventsource: [], client: [], curl: [] }
+  const heard: Record<'eventsource' | 'client' | 'curl', string[]> = {
+    eventsource: [],
+    client: [],
+    curl: []
+  }
 
   const source = new EventSource(url, {
     fetch: (input, init) => fetch(input, { ...init, headers: { ...init.headers, ...headers } })
   })
   t.teardown(() => source.close())
-  source.addEventListener('notification', (event) => heard.eventsource.push(`${event.lastEventId} ${event.data}`))
+  source.addEventListener('notification', (event) =>
+    heard.eventsource.push(`${event.lastEventId} ${event.data}`)
+  )
   const client = createEventSource({
     url,
     headers,
-    onMessage: ({ event, id, data }) => event === 'notification' && heard.client.push(`${id} ${data}`)
+    onMessage: ({ event, id, data }) =>
+      event === 'notification' && heard.client.push(`${id} ${data}`)
   })
   t.teardown(() => client.close())
   const curl = spawn('curl', ['-sN', '-H', `authorization: ${headers.authorization}`, url])
@@ -87,7 +100,8 @@ test('independent clients receive the same events', async (t) => {
   })
   await once(source, 'ready').catch(() => {})
   await eventually(() => text.includes('event: ready') && client.readyState === 'open')
-  for (let n = 0; n < 20; n++) await publish(service, { to: { user: 'u1' }, title: `ünïcödé ${n} \u2028 \r\n data: forged` })
+  for (let n = 0; n < 20; n++)
+    await publish(service, { to: { user: 'u1' }, title: `ünïcödé ${n} \u2028 \r\n data: forged` })
   await eventually(() => Object.values(heard).every((list) => list.length === 20))
   t.same(heard.client, heard.eventsource)
   t.same(heard.curl, heard.eventsource)
@@ -102,10 +116,18 @@ test('pipelined streams on one socket leave nothing behind', async (t) => {
   t.teardown(() => socket.destroy())
   await once(socket, 'connect')
   socket.on('error', () => {})
-  socket.write(`GET /v1/stream HTTP/1.1\r\nhost: x\r\nauthorization: Bearer ${tokenOf('u1')}\r\n\r\n`.repeat(50))
+  socket.write(
+    `GET /v1/stream HTTP/1.1\r\nhost: x\r\nauthorization: Bearer ${tokenOf('u1')}\r\n\r\n`.repeat(
+      50
+    )
+  )
   await Promise.race([once(socket, 'data'), once(socket, 'close')])
   socket.destroy()
-  await eventually(async () => (await call('GET', `${service.url}/monitor`, { key: MONITOR_KEY })).body.connections.active === 0)
+  await eventually(
+    async () =>
+      (await call('GET', `${service.url}/monitor`, { key: MONITOR_KEY })).body.connections
+        .active === 0
+  )
   t.equal((await call('GET', `${service.url}/healthz`)).status, 200)
 })
 
@@ -121,14 +143,22 @@ test('peers that leave while they are authenticated, or at once, leave nothing b
         socket.on('error', () => {})
         socket.resume()
         await once(socket, 'connect')
-        socket.write(`GET /v1/stream HTTP/1.1\r\nhost: x\r\nauthorization: Bearer ${tokenOf(`u${n}`)}\r\n\r\n`)
+        socket.write(
+          `GET /v1/stream HTTP/1.1\r\nhost: x\r\nauthorization: Bearer ${tokenOf(`u${n}`)}\r\n\r\n`
+        )
         if (n % 3 === 0) socket.resetAndDestroy()
         else if (n % 3 === 1) setImmediate(() => socket.destroy())
         else socket.end()
-        await new Promise((resolve) => (socket.destroyed ? resolve(null) : socket.once('close', resolve)))
+        await new Promise((resolve) =>
+          socket.destroyed ? resolve(null) : socket.once('close', resolve)
+        )
       })
     )
   }
-  await eventually(async () => (await call('GET', `${service.url}/monitor`, { key: MONITOR_KEY })).body.connections.active === 0)
+  await eventually(
+    async () =>
+      (await call('GET', `${service.url}/monitor`, { key: MONITOR_KEY })).body.connections
+        .active === 0
+  )
   t.pass('no connection is left')
 })

@@ -26,9 +26,16 @@ const [narrow, counting] = (await Promise.all([
 ])) as [Service, Service]
 
 const big = (count: number) =>
-  Array.from({ length: count }, (_, n) => ({ to: { topic: 'big' }, type: 't', data: { n, pad: 'y'.repeat(14_000) } }))
+  Array.from({ length: count }, (_, n) => ({
+    to: { topic: 'big' },
+    type: 't',
+    data: { n, pad: 'y'.repeat(14_000) }
+  }))
 const publishAll = (service: { url: string }, notifications: readonly unknown[]) =>
-  call('POST', `${service.url}/v1/notifications/batch`, { key: PUBLISH_KEY, body: { notifications } })
+  call('POST', `${service.url}/v1/notifications/batch`, {
+    key: PUBLISH_KEY,
+    body: { notifications }
+  })
 
 /** Whether a process holds the end at `port` of a connection; what the kernel does with one that was closed belongs to none. */
 function holds(port: number, peerPort: number): boolean {
@@ -36,7 +43,10 @@ function holds(port: number, peerPort: number): boolean {
   const rows = readFileSync('/proc/self/net/tcp', 'utf8')
     .split('\n')
     .map((row) => row.trim().split(/\s+/))
-  return rows.some(([, local, remote, , , , , , , inode]) => local === hex(port) && remote === hex(peerPort) && inode !== '0')
+  return rows.some(
+    ([, local, remote, , , , , , , inode]) =>
+      local === hex(port) && remote === hex(peerPort) && inode !== '0'
+  )
 }
 
 t.test(
@@ -47,7 +57,9 @@ t.test(
   async (t) => {
     const service = narrow
     const streams = await Promise.all(
-      Array.from({ length: 60 }, (_, n) => openStream(t, `${service.url}/v1/stream`, { token: tokenOf(`u${n}`) }))
+      Array.from({ length: 60 }, (_, n) =>
+        openStream(t, `${service.url}/v1/stream`, { token: tokenOf(`u${n}`) })
+      )
     )
     t.ok(streams.every(({ status }) => status === 200))
     const firsts = await Promise.all(streams.map((stream) => stream.until(() => true)))
@@ -68,39 +80,46 @@ t.test('who claims other addresses is counted by its own', async (t) => {
   for (let n = 0; n < 3; n++) {
     const stream = await openStream(t, `${service.url}/v1/stream`, {
       token: tokenOf(`u${n}`),
-      headers: { 'x-forwarded-for': `203.0.113.${n}`, forwarded: `for=203.0.113.${n}`, 'x-real-ip': `203.0.113.${n}` }
+      headers: {
+        'x-forwarded-for': `203.0.113.${n}`,
+        forwarded: `for=203.0.113.${n}`,
+        'x-real-ip': `203.0.113.${n}`
+      }
     })
     events.push((await stream.until(() => true)).event)
   }
   t.strictSame(events, ['ready', 'ready', 'goodbye'])
 })
 
-t.test('a replay many times the budget goes at the pace of a slow reader, who is not cut off', async (t) => {
-  const service = narrow
-  await eventually(async () => (await connectionsOf(service)).active === 0)
-  const token = tokenOf('u1', ['big'])
-  const first = await openStream(t, `${service.url}/v1/stream`, { token })
-  const { id } = await first.until((f) => f.event === 'ready')
-  first.close()
-  for (let n = 0; n < 5; n++) await publishAll(service, big(100))
-  const slow = await openStream(t, `${service.url}/v1/stream?since=${id}`, { token })
-  const count = (): number => slow.frames.filter((f) => f.event === 'notification').length
-  let bursts = 0
-  let most = 0
-  while (count() < 500) {
-    const before = count()
+t.test(
+  'a replay many times the budget goes at the pace of a slow reader, who is not cut off',
+  async (t) => {
+    const service = narrow
+    await eventually(async () => (await connectionsOf(service)).active === 0)
+    const token = tokenOf('u1', ['big'])
+    const first = await openStream(t, `${service.url}/v1/stream`, { token })
+    const { id } = await first.until((f) => f.event === 'ready')
+    first.close()
+    for (let n = 0; n < 5; n++) await publishAll(service, big(100))
+    const slow = await openStream(t, `${service.url}/v1/stream?since=${id}`, { token })
+    const count = (): number => slow.frames.filter((f) => f.event === 'notification').length
+    let bursts = 0
+    let most = 0
+    while (count() < 500) {
+      const before = count()
+      slow.resume()
+      await eventually(() => count() > before)
+      slow.pause()
+      bursts++
+      most = Math.max(most, (await connectionsOf(service)).bufferedBytes)
+    }
     slow.resume()
-    await eventually(() => count() > before)
-    slow.pause()
-    bursts++
-    most = Math.max(most, (await connectionsOf(service)).bufferedBytes)
+    await slow.until((f) => f.event === 'heartbeat')
+    t.ok(bursts > 1, 'it stopped on the way')
+    t.ok(most < 3_000_000, `never more than a page or two for it: ${most}`)
+    t.match(await connectionsOf(service), { active: 1, closed: { slow: undefined } })
   }
-  slow.resume()
-  await slow.until((f) => f.event === 'heartbeat')
-  t.ok(bursts > 1, 'it stopped on the way')
-  t.ok(most < 3_000_000, `never more than a page or two for it: ${most}`)
-  t.match(await connectionsOf(service), { active: 1, closed: { slow: undefined } })
-})
+)
 
 t.test(
   'a reader that keeps reading is never slow, though the kernel’s buffer asks for nothing for longer than a reader may stall',
@@ -114,7 +133,9 @@ t.test(
     const { port, hostname } = new URL(service.url)
     let ended = false
     const token = tokenOf('u1', ['big'])
-    const epoch = (await call('GET', `${service.url}/v1/inbox?limit=1`, { key: token })).body.cursor.split('-')[0]
+    const epoch = (
+      await call('GET', `${service.url}/v1/inbox?limit=1`, { key: token })
+    ).body.cursor.split('-')[0]
     const slow = connect({ port: Number(port), host: hostname })
     t.teardown(() => slow.destroy())
     slow.on('close', () => {
@@ -122,7 +143,8 @@ t.test(
     })
     slow.write(requestHead(`/v1/stream?since=${epoch}-0`, token))
     const blocked = async () =>
-      (await call('GET', `${service.url}/monitor/connections`, { key: MONITOR_KEY })).body.connections[0]
+      (await call('GET', `${service.url}/monitor/connections`, { key: MONITOR_KEY })).body
+        .connections[0]
     await eventually(async () => (await blocked())?.bufferedBytes > 0)
     // Its own kernel tells ours of room by the half megabyte, ours asks for more by the megabyte and a half.
     let read = 0
@@ -155,7 +177,11 @@ t.test(
     t.ok(held())
     while ((await connectionsOf(service)).slow === 0) await publishAll(service, big(50))
     const { body } = await call('GET', `${service.url}/monitor/connections`, { key: MONITOR_KEY })
-    const closed = await call('DELETE', `${service.url}/monitor/connections/${body.connections[0].id}`, { key: MONITOR_KEY })
+    const closed = await call(
+      'DELETE',
+      `${service.url}/monitor/connections/${body.connections[0].id}`,
+      { key: MONITOR_KEY }
+    )
     t.equal(closed.status, 204)
     t.match(await connectionsOf(service), { active: 0, closed: { closed: 1 } })
     t.ok(held(), 'it has time to take what is left')
@@ -163,39 +189,64 @@ t.test(
   }
 )
 
-t.test('a reader of more than 200 topics is told to narrow them, before a stream or a socket opens', async (t) => {
-  const service = counting
-  const names = Array.from({ length: 201 }, (_, n) => `topic-${n}`)
-  const some = `topics=${names.slice(0, 200).join()}`
-  const all = `topics=${names.join()}`
-  const routes = ['/v1/stream', '/v1/socket', '/v1/changes', '/v1/inbox', '/v1/inbox/counts']
-  const upgrade = [
-    'connection: upgrade',
-    'upgrade: websocket',
-    'sec-websocket-version: 13',
-    'sec-websocket-key: AAAAAAAAAAAAAAAAAAAAAA=='
-  ]
-  const ask = async (path: string, key: string) => {
-    const peer = await rawPeer(t, service, requestHead(path, key, path.startsWith('/v1/socket') ? upgrade : []))
-    const head = await peer.until(/\r\n\r\n/)
-    const status = Number(head.split(' ')[1])
-    const text = status === 422 ? await peer.until(/\}$/) : head
-    peer.socket.destroy()
-    return { status, body: text.slice(text.indexOf('\r\n\r\n') + 4) }
+t.test(
+  'a reader of more than 200 topics is told to narrow them, before a stream or a socket opens',
+  async (t) => {
+    const service = counting
+    const names = Array.from({ length: 201 }, (_, n) => `topic-${n}`)
+    const some = `topics=${names.slice(0, 200).join()}`
+    const all = `topics=${names.join()}`
+    const routes = ['/v1/stream', '/v1/socket', '/v1/changes', '/v1/inbox', '/v1/inbox/counts']
+    const upgrade = [
+      'connection: upgrade',
+      'upgrade: websocket',
+      'sec-websocket-version: 13',
+      'sec-websocket-key: AAAAAAAAAAAAAAAAAAAAAA=='
+    ]
+    const ask = async (path: string, key: string) => {
+      const peer = await rawPeer(
+        t,
+        service,
+        requestHead(path, key, path.startsWith('/v1/socket') ? upgrade : [])
+      )
+      const head = await peer.until(/\r\n\r\n/)
+      const status = Number(head.split(' ')[1])
+      const text = status === 422 ? await peer.until(/\}$/) : head
+      peer.socket.destroy()
+      return { status, body: text.slice(text.indexOf('\r\n\r\n') + 4) }
+    }
+    for (const route of routes) {
+      const wild = await ask(`${route}?${all}`, tokenOf('w', ['topic-*']))
+      t.equal(wild.status, 422, route)
+      t.match(JSON.parse(wild.body), {
+        type: /validation$/,
+        errors: [{ pointer: 'topics', detail: /at most 200 topics.*narrow by topics=/ }]
+      })
+      t.match(
+        await ask(route, tokenOf('w', names)),
+        { status: 422, body: /at most 200 topics.*narrow by topics=/ },
+        route
+      )
+      const fine = route === '/v1/socket' ? 101 : 200
+      t.equal(
+        (await ask(`${route}?${some}`, tokenOf('w', names))).status,
+        fine,
+        'a credential may list more than are read'
+      )
+      t.equal(
+        (await ask(`${route}?${some},topic-0`, tokenOf('w', ['topic-*']))).status,
+        fine,
+        'one given twice counts once'
+      )
+    }
+    t.match(
+      await call('POST', `${service.url}/v1/tickets`, {
+        key: PUBLISH_KEY,
+        body: { user: 'w', topics: names }
+      }),
+      {
+        status: 201
+      }
+    )
   }
-  for (const route of routes) {
-    const wild = await ask(`${route}?${all}`, tokenOf('w', ['topic-*']))
-    t.equal(wild.status, 422, route)
-    t.match(JSON.parse(wild.body), {
-      type: /validation$/,
-      errors: [{ pointer: 'topics', detail: /at most 200 topics.*narrow by topics=/ }]
-    })
-    t.match(await ask(route, tokenOf('w', names)), { status: 422, body: /at most 200 topics.*narrow by topics=/ }, route)
-    const fine = route === '/v1/socket' ? 101 : 200
-    t.equal((await ask(`${route}?${some}`, tokenOf('w', names))).status, fine, 'a credential may list more than are read')
-    t.equal((await ask(`${route}?${some},topic-0`, tokenOf('w', ['topic-*']))).status, fine, 'one given twice counts once')
-  }
-  t.match(await call('POST', `${service.url}/v1/tickets`, { key: PUBLISH_KEY, body: { user: 'w', topics: names } }), {
-    status: 201
-  })
-})
+)

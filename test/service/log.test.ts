@@ -29,7 +29,9 @@ const linesOf = (service: Service): Line[] =>
     .filter((line) => line.startsWith('{'))
     .map((line) => JSON.parse(line) as Line)
 const told = (service: Service, msg: string | RegExp) =>
-  linesOf(service).filter((line) => (typeof msg === 'string' ? line.msg === msg : msg.test(line.msg)))
+  linesOf(service).filter((line) =>
+    typeof msg === 'string' ? line.msg === msg : msg.test(line.msg)
+  )
 
 test('the log tells what was opened, closed and accepted, and by which request', async (t) => {
   const service = await startService(t, { env: { DRAIN_MS: '100' } })
@@ -51,19 +53,35 @@ test('the log tells what was opened, closed and accepted, and by which request',
 
   const sent = []
   for (let n = 0; n < 20; n++)
-    sent.push(await publish(service, { to: { topic: 'news' }, title: `t${n}` }, { 'x-request-id': `publish-${n}` }))
+    sent.push(
+      await publish(
+        service,
+        { to: { topic: 'news' }, title: `t${n}` },
+        { 'x-request-id': `publish-${n}` }
+      )
+    )
   t.equal(sent[3]!.headers.get('x-request-id'), 'publish-3')
-  t.match(told(service, 'publish accepted'), [{ producer: 'tests', requestId: 'publish-0', id: sent[0]!.body.id, count: 1 }])
+  t.match(told(service, 'publish accepted'), [
+    { producer: 'tests', requestId: 'publish-0', id: sent[0]!.body.id, count: 1 }
+  ])
   t.equal(told(service, 'publish accepted').length, 1, 'one line a minute and producer')
   await ann.until((frame) => frame.data.item?.title === 't19')
   ann.close()
   await eventually(() => told(service, 'connection closed').length === 1)
   const [closed] = told(service, 'connection closed')
-  t.match(closed, { level: 30, connection: ready.connection, user: 'ann', reason: 'gone', frames: 21 })
+  t.match(closed, {
+    level: 30,
+    connection: ready.connection,
+    user: 'ann',
+    reason: 'gone',
+    frames: 21
+  })
   const { ageMs = -1 } = closed!
   t.ok(ageMs >= 0 && ageMs < 60_000)
 
-  const odd = await call('GET', `${service.url}/healthz`, { headers: { 'x-request-id': 'not one "id"' } })
+  const odd = await call('GET', `${service.url}/healthz`, {
+    headers: { 'x-request-id': 'not one "id"' }
+  })
   t.match(odd.headers.get('x-request-id'), /^[\w-]+$/)
 
   t.equal(await service.kill('SIGTERM'), 0)
@@ -86,9 +104,13 @@ test('an error is one line a minute and code, with a count, however often it hap
     await publish(service, { to: { nobody: true } })
   }
   const unavailable = () => linesOf(service).filter(({ code }) => code === 'unavailable')
-  t.match(unavailable(), [{ level: 40, count: 1, requestId: 'inbox-0', route: 'GET /v1/inbox', msg: /^error: / }])
+  t.match(unavailable(), [
+    { level: 40, count: 1, requestId: 'inbox-0', route: 'GET /v1/inbox', msg: /^error: / }
+  ])
   t.equal(unavailable().length, 1)
-  t.match(told(service, 'request refused'), [{ level: 30, code: 'validation', count: 1, route: 'POST /v1/notifications' }])
+  t.match(told(service, 'request refused'), [
+    { level: 30, code: 'validation', count: 1, route: 'POST /v1/notifications' }
+  ])
   await service.kill('SIGTERM')
   t.match(unavailable()[1], { count: 29, requestId: 'inbox-29' })
   t.equal(unavailable().length, 2)
@@ -108,7 +130,10 @@ test('at any level, no line holds a credential, a query or what a notification s
     }
   })
   const token = tokenOf('ann')
-  const { body } = await call('POST', `${service.url}/v1/tickets`, { key: PUBLISH_KEY, body: { user: 'ann' } })
+  const { body } = await call('POST', `${service.url}/v1/tickets`, {
+    key: PUBLISH_KEY,
+    body: { user: 'ann' }
+  })
   const stream = await openStream(t, `${service.url}/v1/stream?ticket=${body.ticket}`)
   await stream.until(({ event }) => event === 'ready')
   // The limit is reached, which is an alert that nobody takes.
@@ -122,7 +147,10 @@ test('at any level, no line holds a credential, a query or what a notification s
   await call('GET', `${service.url}/v1/inbox?x=in-the-query`, { key: token })
   await call('GET', `${service.url}/v1/inbox`, { headers: { cookie: 'session=cookie-value' } })
   await call('GET', `${service.url}/v1/inbox`, { key: 'wrong-token' })
-  await call('POST', `${service.url}/v1/notifications`, { key: PUBLISH_KEY, body: '{"title":"half of what-it-says' })
+  await call('POST', `${service.url}/v1/notifications`, {
+    key: PUBLISH_KEY,
+    body: '{"title":"half of what-it-says'
+  })
   await call('GET', `${service.url}/monitor`, { key: 'wrong-key' })
   t.ok((await call('GET', `${service.url}/monitor`, { key: MONITOR_KEY })).status === 200)
   stream.close()

@@ -38,16 +38,24 @@ async function inboxes(service: { url: string }): Promise<unknown> {
       const { body } = await call('GET', `${service.url}/v1/inbox?limit=100&status=${status}`, {
         key: tokenOf(user, [...topics])
       })
-      pages[`${user} ${status}`] = { counts: body.counts, items: body.items.map(({ cursor: _, ...item }: Item) => item) }
+      pages[`${user} ${status}`] = {
+        counts: body.counts,
+        items: body.items.map(({ cursor: _, ...item }: Item) => item)
+      }
     }
   }
   return pages
 }
 
 /** A little of everything; the last notification with the key `deploy` is returned. */
-async function fill(service: { url: string }): Promise<{ keyed: string; recalled: string; latest: string }> {
+async function fill(service: {
+  url: string
+}): Promise<{ keyed: string; recalled: string; latest: string }> {
   const ids: string[] = []
-  const send = async (notification: Record<string, unknown>, headers: Record<string, string> = {}): Promise<string> => {
+  const send = async (
+    notification: Record<string, unknown>,
+    headers: Record<string, string> = {}
+  ): Promise<string> => {
     const { status, body } = await publish(service, notification, headers)
     if (status !== 201) throw new Error(`${status} ${JSON.stringify(body)}`)
     ids.push(body.id)
@@ -57,12 +65,17 @@ async function fill(service: { url: string }): Promise<{ keyed: string; recalled
   const mark = (op: string, body: Record<string, unknown>, token = ann) =>
     call('POST', `${service.url}/v1/inbox/${op}`, { key: token, body })
   for (let n = 0; n < 3; n++) {
-    await send({ to: { user: 'ann' }, title: `own ${n} \u2028 "ü"`, data: { n, deep: { list: [1e21, null, 'x\ny'] } } })
+    await send({
+      to: { user: 'ann' },
+      title: `own ${n} \u2028 "ü"`,
+      data: { n, deep: { list: [1e21, null, 'x\ny'] } }
+    })
     await send({ to: { users: ['bob', 'ann', 'cid'] }, body: `several ${n}` })
     await send({ to: { topic: 'news' }, title: `news ${n}`, url: '/news' })
   }
   const everyone = await send({ to: { everyone: true }, level: 'warning' })
-  for (let n = 0; n < 3; n++) await send({ to: { users: ['ann', 'bob'] }, key: 'build:main', title: `build ${n}` })
+  for (let n = 0; n < 3; n++)
+    await send({ to: { users: ['ann', 'bob'] }, key: 'build:main', title: `build ${n}` })
   await send({ to: { user: 'bob' }, key: 'build:main', title: 'for bob alone' })
   await send({ to: { user: 'ann' }, ttl: 3600, title: 'for an hour' })
   await send({ to: { user: 'ann' }, ttl: 1, title: 'gone before it is moved' })
@@ -72,7 +85,9 @@ async function fill(service: { url: string }): Promise<{ keyed: string; recalled
   const keyed = await send({ to: { user: 'cid' }, title: 'once' }, { 'idempotency-key': 'once-1' })
   await mark('read', { ids: [ids[0], ids[2], everyone] })
   await mark('archive', { ids: [ids[3], ids[2]] })
-  await mark('seen', { upTo: (await call('GET', `${service.url}/v1/inbox`, { key: ann })).body.items[4].cursor })
+  await mark('seen', {
+    upTo: (await call('GET', `${service.url}/v1/inbox`, { key: ann })).body.items[4].cursor
+  })
   await mark(
     'read',
     { upTo: (await call('GET', `${service.url}/v1/inbox`, { key: tokenOf('cid') })).body.cursor },
@@ -90,7 +105,9 @@ const contentOf = (file: string) => {
   const others = all.filter((line) => !line.includes('"kind":"notification"'))
   return {
     notifications: all.filter((line) => line.includes('"kind":"notification"')),
-    others: others.map((line) => line.replace(/("kind":"idempotency-key".*"expiresAt":"[^"]*:)[^"]*/, '$1')).sort()
+    others: others
+      .map((line) => line.replace(/("kind":"idempotency-key".*"expiresAt":"[^"]*:)[^"]*/, '$1'))
+      .sort()
   }
 }
 
@@ -99,11 +116,19 @@ test('an inbox moves from SQLite to Redis and back: ids, order, marks, keys, exp
   timeout: 110_000
 }, async (t) => {
   const dir = tempDir(t)
-  const redis = { STORE: 'redis', REDIS_URL: await redisUrl(t), REDIS_PREFIX: `move${process.pid}x${++drawn}`, REDIS_SHARDS: '3' }
+  const redis = {
+    STORE: 'redis',
+    REDIS_URL: await redisUrl(t),
+    REDIS_PREFIX: `move${process.pid}x${++drawn}`,
+    REDIS_SHARDS: '3'
+  }
   const first = await startService(t)
   const { keyed, recalled, latest } = await fill(first)
   const anns = tokenOf('ann', ['news', 'ops'])
-  await eventually(async () => !(await call('GET', `${first.url}/v1/inbox`, { key: anns })).text.includes('gone before'))
+  await eventually(
+    async () =>
+      !(await call('GET', `${first.url}/v1/inbox`, { key: anns })).text.includes('gone before')
+  )
   const before = await inboxes(first)
 
   const a = path.join(dir, 'a.ndjson')
@@ -113,7 +138,10 @@ test('an inbox moves from SQLite to Redis and back: ids, order, marks, keys, exp
     { code: 0, stderr: /^bellwire: \d+ notifications and \d+ marks exported\n$/ },
     'while the service runs'
   )
-  t.match(await runService(['import', a], sqlite), { code: 1, stderr: /another process has this data directory/ })
+  t.match(await runService(['import', a], sqlite), {
+    code: 1,
+    stderr: /another process has this data directory/
+  })
   const piped = await runService(['export'], sqlite)
   t.same(
     piped.stdout.split('\n').slice(1),
@@ -131,7 +159,10 @@ test('an inbox moves from SQLite to Redis and back: ids, order, marks, keys, exp
   await eventually(async () => (await call('GET', `${second.url}/readyz`)).status === 200)
   t.same(await inboxes(second), before)
   await checkBehaviour(t, second, { keyed, latest, build: 3 })
-  await call('POST', `${second.url}/v1/inbox/unread`, { key: tokenOf('cid'), body: { ids: [keyed] } })
+  await call('POST', `${second.url}/v1/inbox/unread`, {
+    key: tokenOf('cid'),
+    body: { ids: [keyed] }
+  })
   const later = await inboxes(second)
 
   const b = path.join(dir, 'b.ndjson')
@@ -139,9 +170,15 @@ test('an inbox moves from SQLite to Redis and back: ids, order, marks, keys, exp
     code: 0,
     stderr: /is running: what changes while this reads may be missing/
   })
-  t.match(await runService(['import', b], { ...inRedis }), { code: 1, stderr: /is running: stop all nodes/ })
+  t.match(await runService(['import', b], { ...inRedis }), {
+    code: 1,
+    stderr: /is running: stop all nodes/
+  })
   await second.kill('SIGTERM')
-  t.match(await runService(['export', b], inRedis), { code: 0, stderr: /^bellwire: \d+ notifications/ })
+  t.match(await runService(['export', b], inRedis), {
+    code: 0,
+    stderr: /^bellwire: \d+ notifications/
+  })
 
   const dataDir = path.join(dir, 'new')
   t.match(await runService(['import', b], serviceEnv(dataDir)), { code: 0 })
@@ -162,24 +199,53 @@ async function checkBehaviour(
   service: { url: string },
   { keyed, latest, build }: { keyed: string; latest: string | undefined; build: number }
 ): Promise<void> {
-  const repeated = await publish(service, { to: { user: 'cid' }, title: 'once' }, { 'idempotency-key': 'once-1' })
+  const repeated = await publish(
+    service,
+    { to: { user: 'cid' }, title: 'once' },
+    { 'idempotency-key': 'once-1' }
+  )
   t.equal(repeated.body.id, keyed, 'an idempotency key is still known')
   t.equal(repeated.headers.get('idempotent-replayed'), 'true')
-  const revoked = jwt({ sub: 'eve', iat: Math.floor(Date.now() / 1000) - 3600, exp: Math.floor(Date.now() / 1000) + 3600 })
-  t.equal((await call('GET', `${service.url}/v1/inbox`, { key: revoked })).status, 401, 'who was revoked still is')
-  const replacing = await publish(service, { to: { user: 'ann' }, key: 'build:main', title: 'build again' })
+  const revoked = jwt({
+    sub: 'eve',
+    iat: Math.floor(Date.now() / 1000) - 3600,
+    exp: Math.floor(Date.now() / 1000) + 3600
+  })
+  t.equal(
+    (await call('GET', `${service.url}/v1/inbox`, { key: revoked })).status,
+    401,
+    'who was revoked still is'
+  )
+  const replacing = await publish(service, {
+    to: { user: 'ann' },
+    key: 'build:main',
+    title: 'build again'
+  })
   t.equal(replacing.status, 201)
-  const { body: anns } = await call('GET', `${service.url}/v1/inbox?limit=1`, { key: tokenOf('ann') })
+  const { body: anns } = await call('GET', `${service.url}/v1/inbox?limit=1`, {
+    key: tokenOf('ann')
+  })
   t.match(anns.items[0], { id: replacing.body.id, times: build })
   if (latest === undefined) return
-  const trace = await call('GET', `${service.url}/monitor/notifications/${latest}`, { key: MONITOR_KEY })
+  const trace = await call('GET', `${service.url}/monitor/notifications/${latest}`, {
+    key: MONITOR_KEY
+  })
   t.match(trace.body, { fate: 'stored', producer: 'tests', readers: { archived: 0 } })
   const collapsed = await publish(service, { to: { topic: 'ops' }, key: 'deploy', title: 'newer' })
-  const { body } = await call('GET', `${service.url}/v1/inbox?limit=1`, { key: tokenOf('ann', ['ops']) })
-  t.match(body.items[0], { id: collapsed.body.id, times: 1, replaces: latest }, 'a collapse key still finds what it replaces')
+  const { body } = await call('GET', `${service.url}/v1/inbox?limit=1`, {
+    key: tokenOf('ann', ['ops'])
+  })
+  t.match(
+    body.items[0],
+    { id: collapsed.body.id, times: 1, replaces: latest },
+    'a collapse key still finds what it replaces'
+  )
 }
 
-test('an import names the line that it cannot take, and takes nothing then', { skip: skipRedis, timeout: 90_000 }, async (t) => {
+test('an import names the line that it cannot take, and takes nothing then', {
+  skip: skipRedis,
+  timeout: 90_000
+}, async (t) => {
   const dir = tempDir(t)
   const note = (id: string, over: Record<string, unknown> = {}) =>
     JSON.stringify({
@@ -192,7 +258,8 @@ test('an import names the line that it cannot take, and takes nothing then', { s
       places: [{ channel: 'user:ann', times: 0 }],
       ...over
     })
-  const mark = (id: string, user = 'ann') => JSON.stringify({ kind: 'mark', user, id, readAt: null, archived: false })
+  const mark = (id: string, user = 'ann') =>
+    JSON.stringify({ kind: 'mark', user, id, readAt: null, archived: false })
   const head = '{"kind":"bellwire","version":1}'
   const end = (records: number) => `{"kind":"end","records":${records}}`
   const cases: Record<string, readonly [lines: readonly string[], told: RegExp]> = {
@@ -200,24 +267,40 @@ test('an import names the line that it cannot take, and takes nothing then', { s
     'not an export': [['hello'], /line 1: is not the beginning/],
     'of another version': [['{"kind":"bellwire","version":2}'], /line 1: is of version 2/],
     'not JSON': [[head, note('a'), '{"kind":'], /line 3: is not valid JSON/],
-    'without a field': [[head, note('a', { content: { type: 'a' } }), end(1)], /line 2: content\.level/],
-    'with an instant that is none': [[head, note('a', { createdAt: 'yesterday' }), end(1)], /line 2: createdAt/],
+    'without a field': [
+      [head, note('a', { content: { type: 'a' } }), end(1)],
+      /line 2: content\.level/
+    ],
+    'with an instant that is none': [
+      [head, note('a', { createdAt: 'yesterday' }), end(1)],
+      /line 2: createdAt/
+    ],
     'in a channel of somebody else': [
       [head, note('a', { places: [{ channel: 'user:bob', times: 0 }] }), end(1)],
       /line 2: places: user:bob/
     ],
-    'a mark for nothing': [[head, note('a'), mark('b'), end(2)], /line 3: no line before it has the notification b/],
+    'a mark for nothing': [
+      [head, note('a'), mark('b'), end(2)],
+      /line 3: no line before it has the notification b/
+    ],
     'a mark of somebody else': [
       [head, note('a'), mark('a', 'bob'), end(2)],
       /line 3: the notification a is not for the user bob/
     ],
-    'an id twice': [[head, note('a'), note('b'), note('a'), end(3)], /line 4: the notification a stands in an earlier line/],
+    'an id twice': [
+      [head, note('a'), note('b'), note('a'), end(3)],
+      /line 4: the notification a stands in an earlier line/
+    ],
     'cut off': [[head, note('a')], /line 3: the export ends too early/],
-    'a line too few': [[head, note('a'), end(2)], /line 3: tells of 2 records, and 1 stand before it/],
+    'a line too few': [
+      [head, note('a'), end(2)],
+      /line 3: tells of 2 records, and 1 stand before it/
+    ],
     'more behind the end': [[head, note('a'), end(1), note('b')], /line 4: stands behind the end/]
   }
   const file = path.join(dir, 'wrong.ndjson')
-  const write = (text: readonly string[]): void => writeFileSync(file, text.map((line) => `${line}\n`).join(''))
+  const write = (text: readonly string[]): void =>
+    writeFileSync(file, text.map((line) => `${line}\n`).join(''))
   const shared = {
     dataDir: path.join(dir, 'data'),
     redisUrl: await redisUrl(t),
@@ -245,11 +328,23 @@ test('an import names the line that it cannot take, and takes nothing then', { s
   }
   write([head, note('a'), '{'])
   const env = serviceEnv(path.join(dir, 'cli'))
-  t.match(await runService(['import', file], env), { code: 1, stderr: 'bellwire: line 3: is not valid JSON\n' })
-  t.match(await runService(['export'], { ...env, STORE: 'memory' }), { code: 1, stderr: /STORE=memory keeps nothing/ })
-  t.match(await runService(['export'], serviceEnv(path.join(dir, 'nowhere'))), { code: 1, stderr: /there is no such file/ })
-  t.match(await runService(['export'], { ...env, STORE: 'redis', REDIS_URL: 'redis://127.0.0.1:1' }), {
+  t.match(await runService(['import', file], env), {
     code: 1,
-    stderr: /Redis cannot be reached/
+    stderr: 'bellwire: line 3: is not valid JSON\n'
   })
+  t.match(await runService(['export'], { ...env, STORE: 'memory' }), {
+    code: 1,
+    stderr: /STORE=memory keeps nothing/
+  })
+  t.match(await runService(['export'], serviceEnv(path.join(dir, 'nowhere'))), {
+    code: 1,
+    stderr: /there is no such file/
+  })
+  t.match(
+    await runService(['export'], { ...env, STORE: 'redis', REDIS_URL: 'redis://127.0.0.1:1' }),
+    {
+      code: 1,
+      stderr: /Redis cannot be reached/
+    }
+  )
 })

@@ -14,7 +14,8 @@ import {
   tokenOf
 } from './harness.ts'
 
-const monitor = async (service: Service) => (await call('GET', `${service.url}/monitor`, { key: MONITOR_KEY })).body
+const monitor = async (service: Service) =>
+  (await call('GET', `${service.url}/monitor`, { key: MONITOR_KEY })).body
 const listed = async (service: Service, query = '') =>
   (await call('GET', `${service.url}/monitor/connections${query}`, { key: MONITOR_KEY })).body
 
@@ -41,11 +42,25 @@ const SHAPE = {
     bufferedBytes: Number
   },
   heartbeats: { intervalMs: 15_000, sent: Number, skipped: Number, lagMs: Number },
-  publish: { accepted: Number, replayed: Number, rejected: Number, rejectedBy: {}, perSecond: Number },
+  publish: {
+    accepted: Number,
+    replayed: Number,
+    rejected: Number,
+    rejectedBy: {},
+    perSecond: Number
+  },
   deliveries: { frames: Number, perSecond: Number, replayed: Number, resets: Number },
   latencyMs: { publishToWrite: SPREAD, publishAck: SPREAD, commit: SPREAD },
   errors: { total: Number, perMinute: Number, byCode: {}, recent: Array },
-  store: { kind: 'sqlite', healthy: true, epoch: /./, head: CURSOR, oldest: CURSOR, bytes: Number, commitMs: Number },
+  store: {
+    kind: 'sqlite',
+    healthy: true,
+    epoch: /./,
+    head: CURSOR,
+    oldest: CURSOR,
+    bytes: Number,
+    commitMs: Number
+  },
   process: { rssBytes: Number, heapBytes: Number, cpu: Number, eventLoopLagMs: Number },
   limits: { maxConnections: Number, maxConnectionsPerUser: 20, maxBufferedBytes: 1_048_576 },
   nodes: [{ node: /./, status: /./, connections: Number, lastSeenAt: ISO }],
@@ -54,7 +69,9 @@ const SHAPE = {
 }
 
 test('the monitor tells everything that it promises, and an hour of it in steps of ten seconds', async (t) => {
-  const service = await startService(t, { env: { AUTH_SESSION_URL: `http://127.0.0.1:${await freePort()}/` } })
+  const service = await startService(t, {
+    env: { AUTH_SESSION_URL: `http://127.0.0.1:${await freePort()}/` }
+  })
   const startedAt = Date.now()
   const ann = await openStream(t, `${service.url}/v1/stream`, { token: tokenOf('ann', ['news']) })
   await ann.until((frame) => frame.event === 'ready')
@@ -68,7 +85,13 @@ test('the monitor tells everything that it promises, and an hour of it in steps 
   t.equal(answer.headers.get('cache-control'), 'no-store')
   t.match(answer.body, SHAPE)
   t.match(answer.body, {
-    connections: { active: 1, peak: 1, opened: 1, users: 1, byTransport: { sse: 1, websocket: 0, poll: 0 } },
+    connections: {
+      active: 1,
+      peak: 1,
+      opened: 1,
+      users: 1,
+      byTransport: { sse: 1, websocket: 0, poll: 0 }
+    },
     publish: { accepted: 1, rejected: 1, rejectedBy: { validation: 1 } },
     deliveries: { frames: 2 },
     nodes: [{ node: answer.body.node, connections: 1 }]
@@ -93,7 +116,10 @@ test('the monitor tells everything that it promises, and an hour of it in steps 
   await call('POST', `${service.url}/v1/notifications`, { key: 'nobody-s-key', body: broken })
   await eventually(async () => (await monitor(service)).status === 'degraded')
   t.match(await monitor(service), {
-    publish: { rejected: 13, rejectedBy: { validation: 11, 'payload-too-large': 1, unauthenticated: 1 } },
+    publish: {
+      rejected: 13,
+      rejectedBy: { validation: 11, 'payload-too-large': 1, unauthenticated: 1 }
+    },
     recommendations: [
       {
         code: 'rejected-publishes',
@@ -107,7 +133,10 @@ test('the monitor tells everything that it promises, and an hour of it in steps 
   await eventually(async () => (await monitor(service)).history.length > 0, 15_000)
   const { history } = await monitor(service)
   t.match(history[0], { at: ISO, active: 1, published: 1, errors: answer.body.errors.total })
-  t.ok([2, 3].includes(history[0].frames), 'ready, the notification, and the first heartbeat if it came already')
+  t.ok(
+    [2, 3].includes(history[0].frames),
+    'ready, the notification, and the first heartbeat if it came already'
+  )
   const after = Date.parse(history[0].at) - startedAt
   t.ok(after > 8000 && after < 13_000, `the first step was over after ${after} ms`)
 })
@@ -115,13 +144,21 @@ test('the monitor tells everything that it promises, and an hour of it in steps 
 test('a page for browsers, JSON for programs, nothing for strangers', async (t) => {
   const service = await startService(t, { env: { STORE: 'memory' } })
   const typeFor = async (accept: string): Promise<string | null> => {
-    const answer = await call('GET', `${service.url}/monitor`, { key: MONITOR_KEY, headers: { accept } })
+    const answer = await call('GET', `${service.url}/monitor`, {
+      key: MONITOR_KEY,
+      headers: { accept }
+    })
     t.match(answer.headers.get('vary'), /\baccept\b/i)
     return answer.headers.get('content-type')
   }
   const browser = 'text/html,application/xhtml+xml,application/xml;q=0.9,*/*;q=0.8'
   t.equal(await typeFor(browser), 'text/html; charset=utf-8')
-  for (const accept of ['*/*', 'application/json', 'application/json, text/html;q=0.5', 'text/event-stream'])
+  for (const accept of [
+    '*/*',
+    'application/json',
+    'application/json, text/html;q=0.5',
+    'text/event-stream'
+  ])
     t.equal(await typeFor(accept), 'application/json; charset=utf-8', accept)
   for (const [method, path] of [
     ['GET', '/monitor'],
@@ -131,10 +168,18 @@ test('a page for browsers, JSON for programs, nothing for strangers', async (t) 
     ['DELETE', '/monitor/connections/x']
   ] as const) {
     for (const key of [undefined, PUBLISH_KEY, tokenOf('ann'), ''])
-      t.equal((await call(method, `${service.url}${path}`, key === undefined ? {} : { key })).status, 401, `${method} ${path}`)
+      t.equal(
+        (await call(method, `${service.url}${path}`, key === undefined ? {} : { key })).status,
+        401,
+        `${method} ${path}`
+      )
   }
   const told = async (path: string, authorization: string): Promise<string> =>
-    (await call(path === '/monitor' ? 'GET' : 'POST', `${service.url}${path}`, { headers: { authorization } })).body.detail
+    (
+      await call(path === '/monitor' ? 'GET' : 'POST', `${service.url}${path}`, {
+        headers: { authorization }
+      })
+    ).body.detail
   for (const [path, setting, own] of [
     ['/monitor', 'MONITOR_KEYS', MONITOR_KEY],
     ['/v1/notifications', 'PUBLISH_KEYS', PUBLISH_KEY]
@@ -144,13 +189,18 @@ test('a page for browsers, JSON for programs, nothing for strangers', async (t) 
     t.match(await told(path, 'Bearer'), `What was sent is not one of ${setting}.`)
   }
   const basic = `Basic ${Buffer.from(`:${MONITOR_KEY}`).toString('base64')}`
-  t.equal((await call('GET', `${service.url}/monitor`, { headers: { authorization: basic } })).status, 200)
+  t.equal(
+    (await call('GET', `${service.url}/monitor`, { headers: { authorization: basic } })).status,
+    200
+  )
 })
 
 test('connections: who, where, how old, how far; filtered, sorted, closed', async (t) => {
   const service = await startService(t, { env: { STORE: 'memory', MAX_CONNECTIONS_PER_USER: '2' } })
   const open = async (user: string) => {
-    const stream = await openStream(t, `${service.url}/v1/stream`, { token: tokenOf(user, ['news']) })
+    const stream = await openStream(t, `${service.url}/v1/stream`, {
+      token: tokenOf(user, ['news'])
+    })
     const { data } = await stream.until(({ event }) => event === 'ready' || event === 'goodbye')
     return { stream, id: data.connection as string, refused: data.reason as string | undefined }
   }
@@ -158,9 +208,13 @@ test('connections: who, where, how old, how far; filtered, sorted, closed', asyn
   const second = await open('bob')
   await open('ann')
   t.equal((await open('ann')).refused, 'limit')
-  const poll = call('GET', `${service.url}/v1/changes?wait=20&since=${(await listed(service)).connections[0].cursor}`, {
-    key: tokenOf('carl')
-  })
+  const poll = call(
+    'GET',
+    `${service.url}/v1/changes?wait=20&since=${(await listed(service)).connections[0].cursor}`,
+    {
+      key: tokenOf('carl')
+    }
+  )
   await eventually(async () => (await connectionsOf(service)).byTransport.poll === 1)
 
   const all = await listed(service)
@@ -186,29 +240,54 @@ test('connections: who, where, how old, how far; filtered, sorted, closed', asyn
   t.match(await listed(service, '?user=ann&limit=1'), { connections: { length: 1 }, total: 2 })
   t.match(await listed(service, '?user=nobody'), { connections: [], total: 0 })
   for (const query of ['?limit=0', '?limit=x', '?sort=name'])
-    t.equal((await call('GET', `${service.url}/monitor/connections${query}`, { key: MONITOR_KEY })).status, 422)
+    t.equal(
+      (await call('GET', `${service.url}/monitor/connections${query}`, { key: MONITOR_KEY }))
+        .status,
+      422
+    )
 
-  const close = (id: string) => call('DELETE', `${service.url}/monitor/connections/${id}`, { key: MONITOR_KEY })
+  const close = (id: string) =>
+    call('DELETE', `${service.url}/monitor/connections/${id}`, { key: MONITOR_KEY })
   t.equal((await close(second.id)).status, 204)
-  t.match((await second.stream.until(({ event }) => event === 'goodbye')).data, { reason: 'closed', retryMs: Number })
+  t.match((await second.stream.until(({ event }) => event === 'goodbye')).data, {
+    reason: 'closed',
+    retryMs: Number
+  })
   t.equal((await close(second.id)).status, 404)
   t.equal((await close('no-such')).status, 404)
   first.stream.close()
   await eventually(async () => (await connectionsOf(service)).closed.gone === 1)
-  t.match(await connectionsOf(service), { opened: 4, peak: 4, closed: { closed: 1, gone: 1 }, refused: { limit: 1 }, active: 2 })
+  t.match(await connectionsOf(service), {
+    opened: 4,
+    peak: 4,
+    closed: { closed: 1, gone: 1 },
+    refused: { limit: 1 },
+    active: 2
+  })
   await publish(service, { to: { user: 'carl' } })
   await poll
 })
 
 test('a reader that does not read is seen as slow, first in the table, and then cut off', async (t) => {
-  const service = await startService(t, { env: { STORE: 'memory', STALL_MS: '2000', MAX_BUFFERED_BYTES: '20000000' } })
-  const reading = await openStream(t, `${service.url}/v1/stream`, { token: tokenOf('ann', ['news']) })
+  const service = await startService(t, {
+    env: { STORE: 'memory', STALL_MS: '2000', MAX_BUFFERED_BYTES: '20000000' }
+  })
+  const reading = await openStream(t, `${service.url}/v1/stream`, {
+    token: tokenOf('ann', ['news'])
+  })
   const stuck = await openStream(t, `${service.url}/v1/stream`, { token: tokenOf('bob', ['news']) })
   await stuck.until(({ event }) => event === 'ready')
   stuck.pause()
-  const notifications = Array.from({ length: 500 }, () => ({ to: { topic: 'news' }, type: 'big', body: 'x'.repeat(4000) }))
+  const notifications = Array.from({ length: 500 }, () => ({
+    to: { topic: 'news' },
+    type: 'big',
+    body: 'x'.repeat(4000)
+  }))
   while ((await connectionsOf(service)).slow === 0)
-    await call('POST', `${service.url}/v1/notifications/batch`, { key: PUBLISH_KEY, body: { notifications } })
+    await call('POST', `${service.url}/v1/notifications/batch`, {
+      key: PUBLISH_KEY,
+      body: { notifications }
+    })
   for (const sort of ['state', 'bufferedBytes']) {
     const { connections } = await listed(service, `?sort=${sort}`)
     t.match(connections[0], { user: 'bob', state: 'blocked' }, sort)
@@ -226,7 +305,14 @@ test('reading changes nothing, and who watches is not counted', async (t) => {
   const ann = await openStream(t, `${service.url}/v1/stream`, { token: tokenOf('ann') })
   await ann.until(({ event }) => event === 'ready')
   // But rates, which are of the seconds before.
-  const steady = ({ connections, publish, deliveries, errors, heartbeats, store }: Record<string, unknown>) => ({
+  const steady = ({
+    connections,
+    publish,
+    deliveries,
+    errors,
+    heartbeats,
+    store
+  }: Record<string, unknown>) => ({
     connections,
     publish: { ...(publish as object), perSecond: 0 },
     deliveries: { ...(deliveries as object), perSecond: 0 },
@@ -235,7 +321,9 @@ test('reading changes nothing, and who watches is not counted', async (t) => {
     store
   })
   const before = steady(await monitor(service))
-  const watchers = await Promise.all([1, 2, 3].map(() => openStream(t, `${service.url}/monitor/stream`, { token: MONITOR_KEY })))
+  const watchers = await Promise.all(
+    [1, 2, 3].map(() => openStream(t, `${service.url}/monitor/stream`, { token: MONITOR_KEY }))
+  )
   const [watcher] = watchers
   t.equal(watcher!.headers['content-type'], 'text/event-stream; charset=utf-8')
   t.equal(watcher!.headers['x-accel-buffering'], 'no')
@@ -244,7 +332,13 @@ test('reading changes nothing, and who watches is not counted', async (t) => {
     t.equal(event, 'stats')
     t.match(data, { service: 'bellwire', connections: { active: 1 } })
   }
-  for (const path of ['/monitor/connections', '/metrics', '/healthz', '/readyz', '/monitor/notifications/nothing'])
+  for (const path of [
+    '/monitor/connections',
+    '/metrics',
+    '/healthz',
+    '/readyz',
+    '/monitor/notifications/nothing'
+  ])
     await call('GET', `${service.url}${path}`, { key: MONITOR_KEY })
   t.strictSame(steady(await monitor(service)), before)
 
@@ -261,7 +355,9 @@ test('a store that takes no more writes is critical within seconds, says why, an
 }, async (t) => {
   const service = await startService(t, { under: ['prlimit', '--fsize=2000000'] })
   const data = { x: 'y'.repeat(15_000) }
-  await eventually(async () => (await publish(service, { to: { user: 'ann' }, data })).status >= 500)
+  await eventually(
+    async () => (await publish(service, { to: { user: 'ann' }, data })).status >= 500
+  )
   await eventually(async () => {
     await publish(service, { to: { user: 'ann' }, data })
     return (await monitor(service)).status === 'critical'

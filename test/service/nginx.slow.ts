@@ -23,7 +23,9 @@ interface Teardown {
   teardown(fn: () => unknown): void
 }
 
-const nginx = ['/usr/sbin/nginx', '/usr/bin/nginx', '/usr/local/sbin/nginx'].find((file) => existsSync(file))
+const nginx = ['/usr/sbin/nginx', '/usr/bin/nginx', '/usr/local/sbin/nginx'].find((file) =>
+  existsSync(file)
+)
 const skip = nginx ? noChromium : 'nginx not found: apt-get install nginx-light'
 
 /** Runs nginx with docker/nginx.conf, of which only places are changed: ports, files, and where the service is. */
@@ -56,7 +58,16 @@ async function startNginx(
   }
   const file = path.join(dir, 'nginx.conf')
   writeFileSync(file, conf)
-  const args = ['-c', file, '-p', dir, '-e', path.join(dir, 'error.log'), '-g', `daemon off; pid ${dir}/pid;`]
+  const args = [
+    '-c',
+    file,
+    '-p',
+    dir,
+    '-e',
+    path.join(dir, 'error.log'),
+    '-g',
+    `daemon off; pid ${dir}/pid;`
+  ]
   const checked = spawnSync(nginx!, ['-t', ...args], { encoding: 'utf8' })
   if (checked.status !== 0) throw new Error(checked.stderr)
   const child = spawn(nginx!, args, { stdio: 'ignore' })
@@ -85,7 +96,11 @@ const LISTENER = `
 interface Heard {
   readonly name: string
   readonly id: string
-  readonly data: { readonly reason?: string; readonly resumed?: boolean; readonly item?: { readonly title: string } }
+  readonly data: {
+    readonly reason?: string
+    readonly resumed?: boolean
+    readonly item?: { readonly title: string }
+  }
 }
 const heardBy = (page: Page): Promise<Heard[]> => page.evaluate('heard')
 const titlesOf = (heard: readonly Heard[]): (string | undefined)[] =>
@@ -103,14 +118,18 @@ test('behind docker/nginx.conf a page survives a service that is away, and misse
     ignoreHTTPSErrors: true,
     httpCredentials: { username: 'me', password: MONITOR_KEY, send: 'unauthorized' }
   })
-  await context.addCookies([{ name: 'session', value: tokenOf('ann', ['news']), url: https, secure: true, httpOnly: true }])
+  await context.addCookies([
+    { name: 'session', value: tokenOf('ann', ['news']), url: https, secure: true, httpOnly: true }
+  ])
   await context.route('**/page', (route) =>
     route.fulfill({ contentType: 'text/html', body: '<!doctype html><title>page</title>' })
   )
   const page = await context.newPage()
   page.setDefaultTimeout(30_000)
   const answers: string[] = []
-  page.on('response', (response) => answers.push(`${response.status()} ${response.headers()['content-type']}`))
+  page.on('response', (response) =>
+    answers.push(`${response.status()} ${response.headers()['content-type']}`)
+  )
   await page.goto(`${https}/page`)
   answers.length = 0
   await page.evaluate(LISTENER)
@@ -137,11 +156,17 @@ test('behind docker/nginx.conf a page survives a service that is away, and misse
 
   await service.kill('SIGKILL')
   const away = performance.now()
-  await page.waitForFunction("heard.some(({ name, data }) => name === 'goodbye' && data.reason === 'unavailable')")
+  await page.waitForFunction(
+    "heard.some(({ name, data }) => name === 'goodbye' && data.reason === 'unavailable')"
+  )
   await dashboard.locator('body[data-feed=cut]').waitFor()
   await eventually(() => performance.now() - away > 6000, 60_000)
   t.ok(
-    answers.every((answer) => answer === '200 text/event-stream; charset=utf-8' || answer.startsWith('200 application/json')),
+    answers.every(
+      (answer) =>
+        answer === '200 text/event-stream; charset=utf-8' ||
+        answer.startsWith('200 application/json')
+    ),
     `no answer that ends an EventSource for good: ${answers}`
   )
   const again = await startService(t, { env, dataDir: service.dataDir })
@@ -153,7 +178,9 @@ test('behind docker/nginx.conf a page survives a service that is away, and misse
   const heard = await heardBy(page)
   t.strictSame(titlesOf(heard), sent, 'each once, in order')
   t.match(
-    heard.filter(({ name }) => name === 'ready' || name === 'reset').map(({ name, data }) => `${name} ${data.resumed}`),
+    heard
+      .filter(({ name }) => name === 'ready' || name === 'reset')
+      .map(({ name, data }) => `${name} ${data.resumed}`),
     ['ready false', 'ready true']
   )
   t.ok(
@@ -172,7 +199,9 @@ test('behind docker/nginx.conf a page of ours opens a WebSocket with its cookie,
   const { http, https } = await startNginx(t, service)
   const browser = await launchChromium(t)
   const context = await browser.newContext({ ignoreHTTPSErrors: true, bypassCSP: true })
-  await context.addCookies([{ name: 'session', value: tokenOf('ann'), url: https, secure: true, httpOnly: true }])
+  await context.addCookies([
+    { name: 'session', value: tokenOf('ann'), url: https, secure: true, httpOnly: true }
+  ])
   const page = await context.newPage()
   // A page that is the service's own, and no JSON's policy in the way of the script below.
   await page.goto(`${https}/healthz`)
@@ -184,7 +213,11 @@ test('behind docker/nginx.conf a page of ours opens a WebSocket with its cookie,
   t.equal((await connectionsOf(service)).byTransport.websocket, 1)
   await publish(service, { to: { user: 'ann' } })
   await page.waitForFunction("heard.includes('notification')")
-  const peer = await rawPeer(t, { url: http }, requestHead('/healthz', undefined, ['connection: Upgrade', 'upgrade: h2c']))
+  const peer = await rawPeer(
+    t,
+    { url: http },
+    requestHead('/healthz', undefined, ['connection: Upgrade', 'upgrade: h2c'])
+  )
   await peer.until(/^HTTP\/1\.1 200 /)
   await service.kill('SIGTERM')
   await page.waitForFunction("typeof heard.at(-1) === 'number'")
@@ -194,7 +227,9 @@ test('behind docker/nginx.conf a page of ours opens a WebSocket with its cookie,
 /** Takes the commented `location` for operators into force, for other addresses than that of this machine. */
 function withGuard(conf: string): string {
   const block = /^ +# location ~ \^\/\(monitor\|metrics\)[^}]*\}$/m
-  return conf.replace(block, (lines) => lines.replace(/^( +)# /gm, '$1').replace('allow 127.0.0.1;', ''))
+  return conf.replace(block, (lines) =>
+    lines.replace(/^( +)# /gm, '$1').replace('allow 127.0.0.1;', '')
+  )
 }
 
 test('the commented location of the nginx files keeps operators’ routes to addresses of one’s own', {
@@ -206,7 +241,11 @@ test('the commented location of the nginx files keeps operators’ routes to add
   for (const path of ['/monitor', '/monitor/stream', '/metrics'])
     t.equal((await fetch(`${http}${path}`, { headers })).status, 403, path)
   t.equal((await fetch(`${http}/readyz`)).status, 200)
-  t.equal((await fetch(`${http}/v1/users/monitor/connections`, { method: 'DELETE' })).status, 401, 'a user of that name')
+  t.equal(
+    (await fetch(`${http}/v1/users/monitor/connections`, { method: 'DELETE' })).status,
+    401,
+    'a user of that name'
+  )
   const scale = readFileSync('docker/nginx.scale.conf', 'utf8')
   t.not(withGuard(scale), scale, 'the other file holds it as well')
 })

@@ -1,6 +1,15 @@
 import { type ChildProcess, spawn } from 'node:child_process'
 import { once } from 'node:events'
-import { cpSync, mkdirSync, readdirSync, readFileSync, readlinkSync, rmSync, symlinkSync, writeFileSync } from 'node:fs'
+import {
+  cpSync,
+  mkdirSync,
+  readdirSync,
+  readFileSync,
+  readlinkSync,
+  rmSync,
+  symlinkSync,
+  writeFileSync
+} from 'node:fs'
 import path from 'node:path'
 import { test } from 'tap'
 import { eventually, tempDir } from './harness.ts'
@@ -33,7 +42,14 @@ function start(
   const { PATH = '', HOME = '' } = process.env
   const child: ChildProcess = spawn(command[0]!, command.slice(1), {
     cwd,
-    env: { PATH, HOME, PORT: '0', npm_config_userconfig: '/dev/null', npm_config_update_notifier: 'false', ...env },
+    env: {
+      PATH,
+      HOME,
+      PORT: '0',
+      npm_config_userconfig: '/dev/null',
+      npm_config_update_notifier: 'false',
+      ...env
+    },
     stdio: ['ignore', 'pipe', 'pipe']
   })
   let output = ''
@@ -45,7 +61,12 @@ function start(
   t.teardown(() => {
     for (const pid of runningIn(cwd)) process.kill(pid, 'SIGKILL')
   })
-  return { child, ended, output: () => output, url: () => /listens on (http:\S+)/.exec(output)?.[1] }
+  return {
+    child,
+    ended,
+    output: () => output,
+    url: () => /listens on (http:\S+)/.exec(output)?.[1]
+  }
 }
 
 /** Processes that work in a folder. */
@@ -98,13 +119,22 @@ test('npm start builds a fresh clone, and needs no build tools for what was buil
   t.equal(await won.ended, 0, 'and the environment wins over it')
 
   const elsewhere = tempDir(t)
-  const cron = start(t, elsewhere, [process.execPath, path.join(dir, 'dist/main.js'), '--check-config'], { PORT: '' })
+  const cron = start(
+    t,
+    elsewhere,
+    [process.execPath, path.join(dir, 'dist/main.js'), '--check-config'],
+    { PORT: '' }
+  )
   t.equal(await cron.ended, 1, 'it counts in whatever folder the program is started')
   t.match(cron.output(), /^bellwire: PORT must be a whole number/)
   writeFileSync(path.join(dir, '.env'), 'HEARTBEAT_MS="200"\nSTORE=memory\n')
   const far = start(t, elsewhere, [process.execPath, path.join(dir, 'dist/main.js')])
   await eventually(() => far.url() !== undefined)
-  t.match(far.output(), `Settings: the environment, then ${dir}/.env`, 'the start says which file it read')
+  t.match(
+    far.output(),
+    `Settings: the environment, then ${dir}/.env`,
+    'the start says which file it read'
+  )
   far.child.kill('SIGTERM')
   await far.ended
 
@@ -129,7 +159,9 @@ test('npm start builds a fresh clone, and needs no build tools for what was buil
   )
 })
 
-test('a SIGTERM while npm start builds ends the build as well', { skip: process.platform !== 'linux' }, async (t) => {
+test('a SIGTERM while npm start builds ends the build as well', {
+  skip: process.platform !== 'linux'
+}, async (t) => {
   const dir = clone(t)
   const starting = start(t, dir, NPM)
   const builds = (): boolean => runningIn(dir).some((pid) => commandOf(pid).includes('tsc'))

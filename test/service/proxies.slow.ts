@@ -7,9 +7,14 @@ import { PUBLISH_KEY, rawPeer, type Service, startService } from './harness.ts'
 const HUGE = Buffer.alloc(19_000_000, 'x')
 
 const nodes = await Promise.all(
-  [1, 2, 3].map(() => startService(t, { env: { STORE: 'memory', TRUST_PROXY: '1', DRAIN_MS: '3000', LOG_LEVEL: 'info' } }))
+  [1, 2, 3].map(() =>
+    startService(t, {
+      env: { STORE: 'memory', TRUST_PROXY: '1', DRAIN_MS: '3000', LOG_LEVEL: 'info' }
+    })
+  )
 )
-const portsOf = (services: readonly Service[]): number[] => services.map(({ url }) => Number(new URL(url).port))
+const portsOf = (services: readonly Service[]): number[] =>
+  services.map(({ url }) => Number(new URL(url).port))
 
 /** Sends a body, over a connection of its own if no agent is given. Returns the status, or 0 if there was no answer. */
 function send(
@@ -60,7 +65,13 @@ const probe = (url: string): Promise<number> =>
   )
 
 /** Early answers of every kind: what they are asked for, with what, and the status. */
-const EARLY: readonly [path: string, body: Buffer, headers: Record<string, string>, status: number, method?: string][] = [
+const EARLY: readonly [
+  path: string,
+  body: Buffer,
+  headers: Record<string, string>,
+  status: number,
+  method?: string
+][] = [
   ['/nope', HUGE, {}, 404],
   ['/healthz', HUGE, {}, 405],
   ['/healthz', HUGE, {}, 200, 'GET'],
@@ -77,21 +88,32 @@ for (const [name, skip, start] of [
   ['nginx', skipNginx, () => startScaleNginx(t, portsOf(nodes))],
   ['HAProxy', skipHaproxy, () => startHaproxy(t, portsOf(nodes), '2s')]
 ] as const)
-  t.test(`a body that nobody reads gets its answer through ${name}, and no other request is refused`, { skip }, async (t) => {
-    const url = await start()
-    const stop = keepAsking(() => probe(url))
-    for (let round = 0; round < 2; round++)
-      for (const [path, body, headers, status, method = 'POST'] of EARLY)
-        t.equal(await send(`${url}${path}`, body, headers, method), status, `${method} ${path}`)
-    t.strictSame(Object.keys(await stop()), ['200'])
-  })
+  t.test(
+    `a body that nobody reads gets its answer through ${name}, and no other request is refused`,
+    { skip },
+    async (t) => {
+      const url = await start()
+      const stop = keepAsking(() => probe(url))
+      for (let round = 0; round < 2; round++)
+        for (const [path, body, headers, status, method = 'POST'] of EARLY)
+          t.equal(await send(`${url}${path}`, body, headers, method), status, `${method} ${path}`)
+      t.strictSame(Object.keys(await stop()), ['200'])
+    }
+  )
 
-t.test('an answer before the end of a body leaves a kept-alive connection fit for the next request', async (t) => {
-  const peer = await rawPeer(t, nodes[0]!, 'POST /nope HTTP/1.1\r\nhost: x\r\ncontent-length: 100000\r\n\r\n')
-  await peer.until(/^HTTP\/1\.1 404[\s\S]*There is nothing/)
-  peer.socket.write(`${'x'.repeat(100_000)}GET /healthz HTTP/1.1\r\nhost: x\r\n\r\n`)
-  await peer.until(/HTTP\/1\.1 200/)
-})
+t.test(
+  'an answer before the end of a body leaves a kept-alive connection fit for the next request',
+  async (t) => {
+    const peer = await rawPeer(
+      t,
+      nodes[0]!,
+      'POST /nope HTTP/1.1\r\nhost: x\r\ncontent-length: 100000\r\n\r\n'
+    )
+    await peer.until(/^HTTP\/1\.1 404[\s\S]*There is nothing/)
+    peer.socket.write(`${'x'.repeat(100_000)}GET /healthz HTTP/1.1\r\nhost: x\r\n\r\n`)
+    await peer.until(/HTTP\/1\.1 200/)
+  }
+)
 
 t.test('a handshake that has a body is an ordinary request, and the body is read', async (t) => {
   const peer = await rawPeer(
@@ -103,33 +125,53 @@ t.test('a handshake that has a body is an ordinary request, and the body is read
   await peer.until(/^HTTP\/1\.1 426/)
 })
 
-t.test('what is sent after an answer is read up to a bound, then the connection is cut', async (t) => {
-  const peer = await rawPeer(t, nodes[0]!, 'POST /nope HTTP/1.1\r\nhost: x\r\ntransfer-encoding: chunked\r\n\r\n')
-  await peer.until(/^HTTP\/1\.1 404/)
-  const chunk = Buffer.alloc(1_000_000, 'x')
-  let sent = 0
-  const pump = (): void => {
-    while (!peer.socket.destroyed) {
-      sent++
-      peer.socket.write('f4240\r\n')
-      peer.socket.write(chunk)
-      if (!peer.socket.write('\r\n')) return
+t.test(
+  'what is sent after an answer is read up to a bound, then the connection is cut',
+  async (t) => {
+    const peer = await rawPeer(
+      t,
+      nodes[0]!,
+      'POST /nope HTTP/1.1\r\nhost: x\r\ntransfer-encoding: chunked\r\n\r\n'
+    )
+    await peer.until(/^HTTP\/1\.1 404/)
+    const chunk = Buffer.alloc(1_000_000, 'x')
+    let sent = 0
+    const pump = (): void => {
+      while (!peer.socket.destroyed) {
+        sent++
+        peer.socket.write('f4240\r\n')
+        peer.socket.write(chunk)
+        if (!peer.socket.write('\r\n')) return
+      }
     }
+    peer.socket.on('drain', pump)
+    pump()
+    await peer.closed
+    t.ok(sent >= 20, `${sent} MB`)
   }
-  peer.socket.on('drain', pump)
-  pump()
-  await peer.closed
-  t.ok(sent >= 20, `${sent} MB`)
-})
+)
 
-t.test('a node that is stopped refuses no request before its balancer has heard of it', { skip: skipHaproxy }, async (t) => {
-  const url = await startHaproxy(t, portsOf(nodes), '1s')
-  const agent = new http.Agent({ keepAlive: true })
-  t.teardown(() => agent.destroy())
-  const publish = (): Promise<number> =>
-    send(`${url}/v1/notifications`, Buffer.from('{"to":{"user":"ann"},"type":"t"}'), authorized, 'POST', agent)
-  const stops = [probe, probe, publish, publish, publish].map((ask) => keepAsking(() => ask(url)))
-  t.equal(await nodes[0]!.kill('SIGTERM'), 0)
-  const seen = await Promise.all(stops.map((stop) => stop()))
-  t.strictSame([...new Set(seen.flatMap((statuses) => Object.keys(statuses)))].sort(), ['200', '201'])
-})
+t.test(
+  'a node that is stopped refuses no request before its balancer has heard of it',
+  { skip: skipHaproxy },
+  async (t) => {
+    const url = await startHaproxy(t, portsOf(nodes), '1s')
+    const agent = new http.Agent({ keepAlive: true })
+    t.teardown(() => agent.destroy())
+    const publish = (): Promise<number> =>
+      send(
+        `${url}/v1/notifications`,
+        Buffer.from('{"to":{"user":"ann"},"type":"t"}'),
+        authorized,
+        'POST',
+        agent
+      )
+    const stops = [probe, probe, publish, publish, publish].map((ask) => keepAsking(() => ask(url)))
+    t.equal(await nodes[0]!.kill('SIGTERM'), 0)
+    const seen = await Promise.all(stops.map((stop) => stop()))
+    t.strictSame([...new Set(seen.flatMap((statuses) => Object.keys(statuses)))].sort(), [
+      '200',
+      '201'
+    ])
+  }
+)

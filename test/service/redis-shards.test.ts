@@ -2,7 +2,16 @@ import t from 'tap'
 import { shardOf } from '../../src/stores/redis/sharding.ts'
 import { startRedisCluster } from '../stores/redis-masters.ts'
 import { skipOwnServer } from '../stores/redis-server.ts'
-import { call, eventually, MONITOR_KEY, openStream, PUBLISH_KEY, publish, startService, tokenOf } from './harness.ts'
+import {
+  call,
+  eventually,
+  MONITOR_KEY,
+  openStream,
+  PUBLISH_KEY,
+  publish,
+  startService,
+  tokenOf
+} from './harness.ts'
 
 const SHARDS = 6
 const users = Array.from({ length: 24 }, (_, n) => `u${n}`)
@@ -15,19 +24,31 @@ t.test(
   },
   async (t) => {
     const { servers, url } = await startRedisCluster(t)
-    const env = { STORE: 'redis', REDIS_URL: url, REDIS_SHARDS: String(SHARDS), HEARTBEAT_MS: '300' }
+    const env = {
+      STORE: 'redis',
+      REDIS_URL: url,
+      REDIS_SHARDS: String(SHARDS),
+      HEARTBEAT_MS: '300'
+    }
     const node = await startService(t, { env })
-    const monitor = async () => (await call('GET', `${node.url}/monitor`, { key: MONITOR_KEY })).body
+    const monitor = async () =>
+      (await call('GET', `${node.url}/monitor`, { key: MONITOR_KEY })).body
     const ready = async (): Promise<number> => (await fetch(`${node.url}/readyz`)).status
-    const recall = async (id: string) => (await call('DELETE', `${node.url}/v1/notifications/${id}`, { key: PUBLISH_KEY })).status
+    const recall = async (id: string) =>
+      (await call('DELETE', `${node.url}/v1/notifications/${id}`, { key: PUBLISH_KEY })).status
     const streamOf = (user: string, query = '') =>
       openStream(t, `${node.url}/v1/stream${query}`, { token: tokenOf(user, ['news']) })
-    await eventually(async () => !(await monitor()).store.shards.some((shard: { healthy: boolean }) => !shard.healthy))
+    await eventually(
+      async () =>
+        !(await monitor()).store.shards.some((shard: { healthy: boolean }) => !shard.healthy)
+    )
 
     // A master that holds some of the shards.
     const heldBy = async (server: (typeof servers)[0]): Promise<number[]> => {
       const found = await server.say('KEYS bellwire:*:state')
-      return Array.from({ length: SHARDS }, (_, n) => n).filter((n) => found.includes(n === 0 ? '{bellwire}' : `{bellwire.${n}}`))
+      return Array.from({ length: SHARDS }, (_, n) => n).filter((n) =>
+        found.includes(n === 0 ? '{bellwire}' : `{bellwire.${n}}`)
+      )
     }
     const held = await Promise.all(servers.map(heldBy))
     const victim = held.findIndex((shards) => shards.length > 0 && shards.length < SHARDS)
@@ -42,11 +63,13 @@ t.test(
     for (const stream of [good, bad]) await stream.until((f) => f.data.item?.id === shared)
 
     await away.kill()
-    const down = (shards: readonly { healthy: boolean }[]) => shards.flatMap(({ healthy }, n) => (healthy ? [] : [n]))
+    const down = (shards: readonly { healthy: boolean }[]) =>
+      shards.flatMap(({ healthy }, n) => (healthy ? [] : [n]))
     await eventually(async () => down((await monitor()).store.shards).join() === lost.join())
     t.match(await monitor(), { status: 'critical', store: { healthy: false } })
     t.equal(await ready(), 200, 'no node would serve the others better')
-    const ticketOf = (user: string) => call('POST', `${node.url}/v1/tickets`, { key: PUBLISH_KEY, body: { user } })
+    const ticketOf = (user: string) =>
+      call('POST', `${node.url}/v1/tickets`, { key: PUBLISH_KEY, body: { user } })
     const { ticket } = (await ticketOf(lucky)).body
     const byTicket = await openStream(t, `${node.url}/v1/stream?ticket=${ticket}`)
     t.match((await byTicket.until((f) => f.event === 'ready')).data, { user: lucky })
@@ -61,7 +84,10 @@ t.test(
     t.equal(await recall(shared), 503, 'not taken back from everybody')
     const removed = await good.until((f) => f.data.op === 'removed')
     t.same(removed.data.ids, [shared])
-    const counted = await good.until((f) => f.event === 'heartbeat' && f.data.counts, good.frames.indexOf(removed))
+    const counted = await good.until(
+      (f) => f.event === 'heartbeat' && f.data.counts,
+      good.frames.indexOf(removed)
+    )
     t.same(counted.data.counts, { unread: 1, unseen: 1 }, 'counts are told while the other is away')
     t.ok(down((await monitor()).store.shards).length > 0)
 
@@ -69,17 +95,26 @@ t.test(
     await eventually(async () => (await monitor()).store.healthy, 20_000)
     t.equal(await recall(shared), 204)
     const last = await bad.until((f) => f.data.op === 'removed')
-    t.notOk([...good.frames, ...bad.frames].some((f) => f.event === 'reset' || f.event === 'goodbye'))
+    t.notOk(
+      [...good.frames, ...bad.frames].some((f) => f.event === 'reset' || f.event === 'goodbye')
+    )
 
     // One that begins anew is no new life of the others.
     // Whoever reads its log just then is sent away to come again; this one has read all there is.
     await bad.until((f) => f.event === 'heartbeat' && f.data.counts, bad.frames.indexOf(last))
     await away.say('FLUSHALL')
-    t.match((await bad.until((f) => f.event === 'reset')).data, { reason: 'store_changed', items: [] })
+    t.match((await bad.until((f) => f.event === 'reset')).data, {
+      reason: 'store_changed',
+      items: []
+    })
     const after = (await publish(node, { to: { everyone: true }, title: 'after' })).body.id
     for (const stream of [good, bad]) await stream.until((f) => f.data.item?.id === after)
     t.notOk(good.frames.some((f) => f.event === 'reset'))
-    t.equal((await (await streamOf(lucky, `?since=${removed.id}`)).until((f) => f.event === 'ready')).data.resumed, true)
+    t.equal(
+      (await (await streamOf(lucky, `?since=${removed.id}`)).until((f) => f.event === 'ready')).data
+        .resumed,
+      true
+    )
     for (const foreign of [last.id, removed.id]) {
       const again = await streamOf(unlucky, `?since=${foreign}`)
       t.match((await again.until((f) => f.event === 'ready' || f.event === 'reset')).event, 'reset')

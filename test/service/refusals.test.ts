@@ -30,12 +30,18 @@ const [on, off] = (await Promise.all(
 
 /** How a peer leaves that does not want its answer. */
 const LEAVES = {
-  'resets the connection with its request': (head: string, port: number) => leave(head, port, 0, 'reset'),
+  'resets the connection with its request': (head: string, port: number) =>
+    leave(head, port, 0, 'reset'),
   'resets it a moment later': (head: string, port: number) => leave(head, port, 2, 'reset'),
   'closes with the answer unread': (head: string, port: number) => leave(head, port, 5, 'close')
 }
 
-async function leave(head: string, port: number, afterMs: number, how: 'reset' | 'close'): Promise<void> {
+async function leave(
+  head: string,
+  port: number,
+  afterMs: number,
+  how: 'reset' | 'close'
+): Promise<void> {
   const socket = connect({ port, host: '127.0.0.1' }).on('error', () => {})
   await once(socket, 'connect')
   socket.write(head)
@@ -47,37 +53,41 @@ async function leave(head: string, port: number, afterMs: number, how: 'reset' |
 
 async function leaveInEveryWay(service: Service, head: string): Promise<void> {
   const port = Number(new URL(service.url).port)
-  for (const way of Object.values(LEAVES)) for (let n = 0; n < 15; n++) await Promise.all([way(head, port), way(head, port)])
+  for (const way of Object.values(LEAVES))
+    for (let n = 0; n < 15; n++) await Promise.all([way(head, port), way(head, port)])
 }
 
 for (const [name, service] of [
   ['a bare socket', on],
   ['the response object', off]
 ] as const)
-  t.test(`a peer that leaves while its stream is refused ends nothing but its connection (by ${name})`, async (t) => {
-    const stream = await openStream(t, `${service.url}/v1/stream`, { token })
-    await stream.until((f) => f.event === 'ready')
-    const other = await openStream(t, `${service.url}/v1/stream`, { token: tokenOf('u2') })
-    await other.until((f) => f.event === 'ready')
-    await leaveInEveryWay(service, requestHead('/v1/stream', token))
-    await leaveInEveryWay(service, requestHead('/v1/stream', undefined, ['cookie: session=x']))
-    await leaveInEveryWay(
-      service,
-      requestHead('/v1/socket', token, [
-        'connection: upgrade',
-        'upgrade: websocket',
-        'sec-websocket-version: 13',
-        'sec-websocket-key: AAAAAAAAAAAAAAAAAAAAAA=='
-      ])
-    )
-    await eventually(async () => (await connectionsOf(service)).active === 2)
-    t.match((await connectionsOf(service)).refused, { limit: Number, unavailable: Number })
-    // The last two streams go one after the other, so that the listener is open for longer than a moment.
-    const exit = service.kill('SIGTERM')
-    await Promise.race([stream.ended, other.ended])
-    const refused = await rawPeer(t, service, requestHead('/v1/stream', token))
-    await refused.until(/"reason":"drain"/)
-    await leaveInEveryWay(service, requestHead('/v1/stream', token)).catch(() => {})
-    t.equal(await exit, 0)
-    t.notMatch(service.output(), /"level":60/)
-  })
+  t.test(
+    `a peer that leaves while its stream is refused ends nothing but its connection (by ${name})`,
+    async (t) => {
+      const stream = await openStream(t, `${service.url}/v1/stream`, { token })
+      await stream.until((f) => f.event === 'ready')
+      const other = await openStream(t, `${service.url}/v1/stream`, { token: tokenOf('u2') })
+      await other.until((f) => f.event === 'ready')
+      await leaveInEveryWay(service, requestHead('/v1/stream', token))
+      await leaveInEveryWay(service, requestHead('/v1/stream', undefined, ['cookie: session=x']))
+      await leaveInEveryWay(
+        service,
+        requestHead('/v1/socket', token, [
+          'connection: upgrade',
+          'upgrade: websocket',
+          'sec-websocket-version: 13',
+          'sec-websocket-key: AAAAAAAAAAAAAAAAAAAAAA=='
+        ])
+      )
+      await eventually(async () => (await connectionsOf(service)).active === 2)
+      t.match((await connectionsOf(service)).refused, { limit: Number, unavailable: Number })
+      // The last two streams go one after the other, so that the listener is open for longer than a moment.
+      const exit = service.kill('SIGTERM')
+      await Promise.race([stream.ended, other.ended])
+      const refused = await rawPeer(t, service, requestHead('/v1/stream', token))
+      await refused.until(/"reason":"drain"/)
+      await leaveInEveryWay(service, requestHead('/v1/stream', token)).catch(() => {})
+      t.equal(await exit, 0)
+      t.notMatch(service.output(), /"level":60/)
+    }
+  )

@@ -20,22 +20,32 @@ const FILES = ['bellwire.db', 'bellwire.db-wal', 'bellwire.life']
 interface Event {
   readonly event: string
   readonly id: string
-  readonly data: { readonly item?: { readonly title: string }; readonly reason?: string; readonly counts?: unknown }
+  readonly data: {
+    readonly item?: { readonly title: string }
+    readonly reason?: string
+    readonly counts?: unknown
+  }
 }
 
 const changes = async (service: { url: string }, since = ''): Promise<Event[]> => {
-  const { status, text, body } = await call('GET', `${service.url}/v1/changes?wait=0${since && `&since=${since}`}`, { key: ANN })
+  const { status, text, body } = await call(
+    'GET',
+    `${service.url}/v1/changes?wait=0${since && `&since=${since}`}`,
+    { key: ANN }
+  )
   if (status !== 200) throw new Error(text)
   return body.events
 }
-const titles = (events: readonly Event[]): (string | undefined)[] => events.map(({ data }) => data.item?.title)
+const titles = (events: readonly Event[]): (string | undefined)[] =>
+  events.map(({ data }) => data.item?.title)
 const put = async (service: { url: string }, ...names: string[]): Promise<void> => {
   for (const title of names) {
     const { status, text } = await publish(service, { to: { user: 'ann' }, title })
     if (status !== 201) throw new Error(text)
   }
 }
-const monitor = async (service: { url: string }) => (await call('GET', `${service.url}/monitor`, { key: MONITOR_KEY })).body
+const monitor = async (service: { url: string }) =>
+  (await call('GET', `${service.url}/monitor`, { key: MONITOR_KEY })).body
 
 /** Copies the files of a directory that a frozen process has open, as a snapshot of the disk would. */
 async function snapshot(t: Test, service: Service): Promise<string> {
@@ -59,7 +69,8 @@ const WAYS: Record<string, Way> = {
     putBack: (copy, dataDir) => {
       // The same files, of the same inodes, with the bytes of before.
       for (const name of readdirSync(dataDir)) {
-        if (FILES.includes(name)) writeFileSync(path.join(dataDir, name), readFileSync(path.join(copy, name)))
+        if (FILES.includes(name))
+          writeFileSync(path.join(dataDir, name), readFileSync(path.join(copy, name)))
         else if (name !== 'bellwire.lock') rmSync(path.join(dataDir, name))
       }
     }
@@ -75,11 +86,15 @@ const WAYS: Record<string, Way> = {
     take: async (t, { dataDir }) => {
       const copy = path.join(tempDir(t), 'backup.db')
       const { code, stderr } = await runService(['backup', copy], serviceEnv(dataDir))
-      t.match({ code, stderr }, { code: 0, stderr: /backup\.db: written and synced, \d+\.\d MB\n$/ })
+      t.match(
+        { code, stderr },
+        { code: 0, stderr: /backup\.db: written and synced, \d+\.\d MB\n$/ }
+      )
       return copy
     },
     putBack: (copy, dataDir) => {
-      for (const name of readdirSync(dataDir)) if (name.startsWith('bellwire.db')) rmSync(path.join(dataDir, name))
+      for (const name of readdirSync(dataDir))
+        if (name.startsWith('bellwire.db')) rmSync(path.join(dataDir, name))
       cpSync(copy, path.join(dataDir, 'bellwire.db'))
     }
   }
@@ -103,17 +118,33 @@ for (const [way, { take, putBack }] of Object.entries(WAYS)) {
       await service.kill('SIGKILL')
       putBack(copy, dataDir)
       service = await startService(t, { dataDir })
-      t.match(await changes(service, seen.at(-1)!.id), [{ event: 'reset' }], 'before anything is published')
-      t.same(titles(await changes(service, kept[1]!.id)), ['three', 'four'], 'one that saw less resumes')
+      t.match(
+        await changes(service, seen.at(-1)!.id),
+        [{ event: 'reset' }],
+        'before anything is published'
+      )
+      t.same(
+        titles(await changes(service, kept[1]!.id)),
+        ['three', 'four'],
+        'one that saw less resumes'
+      )
       const names = [1, 2, 3, 4].map((n) => `${life}${n}`)
       await put(service, ...names)
       for (const lost of [...cursors].filter((id) => !kept.some((event) => event.id === id))) {
         const [first, ...more] = await changes(service, lost)
-        t.match(first, { event: 'reset', data: { counts: { unread: 8, unseen: 8 } } }, `${lost} cannot be resumed`)
+        t.match(
+          first,
+          { event: 'reset', data: { counts: { unread: 8, unseen: 8 } } },
+          `${lost} cannot be resumed`
+        )
         t.same(more, [], 'and the page has everything')
       }
       const events = await changes(service, kept[1]!.id)
-      t.same(titles(events), ['three', 'four', ...names], 'one that saw less misses nothing and gets nothing twice')
+      t.same(
+        titles(events),
+        ['three', 'four', ...names],
+        'one that saw less misses nothing and gets nothing twice'
+      )
       for (const { id } of events.slice(2)) {
         t.notOk(cursors.has(id), `${id} is given once`)
         cursors.add(id)
@@ -121,7 +152,10 @@ for (const [way, { take, putBack }] of Object.entries(WAYS)) {
     }
     await eventually(async () => {
       const { status, recommendations } = await monitor(service)
-      return status === 'critical' && recommendations.some(({ code }: { code: string }) => code === 'events-undone')
+      return (
+        status === 'critical' &&
+        recommendations.some(({ code }: { code: string }) => code === 'events-undone')
+      )
     })
     const lines = service
       .output()
@@ -145,7 +179,11 @@ test('a restart that kept everything resumes in the same epoch, however often', 
     service = await startService(t, { dataDir })
     await put(service, 'one', 'two')
     const events = await changes(service, last!.id)
-    t.same(titles(events), ['one', 'two'], 'a client at the head gets what it missed, without a reset')
+    t.same(
+      titles(events),
+      ['one', 'two'],
+      'a client at the head gets what it missed, without a reset'
+    )
     t.match(await monitor(service), { status: 'ok', store: { epoch } })
     last = events.at(-1)
   }

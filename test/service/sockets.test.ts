@@ -21,7 +21,9 @@ import {
 const TWO_LOCALHOSTS = ['--import', path.resolve('test/fixtures/two-localhosts.js')]
 const friend = 'https://friend.example'
 const [on, off] = await Promise.all(
-  [NODE_FLAGS.on, NODE_FLAGS.off].map((flags) => startService(t, { flags, env: { CORS_ORIGINS: friend } }))
+  [NODE_FLAGS.on, NODE_FLAGS.off].map((flags) =>
+    startService(t, { flags, env: { CORS_ORIGINS: friend } })
+  )
 )
 const services = { on: on!, off: off! }
 
@@ -42,7 +44,11 @@ for (const detach of ['on', 'off'] as const) {
       const before = (await connectionsOf(service)).opened
       const half = await rawPeer(t, service, requestHead('/v1/stream', token))
       const [, cursor] = /\nid: (\S+)\n\n/.exec(await half.until(/event: ready\n.*\nid: .*\n\n/))!
-      const poll = await rawPeer(t, service, requestHead(`/v1/changes?since=${cursor}&wait=30`, token))
+      const poll = await rawPeer(
+        t,
+        service,
+        requestHead(`/v1/changes?since=${cursor}&wait=30`, token)
+      )
       await eventually(async () => (await connectionsOf(service)).byTransport.poll === 1)
       t.match(await connectionsOf(service), { active: 2, opened: before + 2 })
       const ended = once(half.socket, 'end')
@@ -59,12 +65,24 @@ for (const detach of ['on', 'off'] as const) {
     { buffered: true },
     async (t) => {
       const friend = 'https://friend.example'
-      const service = await startService(t, { flags: NODE_FLAGS[detach], env: { CORS_ORIGINS: friend } })
+      const service = await startService(t, {
+        flags: NODE_FLAGS[detach],
+        env: { CORS_ORIGINS: friend }
+      })
       const headers = { origin: friend, 'x-request-id': 'mine-1' }
       const inbox = await call('GET', `${service.url}/v1/inbox`, { key: token, headers })
       const stream = await openStream(t, `${service.url}/v1/stream`, { token, headers })
       await stream.until((f) => f.event === 'ready')
-      const ofTheBody = ['content-type', 'content-length', 'cache-control', 'etag', 'date', 'connection', 'keep-alive', 'vary']
+      const ofTheBody = [
+        'content-type',
+        'content-length',
+        'cache-control',
+        'etag',
+        'date',
+        'connection',
+        'keep-alive',
+        'vary'
+      ]
       for (const [name, value] of inbox.headers)
         if (!ofTheBody.includes(name) && !name.startsWith('x-ratelimit'))
           t.equal(stream.headers[name], value, `${name}: ${value}`)
@@ -78,15 +96,26 @@ for (const detach of ['on', 'off'] as const) {
       })
       t.equal(stream.headers['content-length'], undefined)
       t.equal(stream.headers['transfer-encoding'], undefined)
-      const stranger = await openStream(t, `${service.url}/v1/stream`, { token, headers: { origin: 'https://stranger.example' } })
-      t.equal(stranger.headers['access-control-allow-origin'], undefined, 'no origin is let in for asking')
+      const stranger = await openStream(t, `${service.url}/v1/stream`, {
+        token,
+        headers: { origin: 'https://stranger.example' }
+      })
+      t.equal(
+        stranger.headers['access-control-allow-origin'],
+        undefined,
+        'no origin is let in for asking'
+      )
       t.match(stranger.headers['vary'], /Origin/i)
 
       t.equal(inbox.headers.get('cache-control'), 'private, no-cache')
       const poll = await call('GET', `${service.url}/v1/changes`, { key: token })
       t.equal(poll.headers.get('cache-control'), 'private, no-store')
       const preflight = await call('OPTIONS', `${service.url}/v1/stream`, {
-        headers: { origin: friend, 'access-control-request-method': 'GET', 'access-control-request-headers': 'last-event-id' }
+        headers: {
+          origin: friend,
+          'access-control-request-method': 'GET',
+          'access-control-request-headers': 'last-event-id'
+        }
       })
       t.equal(preflight.status, 204)
       t.match(preflight.headers.get('access-control-allow-headers'), /Last-Event-ID/i)
@@ -95,19 +124,25 @@ for (const detach of ['on', 'off'] as const) {
   )
 }
 
-t.test('a burst of 2,000 pipelined streams opens none behind the first, and its end is heard', async (t) => {
-  const service = await quiet(services.on)
-  const before = (await connectionsOf(service)).opened
-  const peer = await rawPeer(t, service, requestHead('/v1/stream', token).repeat(2000))
-  peer.socket.end()
-  await peer.closed
-  await eventually(async () => (await connectionsOf(service)).active === 0)
-  const opened = (await connectionsOf(service)).opened - before
-  t.ok(opened <= 1, `${opened} opened`)
-})
+t.test(
+  'a burst of 2,000 pipelined streams opens none behind the first, and its end is heard',
+  async (t) => {
+    const service = await quiet(services.on)
+    const before = (await connectionsOf(service)).opened
+    const peer = await rawPeer(t, service, requestHead('/v1/stream', token).repeat(2000))
+    peer.socket.end()
+    await peer.closed
+    await eventually(async () => (await connectionsOf(service)).active === 0)
+    const opened = (await connectionsOf(service)).opened - before
+    t.ok(opened <= 1, `${opened} opened`)
+  }
+)
 
 t.test('HOST=localhost answers alike on all its addresses, also what is no HTTP', async (t) => {
-  const service = await startService(t, { flags: TWO_LOCALHOSTS, env: { STORE: 'memory', HOST: 'localhost', DRAIN_MS: '100' } })
+  const service = await startService(t, {
+    flags: TWO_LOCALHOSTS,
+    env: { STORE: 'memory', HOST: 'localhost', DRAIN_MS: '100' }
+  })
   const { port } = new URL(service.url)
   for (const address of ['127.0.0.1', '[::1]']) {
     const url = `http://${address}:${port}`
@@ -124,7 +159,11 @@ t.test('HOST=localhost answers alike on all its addresses, also what is no HTTP'
       ])
     )
     await handshake.until(/^HTTP\/1\.1 101/)
-    const h2c = await rawPeer(t, { url }, requestHead('/healthz', undefined, ['connection: Upgrade', 'upgrade: h2c']))
+    const h2c = await rawPeer(
+      t,
+      { url },
+      requestHead('/healthz', undefined, ['connection: Upgrade', 'upgrade: h2c'])
+    )
     await h2c.until(/^HTTP\/1\.1 200/)
   }
   t.equal(await service.kill('SIGTERM'), 0)
@@ -135,7 +174,11 @@ t.test('bytes behind the request of a stream neither end it nor are answered in 
   const before = (await connectionsOf(service)).opened
   const peer = await rawPeer(t, service, requestHead('/v1/stream', token))
   await peer.until(/event: ready/)
-  for (const [n, bytes] of ['GET /v1/inbox HTTP/1.1\r\nhos', 'NONSENSE\r\n\r\n', '\0\xff\r\n'.repeat(10_000)].entries()) {
+  for (const [n, bytes] of [
+    'GET /v1/inbox HTTP/1.1\r\nhos',
+    'NONSENSE\r\n\r\n',
+    '\0\xff\r\n'.repeat(10_000)
+  ].entries()) {
     peer.socket.write(bytes, 'latin1')
     await publish(service, { to: { user: 'u1' }, data: { n } })
     await peer.until(new RegExp(`"n":${n}`))
@@ -167,18 +210,31 @@ t.test('HEAD of any route that is read is answered at once, and is no connection
   const { paths } = (await call('GET', `${service.url}/documentation/json`)).body
   const read = Object.keys(paths).filter((path) => 'get' in paths[path])
   t.ok(read.length > 10)
-  const ticket = (await call('POST', `${service.url}/v1/tickets`, { key: PUBLISH_KEY, body: { user: 'u1' } })).body.ticket
+  const ticket = (
+    await call('POST', `${service.url}/v1/tickets`, { key: PUBLISH_KEY, body: { user: 'u1' } })
+  ).body.ticket
   for (const path of [...read, '/v1/stream']) {
-    const key = /^\/(monitor|metrics)/.test(path) ? MONITOR_KEY : path.startsWith('/v1/notifications') ? PUBLISH_KEY : token
+    const key = /^\/(monitor|metrics)/.test(path)
+      ? MONITOR_KEY
+      : path.startsWith('/v1/notifications')
+        ? PUBLISH_KEY
+        : token
     const began = performance.now()
-    const { status, text } = await call('HEAD', `${service.url}${path.replace(/\{\w+\}/, 'x')}?wait=30&since=x`, { key })
+    const { status, text } = await call(
+      'HEAD',
+      `${service.url}${path.replace(/\{\w+\}/, 'x')}?wait=30&since=x`,
+      { key }
+    )
     t.ok([200, 404, 422, 426].includes(status), `${path}: ${status}`)
     t.equal(text, '')
     t.ok(performance.now() - began < 10_000, `${path} waits for nothing`)
   }
   for (const path of ['/v1/stream', '/v1/changes']) {
     const { status, headers } = await call('HEAD', `${service.url}${path}?wait=30&ticket=${ticket}`)
-    t.match([status, headers.get('content-type')], [200, path === '/v1/stream' ? 'text/event-stream; charset=utf-8' : /json/])
+    t.match(
+      [status, headers.get('content-type')],
+      [200, path === '/v1/stream' ? 'text/event-stream; charset=utf-8' : /json/]
+    )
     t.equal((await call('HEAD', `${service.url}${path}`)).status, 401)
   }
   t.match(await connectionsOf(service), { active: 0, opened: before })
@@ -196,7 +252,10 @@ t.test(
     const agent = new http.Agent({ keepAlive: true, maxSockets: 1 })
     t.teardown(() => agent.destroy())
     const poll = async (path: string): Promise<{ cursor: string; port: number }> => {
-      const request = http.get(`${service.url}${path}`, { agent, headers: { authorization: `Bearer ${token}` } })
+      const request = http.get(`${service.url}${path}`, {
+        agent,
+        headers: { authorization: `Bearer ${token}` }
+      })
       const [response] = (await once(request, 'response')) as [http.IncomingMessage]
       let text = ''
       for await (const chunk of response) text += chunk
@@ -213,7 +272,9 @@ t.test(
       ;({ cursor, port } = answer)
     }
     const streams = await Promise.all(
-      Array.from({ length: 50 }, (_, n) => openStream(t, `${service.url}/v1/stream`, { token: tokenOf(`s${n}`) }))
+      Array.from({ length: 50 }, (_, n) =>
+        openStream(t, `${service.url}/v1/stream`, { token: tokenOf(`s${n}`) })
+      )
     )
     for (const stream of streams) await stream.until((f) => f.event === 'ready')
     t.notMatch(service.output(), /MaxListenersExceeded/)

@@ -19,7 +19,9 @@ const ROUNDS = Number(process.env['SOAK_ROUNDS'] ?? 5)
 for (const detach of ['on', 'off'] as const)
   test(`a notification is durable, then in the stream, with counts (socket detached: ${detach})`, async (t) => {
     const service = await startService(t, { flags: NODE_FLAGS[detach] })
-    const stream = await openStream(t, `${service.url}/v1/stream`, { token: tokenOf('u1', ['news']) })
+    const stream = await openStream(t, `${service.url}/v1/stream`, {
+      token: tokenOf('u1', ['news'])
+    })
     t.equal(stream.status, 200)
     t.equal(stream.headers['content-type'], 'text/event-stream; charset=utf-8')
     t.equal(stream.headers['cache-control'], 'no-store, no-transform')
@@ -59,7 +61,12 @@ for (const detach of ['on', 'off'] as const)
     })
     t.match(read.body, { affected: 1, counts: { unread: 1, unseen: 1 } })
     const state = await stream.until((f) => f.event === 'state')
-    t.match(state.data, { op: 'read', ids: [one.body.id], upTo: null, counts: { unread: 1, unseen: 1 } })
+    t.match(state.data, {
+      op: 'read',
+      ids: [one.body.id],
+      upTo: null,
+      counts: { unread: 1, unseen: 1 }
+    })
 
     await publish(service, { to: { user: 'u1' }, title: 'gone soon', ephemeral: true })
     const ephemeral = await stream.until((f) => f.data.item?.title === 'gone soon')
@@ -75,7 +82,8 @@ test('a resumed stream gets what it missed, once; a poll the same', async (t) =>
   const ready = await stream.until((f) => f.event === 'ready')
   stream.close()
   await stream.ended
-  for (let n = 0; n < 251; n++) await publish(service, { to: n % 2 ? { user: 'u1' } : { topic: 'news' }, data: { n } })
+  for (let n = 0; n < 251; n++)
+    await publish(service, { to: n % 2 ? { user: 'u1' } : { topic: 'news' }, data: { n } })
   const again = await openStream(t, `${service.url}/v1/stream?since=${ready.id}`, { token })
   const resumed = await again.until((f) => f.event === 'ready')
   t.match(resumed.data, { resumed: true, items: [] })
@@ -90,30 +98,50 @@ test('a resumed stream gets what it missed, once; a poll the same', async (t) =>
   let cursor = ready.id!
   const polled: { n: number; id: string }[] = []
   for (let more = true; more; ) {
-    const poll = await call('GET', `${service.url}/v1/changes?since=${cursor}&limit=70`, { key: token })
+    const poll = await call('GET', `${service.url}/v1/changes?since=${cursor}&limit=70`, {
+      key: token
+    })
     t.equal(poll.headers.get('cache-control'), 'private, no-store')
     polled.push(
-      ...(poll.body.events as { event: string; id: string; data: { item: { data: { n: number } } } }[])
+      ...(
+        poll.body.events as { event: string; id: string; data: { item: { data: { n: number } } } }[]
+      )
         .filter(({ event }) => event === 'notification')
         .map(({ id, data }) => ({ n: data.item.data.n, id }))
     )
     cursor = poll.body.cursor
     more = poll.body.more
     // What is shared counts one each, and counts told before it have it in them already: the last word is exact.
-    if (!more) t.same(poll.body.events.at(-1), { event: 'heartbeat', id: cursor, data: { counts: { unread: 251, unseen: 251 } } })
+    if (!more)
+      t.same(poll.body.events.at(-1), {
+        event: 'heartbeat',
+        id: cursor,
+        data: { counts: { unread: 251, unseen: 251 } }
+      })
   }
   t.same(
     polled,
-    again.frames.filter((f) => f.event === 'notification').map((f) => ({ n: f.data.item.data.n, id: f.id })),
+    again.frames
+      .filter((f) => f.event === 'notification')
+      .map((f) => ({ n: f.data.item.data.n, id: f.id })),
     'the same events and cursors by poll'
   )
   const waiting = call('GET', `${service.url}/v1/changes?since=${cursor}&wait=10`, { key: token })
   await eventually(
-    async () => (await call('GET', `${service.url}/monitor`, { key: MONITOR_KEY })).body.connections.byTransport.poll === 1
+    async () =>
+      (await call('GET', `${service.url}/monitor`, { key: MONITOR_KEY })).body.connections
+        .byTransport.poll === 1
   )
   await publish(service, { to: { user: 'u1' }, data: { n: 251 } })
-  t.match((await waiting).body, { events: [{ event: 'notification', data: { item: { data: { n: 251 } } } }], more: false })
-  const empty = await call('GET', `${service.url}/v1/changes?since=${(await waiting).body.cursor}&wait=1`, { key: token })
+  t.match((await waiting).body, {
+    events: [{ event: 'notification', data: { item: { data: { n: 251 } } } }],
+    more: false
+  })
+  const empty = await call(
+    'GET',
+    `${service.url}/v1/changes?since=${(await waiting).body.cursor}&wait=1`,
+    { key: token }
+  )
   t.same(empty.body.events, [])
 })
 
@@ -132,12 +160,24 @@ test('cursors that cannot be resumed get a reset that says why', async (t) => {
     ['1e309', 'cursor_unknown'],
     [`${epoch}-1, ${epoch}-2`, 'cursor_unknown']
   ] as const) {
-    const stream = await openStream(t, `${service.url}/v1/stream`, { token, headers: { 'last-event-id': cursor } })
+    const stream = await openStream(t, `${service.url}/v1/stream`, {
+      token,
+      headers: { 'last-event-id': cursor }
+    })
     const reset = await stream.until(() => true)
     t.equal(reset.event, 'reset', cursor)
-    t.match(reset.data, { reason, resumed: false, items: [{ title: 'kept' }], counts: { unread: 1 } })
+    t.match(reset.data, {
+      reason,
+      resumed: false,
+      items: [{ title: 'kept' }],
+      counts: { unread: 1 }
+    })
     t.equal(reset.id, id)
-    const poll = await call('GET', `${service.url}/v1/changes?since=${encodeURIComponent(cursor)}`, { key: token })
+    const poll = await call(
+      'GET',
+      `${service.url}/v1/changes?since=${encodeURIComponent(cursor)}`,
+      { key: token }
+    )
     t.match(poll.body.events, [{ event: 'reset', data: { reason } }])
   }
 })
@@ -152,7 +192,11 @@ test('kill -9 in the middle of a burst loses nothing that was acknowledged and r
   let cursor: string | undefined
   for (let round = 0; round < ROUNDS; round++) {
     const service = await startService(t, { dataDir })
-    const stream = await openStream(t, `${service.url}/v1/stream${cursor ? `?since=${cursor}` : ''}`, { token })
+    const stream = await openStream(
+      t,
+      `${service.url}/v1/stream${cursor ? `?since=${cursor}` : ''}`,
+      { token }
+    )
     const ready = await stream.until((f) => f.event === 'ready' || f.event === 'reset')
     t.equal(ready.event, 'ready', 'the epoch survives a kill')
     let stop = false
@@ -195,11 +239,21 @@ test('kill -9 in the middle of a burst loses nothing that was acknowledged and r
 test('SIGTERM: not ready at once, every stream told when to come back, exit 0 in time', async (t) => {
   const service = await startService(t, { env: { DRAIN_MS: '1000' } })
   const streams = await Promise.all(
-    Array.from({ length: 10 }, (_, n) => openStream(t, `${service.url}/v1/stream`, { token: tokenOf(`u${n}`) }))
+    Array.from({ length: 10 }, (_, n) =>
+      openStream(t, `${service.url}/v1/stream`, { token: tokenOf(`u${n}`) })
+    )
   )
   for (const stream of streams) await stream.until((f) => f.event === 'ready')
-  const waiting = call('GET', `${service.url}/v1/changes?wait=30&since=${streams[0]!.frames[0]!.id}`, { key: tokenOf('poller') })
-  await eventually(async () => (await call('GET', `${service.url}/monitor`, { key: MONITOR_KEY })).body.connections.active === 11)
+  const waiting = call(
+    'GET',
+    `${service.url}/v1/changes?wait=30&since=${streams[0]!.frames[0]!.id}`,
+    { key: tokenOf('poller') }
+  )
+  await eventually(
+    async () =>
+      (await call('GET', `${service.url}/monitor`, { key: MONITOR_KEY })).body.connections
+        .active === 11
+  )
   const started = performance.now()
   const exit = service.kill('SIGTERM')
   await eventually(async () => (await call('GET', `${service.url}/readyz`)).status === 503)
@@ -248,15 +302,25 @@ test('limits, revocation and expiry end streams as the contract says', async (t)
   t.ok(Date.now() / 1000 < exp + 5)
   await short.ended
 
-  const revoked = await call('DELETE', `${service.url}/v1/users/u1/connections`, { key: PUBLISH_KEY })
+  const revoked = await call('DELETE', `${service.url}/v1/users/u1/connections`, {
+    key: PUBLISH_KEY
+  })
   t.match(revoked, { status: 200, body: { closed: 2 } })
   for (const stream of two) {
-    t.same((await stream.until((f) => f.event === 'goodbye')).data, { reason: 'revoked', retryMs: null })
+    t.same((await stream.until((f) => f.event === 'goodbye')).data, {
+      reason: 'revoked',
+      retryMs: null
+    })
     await stream.ended
   }
   t.equal((await call('GET', `${service.url}/v1/inbox`, { key: token })).status, 401)
   const monitor = await call('GET', `${service.url}/monitor`, { key: MONITOR_KEY })
-  t.match(monitor.body.connections, { active: 0, opened: 3, closed: { revoked: 2, expired: 1 }, refused: { limit: 1 } })
+  t.match(monitor.body.connections, {
+    active: 0,
+    opened: 3,
+    closed: { revoked: 2, expired: 1 },
+    refused: { limit: 1 }
+  })
 })
 
 for (const detach of ['on', 'off'] as const)
@@ -267,16 +331,32 @@ for (const detach of ['on', 'off'] as const)
       flags: NODE_FLAGS[detach],
       env: { STALL_MS: '2000', MAX_BUFFERED_BYTES: '100000' }
     })
-    const frozen = await openStream(t, `${service.url}/v1/stream`, { token: tokenOf('frozen', ['big']) })
-    const lively = await openStream(t, `${service.url}/v1/stream`, { token: tokenOf('lively', ['big']) })
+    const frozen = await openStream(t, `${service.url}/v1/stream`, {
+      token: tokenOf('frozen', ['big'])
+    })
+    const lively = await openStream(t, `${service.url}/v1/stream`, {
+      token: tokenOf('lively', ['big'])
+    })
     await Promise.all([frozen, lively].map((stream) => stream.until((f) => f.event === 'ready')))
     frozen.pause()
     const body = 'x'.repeat(4000)
     const data = { pad: 'y'.repeat(10_000) }
     let n = 0
-    while ((await call('GET', `${service.url}/monitor`, { key: MONITOR_KEY })).body.connections.closed.slow !== 1 && n < 3000) {
-      const batch = Array.from({ length: 50 }, () => ({ to: { topic: 'big' }, type: 'test', body, data: { ...data, n: n++ } }))
-      await call('POST', `${service.url}/v1/notifications/batch`, { key: PUBLISH_KEY, body: { notifications: batch } })
+    while (
+      (await call('GET', `${service.url}/monitor`, { key: MONITOR_KEY })).body.connections.closed
+        .slow !== 1 &&
+      n < 3000
+    ) {
+      const batch = Array.from({ length: 50 }, () => ({
+        to: { topic: 'big' },
+        type: 'test',
+        body,
+        data: { ...data, n: n++ }
+      }))
+      await call('POST', `${service.url}/v1/notifications/batch`, {
+        key: PUBLISH_KEY,
+        body: { notifications: batch }
+      })
     }
     await lively.until((f) => f.data.item?.data?.n === n - 1)
     t.same(
@@ -292,7 +372,11 @@ test('idempotency keys of one producer are told apart on disk, one by one and in
   const service = await startService(t)
   const ids = new Set<string>()
   for (const key of ['k1', 'k2', 'k1']) {
-    const { status, body } = await publish(service, { to: { user: 'u1' }, data: { key } }, { 'idempotency-key': key })
+    const { status, body } = await publish(
+      service,
+      { to: { user: 'u1' }, data: { key } },
+      { 'idempotency-key': key }
+    )
     t.equal(status, 201)
     ids.add(body.id)
   }

@@ -34,7 +34,9 @@ test('peers that vanished without a FIN are found and closed, the others are lef
   t.teardown(removeHost)
   const service = await startService(t, { env: { HOST: '0.0.0.0', HEARTBEAT_MS: '1000' } })
   const { port } = new URL(service.url)
-  const neighbour = await openStream(t, `http://127.0.0.1:${port}/v1/stream`, { token: tokenOf('neighbour') })
+  const neighbour = await openStream(t, `http://127.0.0.1:${port}/v1/stream`, {
+    token: tokenOf('neighbour')
+  })
   await neighbour.until((f) => f.event === 'ready')
   const upgrade = ['Connection: Upgrade', 'Upgrade: websocket', 'Sec-WebSocket-Version: 13']
   const key = 'Sec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ=='
@@ -42,12 +44,24 @@ test('peers that vanished without a FIN are found and closed, the others are lef
     ['/v1/stream', []],
     ['/v1/socket', [...upgrade, key]]
   ] as const) {
-    const lines = [`authorization: Bearer ${tokenOf('ghost')}`, ...headers].flatMap((line) => ['-H', line])
-    const peer = spawn('ip', ['netns', 'exec', space, 'curl', '-sN', ...lines, `http://10.213.77.1:${port}${path}`])
+    const lines = [`authorization: Bearer ${tokenOf('ghost')}`, ...headers].flatMap((line) => [
+      '-H',
+      line
+    ])
+    const peer = spawn('ip', [
+      'netns',
+      'exec',
+      space,
+      'curl',
+      '-sN',
+      ...lines,
+      `http://10.213.77.1:${port}${path}`
+    ])
     t.teardown(() => peer.kill('SIGKILL'))
     await once(peer.stdout, 'data')
   }
-  const monitor = async () => (await call('GET', `http://127.0.0.1:${port}/monitor`, { key: MONITOR_KEY })).body.connections
+  const monitor = async () =>
+    (await call('GET', `http://127.0.0.1:${port}/monitor`, { key: MONITOR_KEY })).body.connections
   t.equal((await monitor()).active, 3)
   const cut = performance.now()
   ip('-n', space, 'link', 'set', `${space}b`, 'down')

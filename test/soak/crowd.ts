@@ -52,7 +52,8 @@ export class Reader {
     })
     this.#request = request
     const parser = createParser({
-      onEvent: ({ event = 'message', id, data }) => this.#take(event, id, JSON.parse(data) as Frame),
+      onEvent: ({ event = 'message', id, data }) =>
+        this.#take(event, id, JSON.parse(data) as Frame),
       onRetry: (ms) => {
         this.#retryMs = ms
       }
@@ -104,7 +105,10 @@ export class Reader {
   }
 }
 
-export type Recipient = { readonly user: string } | { readonly topic: string } | { readonly everyone: true }
+export type Recipient =
+  | { readonly user: string }
+  | { readonly topic: string }
+  | { readonly everyone: true }
 
 /** Publishes at a steady rate, each with a key, and repeats with it what got no 201. */
 export class Producer {
@@ -146,7 +150,9 @@ export class Producer {
 
   publish(to: Recipient, data: Record<string, unknown> = {}): Promise<void> {
     this.#sent++
-    const running: Promise<void> = this.#untilAccepted(to, data).finally(() => this.#running.delete(running))
+    const running: Promise<void> = this.#untilAccepted(to, data).finally(() =>
+      this.#running.delete(running)
+    )
     this.#running.add(running)
     return running
   }
@@ -181,7 +187,9 @@ export class Producer {
           'idempotency-key': key
         }
       })
-      request.on('error', (error: NodeJS.ErrnoException) => resolve({ status: 0, text: error.code ?? error.message }))
+      request.on('error', (error: NodeJS.ErrnoException) =>
+        resolve({ status: 0, text: error.code ?? error.message })
+      )
       request.on('response', (response) => {
         let text = ''
         response.setEncoding('utf8')
@@ -203,13 +211,18 @@ export function faultsOf(
 ): string[] {
   const byChannel = new Map<string, string[]>()
   for (const { id, to } of accepted) {
-    const channel = 'user' in to ? `user:${to.user}` : 'topic' in to ? `topic:${to.topic}` : 'everyone'
+    const channel =
+      'user' in to ? `user:${to.user}` : 'topic' in to ? `topic:${to.topic}` : 'everyone'
     const ids = byChannel.get(channel)
     if (ids) ids.push(id)
     else byChannel.set(channel, [id])
   }
   return readers.flatMap((reader) => {
-    const channels = [`user:${reader.user}`, 'everyone', ...reader.topics.map((topic) => `topic:${topic}`)]
+    const channels = [
+      `user:${reader.user}`,
+      'everyone',
+      ...reader.topics.map((topic) => `topic:${topic}`)
+    ]
     const expected = new Set(channels.flatMap((channel) => byChannel.get(channel) ?? []))
     const got = new Set(reader.received)
     const lost = [...expected].filter((id) => !got.has(id)).length

@@ -45,7 +45,10 @@ function peakShare(moments: readonly number[]): number {
  * anything twice; while a Redis is there, no publish is refused.
  */
 export async function deployUnderLoad(t: Test, size: DeploySize): Promise<void> {
-  const fleet = await startFleet(t, { DRAIN_MS: String(size.drainMs), REDIS_SHARDS: String(size.shards) })
+  const fleet = await startFleet(t, {
+    DRAIN_MS: String(size.drainMs),
+    REDIS_SHARDS: String(size.shards)
+  })
   const users = usersOf(size.streams)
   const readers = Array.from({ length: size.streams }, (_, n) => {
     const user = n % users
@@ -59,10 +62,13 @@ export async function deployUnderLoad(t: Test, size: DeploySize): Promise<void> 
     for (const reader of some) reader.open()
     await eventually(() => some.every(({ ready }) => ready), 60_000)
   }
-  const producer = new Producer(fleet.url, (n) => recipientOf(n, users, size.publishesPerSecond * 2))
+  const producer = new Producer(fleet.url, (n) =>
+    recipientOf(n, users, size.publishesPerSecond * 2)
+  )
   producer.start(size.publishesPerSecond)
   const calm = () => new Promise((resolve) => setTimeout(resolve, size.calmMs))
-  const reconnectsSince = (at: number) => readers.flatMap(({ reconnects }) => reconnects.filter((moment) => moment >= at))
+  const reconnectsSince = (at: number) =>
+    readers.flatMap(({ reconnects }) => reconnects.filter((moment) => moment >= at))
   await calm()
 
   for (const [n, node] of fleet.nodes.entries()) {
@@ -74,10 +80,17 @@ export async function deployUnderLoad(t: Test, size: DeploySize): Promise<void> 
     const moments = reconnectsSince(startedAt)
     if (size.haste === 1) {
       const share = peakShare(moments)
-      t.ok(share < 0.25, `${moments.length} came back, at most ${Math.round(share * 100)} % of them within one second`)
+      t.ok(
+        share < 0.25,
+        `${moments.length} came back, at most ${Math.round(share * 100)} % of them within one second`
+      )
     }
   }
-  t.same(Object.fromEntries(producer.refused), {}, `no publish of ${producer.accepted.length} was refused in the rolling restart`)
+  t.same(
+    Object.fromEntries(producer.refused),
+    {},
+    `no publish of ${producer.accepted.length} was refused in the rolling restart`
+  )
 
   await fleet.nodes[0]!.end('SIGKILL')
   await calm()
@@ -95,7 +108,11 @@ export async function deployUnderLoad(t: Test, size: DeploySize): Promise<void> 
   t.ok(took < 10_000, `publishing went on ${Math.round(took)} ms after the return of Redis`)
   await calm()
   const answers = [...producer.refused.keys()].filter((answer) => answer !== '503')
-  t.same(answers, [], `while it was away ${producer.refusals} were told to come again, and got no other answer`)
+  t.same(
+    answers,
+    [],
+    `while it was away ${producer.refusals} were told to come again, and got no other answer`
+  )
 
   await producer.stop()
   const last = new Producer(fleet.url, () => ({ everyone: true }))
@@ -105,7 +122,9 @@ export async function deployUnderLoad(t: Test, size: DeploySize): Promise<void> 
   const accepted = [...producer.accepted, ...last.accepted]
   const received = readers.reduce((sum, reader) => sum + reader.received.length, 0)
   const reconnects = reconnectsSince(0).length
-  t.comment(`${size.streams} streams, ${accepted.length} publishes, ${received} deliveries, ${reconnects} reconnects`)
+  t.comment(
+    `${size.streams} streams, ${accepted.length} publishes, ${received} deliveries, ${reconnects} reconnects`
+  )
   t.same(
     faultsOf(readers, accepted).slice(0, 20),
     [],

@@ -49,17 +49,26 @@ export interface Fleet {
 /** Three nodes on one Redis behind a real nginx with the configuration of `docker/`, its addresses changed to those of the test. */
 export async function startFleet(t: Teardown, env: Record<string, string>): Promise<Fleet> {
   const redis = await startRedis(t)
-  const shared = { STORE: 'redis', REDIS_URL: redis.url, TRUST_PROXY: '1', LOG_LEVEL: 'warn', ...env }
+  const shared = {
+    STORE: 'redis',
+    REDIS_URL: redis.url,
+    TRUST_PROXY: '1',
+    LOG_LEVEL: 'warn',
+    ...env
+  }
   // Whoever listens must be told by its log: at `warn` it would be silent.
   const nodes: FleetNode[] = []
-  for (let n = 0; n < 3; n++) nodes.push(new FleetNode(t, await freePort(), { ...shared, LOG_LEVEL: 'info' }))
+  for (let n = 0; n < 3; n++)
+    nodes.push(new FleetNode(t, await freePort(), { ...shared, LOG_LEVEL: 'info' }))
   await Promise.all(nodes.map((node) => node.start()))
   const url = await startScaleNginx(
     t,
     nodes.map(({ port }) => port)
   )
   await eventually(async () => {
-    const seen = await Promise.all(nodes.map((node) => call('GET', `${node.url}/monitor`, { key: MONITOR_KEY })))
+    const seen = await Promise.all(
+      nodes.map((node) => call('GET', `${node.url}/monitor`, { key: MONITOR_KEY }))
+    )
     return seen.every(({ body }) => body.nodes.length === nodes.length)
   })
   return { url, nodes, redis }

@@ -1,8 +1,13 @@
-const built = (file: string): Promise<unknown> => import(new URL(`../../dist/stores/${file}.js`, import.meta.url).href)
+const built = (file: string): Promise<unknown> =>
+  import(new URL(`../../dist/stores/${file}.js`, import.meta.url).href)
 
 /**
  * The stores as they are shipped. From source, the thread that writes would have to be taught TypeScript at each opening, which takes ten
  * times as long as the opening itself.
  */
-export const { openStore } = (await built('open-store')) as typeof import('../../src/stores/open-store.ts')
-export const { StoreOpenError } = (await built('store-open-error')) as typeof import('../../src/stores/store-open-error.ts')
+export const { openStore } = (await built(
+  'open-store'
+)) as typeof import('../../src/stores/open-store.ts')
+export const { StoreOpenError } = (await built(
+  'store-open-error'
+)) as typeof import('../../src/stores/store-open-error.ts')

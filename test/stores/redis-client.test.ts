@@ -1,12 +1,29 @@
 import t, { type Test } from 'tap'
-import { connectRedis, isReady, type RedisClients, type RedisConnection } from '../../src/stores/redis/client.ts'
+import {
+  connectRedis,
+  isReady,
+  type RedisClients,
+  type RedisConnection
+} from '../../src/stores/redis/client.ts'
 import { parseRedisUrl } from '../../src/stores/redis/redis-url.ts'
 import { freePort, skipOwnServer, startRedis } from './redis-server.ts'
 
 t.test('an address is read in each of its forms', async (t) => {
   const none = { tls: false, username: undefined, password: undefined }
-  t.strictSame(parseRedisUrl('redis://h'), { kind: 'single', ...none, host: 'h', port: 6379, db: 0 })
-  t.strictSame(parseRedisUrl('redis://[::1]:1/2'), { kind: 'single', ...none, host: '::1', port: 1, db: 2 })
+  t.strictSame(parseRedisUrl('redis://h'), {
+    kind: 'single',
+    ...none,
+    host: 'h',
+    port: 6379,
+    db: 0
+  })
+  t.strictSame(parseRedisUrl('redis://[::1]:1/2'), {
+    kind: 'single',
+    ...none,
+    host: '::1',
+    port: 1,
+    db: 2
+  })
   t.strictSame(parseRedisUrl('rediss://u:p%40%2F:x@h:1/'), {
     kind: 'single',
     tls: true,
@@ -82,34 +99,46 @@ t.test('an address is read in each of its forms', async (t) => {
 const heard = (connection: RedisConnection, event: string): Promise<void> =>
   new Promise((resolve) => connection.once(event, () => resolve()))
 
-const connect = async (t: Test, url: string): Promise<{ clients: RedisClients; errors: string[] }> => {
+const connect = async (
+  t: Test,
+  url: string
+): Promise<{ clients: RedisClients; errors: string[] }> => {
   const errors: string[] = []
-  const clients = await connectRedis(url, { name: 'test', onError: (error) => errors.push(error.message) })
+  const clients = await connectRedis(url, {
+    name: 'test',
+    onError: (error) => errors.push(error.message)
+  })
   t.teardown(() => clients.close())
   return { clients, errors }
 }
 
-t.test('a command never hangs: not without a server, not with a frozen one', { skip: skipOwnServer }, async (t) => {
-  const nobody = await connect(t, `redis://127.0.0.1:${await freePort()}`)
-  await t.rejects(nobody.clients.commands.ping(), 'fails at once, for there is nobody')
-  await heard(nobody.clients.commands, 'reconnecting')
-  t.match(nobody.errors[0], /ECONNREFUSED/)
+t.test(
+  'a command never hangs: not without a server, not with a frozen one',
+  { skip: skipOwnServer },
+  async (t) => {
+    const nobody = await connect(t, `redis://127.0.0.1:${await freePort()}`)
+    await t.rejects(nobody.clients.commands.ping(), 'fails at once, for there is nobody')
+    await heard(nobody.clients.commands, 'reconnecting')
+    t.match(nobody.errors[0], /ECONNREFUSED/)
 
-  const server = await startRedis(t)
-  const { clients } = await connect(t, server.url)
-  await Promise.all([clients.commands, clients.reads, clients.subscriber].map((one) => heard(one, 'ready')))
-  t.equal(await clients.commands.ping(), 'PONG')
-  server.freeze()
-  const asked = performance.now()
-  await t.rejects(clients.commands.ping(), { message: 'Command timed out' })
-  t.ok(performance.now() - asked < 6000, 'within its time')
-  server.thaw()
-  t.equal(await clients.commands.ping(), 'PONG', 'and goes on when it thaws')
+    const server = await startRedis(t)
+    const { clients } = await connect(t, server.url)
+    await Promise.all(
+      [clients.commands, clients.reads, clients.subscriber].map((one) => heard(one, 'ready'))
+    )
+    t.equal(await clients.commands.ping(), 'PONG')
+    server.freeze()
+    const asked = performance.now()
+    await t.rejects(clients.commands.ping(), { message: 'Command timed out' })
+    t.ok(performance.now() - asked < 6000, 'within its time')
+    server.thaw()
+    t.equal(await clients.commands.ping(), 'PONG', 'and goes on when it thaws')
 
-  await server.kill()
-  await heard(clients.commands, 'close')
-  t.notOk(isReady(clients.commands))
-  await t.rejects(clients.commands.ping())
-  await Promise.all([server.start(), heard(clients.commands, 'ready')])
-  t.equal(await clients.commands.ping(), 'PONG', 'and when it is back')
-})
+    await server.kill()
+    await heard(clients.commands, 'close')
+    t.notOk(isReady(clients.commands))
+    await t.rejects(clients.commands.ping())
+    await Promise.all([server.start(), heard(clients.commands, 'ready')])
+    t.equal(await clients.commands.ping(), 'PONG', 'and when it is back')
+  }
+)

@@ -98,12 +98,15 @@ const met = (...nodes: Joined[]): Promise<void> =>
   until(async () => {
     for (const { cluster } of nodes) {
       if (cluster.nodes().length !== nodes.length) return false
-      if ((await cluster.ask({ kind: 'count-user', user: 'nobody' })).length !== nodes.length) return false
+      if ((await cluster.ask({ kind: 'count-user', user: 'nobody' })).length !== nodes.length)
+        return false
     }
     return true
   })
 
-test('an answer to another node has a bound in bytes, and its total still counts all', { skip: skipRedis }, async (t) => {
+test('an answer to another node has a bound in bytes, and its total still counts all', {
+  skip: skipRedis
+}, async (t) => {
   const url = await redisUrl(t)
   const prefix = freshPrefix()
   const [a, b] = [await join(t, url, prefix, 'a'), await join(t, url, prefix, 'b')]
@@ -117,20 +120,36 @@ test('an answer to another node has a bound in bytes, and its total still counts
     remoteAddress: '',
     state: 'live'
   } as const
-  const rows = Array.from({ length: 5000 }, (_, n) => ({ id: `b-${n}`, user: 'ann', topics, topicCount: 200, ...row }))
+  const rows = Array.from({ length: 5000 }, (_, n) => ({
+    id: `b-${n}`,
+    user: 'ann',
+    topics,
+    topicCount: 200,
+    ...row
+  }))
   b.node.list = { rows, total: 7000 }
   await met(a, b)
-  const [own, other] = await a.cluster.ask({ kind: 'list-connections', sort: 'age', limit: 999_999 })
+  const [own, other] = await a.cluster.ask({
+    kind: 'list-connections',
+    sort: 'age',
+    limit: 999_999
+  })
   t.strictSame(own, { rows: [], total: 0 })
   const bytes = JSON.stringify(other).length
   t.ok(bytes <= MAX_ANSWER_BYTES + 100 && bytes > MAX_ANSWER_BYTES - 10_000, `${bytes} bytes`)
   t.match(other, { total: 7000, rows: [{ id: 'b-0', topicCount: 200 }] })
 })
 
-test('nodes see each other, ask each other, and are gone at once when they leave', { skip: skipRedis }, async (t) => {
+test('nodes see each other, ask each other, and are gone at once when they leave', {
+  skip: skipRedis
+}, async (t) => {
   const url = await redisUrl(t)
   const prefix = freshPrefix()
-  const [a, b, c] = [await join(t, url, prefix, 'a'), await join(t, url, prefix, 'b'), await join(t, url, prefix, 'c')]
+  const [a, b, c] = [
+    await join(t, url, prefix, 'a'),
+    await join(t, url, prefix, 'b'),
+    await join(t, url, prefix, 'c')
+  ]
   const stranger = await join(t, url, freshPrefix(), 'stranger')
   b.node.total = 7
   await met(a, b, c)
@@ -169,11 +188,17 @@ test('nodes see each other, ask each other, and are gone at once when they leave
 test('the last place is given once, however many ask at once', { skip: skipRedis }, async (t) => {
   const url = await redisUrl(t)
   const prefix = freshPrefix()
-  const nodes = [await join(t, url, prefix, 'a', 3), await join(t, url, prefix, 'b', 3), await join(t, url, prefix, 'c', 3)]
+  const nodes = [
+    await join(t, url, prefix, 'a', 3),
+    await join(t, url, prefix, 'b', 3),
+    await join(t, url, prefix, 'c', 3)
+  ]
   await met(...nodes)
   for (let round = 0; round < 50; round++) {
     const user = `u${round}`
-    const granted = await Promise.all(Array.from({ length: 9 }, (_, n) => nodes[(n + round) % 3]!.open(user)))
+    const granted = await Promise.all(
+      Array.from({ length: 9 }, (_, n) => nodes[(n + round) % 3]!.open(user))
+    )
     t.equal(granted.filter(Boolean).length, 3, user)
     const [one] = nodes.filter(({ node }) => node.heldOf(user) > 0)
     one!.close(user)
@@ -189,11 +214,9 @@ test('places of a node that died are free when its lease is over, and it is in n
   const prefix = freshPrefix()
   const redis = new Redis(url)
   t.teardown(() => redis.disconnect())
-  const [seen, reports, places] = ['seen', 'reports', 'places:ghost'].map((name) => `${prefix}:{nodes}:${name}`) as [
-    string,
-    string,
-    string
-  ]
+  const [seen, reports, places] = ['seen', 'reports', 'places:ghost'].map(
+    (name) => `${prefix}:{nodes}:${name}`
+  ) as [string, string, string]
   const diedAgo = async (ms: number): Promise<void> => {
     const [seconds] = await redis.time()
     await redis.zadd(seen, Number(seconds) * 1000 - ms, 'ghost')
@@ -212,7 +235,9 @@ test('places of a node that died are free when its lease is over, and it is in n
   t.equal(await redis.exists(places), 0, 'nothing of it is left')
 })
 
-test('a node whose lease ran out in a pause tells its places again', { skip: skipRedis }, async (t) => {
+test('a node whose lease ran out in a pause tells its places again', {
+  skip: skipRedis
+}, async (t) => {
   const url = await redisUrl(t)
   const prefix = freshPrefix()
   const redis = new Redis(url)
@@ -231,7 +256,10 @@ test('while Redis is away or hangs nobody waits for it, and the limit holds on e
 }, async (t) => {
   const server = await startRedis(t, { persistence: 'none' })
   const prefix = freshPrefix()
-  const [a, b] = [await join(t, server.url, prefix, 'a', 2), await join(t, server.url, prefix, 'b', 2)]
+  const [a, b] = [
+    await join(t, server.url, prefix, 'a', 2),
+    await join(t, server.url, prefix, 'b', 2)
+  ]
   await met(a, b)
   t.ok(await a.open('u'))
 
@@ -240,7 +268,11 @@ test('while Redis is away or hangs nobody waits for it, and the limit holds on e
   t.ok(await b.open('u'))
   t.ok(performance.now() - started < PLACE_MS + 1000, 'the first waits for as long as it may')
   started = performance.now()
-  t.same(await Promise.all([b.open('u'), b.open('u')]), [true, false], 'two on this node, as if it were alone')
+  t.same(
+    await Promise.all([b.open('u'), b.open('u')]),
+    [true, false],
+    'two on this node, as if it were alone'
+  )
   t.ok(performance.now() - started < PLACE_MS, 'the next do not wait')
   t.match(b.troubles, [/limits per user hold on each node by itself/])
   await server.kill()
@@ -278,7 +310,9 @@ test('of more users than are remembered while Redis does not answer, all are tol
   server.thaw()
   const redis = new Redis(server.url)
   t.teardown(() => redis.disconnect())
-  await until(async () => (await redis.hget(`${prefix}:{nodes}:places:b`, `u${MAX_UNSURE_USERS + 5}`)) === '1')
+  await until(
+    async () => (await redis.hget(`${prefix}:{nodes}:places:b`, `u${MAX_UNSURE_USERS + 5}`)) === '1'
+  )
   t.equal(await redis.hget(`${prefix}:{nodes}:places:b`, 'u1'), '1')
 })
 

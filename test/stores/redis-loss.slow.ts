@@ -23,9 +23,11 @@ const open = async (
   return { store, followed: new Followed(store) }
 }
 
-const publish = (store: Store, n: number) => store.publish(Array.from({ length: n }, () => publication(ann)))
+const publish = (store: Store, n: number) =>
+  store.publish(Array.from({ length: n }, () => publication(ann)))
 const restarted = (event: FollowedEvent): boolean => event.kind === 'restarted'
-const seqsOf = ({ events }: Followed): number[] => events.flatMap((event) => ('seq' in event ? [event.seq] : []))
+const seqsOf = ({ events }: Followed): number[] =>
+  events.flatMap((event) => ('seq' in event ? [event.seq] : []))
 
 interface Switch {
   readonly port: number
@@ -72,67 +74,83 @@ async function startSwitch(t: Test, first: RedisServer): Promise<Switch> {
 }
 
 /** A replica that has everything its master has now, and gets nothing more until the link is mended. */
-async function cutReplica(t: Test, master: RedisServer): Promise<{ replica: RedisServer; link: Switch }> {
+async function cutReplica(
+  t: Test,
+  master: RedisServer
+): Promise<{ replica: RedisServer; link: Switch }> {
   const replica = await startRedis(t)
   const link = await startSwitch(t, master)
   await replica.say(`REPLICAOF 127.0.0.1 ${link.port}`)
   const offset = async (server: RedisServer, field: string) =>
     new RegExp(`${field}:(\\d+)`).exec(await server.say('INFO replication'))?.[1]
-  while (!(await replica.say('INFO replication')).includes('master_link_status:up')) await new Promise(setImmediate)
-  while ((await offset(replica, 'slave_repl_offset')) !== (await offset(master, 'master_repl_offset')))
+  while (!(await replica.say('INFO replication')).includes('master_link_status:up'))
+    await new Promise(setImmediate)
+  while (
+    (await offset(replica, 'slave_repl_offset')) !== (await offset(master, 'master_repl_offset'))
+  )
     await new Promise(setImmediate)
   link.to(null)
   return { replica, link }
 }
 
 t.test('Redis loses what it accepted', { skip: skipOwnServer }, async (t) => {
-  t.test('a fail-over to a replica that lags: everybody hears it, and no place is used twice', async (t) => {
-    const master = await startRedis(t)
-    const between = await startSwitch(t, master)
-    const [one, two] = [await open(t, `redis://127.0.0.1:${between.port}`), await open(t, `redis://127.0.0.1:${between.port}`)]
-    await publish(one.store, 10)
-    const { replica } = await cutReplica(t, master)
-    await publish(two.store, 10)
-    await two.followed.until((event) => 'seq' in event && event.seq === 20)
-    await one.followed.until((event) => 'seq' in event && event.seq === 20)
-    const { epoch } = one.store.logs[0]
-    await master.kill()
-    await replica.say('REPLICAOF NO ONE')
-    between.to(replica)
-    await Promise.all([one.followed.until(restarted), two.followed.until(restarted)])
-    t.not(one.store.logs[0].epoch, epoch, 'a new epoch')
-    t.equal(two.store.logs[0].epoch, one.store.logs[0].epoch, 'the same one everywhere')
-    t.equal((await one.store.counts('ann', scope)).unread, 10, 'what the replica had is there')
-    await publish(two.store, 1)
-    const last = await one.followed.until((event) => 'seq' in event && event.seq > 20)
-    t.ok('seq' in last && last.seq > 1_000_000_000, 'beyond anything the master can have used')
-    const seqs = seqsOf(one.followed)
-    t.equal(new Set(seqs).size, seqs.length)
-  })
-
-  t.test('a fail-over that nobody saw: cursors of what was lost are told so, all others go on', async (t) => {
-    const master = await startRedis(t)
-    const before = (await open(t, master.url)).store
-    await publish(before, 10)
-    const { replica } = await cutReplica(t, master)
-    await publish(before, 10)
-    await before.close()
-    await master.kill()
-    await replica.say('REPLICAOF NO ONE')
-    const { store } = await open(t, replica.url)
-    await publish(store, 1)
-    const { head } = store.logs[0]
-    t.ok(head > 1e9 && Number.isSafeInteger(head), 'it leaps')
-    for (const [after, wanted] of [
-      [10, 1],
-      [9, 2],
-      [head - 1, 1]
-    ] as const) {
-      const page = await store.read('ann', scope, after, 100)
-      t.equal('gap' in page ? 'gap' : page.events.length, wanted, `after ${after}`)
+  t.test(
+    'a fail-over to a replica that lags: everybody hears it, and no place is used twice',
+    async (t) => {
+      const master = await startRedis(t)
+      const between = await startSwitch(t, master)
+      const [one, two] = [
+        await open(t, `redis://127.0.0.1:${between.port}`),
+        await open(t, `redis://127.0.0.1:${between.port}`)
+      ]
+      await publish(one.store, 10)
+      const { replica } = await cutReplica(t, master)
+      await publish(two.store, 10)
+      await two.followed.until((event) => 'seq' in event && event.seq === 20)
+      await one.followed.until((event) => 'seq' in event && event.seq === 20)
+      const { epoch } = one.store.logs[0]
+      await master.kill()
+      await replica.say('REPLICAOF NO ONE')
+      between.to(replica)
+      await Promise.all([one.followed.until(restarted), two.followed.until(restarted)])
+      t.not(one.store.logs[0].epoch, epoch, 'a new epoch')
+      t.equal(two.store.logs[0].epoch, one.store.logs[0].epoch, 'the same one everywhere')
+      t.equal((await one.store.counts('ann', scope)).unread, 10, 'what the replica had is there')
+      await publish(two.store, 1)
+      const last = await one.followed.until((event) => 'seq' in event && event.seq > 20)
+      t.ok('seq' in last && last.seq > 1_000_000_000, 'beyond anything the master can have used')
+      const seqs = seqsOf(one.followed)
+      t.equal(new Set(seqs).size, seqs.length)
     }
-    for (const lost of [11, 15, 20]) t.same(await store.read('ann', scope, lost, 100), { gap: true }, `after ${lost}`)
-  })
+  )
+
+  t.test(
+    'a fail-over that nobody saw: cursors of what was lost are told so, all others go on',
+    async (t) => {
+      const master = await startRedis(t)
+      const before = (await open(t, master.url)).store
+      await publish(before, 10)
+      const { replica } = await cutReplica(t, master)
+      await publish(before, 10)
+      await before.close()
+      await master.kill()
+      await replica.say('REPLICAOF NO ONE')
+      const { store } = await open(t, replica.url)
+      await publish(store, 1)
+      const { head } = store.logs[0]
+      t.ok(head > 1e9 && Number.isSafeInteger(head), 'it leaps')
+      for (const [after, wanted] of [
+        [10, 1],
+        [9, 2],
+        [head - 1, 1]
+      ] as const) {
+        const page = await store.read('ann', scope, after, 100)
+        t.equal('gap' in page ? 'gap' : page.events.length, wanted, `after ${after}`)
+      }
+      for (const lost of [11, 15, 20])
+        t.same(await store.read('ann', scope, lost, 100), { gap: true }, `after ${lost}`)
+    }
+  )
 
   t.test('two lives that go on from one copy give no place twice', async (t) => {
     const master = await startRedis(t)
@@ -199,41 +217,59 @@ t.test('Redis loses what it accepted', { skip: skipOwnServer }, async (t) => {
       t.notOk('gap' in (await store.read('ann', scope, after, 100)), `after ${after}`)
   })
 
-  t.test('a node that was behind for longer than the stream reaches begins anew, and says so', async (t) => {
-    const redis = await startRedis(t)
-    const { store, followed } = await open(t, redis.url)
-    await publish(store, 3)
-    const { epoch } = store.logs[0]
-    const client = new Redis(redis.port)
-    t.teardown(() => client.disconnect())
-    await client
-      .multi()
-      .hset('bellwire:{bellwire}:state', 'seq', 9)
-      .xadd('bellwire:{bellwire}:log', '9-0', 'k', 'n', 'c', 'user:ann', 'h', 'x 1  0 ', 'b', '"type":"t"')
-      .exec()
-    t.same(await followed.until(restarted), { kind: 'restarted', head: 9 })
-    t.equal(store.logs[0].epoch, epoch, 'the log itself lost nothing')
-    t.equal(store.logs[0].head, 9)
-    await publish(store, 1)
-    t.equal(store.logs[0].head, 10)
-  })
+  t.test(
+    'a node that was behind for longer than the stream reaches begins anew, and says so',
+    async (t) => {
+      const redis = await startRedis(t)
+      const { store, followed } = await open(t, redis.url)
+      await publish(store, 3)
+      const { epoch } = store.logs[0]
+      const client = new Redis(redis.port)
+      t.teardown(() => client.disconnect())
+      await client
+        .multi()
+        .hset('bellwire:{bellwire}:state', 'seq', 9)
+        .xadd(
+          'bellwire:{bellwire}:log',
+          '9-0',
+          'k',
+          'n',
+          'c',
+          'user:ann',
+          'h',
+          'x 1  0 ',
+          'b',
+          '"type":"t"'
+        )
+        .exec()
+      t.same(await followed.until(restarted), { kind: 'restarted', head: 9 })
+      t.equal(store.logs[0].epoch, epoch, 'the log itself lost nothing')
+      t.equal(store.logs[0].head, 9)
+      await publish(store, 1)
+      t.equal(store.logs[0].head, 10)
+    }
+  )
 })
 
-t.test('what was recalled before it expired is waited for by nobody', { skip: skipOwnServer }, async (t) => {
-  const redis = await startRedis(t)
-  const { store } = await open(t, redis.url)
-  const client = new Redis(redis.port)
-  t.teardown(() => client.disconnect())
-  await store.publish([publication({ topic: 'news' }, { expiresAt: Date.now() + 60_000 })])
-  const waited = 'bellwire:{bellwire}:x:'
-  const { found } = await publishExpiring(store, ann, {}, async (id) => {
-    await store.recall(id)
-    return client.zrange(waited, '0', '-1')
-  })
-  t.same(found, ['user:ann', 'topic:news'])
-  while ((await client.zcard(waited)) > 1) await new Promise((resolve) => setTimeout(resolve, 10))
-  t.same(await client.zrange(waited, '0', '-1'), ['topic:news'])
-})
+t.test(
+  'what was recalled before it expired is waited for by nobody',
+  { skip: skipOwnServer },
+  async (t) => {
+    const redis = await startRedis(t)
+    const { store } = await open(t, redis.url)
+    const client = new Redis(redis.port)
+    t.teardown(() => client.disconnect())
+    await store.publish([publication({ topic: 'news' }, { expiresAt: Date.now() + 60_000 })])
+    const waited = 'bellwire:{bellwire}:x:'
+    const { found } = await publishExpiring(store, ann, {}, async (id) => {
+      await store.recall(id)
+      return client.zrange(waited, '0', '-1')
+    })
+    t.same(found, ['user:ann', 'topic:news'])
+    while ((await client.zcard(waited)) > 1) await new Promise((resolve) => setTimeout(resolve, 10))
+    t.same(await client.zrange(waited, '0', '-1'), ['topic:news'])
+  }
+)
 
 t.test('bells that are lost delay, and lose nothing', { skip: skipOwnServer }, async (t) => {
   const redis = await startRedis(t)
@@ -262,7 +298,10 @@ t.test(
     const accepted: string[] = []
     for (let n = 0; n < 20; n++) {
       const items = Array.from({ length: 20 }, () => publication(ann))
-      const [outcomes] = await Promise.all([one.store.publish(items), redis.say('CLIENT KILL TYPE normal')])
+      const [outcomes] = await Promise.all([
+        one.store.publish(items),
+        redis.say('CLIENT KILL TYPE normal')
+      ])
       for (const outcome of outcomes) if (outcome.kind === 'accepted') accepted.push(outcome.id)
     }
     t.equal(accepted.length, 400)
@@ -280,13 +319,26 @@ t.test('what Redis answers', { skip: skipOwnServer }, async (t) => {
   t.test('REDIS_WAIT_REPLICAS: without the replica it is not accepted', async (t) => {
     const master = await startRedis(t)
     const { store } = await open(t, master.url, { redisWaitReplicas: 1 })
-    await t.rejects(publish(store, 1), { name: 'StoreError', kind: 'unavailable', message: /0 of 1 replicas/ })
+    await t.rejects(publish(store, 1), {
+      name: 'StoreError',
+      kind: 'unavailable',
+      message: /0 of 1 replicas/
+    })
     const { link } = await cutReplica(t, master)
     const item = publication(ann, { idempotency: { key: 'k', fingerprint: 'f' } })
-    await t.rejects(store.publish([item]), { name: 'StoreError', kind: 'unavailable' }, 'its link is cut')
+    await t.rejects(
+      store.publish([item]),
+      { name: 'StoreError', kind: 'unavailable' },
+      'its link is cut'
+    )
     link.to(master)
-    while (!(await master.say('INFO replication')).includes('state=online')) await new Promise(setImmediate)
-    t.match(await store.publish([{ ...item, id: 'other' }]), [{ kind: 'replayed', id: item.id }], 'the same key: not twice')
+    while (!(await master.say('INFO replication')).includes('state=online'))
+      await new Promise(setImmediate)
+    t.match(
+      await store.publish([{ ...item, id: 'other' }]),
+      [{ kind: 'replayed', id: item.id }],
+      'the same key: not twice'
+    )
     t.match(await publish(store, 1), [{ kind: 'accepted' }])
   })
 
@@ -294,7 +346,10 @@ t.test('what Redis answers', { skip: skipOwnServer }, async (t) => {
     const redis = await startRedis(t, { args: ['--maxmemory-policy', 'noeviction'] })
     const { store, followed } = await open(t, redis.url)
     const expiresAt = Date.now() + 2500
-    await store.publish([publication(ann, { expiresAt }), ...Array.from({ length: 5 }, () => publication(ann))])
+    await store.publish([
+      publication(ann, { expiresAt }),
+      ...Array.from({ length: 5 }, () => publication(ann))
+    ])
     // Less than an empty one takes.
     await redis.say('CONFIG SET maxmemory 100kb')
     await t.rejects(publish(store, 1), { name: 'StoreError', kind: 'full' })
@@ -314,7 +369,9 @@ t.test('what Redis answers', { skip: skipOwnServer }, async (t) => {
       args: ['--maxmemory', '100mb', '--maxmemory-policy', 'allkeys-lru']
     })
     const told: string[] = []
-    const { store } = await open(t, redis.url, { log: { trouble: () => {}, warning: ({ code }) => told.push(code) } })
+    const { store } = await open(t, redis.url, {
+      log: { trouble: () => {}, warning: ({ code }) => told.push(code) }
+    })
     t.same(told, ['redis-not-durable', 'redis-evicts'])
     t.match(store.status().warnings, [{ code: 'redis-not-durable' }, { code: 'redis-evicts' }])
     t.ok((store.status().bytes ?? 0) > 0)

@@ -7,10 +7,13 @@ import { join } from 'node:path'
 
 type Teardown = { teardown(fn: () => unknown): void }
 
-const PROGRAM = ['redis-server', 'valkey-server'].find((name) => spawnSync(name, ['--version']).status === 0)
+const PROGRAM = ['redis-server', 'valkey-server'].find(
+  (name) => spawnSync(name, ['--version']).status === 0
+)
 
 /** Why a test that stops, freezes or starts servers of its own cannot run; false where it can. */
-export const skipOwnServer: string | false = PROGRAM === undefined && 'redis-server not found: apt-get install redis-server'
+export const skipOwnServer: string | false =
+  PROGRAM === undefined && 'redis-server not found: apt-get install redis-server'
 
 /** Why a test that needs any Redis cannot run; false where it can. */
 export const skipRedis: string | false =
@@ -45,7 +48,12 @@ export class RedisServer {
       : [
           ...address,
           ...['--dir', dir, '--save', ''],
-          ...['--appendonly', options.persistence === 'none' ? 'no' : 'yes', '--appendfsync', 'always'],
+          ...[
+            '--appendonly',
+            options.persistence === 'none' ? 'no' : 'yes',
+            '--appendfsync',
+            'always'
+          ],
           ...['--repl-diskless-sync-delay', '0', ...(options.args ?? [])]
         ]
   }
@@ -64,9 +72,11 @@ export class RedisServer {
     const child = spawn(PROGRAM!, this.#args, { stdio: ['ignore', 'pipe', 'pipe'] })
     this.#child = child
     let output = ''
-    for (const stream of [child.stdout, child.stderr]) stream.on('data', (chunk) => (output = (output + chunk).slice(-4000)))
+    for (const stream of [child.stdout, child.stderr])
+      stream.on('data', (chunk) => (output = (output + chunk).slice(-4000)))
     for (let tries = 0; tries < 400; tries++) {
-      if (child.exitCode !== null) throw new Error(`redis-server ended with ${child.exitCode}: ${output}`)
+      if (child.exitCode !== null)
+        throw new Error(`redis-server ended with ${child.exitCode}: ${output}`)
       if (/^(?:\+PONG|-NOAUTH)/.test(await this.say('PING').catch(() => ''))) return
       await new Promise((resolve) => setTimeout(resolve, 25))
     }
@@ -123,7 +133,10 @@ export async function freePort(): Promise<number> {
 }
 
 /** A server on a free port with a directory of its own, gone with the test. Another program may take the port first: tried again. */
-export async function startRedis(t: Teardown, options: RedisServerOptions = {}): Promise<RedisServer> {
+export async function startRedis(
+  t: Teardown,
+  options: RedisServerOptions = {}
+): Promise<RedisServer> {
   for (let tries = 1; ; tries++) {
     const server = new RedisServer(await freePort(), mkdtempSync(join(tmpdir(), 'redis-')), options)
     try {

@@ -13,7 +13,11 @@ import { publication, storeOptions } from './store-fixtures.ts'
 const LONE_NODE = /node of a Cluster.*write redis:\/\/host:port,host:port/
 
 /** Opens a store; what it logs is kept. */
-async function open(t: Test, redisUrl: string, over: Partial<StoreOptions> = {}): Promise<{ store: Store; lines: string[] }> {
+async function open(
+  t: Test,
+  redisUrl: string,
+  over: Partial<StoreOptions> = {}
+): Promise<{ store: Store; lines: string[] }> {
   const lines: string[] = []
   const log = { trouble: (message: string) => lines.push(message), warning: () => {} }
   const store = await openStore(storeOptions('', { store: 'redis', redisUrl, log, ...over }))
@@ -30,77 +34,112 @@ async function until(holds: () => boolean): Promise<void> {
   }
 }
 
-t.test('Sentinels that want a password get that of the servers, or one of their own', { skip: skipOwnServer }, async (t) => {
-  const master = await startRedis(t, { args: ['--requirepass', 'pw'] })
-  let guarded = 0
-  for (const own of ['pw', 'its:own', undefined]) {
-    const dir = mkdtempSync(join(tmpdir(), 'sentinel-'))
-    const file = join(dir, 'sentinel.conf')
-    const password = own === undefined ? '' : `requirepass "${own}"\n`
-    writeFileSync(file, `${password}sentinel monitor mine 127.0.0.1 ${master.port} 1\nsentinel auth-pass mine pw\n`)
-    const sentinel = new RedisServer(await freePort(), dir, { command: [file, '--sentinel'] })
-    await sentinel.start()
-    t.teardown(() => sentinel.end())
-    if (own === 'its:own') guarded = sentinel.port
-    const query = own === 'its:own' ? '?sentinel=:its%3Aown' : ''
-    const { store } = await open(t, `redis+sentinel://:pw@127.0.0.1:${sentinel.port}/mine${query}`)
-    t.equal(store.status().reason, undefined, `ready with ${own ?? 'no password'}`)
+t.test(
+  'Sentinels that want a password get that of the servers, or one of their own',
+  { skip: skipOwnServer },
+  async (t) => {
+    const master = await startRedis(t, { args: ['--requirepass', 'pw'] })
+    let guarded = 0
+    for (const own of ['pw', 'its:own', undefined]) {
+      const dir = mkdtempSync(join(tmpdir(), 'sentinel-'))
+      const file = join(dir, 'sentinel.conf')
+      const password = own === undefined ? '' : `requirepass "${own}"\n`
+      writeFileSync(
+        file,
+        `${password}sentinel monitor mine 127.0.0.1 ${master.port} 1\nsentinel auth-pass mine pw\n`
+      )
+      const sentinel = new RedisServer(await freePort(), dir, { command: [file, '--sentinel'] })
+      await sentinel.start()
+      t.teardown(() => sentinel.end())
+      if (own === 'its:own') guarded = sentinel.port
+      const query = own === 'its:own' ? '?sentinel=:its%3Aown' : ''
+      const { store } = await open(
+        t,
+        `redis+sentinel://:pw@127.0.0.1:${sentinel.port}/mine${query}`
+      )
+      t.equal(store.status().reason, undefined, `ready with ${own ?? 'no password'}`)
+      t.match(await store.publish([publication({ user: 'ann' })]), [{ kind: 'accepted' }])
+    }
+    for (const [path, said] of [
+      ['mine', /Sentinel, not Redis, refused .*\?sentinel=user:password.*WRONGPASS/],
+      ['other?sentinel=:its%3Aown', /Sentinels watch no master of the name/]
+    ] as const) {
+      const { lines } = await open(t, `redis+sentinel://:pw@127.0.0.1:${guarded}/${path}`)
+      t.match(lines.join('\n'), said, 'the log says who refused, and what to change')
+    }
+  }
+)
+
+t.test(
+  'one address of a Cluster is reported at once, whatever its node owns',
+  { skip: skipOwnServer },
+  async (t) => {
+    const { servers } = await startRedisCluster(t)
+    const [{ port }] = servers as [RedisServer]
+    const cases = [
+      ...servers.map(({ url }) => [url, 1] as const),
+      ...servers.map(({ url }) => [url, 4] as const)
+    ]
+    for (const [url, redisShards] of [...cases, [`redis://127.0.0.1:${port}/3`, 1] as const]) {
+      const { store, lines } = await open(t, url, { redisShards })
+      t.match(store.status(), { healthy: false, misconfigured: true, reason: LONE_NODE })
+      if (url.endsWith('/3')) t.match(store.status().reason, /without the database number 3/)
+      t.match(lines.join('\n'), LONE_NODE, 'and the log says so')
+      await t.rejects(store.publish([publication({ user: 'ann' })]), {
+        name: 'StoreError',
+        message: LONE_NODE
+      })
+    }
+    const twice = await open(t, `redis://127.0.0.1:${port},127.0.0.1:${port}`)
+    t.equal(twice.store.status().reason, undefined, 'written twice, one address is followed')
+  }
+)
+
+t.test(
+  'a database that Redis does not have is reported, never replaced by another',
+  { skip: skipOwnServer },
+  async (t) => {
+    const { url } = await startRedis(t, { args: ['--databases', '4'] })
+    t.equal((await open(t, `${url}/3`)).store.status().reason, undefined)
+    const { store, lines } = await open(t, `${url}/4`)
+    t.match(store.status(), {
+      misconfigured: true,
+      reason: /names database 4, and Redis refuses it.*out of range/
+    })
+    t.match(lines.join('\n'), /names database 4/)
+  }
+)
+
+t.test(
+  'the least ACL of the README is enough, and one that is less is reported with it',
+  { skip: skipOwnServer },
+  async (t) => {
+    const redis = await startRedis(t)
+    await redis.say(
+      'ACL SETUSER bell on >pw ~bellwire:* &bellwire:* +@all -@admin -@dangerous +info'
+    )
+    const { store } = await open(t, `redis://bell:pw@127.0.0.1:${redis.port}`)
+    t.equal(store.status().reason, undefined)
     t.match(await store.publish([publication({ user: 'ann' })]), [{ kind: 'accepted' }])
-  }
-  for (const [path, said] of [
-    ['mine', /Sentinel, not Redis, refused .*\?sentinel=user:password.*WRONGPASS/],
-    ['other?sentinel=:its%3Aown', /Sentinels watch no master of the name/]
-  ] as const) {
-    const { lines } = await open(t, `redis+sentinel://:pw@127.0.0.1:${guarded}/${path}`)
-    t.match(lines.join('\n'), said, 'the log says who refused, and what to change')
-  }
-})
+    t.match(await store.mark('ann', 'read', { upTo: store.logs[0].head, scope: ['user:ann'] }), {
+      affected: 1
+    })
+    await store.erase('ann')
 
-t.test('one address of a Cluster is reported at once, whatever its node owns', { skip: skipOwnServer }, async (t) => {
-  const { servers } = await startRedisCluster(t)
-  const [{ port }] = servers as [RedisServer]
-  const cases = [...servers.map(({ url }) => [url, 1] as const), ...servers.map(({ url }) => [url, 4] as const)]
-  for (const [url, redisShards] of [...cases, [`redis://127.0.0.1:${port}/3`, 1] as const]) {
-    const { store, lines } = await open(t, url, { redisShards })
-    t.match(store.status(), { healthy: false, misconfigured: true, reason: LONE_NODE })
-    if (url.endsWith('/3')) t.match(store.status().reason, /without the database number 3/)
-    t.match(lines.join('\n'), LONE_NODE, 'and the log says so')
-    await t.rejects(store.publish([publication({ user: 'ann' })]), { name: 'StoreError', message: LONE_NODE })
+    for (const [user, rights, lacking] of [
+      ['noinfo', '~bellwire:* &bellwire:* +@all -@admin -@dangerous', /'info' command/],
+      ['nokeys', '~other:* &bellwire:* +@all -@admin -@dangerous +info', /~<REDIS_PREFIX>:\*/],
+      ['nozadd', '~bellwire:* &bellwire:* +@all -@admin -@dangerous +info -zadd', /'zadd' command/],
+      ['nolua', '~bellwire:* &bellwire:* +@all -@admin -@dangerous +info -@scripting', /evalsha/]
+    ] as const) {
+      await redis.say(`ACL SETUSER ${user} on >pw ${rights}`)
+      const { store, lines } = await open(t, `redis://${user}:pw@127.0.0.1:${redis.port}`)
+      t.match(store.status().reason, lacking, `${user}: the status says what is lacking`)
+      t.match(store.status().reason, /\+@all -@admin -@dangerous \+info/)
+      t.match(lines.join('\n'), lacking, 'and the log')
+    }
   }
-  const twice = await open(t, `redis://127.0.0.1:${port},127.0.0.1:${port}`)
-  t.equal(twice.store.status().reason, undefined, 'written twice, one address is followed')
-})
-
-t.test('a database that Redis does not have is reported, never replaced by another', { skip: skipOwnServer }, async (t) => {
-  const { url } = await startRedis(t, { args: ['--databases', '4'] })
-  t.equal((await open(t, `${url}/3`)).store.status().reason, undefined)
-  const { store, lines } = await open(t, `${url}/4`)
-  t.match(store.status(), { misconfigured: true, reason: /names database 4, and Redis refuses it.*out of range/ })
-  t.match(lines.join('\n'), /names database 4/)
-})
-
-t.test('the least ACL of the README is enough, and one that is less is reported with it', { skip: skipOwnServer }, async (t) => {
-  const redis = await startRedis(t)
-  await redis.say('ACL SETUSER bell on >pw ~bellwire:* &bellwire:* +@all -@admin -@dangerous +info')
-  const { store } = await open(t, `redis://bell:pw@127.0.0.1:${redis.port}`)
-  t.equal(store.status().reason, undefined)
-  t.match(await store.publish([publication({ user: 'ann' })]), [{ kind: 'accepted' }])
-  t.match(await store.mark('ann', 'read', { upTo: store.logs[0].head, scope: ['user:ann'] }), { affected: 1 })
-  await store.erase('ann')
-
-  for (const [user, rights, lacking] of [
-    ['noinfo', '~bellwire:* &bellwire:* +@all -@admin -@dangerous', /'info' command/],
-    ['nokeys', '~other:* &bellwire:* +@all -@admin -@dangerous +info', /~<REDIS_PREFIX>:\*/],
-    ['nozadd', '~bellwire:* &bellwire:* +@all -@admin -@dangerous +info -zadd', /'zadd' command/],
-    ['nolua', '~bellwire:* &bellwire:* +@all -@admin -@dangerous +info -@scripting', /evalsha/]
-  ] as const) {
-    await redis.say(`ACL SETUSER ${user} on >pw ${rights}`)
-    const { store, lines } = await open(t, `redis://${user}:pw@127.0.0.1:${redis.port}`)
-    t.match(store.status().reason, lacking, `${user}: the status says what is lacking`)
-    t.match(store.status().reason, /\+@all -@admin -@dangerous \+info/)
-    t.match(lines.join('\n'), lacking, 'and the log')
-  }
-})
+)
 
 t.test(
   'a Redis user without the right to a channel is reported, and no write fails half done',
@@ -114,7 +153,11 @@ t.test(
     ] as const) {
       await redis.say(`ACL SETUSER ${user} ${rights} ${more}`)
       const { store, lines } = await open(t, `redis://${user}:pw@127.0.0.1:${redis.port}`)
-      t.match(store.status(), { healthy: false, misconfigured: true, reason: lacking }, `${user}: not ready, with the reason`)
+      t.match(
+        store.status(),
+        { healthy: false, misconfigured: true, reason: lacking },
+        `${user}: not ready, with the reason`
+      )
       t.match(store.status().reason, /\+@all -@admin -@dangerous \+info/)
       t.match(lines.join('\n'), lacking, 'and the log')
       const item = publication({ user }, { idempotency: { key: user, fingerprint: 'f' } })
@@ -128,27 +171,48 @@ t.test(
   }
 )
 
-t.test('what is refused or missing in the middle of a write never leaves half of it', { skip: skipOwnServer }, async (t) => {
-  const redis = await startRedis(t)
-  await redis.say('ACL SETUSER bell on >pw ~bellwire:* &bellwire:* +@all -@admin -@dangerous +info')
-  const { store } = await open(t, `redis://bell:pw@127.0.0.1:${redis.port}`)
-  const ann = publication({ user: 'ann' }, { key: 'k', idempotency: { key: 'once', fingerprint: 'f' } })
-  await redis.say('ACL SETUSER bell -info')
-  await t.rejects(store.publish([ann]), { name: 'StoreError', kind: 'unavailable' })
-  await redis.say('ACL SETUSER bell +info')
-  t.match(await store.publish([ann]), [{ kind: 'accepted' }], 'the refused call has not used up its idempotency key')
-  t.match(await store.counts('ann', scopeOf('ann', [])), { unread: 1 })
+t.test(
+  'what is refused or missing in the middle of a write never leaves half of it',
+  { skip: skipOwnServer },
+  async (t) => {
+    const redis = await startRedis(t)
+    await redis.say(
+      'ACL SETUSER bell on >pw ~bellwire:* &bellwire:* +@all -@admin -@dangerous +info'
+    )
+    const { store } = await open(t, `redis://bell:pw@127.0.0.1:${redis.port}`)
+    const ann = publication(
+      { user: 'ann' },
+      { key: 'k', idempotency: { key: 'once', fingerprint: 'f' } }
+    )
+    await redis.say('ACL SETUSER bell -info')
+    await t.rejects(store.publish([ann]), { name: 'StoreError', kind: 'unavailable' })
+    await redis.say('ACL SETUSER bell +info')
+    t.match(
+      await store.publish([ann]),
+      [{ kind: 'accepted' }],
+      'the refused call has not used up its idempotency key'
+    )
+    t.match(await store.counts('ann', scopeOf('ann', [])), { unread: 1 })
 
-  await redis.say('ACL SETUSER bell -info')
-  await t.rejects(store.mark('ann', 'read', { ids: [ann.id], allows: () => true }))
-  await t.rejects(store.revoke('ann'))
-  await redis.say('ACL SETUSER bell +info')
-  t.match(await store.counts('ann', scopeOf('ann', [])), { unread: 1 }, 'a refused mark has marked nothing')
+    await redis.say('ACL SETUSER bell -info')
+    await t.rejects(store.mark('ann', 'read', { ids: [ann.id], allows: () => true }))
+    await t.rejects(store.revoke('ann'))
+    await redis.say('ACL SETUSER bell +info')
+    t.match(
+      await store.counts('ann', scopeOf('ann', [])),
+      { unread: 1 },
+      'a refused mark has marked nothing'
+    )
 
-  // As a Redis does that may evict.
-  await redis.say('DEL bellwire:{bellwire}:l:user:ann')
-  t.match(await store.publish([publication({ user: 'ann' }, { key: 'k' })]), [{ kind: 'accepted' }])
-  await store.erase('ann')
-  t.match(await store.publish([publication({ user: 'ann' }, { key: 'k' })]), [{ kind: 'accepted' }])
-  t.match(await store.counts('ann', scopeOf('ann', [])), { unread: 1 })
-})
+    // As a Redis does that may evict.
+    await redis.say('DEL bellwire:{bellwire}:l:user:ann')
+    t.match(await store.publish([publication({ user: 'ann' }, { key: 'k' })]), [
+      { kind: 'accepted' }
+    ])
+    await store.erase('ann')
+    t.match(await store.publish([publication({ user: 'ann' }, { key: 'k' })]), [
+      { kind: 'accepted' }
+    ])
+    t.match(await store.counts('ann', scopeOf('ann', [])), { unread: 1 })
+  }
+)

@@ -13,7 +13,11 @@ let drawn = 0
 
 /** A log of its own within the one server. */
 const fresh = (url: string) =>
-  storeOptions('', { store: 'redis', redisUrl: url, redisPrefix: `test-${process.pid}-${Date.now()}-${++drawn}` })
+  storeOptions('', {
+    store: 'redis',
+    redisUrl: url,
+    redisPrefix: `test-${process.pid}-${Date.now()}-${++drawn}`
+  })
 
 t.test('redis', { skip: skipRedis }, async (t) => {
   const url = await redisUrl(t)
@@ -67,7 +71,9 @@ t.test('redis', { skip: skipRedis }, async (t) => {
     t.teardown(() => store.close())
     const followed = new Followed(store)
     const users = Array.from({ length: 1000 }, (_, n) => `u${n}`)
-    const items = Array.from({ length: 300 }, (_, n) => publication(n % 100 === 0 ? { users } : { user: 'u7' }))
+    const items = Array.from({ length: 300 }, (_, n) =>
+      publication(n % 100 === 0 ? { users } : { user: 'u7' })
+    )
     const outcomes = await store.publish(items)
     t.same(
       outcomes.map((outcome) => 'id' in outcome && outcome.id),
@@ -83,26 +89,34 @@ t.test('redis', { skip: skipRedis }, async (t) => {
     )
   })
 
-  t.test('what is older than retention goes when a process starts, and a cursor from before it says so', async (t) => {
-    const options = { ...fresh(url), retentionDays: 30 }
-    const old = Date.now() - 31 * 24 * 60 * 60 * 1000
-    const first = await openStore(options)
-    await first.publish([publication({ user: 'ann' }, { createdAt: old }), publication({ topic: 'idle' }, { createdAt: old })])
-    const kept = publication({ user: 'ann' })
-    await first.publish([kept])
-    await first.close()
-    const store = await openStore(options)
-    t.teardown(() => store.close())
-    const scope = scopeOf('ann', ['idle'])
-    t.same(
-      (await store.inbox('ann', scope, { status: 'all', limit: 10 })).items.map(({ entry }) => entry.id),
-      [kept.id]
-    )
-    t.same(await store.counts('ann', scope), { unread: 1, unseen: 1 })
-    t.same(await store.read('ann', scope, 1, 10), { gap: true })
-    t.notOk('gap' in (await store.read('ann', scope, 2, 10)))
-    t.equal(store.logs[0].oldest, 2)
-  })
+  t.test(
+    'what is older than retention goes when a process starts, and a cursor from before it says so',
+    async (t) => {
+      const options = { ...fresh(url), retentionDays: 30 }
+      const old = Date.now() - 31 * 24 * 60 * 60 * 1000
+      const first = await openStore(options)
+      await first.publish([
+        publication({ user: 'ann' }, { createdAt: old }),
+        publication({ topic: 'idle' }, { createdAt: old })
+      ])
+      const kept = publication({ user: 'ann' })
+      await first.publish([kept])
+      await first.close()
+      const store = await openStore(options)
+      t.teardown(() => store.close())
+      const scope = scopeOf('ann', ['idle'])
+      t.same(
+        (await store.inbox('ann', scope, { status: 'all', limit: 10 })).items.map(
+          ({ entry }) => entry.id
+        ),
+        [kept.id]
+      )
+      t.same(await store.counts('ann', scope), { unread: 1, unseen: 1 })
+      t.same(await store.read('ann', scope, 1, 10), { gap: true })
+      t.notOk('gap' in (await store.read('ann', scope, 2, 10)))
+      t.equal(store.logs[0].oldest, 2)
+    }
+  )
 
   t.test('a cursor of a process that is ahead is found by one that is behind', async (t) => {
     const options = fresh(url)
@@ -116,7 +130,10 @@ t.test('redis', { skip: skipRedis }, async (t) => {
       t.same(await findPlace(other, 'ann', formatCursor(epoch, head)), { seq: head })
     }
     const { epoch, head } = one.logOf('ann')
-    t.same(await findPlace(other, 'ann', formatCursor(epoch, head + 1)), { reset: 'cursor_unknown', undone: true })
+    t.same(await findPlace(other, 'ann', formatCursor(epoch, head + 1)), {
+      reset: 'cursor_unknown',
+      undone: true
+    })
   })
 
   t.test('two processes on the same shards agree with the model, whichever is asked', (t) =>
@@ -134,7 +151,11 @@ t.test('redis', { skip: skipRedis }, async (t) => {
           }
           return store
         }
-        return { store, reopen, end: async () => void (await Promise.all([store.close(), other.close()])) }
+        return {
+          store,
+          reopen,
+          end: async () => void (await Promise.all([store.close(), other.close()]))
+        }
       },
       15
     )
@@ -150,7 +171,8 @@ t.test('redis', { skip: skipRedis }, async (t) => {
           const { epoch, head } = store.logs[0]
           await store.close()
           store = await openStore(options)
-          if (store.logs[0].epoch !== epoch || store.logs[0].head !== head) throw new Error('a restart is no new life')
+          if (store.logs[0].epoch !== epoch || store.logs[0].head !== head)
+            throw new Error('a restart is no new life')
           return store
         }
         return { store, reopen, end: () => store.close() }

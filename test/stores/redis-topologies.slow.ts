@@ -21,42 +21,54 @@ const until = async (holds: () => Promise<boolean>): Promise<void> => {
 t.test('a cluster passes the contract', { skip: skipOwnServer }, async (t) => {
   const { servers, url: redisUrl } = await startRedisCluster(t)
   let drawn = 0
-  storeContract(t, (options) => openStore(storeOptions('', { store: 'redis', redisUrl, redisPrefix: `c${++drawn}`, ...options })))
-
-  t.test('the bell of one process is heard by another at once, also after all servers were killed', async (t) => {
-    const options = storeOptions('', { store: 'redis', redisUrl })
-    const [one, two] = [await openStore(options), await openStore(options)]
-    t.teardown(() => Promise.all([one.close(), two.close()]))
-    const followed = new Followed(two)
-    const ring = async (): Promise<void> => {
-      const began = performance.now()
-      for (let n = 0; n < 10; n++) {
-        const item = publication({ user: 'ann' })
-        await one.publish([item])
-        await followed.until((event) => event.kind === 'notification' && event.entry.id === item.id)
-      }
-      t.ok(performance.now() - began < 4000, 'not by the timer, which takes a second each')
-    }
-    await ring()
-
-    const { epoch } = two.logs[0]
-    for (const server of servers) {
-      await server.kill()
-      await server.start()
-    }
-    const back = performance.now()
-    const last = publication({ user: 'ann' })
-    await until(async () =>
-      one.publish([last]).then(
-        () => true,
-        () => false
-      )
+  storeContract(t, (options) =>
+    openStore(
+      storeOptions('', { store: 'redis', redisUrl, redisPrefix: `c${++drawn}`, ...options })
     )
-    await followed.until((event) => event.kind === 'notification' && event.entry.id === last.id)
-    t.ok(performance.now() - back < 20_000, `goes on ${Math.round(performance.now() - back)} ms after all of them were killed`)
-    t.equal(two.logs[0].epoch, epoch)
-    await ring()
-  })
+  )
+
+  t.test(
+    'the bell of one process is heard by another at once, also after all servers were killed',
+    async (t) => {
+      const options = storeOptions('', { store: 'redis', redisUrl })
+      const [one, two] = [await openStore(options), await openStore(options)]
+      t.teardown(() => Promise.all([one.close(), two.close()]))
+      const followed = new Followed(two)
+      const ring = async (): Promise<void> => {
+        const began = performance.now()
+        for (let n = 0; n < 10; n++) {
+          const item = publication({ user: 'ann' })
+          await one.publish([item])
+          await followed.until(
+            (event) => event.kind === 'notification' && event.entry.id === item.id
+          )
+        }
+        t.ok(performance.now() - began < 4000, 'not by the timer, which takes a second each')
+      }
+      await ring()
+
+      const { epoch } = two.logs[0]
+      for (const server of servers) {
+        await server.kill()
+        await server.start()
+      }
+      const back = performance.now()
+      const last = publication({ user: 'ann' })
+      await until(async () =>
+        one.publish([last]).then(
+          () => true,
+          () => false
+        )
+      )
+      await followed.until((event) => event.kind === 'notification' && event.entry.id === last.id)
+      t.ok(
+        performance.now() - back < 20_000,
+        `goes on ${Math.round(performance.now() - back)} ms after all of them were killed`
+      )
+      t.equal(two.logs[0].epoch, epoch)
+      await ring()
+    }
+  )
 })
 
 /** A sentinel of the test's own, which watches `master`. */
@@ -73,34 +85,44 @@ async function startSentinel(t: Test, master: RedisServer): Promise<RedisServer>
   return sentinel
 }
 
-t.test('Sentinel: a master that dies is replaced, and the stores go on with its replica', { skip: skipOwnServer }, async (t) => {
-  const master = await startRedis(t)
-  const replica = await startRedis(t)
-  await replica.say(`REPLICAOF 127.0.0.1 ${master.port}`)
-  await until(async () => (await replica.say('INFO replication')).includes('master_link_status:up'))
-  const sentinel = await startSentinel(t, master)
-  await until(async () => (await sentinel.say('SENTINEL master mine')).includes('num-slaves\r\n$1\r\n1'))
-
-  const redisUrl = `redis+sentinel://127.0.0.1:${sentinel.port}/mine`
-  const store = await openStore(storeOptions('', { store: 'redis', redisUrl, redisWaitReplicas: 1 }))
-  const other = await openStore(storeOptions('', { store: 'redis', redisUrl }))
-  t.teardown(() => Promise.all([store.close(), other.close()]))
-  const followed = new Followed(other)
-  const items = Array.from({ length: 20 }, () => publication({ user: 'ann' }))
-  t.equal((await store.publish(items)).filter(({ kind }) => kind === 'accepted').length, 20)
-  const { epoch } = store.logs[0]
-  await master.kill()
-  const last = publication({ user: 'ann' })
-  await until(async () =>
-    other.publish([last]).then(
-      () => true,
-      () => false
+t.test(
+  'Sentinel: a master that dies is replaced, and the stores go on with its replica',
+  { skip: skipOwnServer },
+  async (t) => {
+    const master = await startRedis(t)
+    const replica = await startRedis(t)
+    await replica.say(`REPLICAOF 127.0.0.1 ${master.port}`)
+    await until(async () =>
+      (await replica.say('INFO replication')).includes('master_link_status:up')
     )
-  )
-  await followed.until((event) => event.kind === 'notification' && event.entry.id === last.id)
-  t.equal(other.logs[0].epoch, epoch, 'the replica had everything: no new life')
-  const seqs = followed.events.flatMap((event) => ('seq' in event ? [event.seq] : []))
-  t.equal(seqs.length, 21)
-  for (const one of [store, other]) await until(async () => one.status().healthy)
-  t.equal((await other.counts('ann', scopeOf('ann', []))).unread, 21)
-})
+    const sentinel = await startSentinel(t, master)
+    await until(async () =>
+      (await sentinel.say('SENTINEL master mine')).includes('num-slaves\r\n$1\r\n1')
+    )
+
+    const redisUrl = `redis+sentinel://127.0.0.1:${sentinel.port}/mine`
+    const store = await openStore(
+      storeOptions('', { store: 'redis', redisUrl, redisWaitReplicas: 1 })
+    )
+    const other = await openStore(storeOptions('', { store: 'redis', redisUrl }))
+    t.teardown(() => Promise.all([store.close(), other.close()]))
+    const followed = new Followed(other)
+    const items = Array.from({ length: 20 }, () => publication({ user: 'ann' }))
+    t.equal((await store.publish(items)).filter(({ kind }) => kind === 'accepted').length, 20)
+    const { epoch } = store.logs[0]
+    await master.kill()
+    const last = publication({ user: 'ann' })
+    await until(async () =>
+      other.publish([last]).then(
+        () => true,
+        () => false
+      )
+    )
+    await followed.until((event) => event.kind === 'notification' && event.entry.id === last.id)
+    t.equal(other.logs[0].epoch, epoch, 'the replica had everything: no new life')
+    const seqs = followed.events.flatMap((event) => ('seq' in event ? [event.seq] : []))
+    t.equal(seqs.length, 21)
+    for (const one of [store, other]) await until(async () => one.status().healthy)
+    t.equal((await other.counts('ann', scopeOf('ann', []))).unread, 21)
+  }
+)

@@ -1,6 +1,14 @@
 import { execFileSync, spawn } from 'node:child_process'
 import { once } from 'node:events'
-import { appendFileSync, copyFileSync, mkdirSync, rmSync, statSync, truncateSync, writeFileSync } from 'node:fs'
+import {
+  appendFileSync,
+  copyFileSync,
+  mkdirSync,
+  rmSync,
+  statSync,
+  truncateSync,
+  writeFileSync
+} from 'node:fs'
 import { join } from 'node:path'
 import { fileURLToPath } from 'node:url'
 import t from 'tap'
@@ -13,19 +21,27 @@ import { edit } from './sqlite-fixtures.ts'
 import { publication, storeOptions, tempDir } from './store-fixtures.ts'
 
 const scope = scopeOf('ann', [])
-const put = (store: Store, n = 1) => store.publish(Array.from({ length: n }, () => publication({ user: 'ann' })))
+const put = (store: Store, n = 1) =>
+  store.publish(Array.from({ length: n }, () => publication({ user: 'ann' })))
 const unread = async (store: Store): Promise<number> => (await store.counts('ann', scope)).unread
 
 t.test('a second open is refused, and free again after close', async (t) => {
   const options = storeOptions(tempDir(t))
   const store = await openStore(options)
-  await t.rejects(openStore(options), { name: 'StoreOpenError', message: /bellwire\.lock: another process/ })
+  await t.rejects(openStore(options), {
+    name: 'StoreOpenError',
+    message: /bellwire\.lock: another process/
+  })
   await store.close()
   await (await openStore(options)).close()
 })
 
 t.test('files that are not ours, not whole, or newer are refused', async (t) => {
-  const refused = async (name: string, make: (path: string) => void, message: RegExp): Promise<void> => {
+  const refused = async (
+    name: string,
+    make: (path: string) => void,
+    message: RegExp
+  ): Promise<void> => {
     const dataDir = tempDir(t)
     const path = join(dataDir, 'bellwire.db')
     make(path)
@@ -35,11 +51,15 @@ t.test('files that are not ours, not whole, or newer are refused', async (t) => 
     )
     t.ok(error instanceof StoreOpenError, name)
     t.match((error as Error).message, message)
-    t.ok((error as Error).message.includes(path) && !(error as Error).message.includes('\n'), 'one line that names the file')
+    t.ok(
+      (error as Error).message.includes(path) && !(error as Error).message.includes('\n'),
+      'one line that names the file'
+    )
   }
   await refused(
     'text',
-    (path) => writeFileSync(path, 'not a database, but longer than its header would be. '.repeat(20)),
+    (path) =>
+      writeFileSync(path, 'not a database, but longer than its header would be. '.repeat(20)),
     /not a Bellwire database/
   )
   const change = (path: string, sql: string): void => {
@@ -47,7 +67,11 @@ t.test('files that are not ours, not whole, or newer are refused', async (t) => 
     db.exec(sql)
     db.close()
   }
-  await refused('another program’s', (path) => change(path, 'CREATE TABLE a (b)'), /not a Bellwire database/)
+  await refused(
+    'another program’s',
+    (path) => change(path, 'CREATE TABLE a (b)'),
+    /not a Bellwire database/
+  )
   const made = tempDir(t)
   const store = await openStore(storeOptions(made))
   for (let i = 0; i < 20; i += 1) await put(store, 20)
@@ -73,41 +97,47 @@ t.test('files that are not ours, not whole, or newer are refused', async (t) => 
   await t.rejects(openStore(storeOptions(join(made, 'file'))), { name: 'StoreOpenError' })
 })
 
-t.test('a file of the version before is brought up to date, with the same counts and lists', async (t) => {
-  const dataDir = tempDir(t)
-  const topics = ['a', 'b', 'c']
-  const channels = scopeOf('ann', topics)
-  let store = await openStore(storeOptions(dataDir))
-  const published: string[] = []
-  for (let n = 0; n < 30; n++) {
-    const item = publication(n % 4 === 3 ? { user: 'ann' } : { topic: topics[n % 4]! }, n % 10 === 0 ? { key: 'k' } : {})
-    published.push(item.id)
-    await store.publish([item])
-  }
-  const ids = (...nths: number[]) => ({ ids: nths.map((n) => published[n]!), allows: () => true })
-  await store.mark('ann', 'read', { upTo: 15, scope: channels })
-  await store.mark('ann', 'unread', ids(5))
-  await store.mark('ann', 'archived', ids(1, 20))
-  await store.mark('ann', 'seen', { upTo: 25, scope: channels })
-  await store.mark('bob', 'archived', { upTo: 30, scope: channels })
-  const look = async () => {
-    const views = []
-    for (const user of ['ann', 'bob', 'cid'])
-      for (const status of ['all', 'unread', 'archived'] as const)
-        views.push(await store.inbox(user, scopeOf(user, topics), { status, limit: 100 }))
-    return views
-  }
-  const before = await look()
-  await store.close()
-  edit(
-    dataDir,
-    `DROP TABLE fence; DROP TABLE past_epoch; DROP TABLE size; DROP TABLE reach; DROP INDEX mark_done; DROP INDEX mark_archived;
+t.test(
+  'a file of the version before is brought up to date, with the same counts and lists',
+  async (t) => {
+    const dataDir = tempDir(t)
+    const topics = ['a', 'b', 'c']
+    const channels = scopeOf('ann', topics)
+    let store = await openStore(storeOptions(dataDir))
+    const published: string[] = []
+    for (let n = 0; n < 30; n++) {
+      const item = publication(
+        n % 4 === 3 ? { user: 'ann' } : { topic: topics[n % 4]! },
+        n % 10 === 0 ? { key: 'k' } : {}
+      )
+      published.push(item.id)
+      await store.publish([item])
+    }
+    const ids = (...nths: number[]) => ({ ids: nths.map((n) => published[n]!), allows: () => true })
+    await store.mark('ann', 'read', { upTo: 15, scope: channels })
+    await store.mark('ann', 'unread', ids(5))
+    await store.mark('ann', 'archived', ids(1, 20))
+    await store.mark('ann', 'seen', { upTo: 25, scope: channels })
+    await store.mark('bob', 'archived', { upTo: 30, scope: channels })
+    const look = async () => {
+      const views = []
+      for (const user of ['ann', 'bob', 'cid'])
+        for (const status of ['all', 'unread', 'archived'] as const)
+          views.push(await store.inbox(user, scopeOf(user, topics), { status, limit: 100 }))
+      return views
+    }
+    const before = await look()
+    await store.close()
+    edit(
+      dataDir,
+      `DROP TABLE fence; DROP TABLE past_epoch; DROP TABLE size; DROP TABLE reach; DROP INDEX mark_done; DROP INDEX mark_archived;
      ALTER TABLE floor DROP COLUMN dropped; UPDATE meta SET v = 2 WHERE k = 'schema'`
-  )
-  store = await openStore(storeOptions(dataDir))
-  t.teardown(() => store.close())
-  t.same(await look(), before)
-})
+    )
+    store = await openStore(storeOptions(dataDir))
+    t.teardown(() => store.close())
+    t.same(await look(), before)
+  }
+)
 
 t.test('kill -9 loses nothing acknowledged and starts no new life', async (t) => {
   const dataDir = tempDir(t)
@@ -211,7 +241,11 @@ t.test('a full disk refuses, and takes again when there is room', async (t) => {
     store.publish(Array.from({ length: 200 }, () => publication({ user: 'eve' }, { content }))),
     put(store)
   ])
-  t.match([large, small], [{ status: 'rejected', reason: { kind: 'full' } }, { status: 'fulfilled' }], 'what fits is taken')
+  t.match(
+    [large, small],
+    [{ status: 'rejected', reason: { kind: 'full' } }, { status: 'fulfilled' }],
+    'what fits is taken'
+  )
   acked++
   rmSync(ballast)
   await put(store)

@@ -27,7 +27,8 @@ export const countOf = (dataDir: string, table: string): number =>
 
 /** Resolves with what is found as soon as it is as wanted, or with the last of it after some seconds, for the caller to judge. */
 export async function settled<T>(find: () => T, wanted: (found: T) => boolean): Promise<T> {
-  for (const end = performance.now() + 20_000; performance.now() < end && !wanted(find()); ) await setTimeout(5)
+  for (const end = performance.now() + 20_000; performance.now() < end && !wanted(find()); )
+    await setTimeout(5)
   return find()
 }
 
@@ -40,7 +41,8 @@ interface LifeFields {
 
 const lifePath = (dataDir: string): string => join(dataDir, 'bellwire.life')
 
-export const readLife = (dataDir: string): LifeFields => JSON.parse(readFileSync(lifePath(dataDir), 'utf8')) as LifeFields
+export const readLife = (dataDir: string): LifeFields =>
+  JSON.parse(readFileSync(lifePath(dataDir), 'utf8')) as LifeFields
 
 /** Changes the proof of life as if it had been written so. */
 export function writeLife(dataDir: string, fields: Partial<LifeFields>): void {

@@ -15,59 +15,68 @@ const FILES = ['bellwire.db', 'bellwire.db-wal', 'bellwire.life']
 const place = (event: LoggedEvent): string =>
   `${event.seq} ${event.kind === 'state' ? `${event.op} ${event.upTo}` : event.entry.id}`
 
-t.test('a WAL that is cut off leaves the log up to a commit, and a loss that can be proved is a new life', async (t) => {
-  const dataDir = tempDir(t)
-  const cut = tempDir(t)
-  const store = await openStore(storeOptions(dataDir))
-  t.teardown(() => store.close())
-  const followed = new Followed(store)
-  /** The head after each commit. */
-  const commits = new Set([0])
-  const step = async (i: number): Promise<void> => {
-    if (i % 3 < 2) await store.publish([publication({ user: 'ann' }), publication({ users: ['ann', 'bob'] })])
-    else await store.mark('ann', 'read', { upTo: store.logs[0].head, scope })
-    commits.add(store.logs[0].head)
-  }
-  // The proof of life is brought up to the head once a second. Not as fast as can be, so that all stays in the WAL until then.
-  let steps = 0
-  for (; readLife(dataDir).head === 0; await setTimeout(10)) await step(steps++)
-  for (let i = 0; i < 20; i += 1) await step(steps++)
-  const { epoch, head } = store.logs[0]
-  const proved = readLife(dataDir).head
-  t.ok(proved > 0 && proved < head)
-  // By another process: this one must not open and close the files of a store that it holds.
-  execFileSync('cp', [...FILES.map((name) => join(dataDir, name)), cut])
-  await store.close()
+t.test(
+  'a WAL that is cut off leaves the log up to a commit, and a loss that can be proved is a new life',
+  async (t) => {
+    const dataDir = tempDir(t)
+    const cut = tempDir(t)
+    const store = await openStore(storeOptions(dataDir))
+    t.teardown(() => store.close())
+    const followed = new Followed(store)
+    /** The head after each commit. */
+    const commits = new Set([0])
+    const step = async (i: number): Promise<void> => {
+      if (i % 3 < 2)
+        await store.publish([publication({ user: 'ann' }), publication({ users: ['ann', 'bob'] })])
+      else await store.mark('ann', 'read', { upTo: store.logs[0].head, scope })
+      commits.add(store.logs[0].head)
+    }
+    // The proof of life is brought up to the head once a second. Not as fast as can be, so that all stays in the WAL until then.
+    let steps = 0
+    for (; readLife(dataDir).head === 0; await setTimeout(10)) await step(steps++)
+    for (let i = 0; i < 20; i += 1) await step(steps++)
+    const { epoch, head } = store.logs[0]
+    const proved = readLife(dataDir).head
+    t.ok(proved > 0 && proved < head)
+    // By another process: this one must not open and close the files of a store that it holds.
+    execFileSync('cp', [...FILES.map((name) => join(dataDir, name)), cut])
+    await store.close()
 
-  const all = (followed.events as LoggedEvent[]).filter(({ channel }) => channel === 'user:ann')
-  const { size } = statSync(join(cut, 'bellwire.db-wal'))
-  const seen = { lost: 0, whole: 0 }
-  await fc.assert(
-    fc.asyncProperty(fc.integer({ min: 0, max: size }), async (offset) => {
-      const again = mkdtempSync(join(cut, 'again-'))
-      for (const name of FILES) copyFileSync(join(cut, name), join(again, name))
-      truncateSync(join(again, 'bellwire.db-wal'), offset)
-      // A copy is told from the file itself by its inode; this one is to pass for it.
-      writeLife(again, { inode: statSync(join(again, 'bellwire.db')).ino })
-      const reopened = await openStore(storeOptions(again))
-      try {
-        if (!commits.has(reopened.logs[0].head)) throw new Error(`${reopened.logs[0].head} is no commit`)
-        const page = await reopened.read('ann', scope, 0, 1000)
-        if ('gap' in page) throw new Error('a gap')
-        const wanted = all.filter(({ seq }) => seq <= reopened.logs[0].head).map(place)
-        if (page.events.map(place).join() !== wanted.join()) throw new Error('it is not what was there')
-        if (reopened.logs[0].head < proved && reopened.logs[0].epoch === epoch)
-          throw new Error(`from ${proved} to ${reopened.logs[0].head} in one life`)
-        if (reopened.logs[0].head === head && reopened.logs[0].epoch !== epoch)
-          throw new Error('a new life though nothing is lost')
-        if (reopened.logs[0].head < proved) seen.lost += 1
-        if (reopened.logs[0].head === head) seen.whole += 1
-        await reopened.publish([publication({ user: 'ann' })])
-      } finally {
-        await reopened.close()
-      }
-    }),
-    { numRuns: 10, examples: [[0], [31], [size - 1], [size]] }
-  )
-  t.ok(seen.lost > 0 && seen.whole > 0, `${seen.lost} cuts lost what was proved, ${seen.whole} nothing`)
-})
+    const all = (followed.events as LoggedEvent[]).filter(({ channel }) => channel === 'user:ann')
+    const { size } = statSync(join(cut, 'bellwire.db-wal'))
+    const seen = { lost: 0, whole: 0 }
+    await fc.assert(
+      fc.asyncProperty(fc.integer({ min: 0, max: size }), async (offset) => {
+        const again = mkdtempSync(join(cut, 'again-'))
+        for (const name of FILES) copyFileSync(join(cut, name), join(again, name))
+        truncateSync(join(again, 'bellwire.db-wal'), offset)
+        // A copy is told from the file itself by its inode; this one is to pass for it.
+        writeLife(again, { inode: statSync(join(again, 'bellwire.db')).ino })
+        const reopened = await openStore(storeOptions(again))
+        try {
+          if (!commits.has(reopened.logs[0].head))
+            throw new Error(`${reopened.logs[0].head} is no commit`)
+          const page = await reopened.read('ann', scope, 0, 1000)
+          if ('gap' in page) throw new Error('a gap')
+          const wanted = all.filter(({ seq }) => seq <= reopened.logs[0].head).map(place)
+          if (page.events.map(place).join() !== wanted.join())
+            throw new Error('it is not what was there')
+          if (reopened.logs[0].head < proved && reopened.logs[0].epoch === epoch)
+            throw new Error(`from ${proved} to ${reopened.logs[0].head} in one life`)
+          if (reopened.logs[0].head === head && reopened.logs[0].epoch !== epoch)
+            throw new Error('a new life though nothing is lost')
+          if (reopened.logs[0].head < proved) seen.lost += 1
+          if (reopened.logs[0].head === head) seen.whole += 1
+          await reopened.publish([publication({ user: 'ann' })])
+        } finally {
+          await reopened.close()
+        }
+      }),
+      { numRuns: 10, examples: [[0], [31], [size - 1], [size]] }
+    )
+    t.ok(
+      seen.lost > 0 && seen.whole > 0,
+      `${seen.lost} cuts lost what was proved, ${seen.whole} nothing`
+    )
+  }
+)

@@ -30,23 +30,26 @@ const CASES: readonly Case[] = [
 ]
 
 for (const { wrote, end, boot, opens = wrote, epoch } of CASES) {
-  t.test(`written with ${wrote}, ${end}, ${boot} boot, opened with ${opens}: the epoch is ${epoch}`, async (t) => {
-    const dataDir = tempDir(t)
-    const life = join(dataDir, 'bellwire.life')
-    const first = await openStore(storeOptions(dataDir, { sync: wrote }))
-    await first.publish([publication({ user: 'ann' }), publication({ user: 'ann' })])
-    copyFileSync(life, join(dataDir, 'life of a killed one'))
-    await first.close()
-    if (end === 'killed') copyFileSync(join(dataDir, 'life of a killed one'), life)
-    if (boot === 'other') writeLife(dataDir, { boot: 'another' })
+  t.test(
+    `written with ${wrote}, ${end}, ${boot} boot, opened with ${opens}: the epoch is ${epoch}`,
+    async (t) => {
+      const dataDir = tempDir(t)
+      const life = join(dataDir, 'bellwire.life')
+      const first = await openStore(storeOptions(dataDir, { sync: wrote }))
+      await first.publish([publication({ user: 'ann' }), publication({ user: 'ann' })])
+      copyFileSync(life, join(dataDir, 'life of a killed one'))
+      await first.close()
+      if (end === 'killed') copyFileSync(join(dataDir, 'life of a killed one'), life)
+      if (boot === 'other') writeLife(dataDir, { boot: 'another' })
 
-    const second = await openStore(storeOptions(dataDir, { sync: opens }))
-    t.teardown(() => second.close())
-    t.equal(second.logs[0].epoch === first.logs[0].epoch ? 'kept' : 'new', epoch, 'epoch')
-    t.same(await second.counts('ann', scope), { unread: 2, unseen: 2 }, 'what is there is kept')
-    await second.publish([publication({ user: 'ann' })])
-    t.ok(second.logs[0].head > 1e9, 'a start leaps over places that it may not know of')
-  })
+      const second = await openStore(storeOptions(dataDir, { sync: opens }))
+      t.teardown(() => second.close())
+      t.equal(second.logs[0].epoch === first.logs[0].epoch ? 'kept' : 'new', epoch, 'epoch')
+      t.same(await second.counts('ann', scope), { unread: 2, unseen: 2 }, 'what is there is kept')
+      await second.publish([publication({ user: 'ann' })])
+      t.ok(second.logs[0].head > 1e9, 'a start leaps over places that it may not know of')
+    }
+  )
 }
 
 t.test('a new life is kept as the old one was', async (t) => {

@@ -18,7 +18,8 @@ const scope = scopeOf('ann', ['news'])
 const none = () => false
 /** More than two slices of retention. */
 const MANY = 1200
-const many = (n: number, make: (i: number) => Publication): Publication[] => Array.from({ length: n }, (_, i) => make(i))
+const many = (n: number, make: (i: number) => Publication): Publication[] =>
+  Array.from({ length: n }, (_, i) => make(i))
 const toNews = () => publication(news)
 
 /** Does something to a store that keeps everything, and closes it. */
@@ -28,14 +29,20 @@ async function filled(dataDir: string, work: (store: Store) => Promise<unknown>)
   await store.close()
 }
 
-async function opened(t: Test, dataDir: string, options: Partial<StoreOptions> = {}): Promise<Store> {
+async function opened(
+  t: Test,
+  dataDir: string,
+  options: Partial<StoreOptions> = {}
+): Promise<Store> {
   const store = await openStore(storeOptions(dataDir, options))
   t.teardown(() => store.close())
   return store
 }
 
 const idsOf = async (store: Store): Promise<string[]> =>
-  (await store.inbox('ann', scope, { status: 'all', limit: 100 })).items.map(({ entry }) => entry.id)
+  (await store.inbox('ann', scope, { status: 'all', limit: 100 })).items.map(
+    ({ entry }) => entry.id
+  )
 
 t.test('what is older than RETENTION_DAYS goes, and what is younger stays', async (t) => {
   const dataDir = tempDir(t)
@@ -54,8 +61,13 @@ t.test('what is older than RETENTION_DAYS goes, and what is younger stays', asyn
   edit(dataDir, `UPDATE note SET at = at - ${29 * DAY_MS} WHERE seq > ${lastOld}`)
 
   const store = await opened(t, dataDir, { retentionPerChannel: 0 })
-  const left = (): unknown => ['note', 'entry', 'state'].map((table) => countOf(dataDir, table)).join()
-  t.equal(await settled(left, (found) => found === '3,3,1'), '3,3,1', 'notifications, entries and events that are left')
+  const left = (): unknown =>
+    ['note', 'entry', 'state'].map((table) => countOf(dataDir, table)).join()
+  t.equal(
+    await settled(left, (found) => found === '3,3,1'),
+    '3,3,1',
+    'notifications, entries and events that are left'
+  )
   t.equal(
     await settled(
       () => store.logs[0].oldest,
@@ -63,7 +75,8 @@ t.test('what is older than RETENTION_DAYS goes, and what is younger stays', asyn
     ),
     lastOld
   )
-  for (const after of [0, lastOld - 1]) t.same(await store.read('ann', scope, after, 10), { gap: true }, `after ${after}`)
+  for (const after of [0, lastOld - 1])
+    t.same(await store.read('ann', scope, after, 10), { gap: true }, `after ${after}`)
   t.match(await store.read('ann', scope, lastOld, 10), {
     events: [...young.map(({ id }) => ({ entry: { id } })), { op: 'read', ids: [young[0]!.id] }],
     upTo: store.logs[0].head,
@@ -78,7 +91,10 @@ t.test('what is older than RETENTION_DAYS goes, and what is younger stays', asyn
 t.test('with RETENTION_DAYS=0 nothing is too old', async (t) => {
   const dataDir = tempDir(t)
   await filled(dataDir, (store) => store.publish(many(3, toNews)))
-  edit(dataDir, `UPDATE note SET at = at - ${5000 * DAY_MS}; INSERT INTO mark VALUES ('ann', 'topic:gone', 1, 1, NULL)`)
+  edit(
+    dataDir,
+    `UPDATE note SET at = at - ${5000 * DAY_MS}; INSERT INTO mark VALUES ('ann', 'topic:gone', 1, 1, NULL)`
+  )
   const store = await opened(t, dataDir, { retentionDays: 0 })
   // The sweep of marks comes after age in a round.
   t.equal(
@@ -92,35 +108,47 @@ t.test('with RETENTION_DAYS=0 nothing is too old', async (t) => {
   t.equal(store.logs[0].oldest, 0)
 })
 
-t.test('a burst into one channel is brought to the newest ones, of the others nothing is taken', async (t) => {
-  const dataDir = tempDir(t)
-  const store = await opened(t, dataDir, { retentionPerChannel: 10 })
-  const own = many(10, () => publication(ann))
-  const burst = many(3 * MANY, toNews)
-  await store.publish(own)
-  for (let at = 0; at < burst.length; at += 600) await store.publish(burst.slice(at, at + 600))
-  for (let i = 0; i < 40; i += 1) await store.mark('ann', i % 2 ? 'unread' : 'read', { ids: [own[0]!.id], allows: none })
-  const inTable = (table: string, channel: string) => () => countOf(dataDir, `${table} WHERE channel = '${channel}'`)
-  const entries = await settled(inTable('entry', 'topic:news'), (found) => found <= 20)
-  t.ok(entries >= 10 && entries <= 20, `${entries} entries kept`)
-  const states = await settled(inTable('state', 'user:ann'), (found) => found <= 20)
-  t.ok(states >= 10 && states <= 20, `${states} events kept`)
-  t.equal(countOf(dataDir, 'note'), entries + own.length, 'the content of the others is gone, too')
-  const newest = burst.slice(-entries).map(({ id }) => id)
-  t.same(await idsOf(store), [...own.map(({ id }) => id), ...newest].reverse())
-  const page = await store.inbox('bob', scopeOf('bob', ['news']), { status: 'all', limit: 100 })
-  const firstKept = page.items.at(-1)!.entry.seq
-  const reader = scopeOf('bob', ['news'])
-  t.same(await store.read('bob', reader, firstKept - 4, 100), { gap: true })
-  t.match(await store.read('bob', reader, firstKept - 1, 100), { events: newest.map((id) => ({ entry: { id } })) })
-})
+t.test(
+  'a burst into one channel is brought to the newest ones, of the others nothing is taken',
+  async (t) => {
+    const dataDir = tempDir(t)
+    const store = await opened(t, dataDir, { retentionPerChannel: 10 })
+    const own = many(10, () => publication(ann))
+    const burst = many(3 * MANY, toNews)
+    await store.publish(own)
+    for (let at = 0; at < burst.length; at += 600) await store.publish(burst.slice(at, at + 600))
+    for (let i = 0; i < 40; i += 1)
+      await store.mark('ann', i % 2 ? 'unread' : 'read', { ids: [own[0]!.id], allows: none })
+    const inTable = (table: string, channel: string) => () =>
+      countOf(dataDir, `${table} WHERE channel = '${channel}'`)
+    const entries = await settled(inTable('entry', 'topic:news'), (found) => found <= 20)
+    t.ok(entries >= 10 && entries <= 20, `${entries} entries kept`)
+    const states = await settled(inTable('state', 'user:ann'), (found) => found <= 20)
+    t.ok(states >= 10 && states <= 20, `${states} events kept`)
+    t.equal(
+      countOf(dataDir, 'note'),
+      entries + own.length,
+      'the content of the others is gone, too'
+    )
+    const newest = burst.slice(-entries).map(({ id }) => id)
+    t.same(await idsOf(store), [...own.map(({ id }) => id), ...newest].reverse())
+    const page = await store.inbox('bob', scopeOf('bob', ['news']), { status: 'all', limit: 100 })
+    const firstKept = page.items.at(-1)!.entry.seq
+    const reader = scopeOf('bob', ['news'])
+    t.same(await store.read('bob', reader, firstKept - 4, 100), { gap: true })
+    t.match(await store.read('bob', reader, firstKept - 1, 100), {
+      events: newest.map((id) => ({ entry: { id } }))
+    })
+  }
+)
 
 t.test('a channel that is not written to any more is brought to what is set', async (t) => {
   const dataDir = tempDir(t)
   const items = many(50, toNews)
   await filled(dataDir, async (store) => {
     await store.publish(items)
-    for (let i = 0; i < 50; i += 1) await store.mark('ann', i % 2 ? 'unread' : 'read', { upTo: 50, scope })
+    for (let i = 0; i < 50; i += 1)
+      await store.mark('ann', i % 2 ? 'unread' : 'read', { upTo: 50, scope })
   })
   const store = await opened(t, dataDir, { retentionPerChannel: 10 })
   const most = (): number => Math.max(countOf(dataDir, 'entry'), countOf(dataDir, 'state'))
@@ -166,7 +194,10 @@ t.test('marks on what is gone are swept, the others stay', async (t) => {
     ['ann', 'bob'].flatMap((user) => [1, 5].map((seq) => ({ user, seq })))
   )
   t.same(await store.counts('ann', scope), { unread: 1, unseen: 1 })
-  const archived = await store.inbox('bob', scopeOf('bob', ['news']), { status: 'archived', limit: 10 })
+  const archived = await store.inbox('bob', scopeOf('bob', ['news']), {
+    status: 'archived',
+    limit: 10
+  })
   t.same(
     archived.items.map(({ entry }) => entry.id),
     [items[2]!.id, items[0]!.id]
@@ -205,22 +236,37 @@ t.test('idempotency keys are forgotten after 24 hours, and expired tickets', asy
   t.ok(await store.takeTicket('good'))
 })
 
-t.test('what expired while the store was closed goes, with its marks, and leaves no gap', async (t) => {
-  const dataDir = tempDir(t)
-  const stays = [toNews(), publication(ann, { expiresAt: Date.now() + DAY_MS })]
-  await filled(dataDir, async (store) => {
-    const expiresAt = Date.now() + DAY_MS / 2
-    await store.publish([stays[0]!, ...many(MANY, (i) => publication(i % 2 ? news : ann, { expiresAt })), stays[1]!])
-    await store.mark('ann', 'seen', { upTo: 600, scope })
-  })
-  for (const table of ['note', 'entry']) edit(dataDir, `UPDATE ${table} SET exp = 1 WHERE exp < ${Date.now() + 0.75 * DAY_MS}`)
-  const store = await opened(t, dataDir, { retentionPerChannel: 0 })
-  const left = (): unknown => ['note', 'entry', 'mark'].map((table) => countOf(dataDir, table)).join()
-  t.equal(await settled(left, (found) => found === '2,2,1'), '2,2,1', 'notifications, entries and marks that are left')
-  t.same(await idsOf(store), stays.map(({ id }) => id).reverse())
-  t.same(await store.counts('ann', scope), { unread: 2, unseen: 1 })
-  t.match(await store.read('ann', scope, 0, 10), { events: [{ seq: 1 }, { seq: 1.5 * MANY + 3 }, { op: 'seen' }] })
-})
+t.test(
+  'what expired while the store was closed goes, with its marks, and leaves no gap',
+  async (t) => {
+    const dataDir = tempDir(t)
+    const stays = [toNews(), publication(ann, { expiresAt: Date.now() + DAY_MS })]
+    await filled(dataDir, async (store) => {
+      const expiresAt = Date.now() + DAY_MS / 2
+      await store.publish([
+        stays[0]!,
+        ...many(MANY, (i) => publication(i % 2 ? news : ann, { expiresAt })),
+        stays[1]!
+      ])
+      await store.mark('ann', 'seen', { upTo: 600, scope })
+    })
+    for (const table of ['note', 'entry'])
+      edit(dataDir, `UPDATE ${table} SET exp = 1 WHERE exp < ${Date.now() + 0.75 * DAY_MS}`)
+    const store = await opened(t, dataDir, { retentionPerChannel: 0 })
+    const left = (): unknown =>
+      ['note', 'entry', 'mark'].map((table) => countOf(dataDir, table)).join()
+    t.equal(
+      await settled(left, (found) => found === '2,2,1'),
+      '2,2,1',
+      'notifications, entries and marks that are left'
+    )
+    t.same(await idsOf(store), stays.map(({ id }) => id).reverse())
+    t.same(await store.counts('ann', scope), { unread: 2, unseen: 1 })
+    t.match(await store.read('ann', scope, 0, 10), {
+      events: [{ seq: 1 }, { seq: 1.5 * MANY + 3 }, { op: 'seen' }]
+    })
+  }
+)
 
 t.test(
   'the log of writes is bounded on disk: an export does not hold it, and behind a reader that did it is cut back',
@@ -231,7 +277,9 @@ t.test(
     const content = `"type":"t","level":"info","body":"${'x'.repeat(16_000)}"`
     const write = async (megabytes: number): Promise<void> => {
       for (let n = 0; n < megabytes; n++)
-        await store.publish(Array.from({ length: 62 }, () => publication({ user: 'ann' }, { content })))
+        await store.publish(
+          Array.from({ length: 62 }, () => publication({ user: 'ann' }, { content }))
+        )
     }
     const logBytes = (): number => statSync(join(dataDir, 'bellwire.db-wal')).size
     await write(2)

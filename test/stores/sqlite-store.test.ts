@@ -19,7 +19,8 @@ t.test('agrees with a plain model, also across restarts', async (t) => {
         const { epoch, head } = store.logs[0]
         await store.close()
         store = await openStore(options)
-        if (store.logs[0].epoch !== epoch || store.logs[0].head !== head) throw new Error('a restart is no new life')
+        if (store.logs[0].epoch !== epoch || store.logs[0].head !== head)
+          throw new Error('a restart is no new life')
         return store
       }
       return { store, reopen, end: () => store.close() }
@@ -29,7 +30,9 @@ t.test('agrees with a plain model, also across restarts', async (t) => {
 })
 
 t.test('counts and lists are those of the entries, whatever takes entries away', async (t) => {
-  const store = await openStore(storeOptions(tempDir(t), { retentionPerChannel: 4, sync: 'normal' }))
+  const store = await openStore(
+    storeOptions(tempDir(t), { retentionPerChannel: 4, sync: 'normal' })
+  )
   t.teardown(() => store.close())
   await countsProperty(t, store, 25)
 })

@@ -89,27 +89,40 @@ t.test('a writer that does not start is told, and the directory is free again', 
   await store.close()
 })
 
-t.test('more than MAX_PENDING_COMMANDS are refused, and taken again once there is room', async (t) => {
-  const store = await openStore(storeOptions(tempDir(t)))
-  t.teardown(() => store.close())
-  const pending = Array.from({ length: MAX_PENDING_COMMANDS - 1 }, () => store.takeTicket('nothing'))
-  const last = put(store)
-  for (const over of [() => put(store), () => store.recall('nothing'), () => store.takeTicket('nothing')]) {
-    await t.rejects(over as () => Promise<unknown>, refused)
+t.test(
+  'more than MAX_PENDING_COMMANDS are refused, and taken again once there is room',
+  async (t) => {
+    const store = await openStore(storeOptions(tempDir(t)))
+    t.teardown(() => store.close())
+    const pending = Array.from({ length: MAX_PENDING_COMMANDS - 1 }, () =>
+      store.takeTicket('nothing')
+    )
+    const last = put(store)
+    for (const over of [
+      () => put(store),
+      () => store.recall('nothing'),
+      () => store.takeTicket('nothing')
+    ]) {
+      await t.rejects(over as () => Promise<unknown>, refused)
+    }
+    t.equal(new Set(await Promise.all(pending)).size, 1, 'those before are answered')
+    t.match(await last, [{ kind: 'accepted' }])
+    t.match(await put(store), [{ kind: 'accepted' }])
+    t.equal(store.logs[0].head, 2, 'what was refused is not in the log')
+    t.ok(store.status().healthy)
   }
-  t.equal(new Set(await Promise.all(pending)).size, 1, 'those before are answered')
-  t.match(await last, [{ kind: 'accepted' }])
-  t.match(await put(store), [{ kind: 'accepted' }])
-  t.equal(store.logs[0].head, 2, 'what was refused is not in the log')
-  t.ok(store.status().healthy)
-})
+)
 
 t.test('an exit at once, in the middle of a commit, has the status asked for', async (t) => {
   const script = fileURLToPath(new URL('./exit-while-publishing.ts', import.meta.url))
   for (let round = 0; round < 4; round++) {
-    const child = spawn(BARE_NODE[0], [...BARE_NODE.slice(1), '--import', 'tsx', script, tempDir(t)], {
-      stdio: ['ignore', 'inherit', 'inherit']
-    })
+    const child = spawn(
+      BARE_NODE[0],
+      [...BARE_NODE.slice(1), '--import', 'tsx', script, tempDir(t)],
+      {
+        stdio: ['ignore', 'inherit', 'inherit']
+      }
+    )
     t.strictSame(await once(child, 'exit'), [3, null])
   }
 })

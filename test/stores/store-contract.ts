@@ -31,13 +31,22 @@ export function storeContract(t: Test, open: Open): void {
     if ('gap' in found) throw new Error('a gap')
     return found
   }
-  const idsOf = async (store: Store, status: 'all' | 'unread' | 'archived' = 'all'): Promise<string[]> =>
+  const idsOf = async (
+    store: Store,
+    status: 'all' | 'unread' | 'archived' = 'all'
+  ): Promise<string[]> =>
     (await store.inbox('ann', scope, { status, limit: 100 })).items.map(({ entry }) => entry.id)
 
   check('an empty log', async (t, store) => {
     t.equal(store.logs[0].head, 0)
     t.match(store.logs[0].epoch, /^[a-z0-9]{8,10}$/)
-    t.same(await page(store, 0), { events: [], upTo: 0, more: false, counts: { unread: 0, unseen: 0 }, recount: false })
+    t.same(await page(store, 0), {
+      events: [],
+      upTo: 0,
+      more: false,
+      counts: { unread: 0, unseen: 0 },
+      recount: false
+    })
     t.same(await store.inbox('ann', scope, { status: 'all', limit: 10 }), {
       items: [],
       counts: { unread: 0, unseen: 0 },
@@ -49,36 +58,72 @@ export function storeContract(t: Test, open: Open): void {
     t.ok(store.status().healthy)
   })
 
-  check('every character that a user name may have names one user and no other', async (t, store) => {
-    const users = ['auth0|64ab', 'auth0', '64ab', 'ann+x@example.com', 'ann', 'a=b', 'a~1', 'urn:x/y', '|', '+', '=', '~', '-']
-    const published = users.map((user) => publication({ user }, { id: `id-${Buffer.from(user).toString('hex')}` }))
-    t.same(
-      (await store.publish(published)).map(({ kind }) => kind),
-      users.map(() => 'accepted')
-    )
-    const idsFor = async (user: string): Promise<string[]> =>
-      (await store.inbox(user, scopeOf(user, []), { status: 'unread', limit: 10 })).items.map(({ entry }) => entry.id)
-    for (const [i, user] of users.entries()) t.same(await idsFor(user), [published[i]!.id], user)
-    for (const [i, user] of users.entries()) {
-      const { affected } = await store.mark(user, 'read', { ids: [published[i]!.id], allows: every })
-      t.equal(affected, 1, user)
-      t.same(await idsFor(user), [])
+  check(
+    'every character that a user name may have names one user and no other',
+    async (t, store) => {
+      const users = [
+        'auth0|64ab',
+        'auth0',
+        '64ab',
+        'ann+x@example.com',
+        'ann',
+        'a=b',
+        'a~1',
+        'urn:x/y',
+        '|',
+        '+',
+        '=',
+        '~',
+        '-'
+      ]
+      const published = users.map((user) =>
+        publication({ user }, { id: `id-${Buffer.from(user).toString('hex')}` })
+      )
+      t.same(
+        (await store.publish(published)).map(({ kind }) => kind),
+        users.map(() => 'accepted')
+      )
+      const idsFor = async (user: string): Promise<string[]> =>
+        (await store.inbox(user, scopeOf(user, []), { status: 'unread', limit: 10 })).items.map(
+          ({ entry }) => entry.id
+        )
+      for (const [i, user] of users.entries()) t.same(await idsFor(user), [published[i]!.id], user)
+      for (const [i, user] of users.entries()) {
+        const { affected } = await store.mark(user, 'read', {
+          ids: [published[i]!.id],
+          allows: every
+        })
+        t.equal(affected, 1, user)
+        t.same(await idsFor(user), [])
+      }
+      await store.revoke('auth0|64ab')
+      t.ok((await store.revokedAt('auth0|64ab')) > 0)
+      t.equal(await store.revokedAt('auth0'), 0)
+      await store.erase('ann+x@example.com')
+      t.equal(
+        (await store.inbox('ann', scopeOf('ann', []), { status: 'all', limit: 10 })).items.length,
+        1
+      )
+      t.equal(
+        (
+          await store.inbox('ann+x@example.com', scopeOf('ann+x@example.com', []), {
+            status: 'all',
+            limit: 10
+          })
+        ).items.length,
+        0
+      )
     }
-    await store.revoke('auth0|64ab')
-    t.ok((await store.revokedAt('auth0|64ab')) > 0)
-    t.equal(await store.revokedAt('auth0'), 0)
-    await store.erase('ann+x@example.com')
-    t.equal((await store.inbox('ann', scopeOf('ann', []), { status: 'all', limit: 10 })).items.length, 1)
-    t.equal(
-      (await store.inbox('ann+x@example.com', scopeOf('ann+x@example.com', []), { status: 'all', limit: 10 })).items.length,
-      0
-    )
-  })
+  )
 
   check('publishing to each kind of recipient', async (t, store, followed) => {
-    const items = [ann, { users: ['eve', 'ann', 'eve'] }, { topic: 'news' }, { topic: 'other' }, { everyone: true as const }].map(
-      (to) => publication(to)
-    )
+    const items = [
+      ann,
+      { users: ['eve', 'ann', 'eve'] },
+      { topic: 'news' },
+      { topic: 'other' },
+      { everyone: true as const }
+    ].map((to) => publication(to))
     const outcomes = await store.publish(items)
     t.same(
       outcomes,
@@ -116,87 +161,107 @@ export function storeContract(t: Test, open: Open): void {
     t.same((await store.notification(items[3]!.id))?.to, { topic: 'other' })
   })
 
-  check('a trace tells where a notification lies, by which key it came, and what its readers did', async (t, store) => {
-    const [both, shared, kept] = [
-      publication({ users: ['ann', 'eve'] }, { producer: 'billing' }),
-      publication({ topic: 'news' }),
-      publication(ann, { key: 'k' })
-    ]
-    const { epoch } = store.logs[0]
-    await store.publish([both, shared, kept, publication(ann, { key: 'k' })])
-    await store.mark('ann', 'read', { ids: [both.id, shared.id], allows: every })
-    await store.mark('eve', 'archived', { ids: [shared.id], allows: every })
-    t.same(await store.trace(both.id), {
-      id: both.id,
-      to: { users: ['ann', 'eve'] },
-      content: both.content,
-      createdAt: both.createdAt,
-      producer: 'billing',
-      places: [
-        { channel: 'user:ann', seq: 1, epoch },
-        { channel: 'user:eve', seq: 2, epoch }
-      ],
-      readers: { seen: 1, read: 1, archived: 0 }
-    })
-    const found = await store.trace(shared.id)
-    t.same(found?.readers, { seen: 2, read: 1, archived: 1 })
-    t.same(
-      found?.places,
-      store.logs.map((log) => ({ channel: 'topic:news', seq: log === store.logs[0] ? 3 : 1, epoch: log.epoch }))
-    )
-    t.equal(await store.trace(kept.id), null, 'another took its place')
-    await store.erase('ann')
-    t.match(await store.trace(both.id), { places: [{ channel: 'user:eve', seq: 2 }], readers: { seen: 0, read: 0, archived: 0 } })
-    await store.recall(both.id)
-    t.equal(await store.trace(both.id), null)
-  })
-
-  check('who was away learns that what was collapsed is gone, whatever became of its successors', async (t, store, followed) => {
-    const key = { key: 'k' }
-    const [a, b, c] = [publication(ann, key), publication(ann, key), publication(ann, key)]
-    const gone = async (after: number) => {
-      const page = await store.read('ann', scope, after, 100)
-      if ('gap' in page) throw new Error('a gap')
-      return page.events.map((event) =>
-        event.kind === 'state'
-          ? [event.seq, event.op, ...(event.ids ?? [])]
-          : [event.seq, event.op, event.entry.id, event.entry.replaces]
+  check(
+    'a trace tells where a notification lies, by which key it came, and what its readers did',
+    async (t, store) => {
+      const [both, shared, kept] = [
+        publication({ users: ['ann', 'eve'] }, { producer: 'billing' }),
+        publication({ topic: 'news' }),
+        publication(ann, { key: 'k' })
+      ]
+      const { epoch } = store.logs[0]
+      await store.publish([both, shared, kept, publication(ann, { key: 'k' })])
+      await store.mark('ann', 'read', { ids: [both.id, shared.id], allows: every })
+      await store.mark('eve', 'archived', { ids: [shared.id], allows: every })
+      t.same(await store.trace(both.id), {
+        id: both.id,
+        to: { users: ['ann', 'eve'] },
+        content: both.content,
+        createdAt: both.createdAt,
+        producer: 'billing',
+        places: [
+          { channel: 'user:ann', seq: 1, epoch },
+          { channel: 'user:eve', seq: 2, epoch }
+        ],
+        readers: { seen: 1, read: 1, archived: 0 }
+      })
+      const found = await store.trace(shared.id)
+      t.same(found?.readers, { seen: 2, read: 1, archived: 1 })
+      t.same(
+        found?.places,
+        store.logs.map((log) => ({
+          channel: 'topic:news',
+          seq: log === store.logs[0] ? 3 : 1,
+          epoch: log.epoch
+        }))
       )
+      t.equal(await store.trace(kept.id), null, 'another took its place')
+      await store.erase('ann')
+      t.match(await store.trace(both.id), {
+        places: [{ channel: 'user:eve', seq: 2 }],
+        readers: { seen: 0, read: 0, archived: 0 }
+      })
+      await store.recall(both.id)
+      t.equal(await store.trace(both.id), null)
     }
-    await store.publish([a])
-    await store.publish([b])
-    await store.publish([c])
-    t.same(await gone(0), [[3, 'updated', c.id, b.id]], 'who saw none of those before is not told of them')
-    t.same(await gone(1), [
-      [2, 'removed', a.id],
-      [3, 'updated', c.id, b.id]
-    ])
-    t.same(await gone(2), [[3, 'updated', c.id, b.id]], 'who saw the second is told of the third')
-    await store.recall(c.id)
-    t.same(await gone(1), [
-      [2, 'removed', a.id],
-      [4, 'removed', c.id]
-    ])
-    t.same(await gone(2), [
-      [3, 'removed', b.id],
-      [4, 'removed', c.id]
-    ])
-    const d = publication({ topic: 'news' }, key)
-    await store.publish([d])
-    const { expiresAt } = await publishExpiring(store, { topic: 'news' }, key)
-    await clockPast(expiresAt)
-    t.same(await gone(5), [[7, 'removed', d.id]], 'also from the moment its successor expires')
-    await followed.until((event) => event.kind === 'dropped' && event.channel === 'topic:news')
-    t.same(await gone(5), [[7, 'removed', d.id]], 'and ever after')
-  })
+  )
+
+  check(
+    'who was away learns that what was collapsed is gone, whatever became of its successors',
+    async (t, store, followed) => {
+      const key = { key: 'k' }
+      const [a, b, c] = [publication(ann, key), publication(ann, key), publication(ann, key)]
+      const gone = async (after: number) => {
+        const page = await store.read('ann', scope, after, 100)
+        if ('gap' in page) throw new Error('a gap')
+        return page.events.map((event) =>
+          event.kind === 'state'
+            ? [event.seq, event.op, ...(event.ids ?? [])]
+            : [event.seq, event.op, event.entry.id, event.entry.replaces]
+        )
+      }
+      await store.publish([a])
+      await store.publish([b])
+      await store.publish([c])
+      t.same(
+        await gone(0),
+        [[3, 'updated', c.id, b.id]],
+        'who saw none of those before is not told of them'
+      )
+      t.same(await gone(1), [
+        [2, 'removed', a.id],
+        [3, 'updated', c.id, b.id]
+      ])
+      t.same(await gone(2), [[3, 'updated', c.id, b.id]], 'who saw the second is told of the third')
+      await store.recall(c.id)
+      t.same(await gone(1), [
+        [2, 'removed', a.id],
+        [4, 'removed', c.id]
+      ])
+      t.same(await gone(2), [
+        [3, 'removed', b.id],
+        [4, 'removed', c.id]
+      ])
+      const d = publication({ topic: 'news' }, key)
+      await store.publish([d])
+      const { expiresAt } = await publishExpiring(store, { topic: 'news' }, key)
+      await clockPast(expiresAt)
+      t.same(await gone(5), [[7, 'removed', d.id]], 'also from the moment its successor expires')
+      await followed.until((event) => event.kind === 'dropped' && event.channel === 'topic:news')
+      t.same(await gone(5), [[7, 'removed', d.id]], 'and ever after')
+    }
+  )
 
   check('pages of the log and of the inbox meet without a hole', async (t, store) => {
-    const items = Array.from({ length: 25 }, (_, i) => publication(i % 3 ? ann : i % 2 ? { topic: 'news' } : { everyone: true }))
+    const items = Array.from({ length: 25 }, (_, i) =>
+      publication(i % 3 ? ann : i % 2 ? { topic: 'news' } : { everyone: true })
+    )
     await store.publish(items)
     const replayed: string[] = []
     for (let after = 0, more = true; more; ) {
       const slice = await page(store, after, 4)
-      for (const event of slice.events) if (event.kind === 'notification') replayed.push(event.entry.id)
+      for (const event of slice.events)
+        if (event.kind === 'notification') replayed.push(event.entry.id)
       after = slice.upTo
       more = slice.more
     }
@@ -214,55 +279,69 @@ export function storeContract(t: Test, open: Open): void {
     t.same(listed, items.map(({ id }) => id).reverse())
   })
 
-  check('a page of the log has a mebibyte or so at most, and one event at least', async (t, store) => {
-    const content = `"type":"t","level":"info","data":{"text":"${'é'.repeat(7000)}"}`
-    await store.publish(Array.from({ length: 180 }, () => publication(ann, { content })))
-    const found: number[] = []
-    for (let after = 0, more = true; more; ) {
-      const slice = await page(store, after, 500)
-      t.ok(slice.events.length > 0 && slice.events.length < 80, `${slice.events.length} events`)
-      found.push(...slice.events.map(({ seq }) => seq))
-      after = slice.upTo
-      more = slice.more
-      t.equal(after, more ? found.at(-1) : store.logs[0].head)
+  check(
+    'a page of the log has a mebibyte or so at most, and one event at least',
+    async (t, store) => {
+      const content = `"type":"t","level":"info","data":{"text":"${'é'.repeat(7000)}"}`
+      await store.publish(Array.from({ length: 180 }, () => publication(ann, { content })))
+      const found: number[] = []
+      for (let after = 0, more = true; more; ) {
+        const slice = await page(store, after, 500)
+        t.ok(slice.events.length > 0 && slice.events.length < 80, `${slice.events.length} events`)
+        found.push(...slice.events.map(({ seq }) => seq))
+        after = slice.upTo
+        more = slice.more
+        t.equal(after, more ? found.at(-1) : store.logs[0].head)
+      }
+      t.equal(new Set(found).size, 180)
     }
-    t.equal(new Set(found).size, 180)
-  })
+  )
 
-  check('idempotency, one after the other, in one batch, and at once', async (t, store, followed) => {
-    const idempotency = { key: 'k', fingerprint: 'f' }
-    const first = publication(ann, { idempotency })
-    await store.publish([first])
-    t.match(await store.publish([publication(ann, { idempotency })]), [
-      { kind: 'replayed', id: first.id, createdAt: first.createdAt }
-    ])
-    t.match(await store.publish([publication(ann, { idempotency: { key: 'k', fingerprint: 'g' } })]), [{ kind: 'key-reused' }])
-    const twin = () => publication(ann, { idempotency: { key: 'twin', fingerprint: 'f' } })
-    t.match(await store.publish([twin(), twin(), publication(ann)]), [
-      { kind: 'accepted' },
-      { kind: 'replayed' },
-      { kind: 'accepted' }
-    ])
-    const race = () => store.publish([publication(ann, { idempotency: { key: 'race', fingerprint: 'f' } })])
-    const kinds = (await Promise.all([race(), race(), race()])).map(([outcome]) => outcome?.kind)
-    t.same(kinds, ['accepted', 'replayed', 'replayed'])
-    t.equal(followed.events.length, 4)
-    await store.recall(first.id)
-    t.match(
-      await store.publish([publication(ann, { idempotency })]),
-      [{ kind: 'replayed', id: first.id }],
-      'also after it was recalled'
-    )
-  })
+  check(
+    'idempotency, one after the other, in one batch, and at once',
+    async (t, store, followed) => {
+      const idempotency = { key: 'k', fingerprint: 'f' }
+      const first = publication(ann, { idempotency })
+      await store.publish([first])
+      t.match(await store.publish([publication(ann, { idempotency })]), [
+        { kind: 'replayed', id: first.id, createdAt: first.createdAt }
+      ])
+      t.match(
+        await store.publish([publication(ann, { idempotency: { key: 'k', fingerprint: 'g' } })]),
+        [{ kind: 'key-reused' }]
+      )
+      const twin = () => publication(ann, { idempotency: { key: 'twin', fingerprint: 'f' } })
+      t.match(await store.publish([twin(), twin(), publication(ann)]), [
+        { kind: 'accepted' },
+        { kind: 'replayed' },
+        { kind: 'accepted' }
+      ])
+      const race = () =>
+        store.publish([publication(ann, { idempotency: { key: 'race', fingerprint: 'f' } })])
+      const kinds = (await Promise.all([race(), race(), race()])).map(([outcome]) => outcome?.kind)
+      t.same(kinds, ['accepted', 'replayed', 'replayed'])
+      t.equal(followed.events.length, 4)
+      await store.recall(first.id)
+      t.match(
+        await store.publish([publication(ann, { idempotency })]),
+        [{ kind: 'replayed', id: first.id }],
+        'also after it was recalled'
+      )
+    }
+  )
 
   check('expired before it came', async (t, store, followed) => {
     const past = Date.now() - 1
     const idempotency = { key: 'late', fingerprint: 'f' }
-    t.match(await store.publish([publication(ann, { expiresAt: past, idempotency }), publication(ann)]), [
-      { kind: 'expired' },
-      { kind: 'accepted' }
-    ])
-    t.match(await store.publish([publication(ann, { idempotency })]), [{ kind: 'accepted' }], 'its key was not used up')
+    t.match(
+      await store.publish([publication(ann, { expiresAt: past, idempotency }), publication(ann)]),
+      [{ kind: 'expired' }, { kind: 'accepted' }]
+    )
+    t.match(
+      await store.publish([publication(ann, { idempotency })]),
+      [{ kind: 'accepted' }],
+      'its key was not used up'
+    )
     t.equal(followed.events.length, 2)
   })
 
@@ -270,7 +349,9 @@ export function storeContract(t: Test, open: Open): void {
     const idempotency = { key: 'e', fingerprint: 'f' }
     const item = publication({ users: ['ann', 'eve'] }, { ephemeral: true, idempotency })
     t.match(await store.publish([item]), [{ kind: 'accepted' }])
-    t.match(await store.publish([publication(ann, { ephemeral: true, idempotency })]), [{ kind: 'replayed', id: item.id }])
+    t.match(await store.publish([publication(ann, { ephemeral: true, idempotency })]), [
+      { kind: 'replayed', id: item.id }
+    ])
     t.match(followed.events, [
       { kind: 'ephemeral', channel: 'user:ann', entry: { id: item.id, times: 0 } },
       { kind: 'ephemeral', channel: 'user:eve' }
@@ -317,10 +398,15 @@ export function storeContract(t: Test, open: Open): void {
 
   check('expiry is exact for readers and told to followers', async (t, store, followed) => {
     await store.publish([publication(ann)])
-    const { id, expiresAt, found } = await publishExpiring(store, { topic: 'news' }, {}, async (id) => [
-      (await store.notification(id))?.expiresAt,
-      (await store.counts('ann', scope)).unread
-    ])
+    const { id, expiresAt, found } = await publishExpiring(
+      store,
+      { topic: 'news' },
+      {},
+      async (id) => [
+        (await store.notification(id))?.expiresAt,
+        (await store.counts('ann', scope)).unread
+      ]
+    )
     t.same(found, [expiresAt, 2])
     await clockPast(expiresAt)
     t.equal((await store.counts('ann', scope)).unread, 1)
@@ -360,13 +446,32 @@ export function storeContract(t: Test, open: Open): void {
       }),
       { affected: 2, seq: 7 }
     )
-    t.same(followed.events[4], { kind: 'state', op: 'read', channel: 'user:ann', seq: 7, ids: [ids[0], ids[1]], upTo: null })
-    t.same(await store.mark('ann', 'read', { ids, allows: none }), { affected: 0, seq: 7 }, 'nothing twice')
+    t.same(followed.events[4], {
+      kind: 'state',
+      op: 'read',
+      channel: 'user:ann',
+      seq: 7,
+      ids: [ids[0], ids[1]],
+      upTo: null
+    })
+    t.same(
+      await store.mark('ann', 'read', { ids, allows: none }),
+      { affected: 0, seq: 7 },
+      'nothing twice'
+    )
     t.same(await store.counts('ann', scope), { unread: 1, unseen: 1 })
-    t.same(await store.counts('eve', scopeOf('eve', ['news'])), { unread: 3, unseen: 3 }, 'nobody else has read it')
+    t.same(
+      await store.counts('eve', scopeOf('eve', ['news'])),
+      { unread: 3, unseen: 3 },
+      'nobody else has read it'
+    )
     t.equal((await store.mark('ann', 'unread', { ids: [ids[0]!], allows: none })).affected, 1)
     t.same(await store.counts('ann', scope), { unread: 2, unseen: 1 }, 'unread stays seen')
-    t.equal((await store.mark('ann', 'archived', { ids, allows: every })).affected, 3, 'not what is eve’s')
+    t.equal(
+      (await store.mark('ann', 'archived', { ids, allows: every })).affected,
+      3,
+      'not what is eve’s'
+    )
   })
 
   check('archived is in neither count and stays so', async (t, store) => {
@@ -374,7 +479,10 @@ export function storeContract(t: Test, open: Open): void {
     await store.publish([a, b])
     await store.mark('ann', 'archived', { ids: [a.id], allows: none })
     t.same(await store.counts('ann', scope), { unread: 1, unseen: 1 })
-    t.same([await idsOf(store), await idsOf(store, 'unread'), await idsOf(store, 'archived')], [[b.id], [b.id], [a.id]])
+    t.same(
+      [await idsOf(store), await idsOf(store, 'unread'), await idsOf(store, 'archived')],
+      [[b.id], [b.id], [a.id]]
+    )
     t.equal((await store.mark('ann', 'unread', { ids: [a.id], allows: none })).affected, 0)
     const { items } = await store.inbox('ann', scope, { status: 'archived', limit: 5 })
     t.same(items[0]?.marks, { readAt: null, seen: true, archived: true })
@@ -388,7 +496,14 @@ export function storeContract(t: Test, open: Open): void {
       publication({ everyone: true })
     ])
     t.same(await store.mark('ann', 'seen', { upTo: 6, scope }), { affected: 3, seq: 8 })
-    t.same(followed.events[4], { kind: 'state', op: 'seen', channel: 'user:ann', seq: 8, ids: null, upTo: 6 })
+    t.same(followed.events[4], {
+      kind: 'state',
+      op: 'seen',
+      channel: 'user:ann',
+      seq: 8,
+      ids: null,
+      upTo: 6
+    })
     t.same(await store.counts('ann', scope), { unread: 3, unseen: 0 })
     t.same(await store.mark('ann', 'seen', { upTo: 8, scope }), { affected: 0, seq: 8 })
     t.equal((await store.mark('ann', 'read', { upTo: 2, scope })).affected, 2)
@@ -398,13 +513,18 @@ export function storeContract(t: Test, open: Open): void {
       items.map(({ marks }) => marks.readAt !== null),
       [false, true, true]
     )
-    t.match((await page(store, 0)).events[1], { marks: { seen: true, archived: false } }, 'a replay has the marks of now')
+    t.match(
+      (await page(store, 0)).events[1],
+      { marks: { seen: true, archived: false } },
+      'a replay has the marks of now'
+    )
   })
 
   check(
     'long work is one mark, one erasure, and nobody waits for it',
     async (t, store, followed) => {
-      const many = (to: Recipients, n: number) => store.publish(Array.from({ length: n }, () => publication(to)))
+      const many = (to: Recipients, n: number) =>
+        store.publish(Array.from({ length: n }, () => publication(to)))
       await Promise.all([many(ann, 2600), many({ topic: 'news' }, 2600)])
       const order: string[] = []
       const note = (name: string) => () => order.push(name)
@@ -419,10 +539,19 @@ export function storeContract(t: Test, open: Open): void {
       t.same(followed.events.slice(5200), [
         { kind: 'state', op: 'read', channel: 'user:ann', seq: head + 1, ids: null, upTo: head }
       ])
-      await Promise.all([store.erase('ann').then(note('erase')), store.takeTicket('h').then(note('ticket'))])
+      await Promise.all([
+        store.erase('ann').then(note('erase')),
+        store.takeTicket('h').then(note('ticket'))
+      ])
       if (store.kind !== 'memory') t.same(order, ['ticket', 'mark', 'ticket', 'erase'])
-      t.same(await store.counts('ann', scope), { unread: 2600, unseen: 2600 }, 'what is shared is unread again')
-      t.match(followed.events.slice(5201), [{ op: 'removed', channel: 'user:ann', ids: null, upTo: head + 1, seq: head + 2 }])
+      t.same(
+        await store.counts('ann', scope),
+        { unread: 2600, unseen: 2600 },
+        'what is shared is unread again'
+      )
+      t.match(followed.events.slice(5201), [
+        { op: 'removed', channel: 'user:ann', ids: null, upTo: head + 1, seq: head + 2 }
+      ])
       t.same(await store.read('ann', scope, head - 1, 10), { gap: true })
     },
     { retentionPerChannel: 0 }
@@ -436,22 +565,42 @@ export function storeContract(t: Test, open: Open): void {
     await store.mark('ann', 'read', { upTo: 4, scope })
     const { head } = store.logs[0]
     await store.erase('ann')
-    t.same(followed.events.at(-1), { kind: 'state', op: 'removed', channel: 'user:ann', seq: head + 1, ids: null, upTo: head })
+    t.same(followed.events.at(-1), {
+      kind: 'state',
+      op: 'removed',
+      channel: 'user:ann',
+      seq: head + 1,
+      ids: null,
+      upTo: head
+    })
     t.same(await idsOf(store), [shared.id])
-    t.same(await store.counts('ann', scope), { unread: 1, unseen: 1 }, 'what is shared is unread again')
+    t.same(
+      await store.counts('ann', scope),
+      { unread: 1, unseen: 1 },
+      'what is shared is unread again'
+    )
     t.equal((await store.counts('eve', scopeOf('eve', []))).unread, 1)
     t.equal(await store.takeTicket('h'), null)
     t.match((await page(store, head)).events, [{ op: 'removed', ids: null, upTo: head }])
-    const [last] = (await store.publish([publication({ topic: 'news' })])) && followed.events.slice(-1)
+    const [last] =
+      (await store.publish([publication({ topic: 'news' })])) && followed.events.slice(-1)
     await store.erase('ann')
-    t.match((await page(store, (last as LoggedEvent).seq)).events, [{ op: 'removed', ids: null }], 'nobody has missed anything')
+    t.match(
+      (await page(store, (last as LoggedEvent).seq)).events,
+      [{ op: 'removed', ids: null }],
+      'nobody has missed anything'
+    )
   })
 
   check('tickets and revocation', async (t, store, followed) => {
     const holder = { user: 'ann', topics: ['news', 'a*'] }
     await store.putTicket('h', holder, Date.now() + 10_000)
     t.same(await store.takeTicket('h', { keep: true }), holder)
-    t.same((await Promise.all([store.takeTicket('h'), store.takeTicket('h')])).filter(Boolean), [holder], 'once')
+    t.same(
+      (await Promise.all([store.takeTicket('h'), store.takeTicket('h')])).filter(Boolean),
+      [holder],
+      'once'
+    )
     await store.putTicket('late', holder, Date.now())
     t.equal(await store.takeTicket('late'), null)
     await store.putTicket('mine', holder, Date.now() + 10_000)
@@ -482,14 +631,19 @@ export function storeContract(t: Test, open: Open): void {
       t.same(kept, newest.reverse().slice(0, kept.length))
       t.same(await store.read('ann', scope, 0, 10), { gap: true })
       t.notOk('gap' in (await store.read('ann', scope, store.logs[0].head, 10)))
-      t.notOk('gap' in (await store.read('eve', scopeOf('eve', []), 0, 10)), 'a channel that lost nothing has no gap')
+      t.notOk(
+        'gap' in (await store.read('eve', scopeOf('eve', []), 0, 10)),
+        'a channel that lost nothing has no gap'
+      )
     },
     { retentionPerChannel: 10 }
   )
 
   check('many at once keep one order', async (t, store, followed) => {
     const outcomes = await Promise.all(
-      Array.from({ length: 200 }, (_, i) => store.publish([publication({ user: i % 3 ? 'ann' : 'eve' })]))
+      Array.from({ length: 200 }, (_, i) =>
+        store.publish([publication({ user: i % 3 ? 'ann' : 'eve' })])
+      )
     )
     t.equal(outcomes.flat().filter(({ kind }) => kind === 'accepted').length, 200)
     t.same(

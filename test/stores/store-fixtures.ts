@@ -91,5 +91,6 @@ export async function publishExpiring<T = undefined>(
 
 /** Resolves when the clock has passed the instant; expiry is a fact of the clock. */
 export async function clockPast(instant: number): Promise<void> {
-  while (Date.now() <= instant) await new Promise((resolve) => setTimeout(resolve, instant + 1 - Date.now()))
+  while (Date.now() <= instant)
+    await new Promise((resolve) => setTimeout(resolve, instant + 1 - Date.now()))
 }

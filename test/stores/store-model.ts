@@ -31,11 +31,21 @@ export class StoreModel {
 
   publish({ id, key }: Publication, channels: readonly Channel[]): void {
     for (const channel of channels) {
-      const before = key === undefined ? undefined : this.entries.find((entry) => entry.channel === channel && entry.key === key)
+      const before =
+        key === undefined
+          ? undefined
+          : this.entries.find((entry) => entry.channel === channel && entry.key === key)
       this.entries = this.entries.filter((entry) => entry !== before)
       if (before) this.#trace(before)
       this.head += 1
-      this.entries.push({ channel, seq: this.head, id, key, times: before ? before.times + 1 : 0, replaced: before?.seq })
+      this.entries.push({
+        channel,
+        seq: this.head,
+        id,
+        key,
+        times: before ? before.times + 1 : 0,
+        replaced: before?.seq
+      })
       this.#leaveRoom(channel)
     }
   }
@@ -50,13 +60,26 @@ export class StoreModel {
     return gone.length > 0
   }
 
-  mark(user: string, op: MarkOp, wanted: (entry: ModelEntry) => boolean, scope: readonly Channel[]): number {
+  mark(
+    user: string,
+    op: MarkOp,
+    wanted: (entry: ModelEntry) => boolean,
+    scope: readonly Channel[]
+  ): number {
     let affected = 0
     for (const entry of this.entries) {
       if (!scope.includes(entry.channel) || !wanted(entry)) continue
       const at = `${user} ${entry.seq}`
       const old = this.marks.get(at)
-      if (op === 'seen' ? old : op === 'read' ? old?.read : op === 'archived' ? old?.archived : !old?.read || old.archived)
+      if (
+        op === 'seen'
+          ? old
+          : op === 'read'
+            ? old?.read
+            : op === 'archived'
+              ? old?.archived
+              : !old?.read || old.archived
+      )
         continue
       const read = op === 'read' || (op !== 'unread' && (old?.read ?? false))
       this.marks.set(at, { read, archived: op === 'archived' || (old?.archived ?? false) })

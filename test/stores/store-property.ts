@@ -18,10 +18,22 @@ const op = fc.constantFrom('read', 'unread', 'seen', 'archived')
 const step = fc.oneof(
   {
     weight: 10,
-    arbitrary: fc.record({ do: fc.constant('publish'), to, key: fc.option(fc.constantFrom('a', 'b'), { nil: undefined }) })
+    arbitrary: fc.record({
+      do: fc.constant('publish'),
+      to,
+      key: fc.option(fc.constantFrom('a', 'b'), { nil: undefined })
+    })
   },
   { weight: 1, arbitrary: fc.record({ do: fc.constant('recall'), nth: fc.nat() }) },
-  { weight: 6, arbitrary: fc.record({ do: fc.constant('ids'), user, op, nths: fc.array(fc.nat(), { maxLength: 4 }) }) },
+  {
+    weight: 6,
+    arbitrary: fc.record({
+      do: fc.constant('ids'),
+      user,
+      op,
+      nths: fc.array(fc.nat(), { maxLength: 4 })
+    })
+  },
   { weight: 4, arbitrary: fc.record({ do: fc.constant('upTo'), user, op, nth: fc.nat() }) },
   { weight: 1, arbitrary: fc.record({ do: fc.constant('erase'), user }) },
   { weight: 1, arbitrary: fc.record({ do: fc.constant('reopen') }) }
@@ -44,7 +56,8 @@ class Places {
     const last = this.#given.at(-1)!
     const first = given - (counted - this.#given.length)
     if (this.#given.length > counted) return equal(given, last)
-    if (first !== last + 1 && !(this.#leaps && first > last)) throw new Error(`the place after ${last} is ${first}`)
+    if (first !== last + 1 && !(this.#leaps && first > last))
+      throw new Error(`the place after ${last} is ${first}`)
     this.#leaps = false
     for (let place = first; place <= given; place++) {
       this.#counted.set(place, this.#given.length)
@@ -110,7 +123,10 @@ const change = fc.oneof(
       times: fc.integer({ min: 1, max: 4 })
     })
   },
-  { weight: 6, arbitrary: fc.record({ user, op, nths: fc.array(fc.nat(), { minLength: 1, maxLength: 4 }) }) },
+  {
+    weight: 6,
+    arbitrary: fc.record({ user, op, nths: fc.array(fc.nat(), { minLength: 1, maxLength: 4 }) })
+  },
   { weight: 4, arbitrary: fc.record({ user, op, back: fc.nat({ max: 12 }) }) },
   { weight: 1, arbitrary: fc.record({ recall: fc.nat() }) },
   { weight: 1, arbitrary: fc.record({ erase: user }) }
@@ -132,23 +148,35 @@ export async function countsProperty(t: Test, store: Store, numRuns: number): Pr
         if ('to' in next) {
           const { to, key, ttlMs } = next
           const own: Recipients =
-            'user' in to ? { user: named(to.user) } : 'topic' in to ? { topic: named(to.topic) } : { everyone: true }
+            'user' in to
+              ? { user: named(to.user) }
+              : 'topic' in to
+                ? { topic: named(to.topic) }
+                : { everyone: true }
           const expiresAt = ttlMs === undefined ? undefined : Date.now() + ttlMs
-          const items = Array.from({ length: next.times }, () => publication(own, { key, expiresAt }))
+          const items = Array.from({ length: next.times }, () =>
+            publication(own, { key, expiresAt })
+          )
           ids.push(...items.map(({ id }) => id))
           await store.publish(items)
         } else if ('nths' in next) {
-          const some = next.nths.flatMap((nth) => ids[ids.length - 1 - (nth % Math.max(ids.length, 1))] ?? [])
+          const some = next.nths.flatMap(
+            (nth) => ids[ids.length - 1 - (nth % Math.max(ids.length, 1))] ?? []
+          )
           await store.mark(named(next.user), next.op as MarkOp, { ids: some, allows: () => true })
         } else if ('back' in next) {
           const upTo = Math.max(0, store.logOf(named(next.user)).head - next.back)
           await store.mark(named(next.user), next.op as MarkOp, { upTo, scope: scope(next.user) })
-        } else if ('recall' in next) await store.recall(ids[next.recall % Math.max(ids.length, 1)] ?? 'nothing')
+        } else if ('recall' in next)
+          await store.recall(ids[next.recall % Math.max(ids.length, 1)] ?? 'nothing')
         else await store.erase(named(next.erase))
         for (const name of ['u1', 'u2']) {
           const all = await store.inbox(named(name), scope(name), { status: 'all', limit: 1000 })
           const unread = all.items.filter(({ marks }) => marks.readAt === null)
-          equal(all.counts, { unread: unread.length, unseen: all.items.filter(({ marks }) => !marks.seen).length })
+          equal(all.counts, {
+            unread: unread.length,
+            unseen: all.items.filter(({ marks }) => !marks.seen).length
+          })
           const short = await store.inbox(named(name), scope(name), { status: 'unread', limit: 3 })
           equal(short.items.length, Math.min(3, short.counts.unread))
           equal(short.more, short.counts.unread > 3)
@@ -177,7 +205,8 @@ async function apply(
     const item = publication(next.to, { key: next.key })
     ids.push(item.id)
     for (const model of models) {
-      const readsIt = (user: string | undefined): boolean => user === undefined || modelOf(user, store, models) === model
+      const readsIt = (user: string | undefined): boolean =>
+        user === undefined || modelOf(user, store, models) === model
       model.publish(
         item,
         channelsOf(next.to).filter((channel) => readsIt(userOf(channel)))
@@ -192,13 +221,20 @@ async function apply(
       ({ id }) => named.includes(id),
       scopeOf(next.user, ['t1', 't2'])
     )
-    equal((await store.mark(next.user, next.op, { ids: named, allows: () => true })).affected, affected)
+    equal(
+      (await store.mark(next.user, next.op, { ids: named, allows: () => true })).affected,
+      affected
+    )
   } else if ('op' in next) {
     const scope = scopeOf(next.user, ['t1'])
     const model = modelOf(next.user, store, models)
     const upTo = next.nth % (model.head + 1)
     const affected = model.mark(next.user, next.op, ({ seq }) => seq <= upTo, scope)
-    equal((await store.mark(next.user, next.op, { upTo: places.get(model)!.given(upTo), scope })).affected, affected)
+    equal(
+      (await store.mark(next.user, next.op, { upTo: places.get(model)!.given(upTo), scope }))
+        .affected,
+      affected
+    )
   } else if ('user' in next) {
     const model = modelOf(next.user, store, models)
     erased.set(next.user, model.head)
@@ -214,7 +250,13 @@ async function apply(
   })
 }
 
-async function compare(user: string, store: Store, model: StoreModel, places: Places, after: number): Promise<void> {
+async function compare(
+  user: string,
+  store: Store,
+  model: StoreModel,
+  places: Places,
+  after: number
+): Promise<void> {
   const scope = scopeOf(user, ['t1', 't2'])
   const list = async (status: 'all' | 'unread' | 'archived') =>
     (await store.inbox(user, scope, { status, limit: 1000 })).items.map(({ entry }) => entry.id)

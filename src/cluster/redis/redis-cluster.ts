@@ -11,9 +11,23 @@ import {
   PLACE_MS,
   PLACES_SLICE
 } from '../../bounds/limits.ts'
-import { connectRedis, isReady, type RedisClients, type RedisConnection } from '../../stores/redis/client.ts'
+import {
+  connectRedis,
+  isReady,
+  type RedisClients,
+  type RedisConnection
+} from '../../stores/redis/client.ts'
 import { reasonOf, silenceOf } from '../../stores/redis/redis-errors.ts'
-import { ANSWERS, type Answer, boundAnswer, type Cluster, type Member, NodeReport, type NodeView, Question } from '../cluster.ts'
+import {
+  ANSWERS,
+  type Answer,
+  boundAnswer,
+  type Cluster,
+  type Member,
+  NodeReport,
+  type NodeView,
+  Question
+} from '../cluster.ts'
 
 export interface RedisClusterOptions {
   readonly redisUrl: string
@@ -94,8 +108,14 @@ export class RedisCluster implements Cluster {
       onError: () => {}
     })
     for (const connection of [clients.commands, clients.reads]) {
-      connection.defineCommand('beat', { numberOfKeys: 3, lua: script('../../stores/redis/beat-3.lua') })
-      connection.defineCommand('takePlace', { numberOfKeys: 2, lua: script('../../stores/redis/take-place-2.lua') })
+      connection.defineCommand('beat', {
+        numberOfKeys: 3,
+        lua: script('../../stores/redis/beat-3.lua')
+      })
+      connection.defineCommand('takePlace', {
+        numberOfKeys: 2,
+        lua: script('../../stores/redis/take-place-2.lua')
+      })
     }
     return new RedisCluster(node, options, clients)
   }
@@ -126,11 +146,18 @@ export class RedisCluster implements Cluster {
     return performance.now() - this.#heardAt > LEASE_MS ? [own] : [own, ...this.#others]
   }
 
-  async ask<K extends Kind>(question: Extract<Question, { kind: K }>): Promise<readonly Answer<K>[]> {
+  async ask<K extends Kind>(
+    question: Extract<Question, { kind: K }>
+  ): Promise<readonly Answer<K>[]> {
     const own = this.#member ? [this.#member.answer<K>(question)] : []
     if (!this.#hears || !isReady(this.#clients.reads)) return own
     const id = randomBytes(9).toString('base64url')
-    const asked: Asked = { kind: question.kind, answers: own, expected: Number.POSITIVE_INFINITY, done: () => {} }
+    const asked: Asked = {
+      kind: question.kind,
+      answers: own,
+      expected: Number.POSITIVE_INFINITY,
+      done: () => {}
+    }
     this.#asked.set(id, asked)
     await new Promise<void>((resolve) => {
       const timer = setTimeout(resolve, ASK_MS)
@@ -162,7 +189,12 @@ export class RedisCluster implements Cluster {
     const keys = [this.#key('seen'), this.#key(`places:${this.#node}`)]
     const values = [this.#node, user, mine, most, LEASE_MS, this.#key('places:'), CLUSTER_KEYS_MS]
     try {
-      return (await within(runScript(this.#clients.commands, 'takePlace', [...keys, ...values]), PLACE_MS)) === 1
+      return (
+        (await within(
+          runScript(this.#clients.commands, 'takePlace', [...keys, ...values]),
+          PLACE_MS
+        )) === 1
+      )
     } catch (error) {
       this.#doubt(user)
       this.#failed(error)
@@ -178,7 +210,8 @@ export class RedisCluster implements Cluster {
     }
     const key = this.#key(`places:${this.#node}`)
     const { commands } = this.#clients
-    const told: Promise<unknown> = mine === 0 ? commands.hdel(key, user) : commands.hset(key, user, mine)
+    const told: Promise<unknown> =
+      mine === 0 ? commands.hdel(key, user) : commands.hset(key, user, mine)
     told.catch((error: unknown) => {
       this.#doubt(user)
       this.#failed(error)
@@ -221,7 +254,8 @@ export class RedisCluster implements Cluster {
       this.#silence = undefined
     } catch (error) {
       const silence = silenceOf(error as Error, this.#options.redisPrefix)
-      if (silence !== this.#silence) this.#options.onTrouble(`the other nodes cannot be heard: ${silence}`)
+      if (silence !== this.#silence)
+        this.#options.onTrouble(`the other nodes cannot be heard: ${silence}`)
       this.#silence = silence
     }
   }
@@ -229,7 +263,9 @@ export class RedisCluster implements Cluster {
   #failed(error: unknown): void {
     if (!this.#answers) return
     this.#answers = false
-    this.#options.onTrouble(`the other nodes cannot be asked, limits per user hold on each node by itself: ${reasonOf(error)}`)
+    this.#options.onTrouble(
+      `the other nodes cannot be asked, limits per user hold on each node by itself: ${reasonOf(error)}`
+    )
   }
 
   async #beat(): Promise<void> {
@@ -238,11 +274,22 @@ export class RedisCluster implements Cluster {
     this.#beating = true
     try {
       const keys = ['seen', 'reports', `places:${this.#node}`].map(this.#key)
-      const values = [this.#node, JSON.stringify(member.report()), LEASE_MS, this.#key('places:'), CLUSTER_KEYS_MS]
-      const answer = (await runScript(this.#clients.commands, 'beat', [...keys, ...values])) as (string | number)[]
+      const values = [
+        this.#node,
+        JSON.stringify(member.report()),
+        LEASE_MS,
+        this.#key('places:'),
+        CLUSTER_KEYS_MS
+      ]
+      const answer = (await runScript(this.#clients.commands, 'beat', [...keys, ...values])) as (
+        | string
+        | number
+      )[]
       const [complete, now, ...rows] = answer
       this.#heardAt = performance.now()
-      this.#others = viewsOf(rows, Date.now() - Number(now)).filter(({ node }) => node !== this.#node)
+      this.#others = viewsOf(rows, Date.now() - Number(now)).filter(
+        ({ node }) => node !== this.#node
+      )
       // In one turn: whatever is told from here on goes behind it on the same connection.
       this.#answers = true
       const all = complete !== 1 || this.#unsureOfAll
@@ -262,7 +309,10 @@ export class RedisCluster implements Cluster {
   }
 
   /** Tells the numbers of users; `all` replaces what Redis has. */
-  async #tell(places: readonly (readonly [user: string, count: number])[], all: boolean): Promise<void> {
+  async #tell(
+    places: readonly (readonly [user: string, count: number])[],
+    all: boolean
+  ): Promise<void> {
     if (places.length === 0 && !all) return
     const key = this.#key(`places:${this.#node}`)
     const batch = this.#clients.commands.pipeline()
@@ -310,7 +360,8 @@ export class RedisCluster implements Cluster {
     const parsed = Question.safeParse(question)
     if (!this.#member || from === this.#node || !parsed.success) return
     const asked = parsed.data
-    const bounded = 'limit' in asked ? { ...asked, limit: Math.min(asked.limit, MAX_ANSWER_ROWS) } : asked
+    const bounded =
+      'limit' in asked ? { ...asked, limit: Math.min(asked.limit, MAX_ANSWER_ROWS) } : asked
     const answer = boundAnswer(this.#member.answer(bounded), MAX_ANSWER_BYTES)
     this.#say(`answer:${from}`, { id, answer }).catch(() => {}) // the other does not wait for ever
   }
@@ -327,7 +378,9 @@ export class RedisCluster implements Cluster {
   #say(channel: string, message: Message): Promise<number> {
     const { reads } = this.#clients
     const text = JSON.stringify(message)
-    const said = this.#sharded ? reads.spublish(this.#key(channel), text) : reads.publish(this.#key(channel), text)
+    const said = this.#sharded
+      ? reads.spublish(this.#key(channel), text)
+      : reads.publish(this.#key(channel), text)
     return said as Promise<number>
   }
 }
@@ -343,7 +396,10 @@ function runScript(
   name: 'beat' | 'takePlace',
   values: readonly (string | number)[]
 ): Promise<unknown> {
-  const commands = connection as unknown as Record<typeof name, (...values: (string | number)[]) => Promise<unknown>>
+  const commands = connection as unknown as Record<
+    typeof name,
+    (...values: (string | number)[]) => Promise<unknown>
+  >
   return commands[name](...values)
 }
 

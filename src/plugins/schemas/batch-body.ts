@@ -19,7 +19,8 @@ const SCALAR = /[^ \t\n\r,\]}]+/y
 /** Characters between two looks at the clock. */
 const STRIDE = 64 * 1024
 
-const malformed = (cause?: unknown): ProblemError => new ProblemError('malformed', 'The body is not valid JSON.', { cause })
+const malformed = (cause?: unknown): ProblemError =>
+  new ProblemError('malformed', 'The body is not valid JSON.', { cause })
 
 /** The value of a JSON text; throws `malformed` if it is none. */
 export function parseJson(text: string): unknown {
@@ -128,9 +129,17 @@ export async function parseBatch(text: string): Promise<unknown> {
       if (typeof name !== 'string') throw malformed()
       if (++fields > MAX_ENTRIES.faults) throw tooManyFields(name)
       scanner.expect(COLON)
-      const value = name === 'notifications' && scanner.takes(OPENING_BRACKET) ? await parseItems(scanner) : await skip(scanner)
+      const value =
+        name === 'notifications' && scanner.takes(OPENING_BRACKET)
+          ? await parseItems(scanner)
+          : await skip(scanner)
       // Not by assignment: `__proto__` is a field like others here, and is refused as one.
-      Object.defineProperty(body, name, { value, enumerable: true, configurable: true, writable: true })
+      Object.defineProperty(body, name, {
+        value,
+        enumerable: true,
+        configurable: true,
+        writable: true
+      })
     } while (scanner.takes(COMMA))
     scanner.expect(CLOSING_BRACE)
   }
@@ -153,7 +162,8 @@ async function parseItems(scanner: Scanner): Promise<unknown[]> {
     const item = text.length > MAX_ITEM_TEXT ? OVERSIZED : parseJson(text)
     items.push(item)
     recipients += recipientsOf(item)
-    if (recipients > MAX_BATCH_RECIPIENTS) throw new ProblemError('payload-too-large', TOO_MANY_RECIPIENTS)
+    if (recipients > MAX_BATCH_RECIPIENTS)
+      throw new ProblemError('payload-too-large', TOO_MANY_RECIPIENTS)
     if (scanner.pace.over) await scanner.pace.pause()
   } while (scanner.takes(COMMA))
   scanner.expect(CLOSING_BRACKET)
@@ -170,11 +180,18 @@ function recipientsOf(item: unknown): number {
 
 /** As soon as there are more than a problem would report: the others need not be read. */
 function tooManyFields(name: string): ProblemError {
-  const errors: Fault[] = [{ pointer: `/${pointerToken(name)}`, detail: 'is not a known field, and neither are those before it' }]
+  const errors: Fault[] = [
+    {
+      pointer: `/${pointerToken(name)}`,
+      detail: 'is not a known field, and neither are those before it'
+    }
+  ]
   return new ProblemError('validation', summaryOf(errors), { errors })
 }
 
 function tooMany(): ProblemError {
-  const errors: Fault[] = [{ pointer: '/notifications', detail: `must hold at most ${MAX_ENTRIES.batch} notifications` }]
+  const errors: Fault[] = [
+    { pointer: '/notifications', detail: `must hold at most ${MAX_ENTRIES.batch} notifications` }
+  ]
   return new ProblemError('validation', summaryOf(errors), { errors })
 }

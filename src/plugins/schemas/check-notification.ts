@@ -16,17 +16,22 @@ interface Flaw {
   readonly message: string
 }
 const TOO_DEEP: Flaw = { path: [], message: `must be nested at most ${MAX_DATA_DEPTH} deep` }
-const INEXACT = 'must be at most 2^53 - 1, beyond which JSON readers change whole numbers: send it as a string'
+const INEXACT =
+  'must be at most 2^53 - 1, beyond which JSON readers change whole numbers: send it as a string'
 
 /** Where a value breaks what every encoder and reader can bear, and how; undefined where it does not. */
 function flawOf(value: unknown, depth: number): Flaw | undefined {
-  if (typeof value === 'string') return value.isWellFormed() ? undefined : { path: [], message: WELL_FORMED }
+  if (typeof value === 'string')
+    return value.isWellFormed() ? undefined : { path: [], message: WELL_FORMED }
   if (typeof value === 'number') {
-    if (!Number.isFinite(value)) return { path: [], message: 'must be a number that a double can hold' }
+    if (!Number.isFinite(value))
+      return { path: [], message: 'must be a number that a double can hold' }
     // A whole number with so many digits may have been changed by being read here. Beyond 1e21 it is written with an exponent, and
     // comes back as it went (ECMA-262, Number::toString).
     const size = Math.abs(value)
-    return size > Number.MAX_SAFE_INTEGER && size < 1e21 ? { path: [], message: INEXACT } : undefined
+    return size > Number.MAX_SAFE_INTEGER && size < 1e21
+      ? { path: [], message: INEXACT }
+      : undefined
   }
   if (typeof value !== 'object' || value === null) return undefined
   if (depth > MAX_DATA_DEPTH) return TOO_DEEP
@@ -48,25 +53,39 @@ const isRecord = (value: unknown): value is Record<string, unknown> =>
   typeof value === 'object' && value !== null && !Array.isArray(value)
 
 /** A record without those fields that are null and may be left out; the same one where there are none. */
-function withoutNulls(given: Record<string, unknown>, isOptional: (name: string) => boolean): Record<string, unknown> {
+function withoutNulls(
+  given: Record<string, unknown>,
+  isOptional: (name: string) => boolean
+): Record<string, unknown> {
   for (const name in given) {
     if (given[name] === null && isOptional(name))
-      return Object.fromEntries(Object.entries(given).filter(([key, value]) => value !== null || !isOptional(key)))
+      return Object.fromEntries(
+        Object.entries(given).filter(([key, value]) => value !== null || !isOptional(key))
+      )
   }
   return given
 }
 
 const isOptionalField = (name: string): boolean => KNOWN.has(name) && !REQUIRED.has(name)
-const isRecipients = (name: string): boolean => name === 'user' || name === 'users' || name === 'topic' || name === 'everyone'
+const isRecipients = (name: string): boolean =>
+  name === 'user' || name === 'users' || name === 'topic' || name === 'everyone'
 
 /** Bytes of JSON that a notification takes without its recipients, and without what belongs to the request. */
 function sizeOf({ to: _to, idempotencyKey: _key, ...rest }: Record<string, unknown>): number {
   return Buffer.byteLength(JSON.stringify(rest))
 }
 
-type Schema<T> = { safeParse(value: unknown): { success: true; data: T } | { success: false; error: { issues: readonly [] } } }
+type Schema<T> = {
+  safeParse(
+    value: unknown
+  ): { success: true; data: T } | { success: false; error: { issues: readonly [] } }
+}
 
-function check<T extends NotificationInput>(schema: Schema<T>, value: unknown, pointer: string): Checked<T> {
+function check<T extends NotificationInput>(
+  schema: Schema<T>,
+  value: unknown,
+  pointer: string
+): Checked<T> {
   const known: Fault[] = []
   let given = value
   if (isRecord(value)) {
@@ -78,16 +97,23 @@ function check<T extends NotificationInput>(schema: Schema<T>, value: unknown, p
       if (named !== to) given = { ...record, to: named }
     }
     const flaw = isRecord(data) ? flawOf(data, 1) : undefined
-    if (flaw) known.push({ pointer: [`${pointer}/data`, ...flaw.path].join('/'), detail: flaw.message })
+    if (flaw)
+      known.push({ pointer: [`${pointer}/data`, ...flaw.path].join('/'), detail: flaw.message })
   }
   const parsed = schema.safeParse(given)
   if (!parsed.success || known.length > 0) {
-    return { faults: faultsOf(parsed.success ? [] : parsed.error.issues, pointer, known), tooLarge: false }
+    return {
+      faults: faultsOf(parsed.success ? [] : parsed.error.issues, pointer, known),
+      tooLarge: false
+    }
   }
   const content = encodeContent(parsed.data)
   // A code unit of UTF-16 takes three bytes at most, the fields beside the content a few hundred.
   const length = content.length + (parsed.data.expiresAt?.length ?? 0)
-  if (length > MAX_NOTIFICATION_BYTES / 4 && sizeOf(given as Record<string, unknown>) > MAX_NOTIFICATION_BYTES)
+  if (
+    length > MAX_NOTIFICATION_BYTES / 4 &&
+    sizeOf(given as Record<string, unknown>) > MAX_NOTIFICATION_BYTES
+  )
     return { faults: [{ pointer, detail: TOO_LARGE }], tooLarge: true }
   return { input: parsed.data, content }
 }

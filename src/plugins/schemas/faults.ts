@@ -11,14 +11,20 @@ export interface Issue {
 
 /** One reference token of a JSON pointer (RFC 6901, 3); of a name longer than any of ours, how it begins. */
 export const pointerToken = (key: string): string =>
-  (key.length > MAX_TOKEN ? `${key.slice(0, MAX_TOKEN)}…` : key).replaceAll('~', '~0').replaceAll('/', '~1')
+  (key.length > MAX_TOKEN ? `${key.slice(0, MAX_TOKEN)}…` : key)
+    .replaceAll('~', '~0')
+    .replaceAll('/', '~1')
 const MAX_TOKEN = 256
 
 /**
  * Issues as faults with JSON pointers that start at `base`, behind those already `known`. Each unknown field is a fault of its
  * own. Of more than {@link MAX_ENTRIES} `faults` the last says how many are left out.
  */
-export function faultsOf(issues: readonly Issue[], base = '', known: readonly Fault[] = []): Fault[] {
+export function faultsOf(
+  issues: readonly Issue[],
+  base = '',
+  known: readonly Fault[] = []
+): Fault[] {
   const faults = [...known]
   let total = known.length
   for (const issue of issues) {
@@ -29,7 +35,10 @@ export function faultsOf(issues: readonly Issue[], base = '', known: readonly Fa
     if (room <= 0) continue
     if (keys) {
       for (const key of keys.slice(0, room))
-        faults.push({ pointer: `${pointer}/${pointerToken(key)}`, detail: 'is not a known field; remove it' })
+        faults.push({
+          pointer: `${pointer}/${pointerToken(key)}`,
+          detail: 'is not a known field; remove it'
+        })
     } else faults.push({ pointer, detail: sentenceOf(issue.message) })
   }
   if (total <= MAX_ENTRIES.faults) return faults
@@ -42,8 +51,13 @@ export function faultsOf(issues: readonly Issue[], base = '', known: readonly Fa
 function sentenceOf(message: string): string {
   const wrongType = /^Invalid input: expected (.+), received (.+)$/.exec(message)
   if (wrongType)
-    return wrongType[2] === 'undefined' ? `is required (${wrongType[1]})` : `must be ${wrongType[1]}, not ${wrongType[2]}`
-  return message.replace(/^(?:Invalid|Too (?:big|small)|Invalid input): expected \w+ to (?:have|be) /, 'must be ')
+    return wrongType[2] === 'undefined'
+      ? `is required (${wrongType[1]})`
+      : `must be ${wrongType[1]}, not ${wrongType[2]}`
+  return message.replace(
+    /^(?:Invalid|Too (?:big|small)|Invalid input): expected \w+ to (?:have|be) /,
+    'must be '
+  )
 }
 
 /** The faults in one line, for `detail`. */

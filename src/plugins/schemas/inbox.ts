@@ -33,20 +33,28 @@ const ids = z
   // Ids that cannot exist count as not there, so they are not checked any closer.
   .array(z.string().max(200, 'must be an id as answered by this service'))
   .max(MAX_ENTRIES.markIds, `must hold at most ${MAX_ENTRIES.markIds} ids`)
-const upTo = z.string().max(200, 'must be a cursor as answered by this service').describe('Cursor: everything up to it')
+const upTo = z
+  .string()
+  .max(200, 'must be a cursor as answered by this service')
+  .describe('Cursor: everything up to it')
 
 export const IdsOnly = z.strictObject({ ids }).meta({ examples: [{ ids: [EXAMPLE_ID] }] })
 export const UpToOnly = z.strictObject({ upTo }).meta({ examples: [{ upTo: EXAMPLE_CURSOR }] })
 export const IdsOrUpTo = z
   .strictObject({ ids: ids.nullish(), upTo: upTo.nullish() })
-  .refine((body) => (body.ids == null) !== (body.upTo == null), 'must have exactly one of ids and upTo')
+  .refine(
+    (body) => (body.ids == null) !== (body.upTo == null),
+    'must have exactly one of ids and upTo'
+  )
   .meta({
     minProperties: 1,
     description: 'Exactly one of the two; null is as if it were left out',
     examples: [{ ids: [EXAMPLE_ID] }]
   })
 
-export const CountsAnswer = z.object({ unread: z.int(), unseen: z.int() }).describe('What is left, in the topics asked for')
+export const CountsAnswer = z
+  .object({ unread: z.int(), unseen: z.int() })
+  .describe('What is left, in the topics asked for')
 const Item = z.object({
   id: z.string(),
   cursor: z.string(),

@@ -51,7 +51,10 @@ const To = z
     topic: TopicName.optional(),
     everyone: z.literal(true, 'must be true').optional()
   })
-  .refine((to) => Object.keys(to).length === 1, 'must have exactly one of user, users, topic, everyone')
+  .refine(
+    (to) => Object.keys(to).length === 1,
+    'must have exactly one of user, users, topic, everyone'
+  )
   .meta({ description: 'Exactly one of the four', minProperties: 1, maxProperties: 1 })
 
 const members = {
@@ -64,7 +67,9 @@ const members = {
   body: text(4000).optional(),
   url: address.optional().describe('Where a click leads'),
   image: address.optional().describe('A picture to show beside it, such as who it is from'),
-  level: z.enum(['info', 'success', 'warning', 'error'], 'must be info, success, warning or error').default('info'),
+  level: z
+    .enum(['info', 'success', 'warning', 'error'], 'must be info, success, warning or error')
+    .default('info'),
   data: Data.optional().describe(`Any JSON object, nested at most ${MAX_DATA_DEPTH} deep`),
   key: z
     .string()
@@ -72,7 +77,10 @@ const members = {
     .optional()
     .describe('Collapse key: replaces the earlier notification with it in the same channel'),
   expiresAt: z.iso
-    .datetime({ offset: true, error: 'must be an ISO 8601 instant with offset, like 2030-01-01T00:00:00Z' })
+    .datetime({
+      offset: true,
+      error: 'must be an ISO 8601 instant with offset, like 2030-01-01T00:00:00Z'
+    })
     .optional(),
   ttl: z
     .number()
@@ -80,12 +88,18 @@ const members = {
     .refine(Number.isInteger, 'must be a whole number of seconds')
     .meta({ type: 'integer', description: 'Seconds until it expires; instead of expiresAt' })
     .optional(),
-  ephemeral: z.boolean().optional().describe('For who is connected now only: not stored, not counted')
+  ephemeral: z
+    .boolean()
+    .optional()
+    .describe('For who is connected now only: not stored, not counted')
 }
 
 const oneExpiry = (value: { ttl?: number | undefined; expiresAt?: string | undefined }): boolean =>
   value.ttl === undefined || value.expiresAt === undefined
-const ONE_EXPIRY = { message: 'must not stand beside ttl; send one of the two', path: ['expiresAt'] }
+const ONE_EXPIRY = {
+  message: 'must not stand beside ttl; send one of the two',
+  path: ['expiresAt']
+}
 
 const EXAMPLE = {
   to: { user: 'alice' },
@@ -108,7 +122,10 @@ export type NotificationInput = z.output<typeof NotificationInput>
 export const BatchItem = z
   .strictObject({
     ...members,
-    idempotencyKey: z.string().regex(IDEMPOTENCY_KEY, 'must be 1–255 visible ASCII characters').optional()
+    idempotencyKey: z
+      .string()
+      .regex(IDEMPOTENCY_KEY, 'must be 1–255 visible ASCII characters')
+      .optional()
   })
   .refine(oneExpiry, ONE_EXPIRY)
 export type BatchItem = z.output<typeof BatchItem>
@@ -120,7 +137,9 @@ export const BatchInput = z
       .array(z.unknown())
       .min(1, 'must hold at least one notification')
       .max(MAX_ENTRIES.batch, `must hold at most ${MAX_ENTRIES.batch} notifications`)
-      .describe('Each as the body of POST /v1/notifications, with an optional idempotencyKey of its own')
+      .describe(
+        'Each as the body of POST /v1/notifications, with an optional idempotencyKey of its own'
+      )
   })
   .meta({
     examples: [
@@ -171,7 +190,11 @@ export const StoredNotificationAnswer = z
 export const TicketInput = z
   .strictObject({
     user: UserName,
-    topics: z.array(TopicGrant).max(MAX_ENTRIES.grants, `must name at most ${MAX_ENTRIES.grants} topics`).nullable().default([])
+    topics: z
+      .array(TopicGrant)
+      .max(MAX_ENTRIES.grants, `must name at most ${MAX_ENTRIES.grants} topics`)
+      .nullable()
+      .default([])
   })
   .meta({ examples: [{ user: 'alice', topics: ['news', 'project:*'] }] })
 export const TicketAnswer = z

@@ -8,7 +8,12 @@ export function parseQuery(text: string): Record<string, string> {
   const query: Record<string, string> = Object.create(null)
   for (const [name, value] of Object.entries(parse(text))) {
     if (value === undefined) continue
-    query[name] = typeof value === 'string' ? value : LISTS.has(name) ? value.filter((part) => part !== '').join(',') : value[0]!
+    query[name] =
+      typeof value === 'string'
+        ? value
+        : LISTS.has(name)
+          ? value.filter((part) => part !== '').join(',')
+          : value[0]!
   }
   return query
 }

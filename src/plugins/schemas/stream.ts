@@ -26,7 +26,9 @@ export const StreamQuery = z.object(shared)
 export const ChangesQuery = z.object({
   ...shared,
   wait: count(0, 30, 0).describe('Seconds to wait for an event'),
-  limit: count(1, 500, 100).describe('Events of the log in one answer; one heartbeat with counts may follow them')
+  limit: count(1, 500, 100).describe(
+    'Events of the log in one answer; one heartbeat with counts may follow them'
+  )
 })
 
 export const ChangesAnswer = z
@@ -46,9 +48,18 @@ export const ChangesAnswer = z
 /** The cursor a request comes with: the header wins over the aliases, they over `since`. */
 export function cursorOf(
   request: FastifyRequest,
-  query: { since?: string | undefined; lastEventId?: string | undefined; last_event_id?: string | undefined }
+  query: {
+    since?: string | undefined
+    lastEventId?: string | undefined
+    last_event_id?: string | undefined
+  }
 ): string | undefined {
   const header = request.headers['last-event-id']
-  const candidates = [Array.isArray(header) ? header[0] : header, query.lastEventId, query.last_event_id, query.since]
+  const candidates = [
+    Array.isArray(header) ? header[0] : header,
+    query.lastEventId,
+    query.last_event_id,
+    query.since
+  ]
   return candidates.find((cursor) => cursor !== undefined && cursor !== '')
 }

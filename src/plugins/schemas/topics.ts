@@ -25,10 +25,13 @@ export function selectTopics(subscriber: Subscriber, query: string | undefined):
   if (query === undefined) return topics
   for (const topic of topics) {
     if (!TOPIC_PATTERN.test(topic))
-      throw refusal('must be topic names separated by commas, each 1–128 characters of A–Z a–z 0–9 _ . : @ / -')
+      throw refusal(
+        'must be topic names separated by commas, each 1–128 characters of A–Z a–z 0–9 _ . : @ / -'
+      )
   }
   const refused = topics.find((topic) => !allowsTopic(subscriber, topic))
-  if (refused !== undefined) throw new ProblemError('forbidden', `The credential does not allow the topic ${refused}.`)
+  if (refused !== undefined)
+    throw new ProblemError('forbidden', `The credential does not allow the topic ${refused}.`)
   return topics
 }
 

@@ -20,7 +20,9 @@ export interface AnswerOptions {
  * `ServerResponse`.
  */
 export function answerClass({ isLast, stallMs, onSlow }: AnswerOptions): typeof ServerResponse {
-  return class Answer<Request extends IncomingMessage = IncomingMessage> extends ServerResponse<Request> {
+  return class Answer<
+    Request extends IncomingMessage = IncomingMessage
+  > extends ServerResponse<Request> {
     constructor(request: Request, ...options: []) {
       super(request, ...options)
       if (hasBody(request)) this.once('prefinish', readRest)
@@ -37,7 +39,8 @@ export function answerClass({ isLast, stallMs, onSlow }: AnswerOptions): typeof 
       super.end(...(args as Parameters<ServerResponse['end']>))
       const { socket } = this
       // Most answers are in the kernel's hands by now, and cost nothing here.
-      if (socket && socket.writableLength > 0 && !this.writableFinished) awaitTaking(this, socket, stallMs, onSlow)
+      if (socket && socket.writableLength > 0 && !this.writableFinished)
+        awaitTaking(this, socket, stallMs, onSlow)
       return this
     }
   }
@@ -60,7 +63,12 @@ function waitBehind(socket: Socket, response: ServerResponse, onSlow: () => void
 const newest = new WeakMap<Socket, ServerResponse>()
 
 /** The end of an answer that the kernel did not take whole: it is counted until the peer has taken it, and cut if it takes nothing. */
-function awaitTaking(response: ServerResponse, socket: Socket, stallMs: number, onSlow: () => void): void {
+function awaitTaking(
+  response: ServerResponse,
+  socket: Socket,
+  stallMs: number,
+  onSlow: () => void
+): void {
   const bytes = socket.writableLength
   // Starts anew as long as the kernel takes something.
   const stalled = (): void => cut(socket)

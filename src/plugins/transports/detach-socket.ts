@@ -25,7 +25,16 @@ function internals(): Internals | null {
 }
 
 const known = internals()
-const HTTP_EVENTS = ['data', 'end', 'close', 'drain', 'error', 'timeout', 'pause', 'resume'] as const
+const HTTP_EVENTS = [
+  'data',
+  'end',
+  'close',
+  'drain',
+  'error',
+  'timeout',
+  'pause',
+  'resume'
+] as const
 
 /** An 'error' without a listener ends the process. 'close' follows, and whoever owns the socket hears that. */
 const ignoreError = (): void => {}
@@ -37,7 +46,13 @@ const ignoreError = (): void => {}
 export function detachSocket(request: IncomingMessage, response: ServerResponse): Socket | null {
   const socket = request.socket as Parsed
   const detachable = response as Detachable
-  if (known === null || response.headersSent || !detachable.detachSocket || !socket.parser || socket._httpMessage !== response)
+  if (
+    known === null ||
+    response.headersSent ||
+    !detachable.detachSocket ||
+    !socket.parser ||
+    socket._httpMessage !== response
+  )
     return null
   const { parser } = socket
   detachable.detachSocket(socket)

@@ -17,7 +17,10 @@ const unquoted = (value: string): string => value.trim().replace(/^"(.*)"$/, '$1
 /** An address as a proxy wrote it, without port, brackets and zone. */
 function addressOf(entry: string): string {
   const bare = unquoted(entry)
-  const address = (BRACKETED.exec(bare)?.[1] ?? IPV4_WITH_PORT.exec(bare)?.[1] ?? bare).replace(/%.*$/, '')
+  const address = (BRACKETED.exec(bare)?.[1] ?? IPV4_WITH_PORT.exec(bare)?.[1] ?? bare).replace(
+    /%.*$/,
+    ''
+  )
   if (isIP(address) === 0) return UNKNOWN
   return MAPPED.exec(address)?.[1] ?? address.toLowerCase()
 }
@@ -49,7 +52,12 @@ export function normalizeForwarded(headers: IncomingHttpHeaders): void {
   const host = forwardedHost === undefined ? headers.host : firstOf(forwardedHost)
   const port = firstOf(given(headers['x-forwarded-port']) ?? '')
   // 80 and 443 are the schemes' own, or what a proxy behind the one that speaks TLS takes for the port.
-  const tells = /^\d{1,5}$/.test(port) && port !== '80' && port !== '443' && host !== undefined && !/:\d+$/.test(host)
+  const tells =
+    /^\d{1,5}$/.test(port) &&
+    port !== '80' &&
+    port !== '443' &&
+    host !== undefined &&
+    !/:\d+$/.test(host)
   if (tells) headers['x-forwarded-host'] = `${host}:${port}`
   else if (forwardedHost !== undefined) headers['x-forwarded-host'] = host
 }

@@ -7,7 +7,11 @@ import fp from 'fastify-plugin'
 declare module 'fastify' {
   interface FastifyInstance {
     /** Listens on every address of `localhost`, or on the one that was named. Returns the first, as a URL. */
-    listenOnAll(options: { readonly host: string; readonly port: number; readonly backlog: number }): Promise<string>
+    listenOnAll(options: {
+      readonly host: string
+      readonly port: number
+      readonly backlog: number
+    }): Promise<string>
   }
 }
 
@@ -23,12 +27,19 @@ export default fp(
     const further: Server[] = []
     app.decorate('listenOnAll', async ({ host, ...options }) => {
       if (host !== 'localhost') return app.listen({ host, ...options })
-      const addresses = [...new Set((await lookup(host, { all: true })).map(({ address }) => address))]
-      const url = await app.listen({ host: addresses.shift() ?? host, ...options } satisfies FastifyListenOptions)
+      const addresses = [
+        ...new Set((await lookup(host, { all: true })).map(({ address }) => address))
+      ]
+      const url = await app.listen({
+        host: addresses.shift() ?? host,
+        ...options
+      } satisfies FastifyListenOptions)
       const { port } = app.server.address() as AddressInfo
       for (const address of addresses) {
         // As node:http makes its own.
-        const server = createServer({ allowHalfOpen: true, noDelay: true }, (socket) => app.server.emit('connection', socket))
+        const server = createServer({ allowHalfOpen: true, noDelay: true }, (socket) =>
+          app.server.emit('connection', socket)
+        )
         server.listen({ host: address, ...options, port })
         try {
           await once(server, 'listening')

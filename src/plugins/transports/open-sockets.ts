@@ -48,7 +48,8 @@ export default fp<SocketsOptions>(
       if (!open.has(socket)) socket.on('close', onClose)
       open.add(socket)
       ordinary.add(socket)
-      if (ordinary.size > MAX_ORDINARY_SOCKETS || (open.size > maxSockets && !cutOldest())) makeRoom()
+      if (ordinary.size > MAX_ORDINARY_SOCKETS || (open.size > maxSockets && !cutOldest()))
+        makeRoom()
     })
     app.server.on('request', ({ socket }) => {
       if (!ordinary.delete(socket)) return

@@ -57,6 +57,10 @@ export class PollSink implements Sink {
     if (!answer || !connection) return
     this.#answer = undefined
     this.#done?.()
-    answer({ events: this.#events?.toString() ?? '', cursor: connection.cursor, more: connection.more })
+    answer({
+      events: this.#events?.toString() ?? '',
+      cursor: connection.cursor,
+      more: connection.more
+    })
   }
 }

@@ -11,7 +11,12 @@ const LEFT_LISTENERS = ['timeout', 'pause', 'resume'] as const
  * all of them, with bodies unread. HTTP clients that offer `h2c` with every request, as Java's does, would get no answer. The
  * head is put back in front of the socket without its `Upgrade`, and the socket starts over.
  */
-export function refuseUpgrade(server: Server, request: IncomingMessage, socket: Socket, rest: Buffer): void {
+export function refuseUpgrade(
+  server: Server,
+  request: IncomingMessage,
+  socket: Socket,
+  rest: Buffer
+): void {
   const { rawHeaders } = request
   if (rawHeaders.length >= CUT_HEADERS) {
     socket.destroy()
@@ -19,7 +24,8 @@ export function refuseUpgrade(server: Server, request: IncomingMessage, socket: 
   }
   let head = `${request.method} ${request.url} HTTP/${request.httpVersion}\r\n`
   for (let i = 0; i < rawHeaders.length; i += 2) {
-    if (rawHeaders[i]!.toLowerCase() !== 'upgrade') head += `${rawHeaders[i]}: ${rawHeaders[i + 1]}\r\n`
+    if (rawHeaders[i]!.toLowerCase() !== 'upgrade')
+      head += `${rawHeaders[i]}: ${rawHeaders[i + 1]}\r\n`
   }
   for (const event of LEFT_LISTENERS) socket.removeAllListeners(event)
   socket.unshift(Buffer.concat([Buffer.from(`${head}\r\n`, 'latin1'), rest]))

@@ -56,15 +56,28 @@ export class SseSink implements Sink {
     const headers = streamHeaders(reply)
     reply.hijack()
     const { socket } = request.raw
-    return SseSink.#over(request.raw, reply.raw, headers, request.ip, `${socket.remoteAddress}|${socket.remotePort}`)
+    return SseSink.#over(
+      request.raw,
+      reply.raw,
+      headers,
+      request.ip,
+      `${socket.remoteAddress}|${socket.remotePort}`
+    )
   }
 
-  static #over(request: IncomingMessage, response: ServerResponse, headers: Headers, ip: string, peer: string): SseSink {
+  static #over(
+    request: IncomingMessage,
+    response: ServerResponse,
+    headers: Headers,
+    ip: string,
+    peer: string
+  ): SseSink {
     const socket = detachSocket(request, response)
     if (!socket) {
       response.on('error', ignoreError)
       response.useChunkedEncodingByDefault = false
-      for (const [name, value] of Object.entries(headers)) if (value != null) response.setHeader(name, value as string)
+      for (const [name, value] of Object.entries(headers))
+        if (value != null) response.setHeader(name, value as string)
       response.writeHead(200)
       response.flushHeaders()
       return new SseSink(response, ip, peer)

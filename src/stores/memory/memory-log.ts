@@ -48,7 +48,10 @@ export class MemoryLog {
   readonly #days: number
   readonly #expiring = new Set<Note>()
 
-  constructor({ retentionDays, retentionPerChannel }: { readonly retentionDays: number; readonly retentionPerChannel: number }) {
+  constructor({
+    retentionDays,
+    retentionPerChannel
+  }: { readonly retentionDays: number; readonly retentionPerChannel: number }) {
     this.#days = retentionDays
     this.#keep = retentionPerChannel
   }
@@ -123,7 +126,14 @@ export class MemoryLog {
     const { seq, replaces, createdAt } = place.entry
     this.remove(name, place)
     if (replaces === undefined) return
-    const event = { kind: 'state', op: 'removed', channel: name, seq, ids: [replaces], upTo: null } as const
+    const event = {
+      kind: 'state',
+      op: 'removed',
+      channel: name,
+      seq,
+      ids: [replaces],
+      upTo: null
+    } as const
     this.channel(name).states.set(seq, { event, at: createdAt, since: place.replaced ?? 0 })
   }
 
@@ -137,7 +147,11 @@ export class MemoryLog {
     if (this.head <= after) return false
     return scope.some((name) => {
       const log = this.channels.get(name)
-      return log && (log.dropped > after || (!isPersonal(name) && (log.entries.has(after) || log.states.has(after))))
+      return (
+        log &&
+        (log.dropped > after ||
+          (!isPersonal(name) && (log.entries.has(after) || log.states.has(after))))
+      )
     })
   }
 
@@ -151,7 +165,8 @@ export class MemoryLog {
   /** Takes a note back everywhere; the channels that it was in. */
   recall(note: Note): Channel[] {
     const names = [...note.places.keys()]
-    for (const name of names) this.#takeBack(name, this.channel(name).entries.get(note.places.get(name)!)!)
+    for (const name of names)
+      this.#takeBack(name, this.channel(name).entries.get(note.places.get(name)!)!)
     return names
   }
 

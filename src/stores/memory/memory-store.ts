@@ -36,7 +36,10 @@ export class MemoryStore implements Store, Log {
   readonly epoch = `m${randomBytes(5).toString('hex').slice(0, 9)}`
   head = 0
   readonly #log: MemoryLog
-  readonly #keys = new Map<string, { fingerprint: string; id: string; createdAt: number; expiresAt: number }>()
+  readonly #keys = new Map<
+    string,
+    { fingerprint: string; id: string; createdAt: number; expiresAt: number }
+  >()
   readonly #tickets = new Map<string, { holder: TicketHolder; expiresAt: number }>()
   readonly #revoked = new Map<string, number>()
   #listener: Follower = () => {}
@@ -74,10 +77,15 @@ export class MemoryStore implements Store, Log {
   async catchUp(): Promise<void> {}
 
   publish(items: readonly Publication[]): Promise<readonly PublishOutcome[]> {
-    const slices = sliced(items, ({ content, to }) => weightOf(content, 'users' in to ? to.users.length : 1), TRANSACTION_LIMIT)
+    const slices = sliced(
+      items,
+      ({ content, to }) => weightOf(content, 'users' in to ? to.users.length : 1),
+      TRANSACTION_LIMIT
+    )
     let before: Promise<unknown> = Promise.resolve()
     const answers = slices.map(({ items }, k) => {
-      const append = () => this.#write((now, events) => items.map((item) => this.#publish(item, now, events)))
+      const append = () =>
+        this.#write((now, events) => items.map((item) => this.#publish(item, now, events)))
       const answer = k === 0 ? append() : before.then(nextTurn).then(append)
       before = answer.catch(() => {})
       return answer
@@ -89,7 +97,14 @@ export class MemoryStore implements Store, Log {
     const publication = this.#log.note(id, this.#now())?.publication
     if (!publication) return null
     const { to, content, createdAt, expiresAt, producer } = publication
-    return { id, to, content, createdAt, producer, ...(expiresAt === undefined ? {} : { expiresAt }) }
+    return {
+      id,
+      to,
+      content,
+      createdAt,
+      producer,
+      ...(expiresAt === undefined ? {} : { expiresAt })
+    }
   }
 
   async trace(id: string): Promise<NotificationTrace | null> {
@@ -126,7 +141,12 @@ export class MemoryStore implements Store, Log {
       if (changed.length === 0) return { affected: 0, seq: this.#log.head }
       const byIds = 'ids' in target
       const ids = byIds ? changed.map(({ entry }) => entry.id) : null
-      const event = this.#log.appendState({ channel: userChannel(user), op, ids, upTo: byIds ? null : target.upTo })
+      const event = this.#log.appendState({
+        channel: userChannel(user),
+        op,
+        ids,
+        upTo: byIds ? null : target.upTo
+      })
       events.push(event)
       return { affected: changed.length, seq: event.seq }
     })
@@ -136,22 +156,44 @@ export class MemoryStore implements Store, Log {
     return this.#write((_now, events) => {
       this.#log.erase(user)
       this.#forgetTickets(user)
-      events.push(this.#log.appendState({ channel: userChannel(user), op: 'removed', ids: null, upTo: this.#log.head }))
+      events.push(
+        this.#log.appendState({
+          channel: userChannel(user),
+          op: 'removed',
+          ids: null,
+          upTo: this.#log.head
+        })
+      )
     })
   }
 
-  async read(user: string, scope: readonly Channel[], after: number, limit: number): Promise<LogPage | LogGap> {
+  async read(
+    user: string,
+    scope: readonly Channel[],
+    after: number,
+    limit: number
+  ): Promise<LogPage | LogGap> {
     // What has expired leaves something in the log to be read, also in the moment before the timer sees to it.
     await this.#write(() => {})
     const now = this.#now()
-    if (after < this.#log.floor || scope.some((channel) => after < (this.#log.channels.get(channel)?.floor ?? 0)))
+    if (
+      after < this.#log.floor ||
+      scope.some((channel) => after < (this.#log.channels.get(channel)?.floor ?? 0))
+    )
       return { gap: true }
     const found: LoggedEvent[] = []
     for (const channel of scope) {
       for (const { entry } of this.#log.live(channel, now)) {
         if (entry.seq <= after) continue
         const op = entry.replaces === undefined ? 'created' : 'updated'
-        found.push({ kind: 'notification', op, channel, seq: entry.seq, entry, marks: this.#marks(user, entry.seq) })
+        found.push({
+          kind: 'notification',
+          op,
+          channel,
+          seq: entry.seq,
+          entry,
+          marks: this.#marks(user, entry.seq)
+        })
       }
       for (const { event, since } of this.#log.channels.get(channel)?.states.values() ?? [])
         if (event.seq > after && since <= after) found.push(event)
@@ -159,7 +201,13 @@ export class MemoryStore implements Store, Log {
     found.sort((a, b) => a.seq - b.seq)
     const { events, more } = pageOf(found, (event) => event, limit)
     const upTo = more ? (events.at(-1)?.seq ?? after) : this.#log.head
-    return { events, upTo, more, counts: this.#count(user, scope, now), recount: this.#log.recounts(scope, after) }
+    return {
+      events,
+      upTo,
+      more,
+      counts: this.#count(user, scope, now),
+      recount: this.#log.recounts(scope, after)
+    }
   }
 
   async inbox(
@@ -169,16 +217,27 @@ export class MemoryStore implements Store, Log {
   ): Promise<InboxPage> {
     const now = this.#now()
     const items = scope.flatMap((channel) =>
-      [...this.#log.live(channel, now)].map(({ entry }) => ({ channel, entry, marks: this.#marks(user, entry.seq) }))
+      [...this.#log.live(channel, now)].map(({ entry }) => ({
+        channel,
+        entry,
+        marks: this.#marks(user, entry.seq)
+      }))
     )
     const wanted = items
       .filter(({ entry }) => query.before === undefined || entry.seq < query.before)
       .filter(({ marks }) =>
-        query.status === 'archived' ? marks.archived : !marks.archived && (query.status === 'all' || marks.readAt === null)
+        query.status === 'archived'
+          ? marks.archived
+          : !marks.archived && (query.status === 'all' || marks.readAt === null)
       )
       .sort((a, b) => b.entry.seq - a.entry.seq)
     const more = wanted.length > query.limit
-    return { items: wanted.slice(0, query.limit), counts: this.#count(user, scope, now), head: this.#log.head, more }
+    return {
+      items: wanted.slice(0, query.limit),
+      counts: this.#count(user, scope, now),
+      head: this.#log.head,
+      more
+    }
   }
 
   async counts(user: string, scope: readonly Channel[]): Promise<Counts> {
@@ -191,7 +250,10 @@ export class MemoryStore implements Store, Log {
     })
   }
 
-  async takeTicket(hash: string, { keep = false }: { keep?: boolean } = {}): Promise<TicketHolder | null> {
+  async takeTicket(
+    hash: string,
+    { keep = false }: { keep?: boolean } = {}
+  ): Promise<TicketHolder | null> {
     const ticket = this.#tickets.get(hash)
     if (!ticket || ticket.expiresAt <= this.#now()) return null
     if (!keep) this.#tickets.delete(hash)
@@ -233,7 +295,12 @@ export class MemoryStore implements Store, Log {
     }
     if (expiresAt !== undefined && expiresAt <= now) return { kind: 'expired' }
     if (idempotency)
-      this.#keys.set(idempotency.key, { fingerprint: idempotency.fingerprint, id, createdAt, expiresAt: now + IDEMPOTENCY_MS })
+      this.#keys.set(idempotency.key, {
+        fingerprint: idempotency.fingerprint,
+        id,
+        createdAt,
+        expiresAt: now + IDEMPOTENCY_MS
+      })
     if (item.ephemeral) {
       const entry = { id, content, createdAt, expiresAt, times: 0 }
       for (const channel of channelsOf(item.to)) events.push({ kind: 'ephemeral', channel, entry })
@@ -251,17 +318,25 @@ export class MemoryStore implements Store, Log {
     return { kind: 'accepted', id, createdAt }
   }
 
-  #named(user: string, { ids, allows }: Extract<MarkTarget, { ids: readonly string[] }>, now: number): Place[] {
+  #named(
+    user: string,
+    { ids, allows }: Extract<MarkTarget, { ids: readonly string[] }>,
+    now: number
+  ): Place[] {
     return [...new Set(ids)].flatMap((id) => {
       const places = this.#log.note(id, now)?.places ?? new Map<Channel, number>()
-      const found = [...places].find(([channel]) => channel === userChannel(user) || (!isPersonal(channel) && allows(channel)))
+      const found = [...places].find(
+        ([channel]) => channel === userChannel(user) || (!isPersonal(channel) && allows(channel))
+      )
       const place = found && this.#log.channel(found[0]).entries.get(found[1])
       return place ? [place] : []
     })
   }
 
   #upTo({ upTo, scope }: Extract<MarkTarget, { upTo: number }>, now: number): Place[] {
-    return scope.flatMap((channel) => [...this.#log.live(channel, now)].filter(({ entry }) => entry.seq <= upTo))
+    return scope.flatMap((channel) =>
+      [...this.#log.live(channel, now)].filter(({ entry }) => entry.seq <= upTo)
+    )
   }
 
   /** Sets one entry's marks; true where that changed something. */
@@ -299,14 +374,16 @@ export class MemoryStore implements Store, Log {
   }
 
   #forgetTickets(user: string): void {
-    for (const [hash, { holder }] of this.#tickets) if (holder.user === user) this.#tickets.delete(hash)
+    for (const [hash, { holder }] of this.#tickets)
+      if (holder.user === user) this.#tickets.delete(hash)
   }
 
   #tidy(): void {
     const now = Date.now()
     this.#log.age(now)
     for (const [key, { expiresAt }] of this.#keys) if (expiresAt <= now) this.#keys.delete(key)
-    for (const [hash, { expiresAt }] of this.#tickets) if (expiresAt <= now) this.#tickets.delete(hash)
+    for (const [hash, { expiresAt }] of this.#tickets)
+      if (expiresAt <= now) this.#tickets.delete(hash)
   }
 
   #now(): number {
@@ -333,10 +410,14 @@ export class MemoryStore implements Store, Log {
   #arrange(next: number, events: readonly FollowedEvent[]): void {
     let soonest = next
     for (const event of events) {
-      if (event.kind === 'notification') soonest = Math.min(soonest, event.entry.expiresAt ?? soonest)
+      if (event.kind === 'notification')
+        soonest = Math.min(soonest, event.entry.expiresAt ?? soonest)
     }
     clearTimeout(this.#timer)
     if (soonest === Number.POSITIVE_INFINITY) return
-    this.#timer = setTimeout(() => void this.#write(() => {}), Math.min(Math.max(soonest - Date.now(), 0), MAX_TIMER_MS)).unref()
+    this.#timer = setTimeout(
+      () => void this.#write(() => {}),
+      Math.min(Math.max(soonest - Date.now(), 0), MAX_TIMER_MS)
+    ).unref()
   }
 }

@@ -1,5 +1,10 @@
 import type { Cluster, ClusterOptions, Redis, RedisOptions } from 'ioredis'
-import { REDIS_COMMAND_TIMEOUT_MS, REDIS_RECONNECT_MS, REDIS_REFRESH_MS, REDIS_SOCKET_TIMEOUT_MS } from '../../bounds/limits.ts'
+import {
+  REDIS_COMMAND_TIMEOUT_MS,
+  REDIS_RECONNECT_MS,
+  REDIS_REFRESH_MS,
+  REDIS_SOCKET_TIMEOUT_MS
+} from '../../bounds/limits.ts'
 import { isReadOnly, noteLoneNode } from './redis-errors.ts'
 import { parseRedisUrl, type RedisAddress } from './redis-url.ts'
 
@@ -30,28 +35,44 @@ export interface RedisClientOptions {
  * do without it. A command never waits longer than {@link REDIS_COMMAND_TIMEOUT_MS}, and fails at once where there is no
  * connection: nothing is queued for later, since a write that its caller has given up must not happen after all.
  */
-export async function connectRedis(url: string, options: RedisClientOptions): Promise<RedisClients> {
+export async function connectRedis(
+  url: string,
+  options: RedisClientOptions
+): Promise<RedisClients> {
   const address = parseRedisUrl(url)
   if (address === undefined) throw new TypeError('not an address of Redis') // never with its value: it may hold a password
   const library = await import('ioredis')
   const make = (role: RedisRole): RedisConnection => {
     const common = commonOptions(address, `${options.name}:${role}`)
-    const onError = (error: Error): void => options.onError(address.kind === 'sentinel' ? ofSentinel(error) : error, role)
+    const onError = (error: Error): void =>
+      options.onError(address.kind === 'sentinel' ? ofSentinel(error) : error, role)
     const connection =
       address.kind === 'cluster'
-        ? explained(paced(new library.Cluster([...address.nodes], clusterOptions(common, role, address.tls))), onError)
-        : new library.Redis({ ...common, ...target(address), retryStrategy: reconnectDelay, enableOfflineQueue: false }).on(
-            'error',
+        ? explained(
+            paced(
+              new library.Cluster([...address.nodes], clusterOptions(common, role, address.tls))
+            ),
             onError
           )
+        : new library.Redis({
+            ...common,
+            ...target(address),
+            retryStrategy: reconnectDelay,
+            enableOfflineQueue: false
+          }).on('error', onError)
     // The library gives up where a Sentinel tells of a fail-over while it is just calling: no connection may stay dead for that.
     connection.on('end', () => {
-      if (!closed) setTimeout(() => closed || connection.connect().catch(() => {}), reconnectDelay(1))
+      if (!closed)
+        setTimeout(() => closed || connection.connect().catch(() => {}), reconnectDelay(1))
     })
     return connection
   }
   let closed = false
-  const clients = { commands: make('commands'), reads: make('reads'), subscriber: make('subscriber') }
+  const clients = {
+    commands: make('commands'),
+    reads: make('reads'),
+    subscriber: make('subscriber')
+  }
   return {
     kind: address.kind,
     db: address.kind === 'cluster' ? 0 : address.db,
@@ -67,7 +88,8 @@ export async function connectRedis(url: string, options: RedisClientOptions): Pr
 export const isReady = (connection: RedisConnection): boolean => connection.status === 'ready'
 
 /** Spread, so that the connections of many processes do not come back in one moment. */
-const reconnectDelay = (times: number): number => Math.min(50 * times, REDIS_RECONNECT_MS) * (0.75 + Math.random() / 2)
+const reconnectDelay = (times: number): number =>
+  Math.min(50 * times, REDIS_RECONNECT_MS) * (0.75 + Math.random() / 2)
 
 function commonOptions(address: RedisAddress, connectionName: string) {
   return {
@@ -97,13 +119,18 @@ function commonOptions(address: RedisAddress, connectionName: string) {
 }
 
 function target(address: Exclude<RedisAddress, { kind: 'cluster' }>) {
-  if (address.kind === 'single') return { host: address.host, port: address.port, db: address.db } satisfies RedisOptions
+  if (address.kind === 'single')
+    return { host: address.host, port: address.port, db: address.db } satisfies RedisOptions
   return {
     sentinels: [...address.sentinels],
     name: address.master,
     db: address.db,
-    ...(address.sentinelUsername === undefined ? {} : { sentinelUsername: address.sentinelUsername }),
-    ...(address.sentinelPassword === undefined ? {} : { sentinelPassword: address.sentinelPassword }),
+    ...(address.sentinelUsername === undefined
+      ? {}
+      : { sentinelUsername: address.sentinelUsername }),
+    ...(address.sentinelPassword === undefined
+      ? {}
+      : { sentinelPassword: address.sentinelPassword }),
     ...(address.tls ? { enableTLSForSentinelMode: true, sentinelTLS: {} } : {}),
     // The sentinels tell of a fail-over at once, where the old master is frozen and breaks no connection.
     failoverDetector: true,
@@ -147,7 +174,8 @@ function explained(cluster: Cluster, onError: (error: Error) => void): Cluster {
   let cause: Error | undefined
   cluster.on('+node', (node: Redis) => {
     const duplicate = node.duplicate.bind(node)
-    node.duplicate = (...override) => duplicate(...override).on('error', (error: Error) => (cause = error))
+    node.duplicate = (...override) =>
+      duplicate(...override).on('error', (error: Error) => (cause = error))
   })
   cluster.on('error', (error: Error & { lastNodeError?: Error | null }) => {
     const { lastNodeError } = error

@@ -15,7 +15,8 @@ export function parsePlace(text: string): StreamPlace {
   return { seq: Number(text.slice(0, dash)), sub: Number(text.slice(dash + 1)) }
 }
 
-export const isAfter = (a: StreamPlace, b: StreamPlace): boolean => a.seq > b.seq || (a.seq === b.seq && a.sub > b.sub)
+export const isAfter = (a: StreamPlace, b: StreamPlace): boolean =>
+  a.seq > b.seq || (a.seq === b.seq && a.sub > b.sub)
 
 /** An entry of the stream as XRANGE gives it. */
 export type StreamEntry = readonly [place: string, fields: readonly string[]]
@@ -78,10 +79,17 @@ export function decodeItems(answer: readonly string[], from: number): InboxItem[
 }
 
 function decodeItem(answer: readonly string[], at: number): InboxItem {
-  const [channel, seq, id = '', content = '', createdAt, expiresAt = '', times, replaces = '', mark = ''] = answer.slice(
-    at,
-    at + ENTRY_FIELDS
-  )
+  const [
+    channel,
+    seq,
+    id = '',
+    content = '',
+    createdAt,
+    expiresAt = '',
+    times,
+    replaces = '',
+    mark = ''
+  ] = answer.slice(at, at + ENTRY_FIELDS)
   const entry = entryOf(id, Number(seq), content, createdAt, expiresAt, times, replaces)
   return { channel: channel as Channel, entry, marks: marksOf(mark) }
 }
@@ -112,7 +120,13 @@ function entryOf(
   }
 }
 
-function stateOf(channel: Channel, seq: number, op: StateOp, upTo: string, ids: string): LoggedEvent {
+function stateOf(
+  channel: Channel,
+  seq: number,
+  op: StateOp,
+  upTo: string,
+  ids: string
+): LoggedEvent {
   return {
     kind: 'state',
     op,

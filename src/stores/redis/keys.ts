@@ -18,5 +18,11 @@ export interface RedisKeys {
  */
 export function redisKeys(prefix: string, shard: number): RedisKeys {
   const base = `${prefix}:{${shard === 0 ? prefix : `${prefix}.${shard}`}}:`
-  return { prefix, state: `${base}state`, log: `${base}log`, revoked: `${base}z:`, bell: `${base}bell` }
+  return {
+    prefix,
+    state: `${base}state`,
+    log: `${base}log`,
+    revoked: `${base}z:`,
+    bell: `${base}bell`
+  }
 }

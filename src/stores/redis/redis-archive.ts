@@ -1,7 +1,13 @@
 import { randomBytes } from 'node:crypto'
 import type { Cluster, Redis } from 'ioredis'
 import { LEASE_MS, REDIS_CALL_LIMIT, REDIS_COMMAND_TIMEOUT_MS } from '../../bounds/limits.ts'
-import { type ArchivedNote, ArchiveFault, type ArchiveRecord, type ArchiveSource, type ArchiveTarget } from '../../log/archive.ts'
+import {
+  type ArchivedNote,
+  ArchiveFault,
+  type ArchiveRecord,
+  type ArchiveSource,
+  type ArchiveTarget
+} from '../../log/archive.ts'
 import { type Channel, channelsOf, isPersonal } from '../../log/channel.ts'
 import type { Recipients } from '../../log/notification.ts'
 import { StoreOpenError } from '../store-open-error.ts'
@@ -42,10 +48,16 @@ class ArchiveRedis {
   private constructor(clients: RedisClients, prefix: string, shards: number) {
     this.clients = clients
     this.prefix = prefix
-    this.bases = Array.from({ length: shards }, (_, shard) => redisKeys(prefix, shard).state.slice(0, -'state'.length))
+    this.bases = Array.from({ length: shards }, (_, shard) =>
+      redisKeys(prefix, shard).state.slice(0, -'state'.length)
+    )
   }
 
-  static async connect({ redisUrl, redisPrefix, redisShards }: RedisArchiveOptions): Promise<ArchiveRedis> {
+  static async connect({
+    redisUrl,
+    redisPrefix,
+    redisShards
+  }: RedisArchiveOptions): Promise<ArchiveRedis> {
     let trouble = 'it does not answer'
     const clients = await connectRedis(redisUrl, {
       name: `${redisPrefix}:archive`,
@@ -66,7 +78,10 @@ class ArchiveRedis {
       throw error instanceof RedisMisfit ? new StoreOpenError(error.message) : error
     })
     const redis = new ArchiveRedis(clients, redisPrefix, redisShards)
-    const begun = (await clients.reads.hmget(`${redis.bases[0]}state`, 'epoch', 'shards')) as (string | null)[]
+    const begun = (await clients.reads.hmget(`${redis.bases[0]}state`, 'epoch', 'shards')) as (
+      | string
+      | null
+    )[]
     if (begun[0] === null || Number(begun[1] ?? 1) === redisShards) return redis
     clients.close()
     throw new StoreOpenError(`the log was begun with REDIS_SHARDS=${begun[1] ?? 1}: set it to that`)
@@ -75,13 +90,18 @@ class ArchiveRedis {
   /** Names of the nodes that serve this log now. */
   async nodes(): Promise<string[]> {
     const [seconds] = await this.clients.reads.time()
-    return this.clients.reads.zrangebyscore(`${this.prefix}:{nodes}:seen`, Number(seconds) * 1000 - LEASE_MS, '+inf')
+    return this.clients.reads.zrangebyscore(
+      `${this.prefix}:{nodes}:seen`,
+      Number(seconds) * 1000 - LEASE_MS,
+      '+inf'
+    )
   }
 
   /** Keys of a shard whose name goes on with `kind`, some at a time, without the beginning. */
   async *keys(base: string, kind: string): AsyncGenerator<string[]> {
     const { reads } = this.clients
-    const servers = this.clients.kind === 'cluster' ? (reads as Cluster).nodes('master') : [reads as Redis]
+    const servers =
+      this.clients.kind === 'cluster' ? (reads as Cluster).nodes('master') : [reads as Redis]
     const start = base.length + kind.length
     for (const server of servers) {
       let cursor = '0'
@@ -95,7 +115,8 @@ class ArchiveRedis {
 
   /** Runs commands together; rejects with the first failure. */
   async all(commands: readonly (readonly [name: string, ...args: string[]])[]): Promise<unknown[]> {
-    const results = (await this.clients.reads.pipeline(commands.map((command) => [...command])).exec()) ?? []
+    const results =
+      (await this.clients.reads.pipeline(commands.map((command) => [...command])).exec()) ?? []
     return results.map(([error, result]) => {
       if (error) throw error
       return result
@@ -135,7 +156,8 @@ export class RedisArchiveSource implements ArchiveSource {
         const known = byId.get(place.id)
         if (!known) byId.set(place.id, { shard, places: [place] })
         // What lies in every shard is told once.
-        else if (!known.places.some(({ channel }) => channel === place.channel)) known.places.push(place)
+        else if (!known.places.some(({ channel }) => channel === place.channel))
+          known.places.push(place)
       }
     })
     const outdone = await this.#outdone(shards, lists)
@@ -146,7 +168,16 @@ export class RedisArchiveSource implements ArchiveSource {
       for (const [shard, base] of bases.entries()) {
         const own = part.filter((id) => byId.get(id)!.shard === shard)
         const fields = await this.#redis.all(
-          own.map((id) => ['hmget', `${base}n:${id}`, 'to', 'content', 'createdAt', 'expiresAt', 'key', 'producer'])
+          own.map((id) => [
+            'hmget',
+            `${base}n:${id}`,
+            'to',
+            'content',
+            'createdAt',
+            'expiresAt',
+            'key',
+            'producer'
+          ])
         )
         own.forEach((id, k) => {
           found.set(id, fields[k] as (string | null)[])
@@ -166,8 +197,11 @@ export class RedisArchiveSource implements ArchiveSource {
         return id !== undefined && kept.has(id) ? id : undefined
       })
       yield* this.#idempotencyKeys(base)
-      const [revocations] = (await this.#redis.all([['hgetall', `${base}z:`]])) as [Record<string, string>]
-      for (const [user, at] of Object.entries(revocations)) yield { kind: 'revocation', user, at: Number(at) }
+      const [revocations] = (await this.#redis.all([['hgetall', `${base}z:`]])) as [
+        Record<string, string>
+      ]
+      for (const [user, at] of Object.entries(revocations))
+        yield { kind: 'revocation', user, at: Number(at) }
     }
   }
 
@@ -178,7 +212,9 @@ export class RedisArchiveSource implements ArchiveSource {
   async #places(base: string): Promise<Place[]> {
     const places = new Map<string, Place>()
     for await (const channels of this.#redis.keys(base, 'l:')) {
-      const lists = await this.#redis.all(channels.map((channel) => ['hgetall', `${base}l:${channel}`]))
+      const lists = await this.#redis.all(
+        channels.map((channel) => ['hgetall', `${base}l:${channel}`])
+      )
       for (const [k, channel] of channels.entries()) {
         for (const [place, text] of Object.entries(lists[k] as Record<string, string>)) {
           const [id = '', times, replaces = ''] = text.split(' ')
@@ -200,14 +236,19 @@ export class RedisArchiveSource implements ArchiveSource {
    * Notifications that another with the same collapse key took the place of, though not in every shard: two that came at once may have
    * come in another order there, and one that was away may have missed the later. The last in the order of all of them stays.
    */
-  async #outdone(shards: readonly (readonly Place[])[], lists: readonly (readonly string[])[]): Promise<ReadonlySet<string>> {
+  async #outdone(
+    shards: readonly (readonly Place[])[],
+    lists: readonly (readonly string[])[]
+  ): Promise<ReadonlySet<string>> {
     if (shards.length === 1) return new Set()
     const holders = new Map<string, Set<string>>()
     for (const [shard, base] of this.#redis.bases.entries()) {
       const ids = idsByPlace(shards[shard]!)
       for await (const names of this.#redis.keys(base, 'k:')) {
         const channels = names.filter((name) => !isPersonal(name as Channel))
-        const found = await this.#redis.all(channels.map((channel) => ['hgetall', `${base}k:${channel}`]))
+        const found = await this.#redis.all(
+          channels.map((channel) => ['hgetall', `${base}k:${channel}`])
+        )
         for (const [k, channel] of channels.entries()) {
           for (const [key, place] of Object.entries(found[k] as Record<string, string>)) {
             const id = ids.get(`${channel} ${place}`)
@@ -220,10 +261,15 @@ export class RedisArchiveSource implements ArchiveSource {
     const rivals = [...holders.values()].filter((ids) => ids.size > 1)
     if (rivals.length === 0) return new Set()
     const order = new Map([...interleaved(lists)].map((id, k) => [id, k]))
-    return new Set(rivals.flatMap((ids) => [...ids].sort((a, b) => order.get(a)! - order.get(b)!).slice(0, -1)))
+    return new Set(
+      rivals.flatMap((ids) => [...ids].sort((a, b) => order.get(a)! - order.get(b)!).slice(0, -1))
+    )
   }
 
-  async *#marks(base: string, idAt: (channel: string, place: string) => string | undefined): AsyncGenerator<ArchiveRecord> {
+  async *#marks(
+    base: string,
+    idAt: (channel: string, place: string) => string | undefined
+  ): AsyncGenerator<ArchiveRecord> {
     const done = new Set<string>()
     for await (const names of this.#redis.keys(base, 'm:')) {
       const found = await this.#redis.all(names.map((name) => ['hgetall', `${base}m:${name}`]))
@@ -235,7 +281,13 @@ export class RedisArchiveSource implements ArchiveSource {
           const id = idAt(channel, place)
           if (id === undefined) continue
           const [readAt, archived] = mark.split(' ')
-          yield { kind: 'mark', user, id, readAt: readAt === '-' ? null : Number(readAt), archived: archived === '1' }
+          yield {
+            kind: 'mark',
+            user,
+            id,
+            readAt: readAt === '-' ? null : Number(readAt),
+            archived: archived === '1'
+          }
         }
       }
     }
@@ -243,8 +295,13 @@ export class RedisArchiveSource implements ArchiveSource {
 
   async *#idempotencyKeys(base: string): AsyncGenerator<ArchiveRecord> {
     for await (const keys of this.#redis.keys(base, 'y:')) {
-      const values = (await this.#redis.all(keys.map((key) => ['get', `${base}y:${key}`]))) as (string | null)[]
-      const left = (await this.#redis.all(keys.map((key) => ['pttl', `${base}y:${key}`]))) as number[]
+      const values = (await this.#redis.all(keys.map((key) => ['get', `${base}y:${key}`]))) as (
+        | string
+        | null
+      )[]
+      const left = (await this.#redis.all(
+        keys.map((key) => ['pttl', `${base}y:${key}`])
+      )) as number[]
       for (const [k, key] of keys.entries()) {
         const [fingerprint, id, createdAt] = values[k]?.split(' ') ?? []
         if (fingerprint === undefined || id === undefined || left[k]! <= 0) continue
@@ -266,7 +323,11 @@ export class RedisArchiveSource implements ArchiveSource {
 const idsByPlace = (places: readonly Place[]): ReadonlyMap<string, string> =>
   new Map(places.map(({ channel, place, id }) => [`${channel} ${place}`, id]))
 
-function noteOf(id: string, own: readonly Place[], fields: readonly (string | null)[]): ArchivedNote | undefined {
+function noteOf(
+  id: string,
+  own: readonly Place[],
+  fields: readonly (string | null)[]
+): ArchivedNote | undefined {
   const [to, content, createdAt, expiresAt, key, producer] = fields
   // Removed since its places were read.
   if (to == null || content == null) return undefined
@@ -282,7 +343,11 @@ function noteOf(id: string, own: readonly Place[], fields: readonly (string | nu
     createdAt: Number(createdAt),
     ...(expiresAt == null ? {} : { expiresAt: Number(expiresAt) }),
     producer: producer ?? '',
-    places: places.map(({ channel, times, replaces }) => ({ channel, times, ...(replaces === '' ? {} : { replaces }) }))
+    places: places.map(({ channel, times, replaces }) => ({
+      channel,
+      times,
+      ...(replaces === '' ? {} : { replaces })
+    }))
   }
 }
 
@@ -323,7 +388,15 @@ export class RedisArchiveTarget implements ArchiveTarget {
       const shards: string[][] = []
       for (const shard of redis.bases.keys()) {
         const { state, log, bell } = redisKeys(options.redisPrefix, shard)
-        const args = (epoch: string): string[] => [state, log, epoch, '0', String(marksMs), ring, bell]
+        const args = (epoch: string): string[] => [
+          state,
+          log,
+          epoch,
+          '0',
+          String(marksMs),
+          ring,
+          bell
+        ]
         const fresh = `r${randomBytes(5).toString('hex').slice(0, 9)}`
         const opening = [...args(''), fresh, '', String(options.redisShards), '1']
         const answer = (await SCRIPTS.open.run(redis.clients.commands, opening)) as [string, string]
@@ -340,7 +413,11 @@ export class RedisArchiveTarget implements ArchiveTarget {
     for (const [shard, args] of this.#args.entries()) await this.#loadInto(shard, args, records)
   }
 
-  async #loadInto(shard: number, args: readonly string[], records: readonly ArchiveRecord[]): Promise<void> {
+  async #loadInto(
+    shard: number,
+    args: readonly string[],
+    records: readonly ArchiveRecord[]
+  ): Promise<void> {
     let batch: string[] = []
     let bytes = 0
     let entries = 0
@@ -348,7 +425,10 @@ export class RedisArchiveTarget implements ArchiveTarget {
     let sent: number[] = []
     const send = async (): Promise<void> => {
       if (batch.length === 0) return
-      const answer = (await SCRIPTS.load.run(this.#redis.clients.commands, [...args, ...batch])) as [string, number?, string?]
+      const answer = (await SCRIPTS.load.run(this.#redis.clients.commands, [
+        ...args,
+        ...batch
+      ])) as [string, number?, string?]
       const [, at, why] = answer
       if (at !== undefined) throw new ArchiveFault(sent[at] ?? 0, why ?? '')
       batch = []
@@ -361,7 +441,8 @@ export class RedisArchiveTarget implements ArchiveTarget {
         const size = encoded.reduce((sum, value) => sum + value.length, 0)
         const weight = record.kind === 'notification' ? record.places.length : 1
         // Lua unpacks no more than some thousand values at once, and Redis does nothing else meanwhile.
-        if (sent.length > 0 && (bytes + size > REDIS_CALL_LIMIT.bytes || entries + weight > PAGE)) await send()
+        if (sent.length > 0 && (bytes + size > REDIS_CALL_LIMIT.bytes || entries + weight > PAGE))
+          await send()
         batch.push(...encoded)
         bytes += size
         entries += weight
@@ -405,8 +486,27 @@ function encode(record: ArchiveRecord, shard: number, shards: number, now: numbe
       const channels = new Set(mine)
       const places = record.places.filter(({ channel }) => channels.has(channel))
       const expiry = expiresAt === undefined ? '' : String(expiresAt)
-      const head = ['n', id, JSON.stringify(to), content, key, String(createdAt), expiry, producer, String(places.length)]
-      return [[...head, ...places.flatMap(({ channel, times, replaces = '' }) => [channel, String(times), replaces])]]
+      const head = [
+        'n',
+        id,
+        JSON.stringify(to),
+        content,
+        key,
+        String(createdAt),
+        expiry,
+        producer,
+        String(places.length)
+      ]
+      return [
+        [
+          ...head,
+          ...places.flatMap(({ channel, times, replaces = '' }) => [
+            channel,
+            String(times),
+            replaces
+          ])
+        ]
+      ]
     }
     case 'mark':
       if (shardOf(record.user, shards) !== shard) return []
@@ -416,7 +516,12 @@ function encode(record: ArchiveRecord, shard: number, shards: number, now: numbe
       if (expiresAt <= now) return []
       // What it was used for may be gone, and may have lain in any shard: none takes it again.
       const names = [...(shardOf(key, shards) === shard ? [key] : []), ...(shards > 1 ? [id] : [])]
-      return names.map((name) => ['y', name, `${fingerprint} ${id} ${createdAt}`, String(expiresAt - now)])
+      return names.map((name) => [
+        'y',
+        name,
+        `${fingerprint} ${id} ${createdAt}`,
+        String(expiresAt - now)
+      ])
     }
     case 'revocation':
       if (shardOf(record.user, shards) !== shard) return []

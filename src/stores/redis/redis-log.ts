@@ -1,12 +1,30 @@
 import { randomBytes } from 'node:crypto'
-import { REDIS_COMMAND_TIMEOUT_MS, REDIS_POLL_MS, REDIS_REPLICA_TIMEOUT_MS } from '../../bounds/limits.ts'
+import {
+  REDIS_COMMAND_TIMEOUT_MS,
+  REDIS_POLL_MS,
+  REDIS_REPLICA_TIMEOUT_MS
+} from '../../bounds/limits.ts'
 import type { FollowedEvent } from '../../log/event.ts'
 import { StoreError } from '../../log/store.ts'
 import { type Fence, isFenced } from '../fences.ts'
 import { isReady, type RedisClients, type RedisConnection } from './client.ts'
-import { decodeFollowed, isAfter, parsePlace, type StreamEntry, type StreamPlace } from './entries.ts'
+import {
+  decodeFollowed,
+  isAfter,
+  parsePlace,
+  type StreamEntry,
+  type StreamPlace
+} from './entries.ts'
 import type { RedisKeys } from './keys.ts'
-import { isBrokenConnection, isMisfit, isOtherEpoch, reasonOf, silenceOf, storeErrorOf, wasNotSent } from './redis-errors.ts'
+import {
+  isBrokenConnection,
+  isMisfit,
+  isOtherEpoch,
+  reasonOf,
+  silenceOf,
+  storeErrorOf,
+  wasNotSent
+} from './redis-errors.ts'
 import { SCRIPTS, type ScriptName } from './scripts.ts'
 import { checkAddress } from './server-checks.ts'
 
@@ -85,7 +103,9 @@ export class RedisLog {
     subscriber.on('close', () => {
       this.#hears = false
     })
-    subscriber.on(this.#sharded ? 'smessage' : 'message', (_channel: string, place: string) => this.#ring(place))
+    subscriber.on(this.#sharded ? 'smessage' : 'message', (_channel: string, place: string) =>
+      this.#ring(place)
+    )
     clients.commands.on('ready', () => {
       void this.pull()
       if (!this.#hears) void this.#listen()
@@ -119,7 +139,9 @@ export class RedisLog {
   async begin(): Promise<void> {
     const { commands, reads, subscriber } = this.#clients
     const deadline = performance.now() + REDIS_COMMAND_TIMEOUT_MS
-    await Promise.all([commands, reads, subscriber].map((one) => ready(one, deadline))).catch(() => {})
+    await Promise.all([commands, reads, subscriber].map((one) => ready(one, deadline))).catch(
+      () => {}
+    )
     await Promise.all([this.pull(), this.#listen()])
   }
 
@@ -152,7 +174,13 @@ export class RedisLog {
     args: readonly string[],
     repeatable = false
   ): Promise<{ answer: readonly unknown[]; followed: Promise<void> }> {
-    const answer = (await this.#run(this.#clients.commands, name, args, true, repeatable)) as readonly unknown[]
+    const answer = (await this.#run(
+      this.#clients.commands,
+      name,
+      args,
+      true,
+      repeatable
+    )) as readonly unknown[]
     const place = parsePlace(answer[0] as string)
     this.#promised = Math.max(this.#promised, place.seq)
     return { answer, followed: this.#reach(place) }
@@ -195,10 +223,15 @@ export class RedisLog {
     pipeline.hget(keys.state, 'seq')
     pipeline.xrange(keys.log, `(${seq}-${sub}`, '+', 'COUNT', PAGE)
     pipeline.hmget(keys.state, 'epoch', 'seq', 'floor', 'fences')
-    const [least, entries, state] = (await results(pipeline)) as [string, StreamEntry[], (string | null)[]]
+    const [least, entries, state] = (await results(pipeline)) as [
+      string,
+      StreamEntry[],
+      (string | null)[]
+    ]
     const [epoch, head, floor, fences] = state
     this.fences = parseFences(fences ?? '')
-    if (epoch !== this.epoch || Number(head) < known || isFenced(known, this.fences)) return this.#open()
+    if (epoch !== this.epoch || Number(head) < known || isFenced(known, this.fences))
+      return this.#open()
     this.floor = Number(floor ?? 0)
     // The answers to writes that came before these entries are taken first.
     await new Promise((resolve) => setImmediate(resolve))
@@ -216,11 +249,13 @@ export class RedisLog {
     for (const entry of entries) {
       const place = parsePlace(entry[0])
       const event = decodeFollowed(entry)
-      if (event !== null && place.seq !== seq && (place.sub > 0 || place.seq !== seq + 1)) return false
+      if (event !== null && place.seq !== seq && (place.sub > 0 || place.seq !== seq + 1))
+        return false
       seq = place.seq
       if (event === null) continue
       events.push(event)
-      if ('entry' in event && event.entry.expiresAt !== undefined) this.soonest = Math.min(this.soonest, event.entry.expiresAt)
+      if ('entry' in event && event.entry.expiresAt !== undefined)
+        this.soonest = Math.min(this.soonest, event.entry.expiresAt)
     }
     if (entries.length === 0) return least <= seq
     this.#place = parsePlace(entries.at(-1)![0])
@@ -270,12 +305,21 @@ export class RedisLog {
     this.#follow([{ kind: 'restarted', head: seq }])
   }
 
-  async #openWith(known: string, begins: boolean): Promise<[string, string, number, number, string]> {
+  async #openWith(
+    known: string,
+    begins: boolean
+  ): Promise<[string, string, number, number, string]> {
     const { first, shards } = this.#options
     const fresh = `r${randomBytes(5).toString('hex').slice(0, 9)}`
     const args = this.#args([fresh, known, String(shards), begins ? '1' : ''])
     try {
-      return (await SCRIPTS.open.run(this.#clients.commands, args)) as [string, string, number, number, string]
+      return (await SCRIPTS.open.run(this.#clients.commands, args)) as [
+        string,
+        string,
+        number,
+        number,
+        string
+      ]
     } catch (error) {
       const { message } = error as Error
       if (message.startsWith('SHARDS ')) {
@@ -293,7 +337,16 @@ export class RedisLog {
   #args(own: readonly string[]): string[] {
     const { keys, retentionPerChannel, marksMs } = this.#options
     const bell = this.#sharded ? 'SPUBLISH' : 'PUBLISH'
-    return [keys.state, keys.log, this.epoch, String(retentionPerChannel), String(marksMs), bell, keys.bell, ...own]
+    return [
+      keys.state,
+      keys.log,
+      this.epoch,
+      String(retentionPerChannel),
+      String(marksMs),
+      bell,
+      keys.bell,
+      ...own
+    ]
   }
 
   async #run(
@@ -313,7 +366,8 @@ export class RedisLog {
         if (isOtherEpoch(error) && moved++ === 0) {
           await this.pull()
           // A place of the log that was is none in this one.
-          if (!TIMELESS.has(name)) throw new StoreError('unavailable', 'the log has begun anew', { cause: error })
+          if (!TIMELESS.has(name))
+            throw new StoreError('unavailable', 'the log has begun anew', { cause: error })
         } else {
           const again = wasNotSent(error) || ((repeatable || !writes) && isBrokenConnection(error))
           if (!again || performance.now() >= deadline) throw storeErrorOf(error)
@@ -324,14 +378,22 @@ export class RedisLog {
     }
   }
 
-  async #send(connection: RedisConnection, name: ScriptName, own: readonly string[], writes: boolean): Promise<unknown> {
+  async #send(
+    connection: RedisConnection,
+    name: ScriptName,
+    own: readonly string[],
+    writes: boolean
+  ): Promise<unknown> {
     const { waitReplicas } = this.#options
     const answer = SCRIPTS[name].run(connection, this.#args(own))
     if (!writes || waitReplicas === 0) return answer
     await answer
     const reached = await this.#replicas(connection)
     if (reached < waitReplicas)
-      throw new StoreError('unavailable', `${reached} of ${waitReplicas} replicas have it (REDIS_WAIT_REPLICAS)`)
+      throw new StoreError(
+        'unavailable',
+        `${reached} of ${waitReplicas} replicas have it (REDIS_WAIT_REPLICAS)`
+      )
     return answer
   }
 
@@ -346,15 +408,20 @@ export class RedisLog {
 
   /** Waits a moment for a connection that was lost a moment ago, and for nothing else. */
   async #usable(connection: RedisConnection, deadline: number): Promise<void> {
-    const patience = this.trouble === null ? deadline : Math.min(deadline, this.#troubledAt + REDIS_COMMAND_TIMEOUT_MS)
+    const patience =
+      this.trouble === null
+        ? deadline
+        : Math.min(deadline, this.#troubledAt + REDIS_COMMAND_TIMEOUT_MS)
     await ready(connection, patience)
     // Users would be looked for where they are not.
     const refused = this.#options.first?.refused ?? this.refused
     if (refused !== null) throw new StoreError('unavailable', refused)
     // One that is frozen takes commands, and answers none: nobody is to find that out again, one by one.
-    if (this.trouble !== null && performance.now() >= patience) throw new StoreError('unavailable', this.trouble)
+    if (this.trouble !== null && performance.now() >= patience)
+      throw new StoreError('unavailable', this.trouble)
     if (this.epoch === '') await this.pull()
-    if (this.epoch === '') throw new StoreError('unavailable', this.trouble ?? 'Redis has not been reached yet')
+    if (this.epoch === '')
+      throw new StoreError('unavailable', this.trouble ?? 'Redis has not been reached yet')
   }
 
   #reach(place: StreamPlace): Promise<void> {
@@ -413,7 +480,12 @@ export class RedisLog {
     if (this.trouble === null) this.#troubledAt = performance.now()
     const reason = reasonOf(error)
     this.#misfit = isMisfit(error)
-    if (reason !== this.trouble && error instanceof Error && (this.#misfit || error.name === 'ReplyError')) this.onRefused(reason)
+    if (
+      reason !== this.trouble &&
+      error instanceof Error &&
+      (this.#misfit || error.name === 'ReplyError')
+    )
+      this.onRefused(reason)
     this.trouble = reason
   }
 }
@@ -435,7 +507,10 @@ const TIMELESS: ReadonlySet<ScriptName> = new Set([
 
 /** As the scripts keep them: `tail top;tail top;…`. */
 function parseFences(text: string): Fence[] {
-  return [...text.matchAll(/(\d+) (\d+);/g)].map(([, tail, top]) => ({ tail: Number(tail), top: Number(top) }))
+  return [...text.matchAll(/(\d+) (\d+);/g)].map(([, tail, top]) => ({
+    tail: Number(tail),
+    top: Number(top)
+  }))
 }
 
 /** What each command of a pipeline answered; rejects with the first that failed. */

@@ -1,4 +1,9 @@
-import { MAX_PAGE_BYTES, MAX_TIMER_MS, REDIS_INSPECT_MS, REDIS_SWEEP_PAUSE_MS } from '../../bounds/limits.ts'
+import {
+  MAX_PAGE_BYTES,
+  MAX_TIMER_MS,
+  REDIS_INSPECT_MS,
+  REDIS_SWEEP_PAUSE_MS
+} from '../../bounds/limits.ts'
 import { type Channel, isPersonal, userChannel } from '../../log/channel.ts'
 import type { MarkOp } from '../../log/event.ts'
 import type { Counts, Recipients } from '../../log/notification.ts'
@@ -52,7 +57,12 @@ export class RedisShard implements Log {
   readonly #inspector: NodeJS.Timeout
   #closed: Promise<void> | undefined
 
-  private constructor(clients: RedisClients, keys: RedisKeys, options: RedisShardOptions, first: RedisShard | undefined) {
+  private constructor(
+    clients: RedisClients,
+    keys: RedisKeys,
+    options: RedisShardOptions,
+    first: RedisShard | undefined
+  ) {
     const { retentionDays, retentionPerChannel, onCommit } = options
     this.#clients = clients
     this.#keys = keys
@@ -82,7 +92,11 @@ export class RedisShard implements Log {
    * Connects, and waits a moment for Redis to answer: one that is away now is found when it comes. `first` is the shard with the index 0,
    * undefined for itself.
    */
-  static async open(index: number, options: RedisShardOptions, first?: RedisShard): Promise<RedisShard> {
+  static async open(
+    index: number,
+    options: RedisShardOptions,
+    first?: RedisShard
+  ): Promise<RedisShard> {
     const log = options.log ?? SILENT
     const clients = await connectRedis(options.redisUrl, {
       name: 'bellwire',
@@ -161,13 +175,24 @@ export class RedisShard implements Log {
     while ((await this.#queue.turn(() => this.#log.write('erase', [user])))[1] === 1);
   }
 
-  async read(user: string, scope: readonly Channel[], after: number, limit: number): Promise<LogPage | LogGap> {
+  async read(
+    user: string,
+    scope: readonly Channel[],
+    after: number,
+    limit: number
+  ): Promise<LogPage | LogGap> {
     const args = [user, String(after), String(limit), String(MAX_PAGE_BYTES), ...scope]
     const answer = (await this.#log.read('read', args)) as readonly string[]
     if (answer.length === 0) return { gap: true }
     const counts = { unread: Number(answer[3]), unseen: Number(answer[4]) }
     const [upTo, more, , , recount] = answer.slice(1, 6).map(Number)
-    return { events: decodeEvents(answer, 6), upTo: upTo!, more: more === 1, counts, recount: recount === 1 }
+    return {
+      events: decodeEvents(answer, 6),
+      upTo: upTo!,
+      more: more === 1,
+      counts,
+      recount: recount === 1
+    }
   }
 
   async inbox(
@@ -184,20 +209,39 @@ export class RedisShard implements Log {
       ...scope
     ])) as readonly string[]
     const counts = { unread: Number(answer[3]), unseen: Number(answer[4]) }
-    return { items: decodeItems(answer, 5), counts, head: Number(answer[1]), more: Number(answer[2]) === 1 }
+    return {
+      items: decodeItems(answer, 5),
+      counts,
+      head: Number(answer[1]),
+      more: Number(answer[2]) === 1
+    }
   }
 
   async counts(user: string, scope: readonly Channel[]): Promise<Counts> {
-    const [, unread, unseen] = (await this.#log.read('counts', [user, ...scope])) as [string, number, number]
+    const [, unread, unseen] = (await this.#log.read('counts', [user, ...scope])) as [
+      string,
+      number,
+      number
+    ]
     return { unread, unseen }
   }
 
   async putTicket(hash: string, holder: TicketHolder, expiresAt: number): Promise<void> {
-    await this.#log.write('putTicket', [hash, holder.user, JSON.stringify(holder.topics), String(expiresAt)])
+    await this.#log.write('putTicket', [
+      hash,
+      holder.user,
+      JSON.stringify(holder.topics),
+      String(expiresAt)
+    ])
   }
 
-  async takeTicket(hash: string, { keep = false }: { keep?: boolean } = {}): Promise<TicketHolder | null> {
-    const answer = keep ? await this.#log.read('takeTicket', [hash, '1']) : await this.#log.write('takeTicket', [hash, ''])
+  async takeTicket(
+    hash: string,
+    { keep = false }: { keep?: boolean } = {}
+  ): Promise<TicketHolder | null> {
+    const answer = keep
+      ? await this.#log.read('takeTicket', [hash, '1'])
+      : await this.#log.write('takeTicket', [hash, ''])
     const [, user, topics] = answer as readonly (string | undefined)[]
     return user === undefined ? null : { user, topics: JSON.parse(topics ?? '[]') as string[] }
   }
@@ -252,13 +296,18 @@ export class RedisShard implements Log {
   }
 
   /** The channels in which the user may mark these ids, as channel, id, channel, id …. */
-  async #places(user: string, { ids, allows }: Extract<MarkTarget, { ids: readonly string[] }>): Promise<string[]> {
+  async #places(
+    user: string,
+    { ids, allows }: Extract<MarkTarget, { ids: readonly string[] }>
+  ): Promise<string[]> {
     if (ids.length === 0) return []
     const channels = (await this.#log.read('channels', [user, ...ids])) as readonly (Channel | '')[]
     return ids.flatMap((id, k) => {
       const channel = channels[k]
       if (channel === undefined || channel === '') return []
-      return channel === userChannel(user) || (!isPersonal(channel) && allows(channel)) ? [channel, id] : []
+      return channel === userChannel(user) || (!isPersonal(channel) && allows(channel))
+        ? [channel, id]
+        : []
     })
   }
 
@@ -279,7 +328,10 @@ export class RedisShard implements Log {
       const [, soonest, more, floor] = await this.#log.write('sweep', [tooOld])
       this.#log.floor = Number(floor)
       // Another clock than Redis' may be ahead: not again and again within a millisecond.
-      this.#log.soonest = soonest === '' ? Number.POSITIVE_INFINITY : Math.max(Number(soonest), Date.now() + REDIS_SWEEP_PAUSE_MS)
+      this.#log.soonest =
+        soonest === ''
+          ? Number.POSITIVE_INFINITY
+          : Math.max(Number(soonest), Date.now() + REDIS_SWEEP_PAUSE_MS)
       return more === 1
     } catch (error) {
       this.#failed('expiry and retention', error)
@@ -293,7 +345,10 @@ export class RedisShard implements Log {
 
   /** Takes out what is older than retention. */
   async #age(): Promise<void> {
-    while (this.#closed === undefined && (await this.#sweep(this.#days === 0 ? '' : String(Date.now() - this.#days * DAY_MS))));
+    while (
+      this.#closed === undefined &&
+      (await this.#sweep(this.#days === 0 ? '' : String(Date.now() - this.#days * DAY_MS)))
+    );
   }
 
   /** Looks at what the server is set up for. */
@@ -310,7 +365,10 @@ export class RedisShard implements Log {
 
   #failed(what: string, error: unknown): void {
     const known = storeErrorOf(error)
-    if (!this.#closed) this.#logs.trouble(`Redis (${what}): ${known instanceof Error ? known.message : String(known)}`)
+    if (!this.#closed)
+      this.#logs.trouble(
+        `Redis (${what}): ${known instanceof Error ? known.message : String(known)}`
+      )
   }
 }
 

@@ -37,7 +37,10 @@ export class RedisStore implements Store {
   readonly logs: readonly [RedisShard, ...RedisShard[]]
   readonly #commit: { readonly ms: number | undefined }
 
-  private constructor(logs: readonly [RedisShard, ...RedisShard[]], commit: { readonly ms: number | undefined }) {
+  private constructor(
+    logs: readonly [RedisShard, ...RedisShard[]],
+    commit: { readonly ms: number | undefined }
+  ) {
     this.logs = logs
     this.#commit = commit
   }
@@ -45,7 +48,8 @@ export class RedisStore implements Store {
   /** Connects, and waits a moment for Redis to answer: one that is away now is found when it comes. Rejects with {@link StoreOpenError}. */
   static async open(options: StoreOptions): Promise<RedisStore> {
     const { redisUrl, log, onCommit } = options
-    if (redisUrl === undefined) throw new StoreOpenError('REDIS_URL is required with STORE=redis: set the address')
+    if (redisUrl === undefined)
+      throw new StoreOpenError('REDIS_URL is required with STORE=redis: set the address')
     const shards: RedisShard[] = []
     const commit: { ms: number | undefined } = { ms: undefined }
     const shardOptions = {
@@ -58,14 +62,17 @@ export class RedisStore implements Store {
       log: log && {
         trouble: (message: string) => log.trouble(message),
         // Shards on one server have the same to tell.
-        warning: (warning: StoreWarning) => warningsOf(shards).has(warning.code) || log.warning(warning)
+        warning: (warning: StoreWarning) =>
+          warningsOf(shards).has(warning.code) || log.warning(warning)
       }
     }
     // The first tells whether there are as many as it was begun with; before that no other may be touched.
     const first = await RedisShard.open(0, shardOptions)
     shards.push(first)
     const others = await Promise.allSettled(
-      Array.from({ length: options.redisShards - 1 }, (_, k) => RedisShard.open(k + 1, shardOptions, first))
+      Array.from({ length: options.redisShards - 1 }, (_, k) =>
+        RedisShard.open(k + 1, shardOptions, first)
+      )
     )
     for (const other of others) if (other.status === 'fulfilled') shards.push(other.value)
     const failed = others.find((other) => other.status === 'rejected')
@@ -102,10 +109,13 @@ export class RedisStore implements Store {
       const claim = claims.get(index)
       if (claim !== undefined && !('id' in claim)) return
       const own = claim === undefined ? item : claimed(item, claim)
-      for (const [shard, channels] of plans[index]!) parts.add(shard, index, { item: own, channels })
+      for (const [shard, channels] of plans[index]!)
+        parts.add(shard, index, { item: own, channels })
     })
     const found = await parts.publish()
-    return rejectIfAllFailed(items.map((_, index) => outcomeOf(claims.get(index), found.get(index) ?? [])))
+    return rejectIfAllFailed(
+      items.map((_, index) => outcomeOf(claims.get(index), found.get(index) ?? []))
+    )
   }
 
   notification(id: string): Promise<StoredNotification | null> {
@@ -115,7 +125,9 @@ export class RedisStore implements Store {
   async trace(id: string): Promise<NotificationTrace | null> {
     const note = await this.notification(id)
     if (note === null) return null
-    const found = (await Promise.all(this.#shardsOf(note).map((shard) => shard.trace(id)))).filter((one) => one !== null)
+    const found = (await Promise.all(this.#shardsOf(note).map((shard) => shard.trace(id)))).filter(
+      (one) => one !== null
+    )
     const [first] = found
     if (first === undefined) return null
     const readers = { seen: 0, read: 0, archived: 0 }
@@ -142,7 +154,12 @@ export class RedisStore implements Store {
     return this.#shardOf(user).erase(user)
   }
 
-  read(user: string, scope: readonly Channel[], after: number, limit: number): Promise<LogPage | LogGap> {
+  read(
+    user: string,
+    scope: readonly Channel[],
+    after: number,
+    limit: number
+  ): Promise<LogPage | LogGap> {
     return this.#shardOf(user).read(user, scope, after, limit)
   }
 
@@ -178,12 +195,19 @@ export class RedisStore implements Store {
   status(): StoreStatus {
     const misfit = this.logs.find((shard) => shard.misfit !== null)?.misfit ?? null
     const reason = misfit ?? this.logs.find((shard) => shard.reason !== null)?.reason ?? null
-    const servers = new Map(this.logs.flatMap(({ report }) => (report === undefined ? [] : [[report.runId, report.bytes]])))
+    const servers = new Map(
+      this.logs.flatMap(({ report }) =>
+        report === undefined ? [] : [[report.runId, report.bytes]]
+      )
+    )
     return {
       healthy: reason === null,
       ...(reason === null ? {} : { reason }),
       misconfigured: misfit !== null,
-      bytes: servers.size === 0 ? undefined : [...servers.values()].reduce((sum, bytes) => sum + bytes, 0),
+      bytes:
+        servers.size === 0
+          ? undefined
+          : [...servers.values()].reduce((sum, bytes) => sum + bytes, 0),
       commitMs: this.#commit.ms,
       warnings: [...warningsOf(this.logs).values()]
     }
@@ -203,7 +227,9 @@ export class RedisStore implements Store {
 
   /** Where it may lie: a shard that is away is no matter to what is for users of the others. */
   #shardsOf({ to }: StoredNotification): RedisShard[] {
-    return [...channelsByShard(channelsOf(to), this.logs.length).keys()].map((shard) => this.logs[shard]!)
+    return [...channelsByShard(channelsOf(to), this.logs.length).keys()].map(
+      (shard) => this.logs[shard]!
+    )
   }
 
   /**
@@ -281,12 +307,23 @@ async function anyOf<T>(answers: readonly Promise<T | null>[]): Promise<T | null
 const NOTHING = Symbol('nothing')
 
 /** A publication under the id with which its key was first taken. Each shard takes it once by that id, which is no key of a producer. */
-function claimed(item: Publication, { id, createdAt }: { readonly id: string; readonly createdAt: number }): Publication {
-  return { ...item, id, createdAt, idempotency: { key: id, fingerprint: item.idempotency!.fingerprint } }
+function claimed(
+  item: Publication,
+  { id, createdAt }: { readonly id: string; readonly createdAt: number }
+): Publication {
+  return {
+    ...item,
+    id,
+    createdAt,
+    idempotency: { key: id, fingerprint: item.idempotency!.fingerprint }
+  }
 }
 
 /** One outcome for the producer, from that of its key, if it was taken beforehand, and those of the shards. */
-function outcomeOf(claim: PublishOutcome | undefined, found: readonly PublishOutcome[]): PublishOutcome {
+function outcomeOf(
+  claim: PublishOutcome | undefined,
+  found: readonly PublishOutcome[]
+): PublishOutcome {
   const failed = found.find(({ kind }) => kind === 'failed')
   if (failed !== undefined) return failed
   if (claim !== undefined && !('id' in claim)) return claim
@@ -297,4 +334,6 @@ function outcomeOf(claim: PublishOutcome | undefined, found: readonly PublishOut
 
 /** What the servers of these shards have to tell, each once, by its code. */
 const warningsOf = (shards: readonly RedisShard[]): ReadonlyMap<string, StoreWarning> =>
-  new Map(shards.flatMap(({ report }) => report?.warnings ?? []).map((warning) => [warning.code, warning]))
+  new Map(
+    shards.flatMap(({ report }) => report?.warnings ?? []).map((warning) => [warning.code, warning])
+  )

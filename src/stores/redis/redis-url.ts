@@ -12,7 +12,12 @@ interface Credentials {
 
 /** Where Redis is, and which kind of set-up it is. */
 export type RedisAddress =
-  | (Credentials & { readonly kind: 'single'; readonly host: string; readonly port: number; readonly db: number })
+  | (Credentials & {
+      readonly kind: 'single'
+      readonly host: string
+      readonly port: number
+      readonly db: number
+    })
   | (Credentials & { readonly kind: 'cluster'; readonly nodes: readonly HostPort[] })
   | (Credentials & {
       readonly kind: 'sentinel'
@@ -43,7 +48,14 @@ export function parseRedisUrl(url: string): RedisAddress | undefined {
     if (first === '' || (second !== '' && !DB.test(second))) return undefined
     const sentinels = sentinelCredentials(credentials, own)
     if (sentinels === undefined) return undefined
-    return { kind: 'sentinel', ...credentials, ...sentinels, sentinels: hosts, master: first, db: Number(second) }
+    return {
+      kind: 'sentinel',
+      ...credentials,
+      ...sentinels,
+      sentinels: hosts,
+      master: first,
+      db: Number(second)
+    }
   }
   if (own !== undefined) return undefined
   if (second !== '' || (first !== '' && !DB.test(first))) return undefined
@@ -70,7 +82,8 @@ function parseCredentials(userinfo: string | undefined, tls: boolean): Credentia
 /** What the Sentinels are offered: credentials of their own, or the password of the servers. */
 function sentinelCredentials({ password }: Credentials, own: string | undefined) {
   // To `default` by name: one that wants no password takes any, where the form without a name would be an error.
-  if (own === undefined) return { sentinelUsername: password && 'default', sentinelPassword: password }
+  if (own === undefined)
+    return { sentinelUsername: password && 'default', sentinelPassword: password }
   const read = parseCredentials(own, false)
   return read && { sentinelUsername: read.username ?? 'default', sentinelPassword: read.password }
 }

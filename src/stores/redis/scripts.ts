@@ -2,7 +2,8 @@ import { createHash } from 'node:crypto'
 import { readFileSync } from 'node:fs'
 import type { RedisConnection } from './client.ts'
 
-const read = (name: string): string => readFileSync(new URL(`./${name}.lua`, import.meta.url), 'utf8')
+const read = (name: string): string =>
+  readFileSync(new URL(`./${name}.lua`, import.meta.url), 'utf8')
 const PRELUDE = read('prelude')
 const KNOWN_EPOCH = read('known-epoch')
 

@@ -17,18 +17,25 @@ export interface ServerReport {
  */
 export async function checkAddress({ kind, db, commands }: RedisClients): Promise<void> {
   if (kind === 'cluster') return
-  const numbered = db === 0 ? '' : `, and without the database number ${db}, since a Cluster has only one database`
-  if (/^cluster_enabled:1/m.test(await commands.info('cluster'))) throw new RedisMisfit(LONE_NODE + numbered)
+  const numbered =
+    db === 0 ? '' : `, and without the database number ${db}, since a Cluster has only one database`
+  if (/^cluster_enabled:1/m.test(await commands.info('cluster')))
+    throw new RedisMisfit(LONE_NODE + numbered)
   // The library goes on with database 0 if it may not select another.
   if (db === 0) return
   await (commands as Redis).select(db).catch((error: Error) => {
     if (error.name !== 'ReplyError') throw error
-    throw new RedisMisfit(`REDIS_URL names database ${db}, and Redis refuses it: name one that it has (${error.message})`)
+    throw new RedisMisfit(
+      `REDIS_URL names database ${db}, and Redis refuses it: name one that it has (${error.message})`
+    )
   })
 }
 
 /** Asks the server that holds `key`. INFO tells all of it, and is allowed where CONFIG is not. */
-export async function inspectServer(connection: RedisConnection, key: string): Promise<ServerReport> {
+export async function inspectServer(
+  connection: RedisConnection,
+  key: string
+): Promise<ServerReport> {
   const pipeline = connection.pipeline()
   // In a cluster INFO goes where the key before it lies.
   pipeline.exists(key)
@@ -42,7 +49,11 @@ export async function inspectServer(connection: RedisConnection, key: string): P
       if (colon > 0) about.set(line.slice(0, colon), line.slice(colon + 1))
     }
   }
-  return { runId: about.get('run_id') ?? '', bytes: Number(about.get('used_memory') ?? 0), warnings: warningsOf(about) }
+  return {
+    runId: about.get('run_id') ?? '',
+    bytes: Number(about.get('used_memory') ?? 0),
+    warnings: warningsOf(about)
+  }
 }
 
 function warningsOf(about: ReadonlyMap<string, string>): StoreWarning[] {
@@ -61,7 +72,8 @@ function warningsOf(about: ReadonlyMap<string, string>): StoreWarning[] {
     warnings.push({
       code: 'redis-not-durable',
       message: 'Redis keeps no append-only file: what it accepted is gone when it restarts.',
-      action: 'Set appendonly yes in Redis (with a power cut appendfsync everysec loses up to two seconds, always nothing).'
+      action:
+        'Set appendonly yes in Redis (with a power cut appendfsync everysec loses up to two seconds, always nothing).'
     })
   }
   const policy = about.get('maxmemory_policy') ?? 'noeviction'
@@ -69,7 +81,8 @@ function warningsOf(about: ReadonlyMap<string, string>): StoreWarning[] {
     warnings.push({
       code: 'redis-evicts',
       message: `Redis removes keys as it likes when it is full (maxmemory-policy ${policy}): notifications would vanish in silence.`,
-      action: 'Set maxmemory-policy noeviction in Redis: publishing then answers 507 when it is full.'
+      action:
+        'Set maxmemory-policy noeviction in Redis: publishing then answers 507 when it is full.'
     })
   }
   return warnings

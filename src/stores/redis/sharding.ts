@@ -5,7 +5,10 @@ import { type Channel, userOf } from '../../log/channel.ts'
 export const shardOf = (name: string, shards: number): number => crc32(name) % shards
 
 /** The shards in which a publication's channels lie, each with its own: a user's channel in the user's, a shared one in all. */
-export function channelsByShard(channels: readonly Channel[], shards: number): Map<number, Channel[]> {
+export function channelsByShard(
+  channels: readonly Channel[],
+  shards: number
+): Map<number, Channel[]> {
   const found = new Map<number, Channel[]>()
   const put = (shard: number, channel: Channel): void => {
     const known = found.get(shard)

@@ -1,6 +1,11 @@
 import { randomBytes } from 'node:crypto'
 import { FairQueue, type Slice, sliced, type Weight, weightOf } from '../../bounds/fair-queue.ts'
-import { IDEMPOTENCY_MS, MAX_PENDING_BYTES, REDIS_AHEAD_ENTRIES, REDIS_CALL_LIMIT } from '../../bounds/limits.ts'
+import {
+  IDEMPOTENCY_MS,
+  MAX_PENDING_BYTES,
+  REDIS_AHEAD_ENTRIES,
+  REDIS_CALL_LIMIT
+} from '../../bounds/limits.ts'
 import { type PublishOutcome, StoreError } from '../../log/store.ts'
 import { joinOutcomes } from '../join-outcomes.ts'
 import type { RedisLog } from './redis-log.ts'
@@ -38,7 +43,11 @@ export class WriteQueue {
 
   publish(items: readonly ShardPublication[]): Promise<readonly PublishOutcome[]> {
     if (this.#abandoned) return Promise.reject(stopping())
-    const slices = sliced(items, ({ item, channels }) => weightOf(item.content, channels.length), REDIS_CALL_LIMIT)
+    const slices = sliced(
+      items,
+      ({ item, channels }) => weightOf(item.content, channels.length),
+      REDIS_CALL_LIMIT
+    )
     const bytes = slices.reduce((sum, slice) => sum + slice.bytes, this.#waiting.bytes)
     if (this.#waiting.size > 0 && bytes > MAX_PENDING_BYTES)
       return Promise.reject(new StoreError('unavailable', 'more is published than Redis takes'))
@@ -58,7 +67,9 @@ export class WriteQueue {
   turn<T>(call: () => Promise<T>): Promise<T> {
     if (this.#abandoned) return Promise.reject(stopping())
     return new Promise((resolve, reject) => {
-      this.#waiting.push([{ ...REDIS_CALL_LIMIT, bytes: 0, run: () => call().then(resolve, reject), reject }])
+      this.#waiting.push([
+        { ...REDIS_CALL_LIMIT, bytes: 0, run: () => call().then(resolve, reject), reject }
+      ])
       this.#running ??= this.#run()
     })
   }
@@ -100,7 +111,8 @@ export class WriteQueue {
       this.#followed = followed.then(() => {
         this.#ahead -= entries
         let at = 1
-        for (const { items, resolve } of batch) resolve(items.map((item) => outcomeOf(item, answer[at++] as string)))
+        for (const { items, resolve } of batch)
+          resolve(items.map((item) => outcomeOf(item, answer[at++] as string)))
       })
     } catch (error) {
       // Whoever came meanwhile has waited as long: none of them waits another time-out for the same answer.
@@ -109,11 +121,19 @@ export class WriteQueue {
   }
 }
 
-const stopping = (): StoreError => new StoreError('unavailable', 'the process is stopping and takes no more writes')
+const stopping = (): StoreError =>
+  new StoreError('unavailable', 'the process is stopping and takes no more writes')
 
 function pushItem(args: string[], { item, channels }: ShardPublication): void {
   const { id, to, content, key, createdAt, expiresAt, ephemeral, idempotency, producer } = item
-  args.push(id, JSON.stringify(to), content, key ?? '', String(createdAt), expiresAt === undefined ? '' : String(expiresAt))
+  args.push(
+    id,
+    JSON.stringify(to),
+    content,
+    key ?? '',
+    String(createdAt),
+    expiresAt === undefined ? '' : String(expiresAt)
+  )
   args.push(ephemeral ? '1' : '', idempotency?.key ?? '', idempotency?.fingerprint ?? '', producer)
   args.push(String(channels.length), ...channels)
 }

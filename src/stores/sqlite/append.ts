@@ -16,7 +16,9 @@ export class Publisher {
     const { db } = ledger
     this.#ledger = ledger
     this.#findKey = db.prepare('SELECT fingerprint, id, at FROM idem WHERE key = ? AND exp > ?')
-    this.#putKey = db.prepare('INSERT OR REPLACE INTO idem (key, fingerprint, id, at, exp) VALUES (?, ?, ?, ?, ?)')
+    this.#putKey = db.prepare(
+      'INSERT OR REPLACE INTO idem (key, fingerprint, id, at, exp) VALUES (?, ?, ?, ?, ?)'
+    )
     this.#insertNote = db.prepare(
       'INSERT INTO note (seq, id, recipients, content, at, exp, left_over, producer) VALUES (?, ?, ?, ?, ?, ?, ?, ?)'
     )
@@ -41,7 +43,8 @@ export class Publisher {
     if (idempotencyKey !== null) {
       const before = this.#findKey.get(idempotencyKey, ledger.now)
       if (before) {
-        if (before['fingerprint'] === fingerprint) results.push(ITEM.replayed, before['id'], before['at'])
+        if (before['fingerprint'] === fingerprint)
+          results.push(ITEM.replayed, before['id'], before['at'])
         else results.push(ITEM.reused)
         return
       }
@@ -50,7 +53,8 @@ export class Publisher {
       results.push(ITEM.expired)
       return
     }
-    if (idempotencyKey !== null) this.#putKey.run(idempotencyKey, fingerprint, id, createdAt, ledger.now + IDEMPOTENCY_MS)
+    if (idempotencyKey !== null)
+      this.#putKey.run(idempotencyKey, fingerprint, id, createdAt, ledger.now + IDEMPOTENCY_MS)
     if (request[at + 6] === 1) {
       results.push(ITEM.ephemeral)
       return
@@ -59,21 +63,39 @@ export class Publisher {
 
     const seq = ledger.next
     const key = request[at + 3] as string | null
-    const users = recipients.startsWith('users:') ? [...new Set(recipients.slice(6).split('\n'))] : null
+    const users = recipients.startsWith('users:')
+      ? [...new Set(recipients.slice(6).split('\n'))]
+      : null
     const content = request[at + 2] as SqlValue
     const producer = request[at + 9] as SqlValue
-    this.#insertNote.run(seq, id, recipients, content, createdAt, expiresAt, users ? users.length : 1, producer)
+    this.#insertNote.run(
+      seq,
+      id,
+      recipients,
+      content,
+      createdAt,
+      expiresAt,
+      users ? users.length : 1,
+      producer
+    )
     const start = results.length
     results.push(ITEM.accepted, seq)
     const collapses: unknown[] = []
-    if (users) for (const user of users) this.#append(`user:${user}`, seq, key, expiresAt, collapses)
+    if (users)
+      for (const user of users) this.#append(`user:${user}`, seq, key, expiresAt, collapses)
     else this.#append(recipients, seq, key, expiresAt, collapses)
     if (key === null || !collapses.some((value) => typeof value === 'string')) return
     results[start] = ITEM.collapsed
     for (const value of collapses) results.push(value)
   }
 
-  #append(channel: string, note: number, key: string | null, expiresAt: number | null, collapses: unknown[]): void {
+  #append(
+    channel: string,
+    note: number,
+    key: string | null,
+    expiresAt: number | null,
+    collapses: unknown[]
+  ): void {
     const ledger = this.#ledger
     let times = 0
     let replaces: string | null = null

@@ -1,4 +1,13 @@
-import { closeSync, existsSync, fsyncSync, linkSync, openSync, renameSync, rmSync, statSync } from 'node:fs'
+import {
+  closeSync,
+  existsSync,
+  fsyncSync,
+  linkSync,
+  openSync,
+  renameSync,
+  rmSync,
+  statSync
+} from 'node:fs'
 import { dirname, join, resolve } from 'node:path'
 import { StoreOpenError } from '../store-open-error.ts'
 import { openDatabase, SQLITE, sqliteCode } from './driver.ts'
@@ -16,7 +25,9 @@ const BUSY_MS = 30_000
 export function backUp(dataDir: string, file: string): number {
   const source = join(dataDir, 'bellwire.db')
   if (!existsSync(source))
-    throw new StoreOpenError(`${source}: there is no such file; set DATA_DIR to the directory of the store`)
+    throw new StoreOpenError(
+      `${source}: there is no such file; set DATA_DIR to the directory of the store`
+    )
   refuseExisting(file)
   const partial = `${file}.partial-${process.pid}`
   try {
@@ -27,7 +38,9 @@ export function backUp(dataDir: string, file: string): number {
     sync(dirname(resolve(file)))
     return bytes
   } catch (error) {
-    throw error instanceof StoreOpenError ? error : new StoreOpenError(`${file}: ${explain(error)}`, { cause: error })
+    throw error instanceof StoreOpenError
+      ? error
+      : new StoreOpenError(`${file}: ${explain(error)}`, { cause: error })
   } finally {
     rmSync(partial, { force: true })
   }
@@ -37,7 +50,9 @@ function copy(source: string, target: string): void {
   const db = openDatabase(source, { readOnly: true, timeout: BUSY_MS })
   try {
     if (db.prepare('PRAGMA application_id').get()?.['application_id'] !== APPLICATION_ID) {
-      throw new StoreOpenError(`${source}: is not a Bellwire database; set DATA_DIR to the directory of the store`)
+      throw new StoreOpenError(
+        `${source}: is not a Bellwire database; set DATA_DIR to the directory of the store`
+      )
     }
     db.prepare('VACUUM INTO ?').run(target)
   } finally {
@@ -60,7 +75,9 @@ function publish(partial: string, file: string): void {
 
 function refuseExisting(file: string): void {
   if (existsSync(file))
-    throw new StoreOpenError(`${file}: exists already; name a file that does not exist, or move that one away`)
+    throw new StoreOpenError(
+      `${file}: exists already; name a file that does not exist, or move that one away`
+    )
 }
 
 function sync(path: string): void {

@@ -4,7 +4,15 @@ import type { Publication, Recipients } from '../../log/notification.ts'
  * What the main thread and the writer say to each other: flat arrays, because cloning many small objects costs more than the
  * database does. A command is its number followed by its arguments.
  */
-export const COMMAND = { publish: 0, recall: 1, mark: 2, erase: 3, putTicket: 4, takeTicket: 5, revoke: 6 } as const
+export const COMMAND = {
+  publish: 0,
+  recall: 1,
+  mark: 2,
+  erase: 3,
+  putTicket: 4,
+  takeTicket: 5,
+  revoke: 6
+} as const
 
 /** How many values follow each command's number; a publication's items follow their count. */
 export const ARGUMENTS = [1, 1, 6, 1, 4, 1, 1] as const
@@ -15,7 +23,14 @@ export const ITEM_VALUES = 10
 export type MarkProgress = readonly [channel: number, after: number, affected: number]
 
 /** First value of one publication's result. */
-export const ITEM = { accepted: 0, collapsed: 1, ephemeral: 2, replayed: 3, reused: 4, expired: 5 } as const
+export const ITEM = {
+  accepted: 0,
+  collapsed: 1,
+  ephemeral: 2,
+  replayed: 3,
+  reused: 4,
+  expired: 5
+} as const
 
 /** First value of a command's result; the failures are followed by a message. */
 export const RESULT = { done: 0, full: 1, unavailable: 2, broken: 3 } as const
@@ -43,8 +58,26 @@ export interface WriterReport {
 /** The command that appends publications; see {@link ITEM_VALUES}. */
 export function encodePublish(items: readonly Publication[]): readonly unknown[] {
   const request: unknown[] = [COMMAND.publish, items.length]
-  for (const { id, to, content, key, createdAt, expiresAt, ephemeral, idempotency, producer } of items) {
-    request.push(id, encodeRecipients(to), content, key ?? null, createdAt, expiresAt ?? null, ephemeral ? 1 : 0)
+  for (const {
+    id,
+    to,
+    content,
+    key,
+    createdAt,
+    expiresAt,
+    ephemeral,
+    idempotency,
+    producer
+  } of items) {
+    request.push(
+      id,
+      encodeRecipients(to),
+      content,
+      key ?? null,
+      createdAt,
+      expiresAt ?? null,
+      ephemeral ? 1 : 0
+    )
     request.push(idempotency?.key ?? null, idempotency?.fingerprint ?? null, producer)
   }
   return request

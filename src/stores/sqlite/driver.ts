@@ -15,7 +15,10 @@ export interface Database {
 }
 
 interface Driver {
-  readonly DatabaseSync: new (path: string, options?: { readonly readOnly?: boolean; readonly timeout?: number }) => Database
+  readonly DatabaseSync: new (
+    path: string,
+    options?: { readonly readOnly?: boolean; readonly timeout?: number }
+  ) => Database
 }
 
 // A variable, because the compiler's Node 20 types do not know the module. The package has the same interface.
@@ -23,7 +26,10 @@ const builtIn: string = 'node:sqlite'
 const driver: Driver = await import(builtIn).catch(() => import('@photostructure/sqlite'))
 
 /** Opens a connection. The one place that knows which SQLite this Node has. */
-export function openDatabase(path: string, options: { readonly readOnly?: boolean; readonly timeout?: number } = {}): Database {
+export function openDatabase(
+  path: string,
+  options: { readonly readOnly?: boolean; readonly timeout?: number } = {}
+): Database {
   return new driver.DatabaseSync(path, options)
 }
 

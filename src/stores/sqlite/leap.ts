@@ -14,5 +14,7 @@ const PLACES_PER_MS = 1000
  */
 export function leapFrom(head: number, now: number): number {
   const clock = now * PLACES_PER_MS
-  return clock > head ? clock + randomInt(PLACES_PER_MS * 1000) : head + MIN_LEAP + randomInt(WIDEST_SPREAD)
+  return clock > head
+    ? clock + randomInt(PLACES_PER_MS * 1000)
+    : head + MIN_LEAP + randomInt(WIDEST_SPREAD)
 }

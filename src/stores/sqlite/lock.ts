@@ -14,9 +14,12 @@ export function takeLock(path: string): Database {
   } catch (error) {
     db?.close()
     if (sqliteCode(error) === SQLITE.busy) {
-      throw new StoreOpenError(`${path}: another process has this data directory; stop it, or set DATA_DIR to another one`, {
-        cause: error
-      })
+      throw new StoreOpenError(
+        `${path}: another process has this data directory; stop it, or set DATA_DIR to another one`,
+        {
+          cause: error
+        }
+      )
     }
     throw new StoreOpenError(
       `${path}: cannot be locked (${(error as Error).message}); check that DATA_DIR is writable and on a local disk`,

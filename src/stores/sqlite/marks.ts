@@ -62,7 +62,8 @@ export class Marker {
     const touched = new Set<string>()
     const changed = ids.filter((_, i) => {
       const channel = channels[i]!
-      if (Number(statement.run(user, channel, seqs[i]!, seqs[i]!, this.#ledger.now).changes) === 0) return false
+      if (Number(statement.run(user, channel, seqs[i]!, seqs[i]!, this.#ledger.now).changes) === 0)
+        return false
       touched.add(channel)
       return true
     })
@@ -93,13 +94,22 @@ export class Marker {
       affected += changes
       room -= Number(n)
       after = whole ? 0 : end
-      if (!whole) return void results.push(affected, 0, null, [k, end, affected] satisfies MarkProgress)
+      if (!whole)
+        return void results.push(affected, 0, null, [k, end, affected] satisfies MarkProgress)
     }
     results.push(affected, this.#append(user, op, affected, null, upTo), null, null)
   }
 
   /** One event if anything changed; its place, or the head. */
-  #append(user: string, op: MarkOp, affected: number, ids: string | null, upTo: number | null): number {
-    return affected > 0 ? this.#ledger.appendState(`user:${user}`, op, ids, upTo) : this.#ledger.head
+  #append(
+    user: string,
+    op: MarkOp,
+    affected: number,
+    ids: string | null,
+    upTo: number | null
+  ): number {
+    return affected > 0
+      ? this.#ledger.appendState(`user:${user}`, op, ids, upTo)
+      : this.#ledger.head
   }
 }

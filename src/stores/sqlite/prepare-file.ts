@@ -84,7 +84,12 @@ function check(db: Database, path: string): void {
   if (verdict !== 'ok') throw damaged(path, String(verdict).split('\n')[0] ?? '')
 }
 
-function settleEpoch(db: Database, path: string, dataDir: string, sync: 'full' | 'normal'): Omit<PreparedFile, 'path' | 'lock'> {
+function settleEpoch(
+  db: Database,
+  path: string,
+  dataDir: string,
+  sync: 'full' | 'normal'
+): Omit<PreparedFile, 'path' | 'lock'> {
   const read = db.prepare('SELECT v FROM meta WHERE k = ?')
   const write = db.prepare('INSERT OR REPLACE INTO meta VALUES (?, ?)')
   const head = Number(read.get('head')?.['v'])
@@ -99,7 +104,8 @@ function settleEpoch(db: Database, path: string, dataDir: string, sync: 'full' |
   db.exec('BEGIN IMMEDIATE')
   write.run('epoch', epoch)
   write.run('life', life.token)
-  if (lastEpoch !== undefined && !keeps) db.prepare('INSERT OR REPLACE INTO past_epoch VALUES (?, ?)').run(lastEpoch, head)
+  if (lastEpoch !== undefined && !keeps)
+    db.prepare('INSERT OR REPLACE INTO past_epoch VALUES (?, ?)').run(lastEpoch, head)
   const known = trimHistory(db)
   db.exec('COMMIT')
   life.write(head)
@@ -111,7 +117,9 @@ function settleEpoch(db: Database, path: string, dataDir: string, sync: 'full' |
 /** Forgets fences and epochs that no cursor can lead to any more, and the oldest of too many. */
 function trimHistory(db: Database): Pick<PreparedFile, 'floor' | 'fences' | 'pastEpochs'> {
   const floor = db.prepare("SELECT v FROM meta WHERE k = 'floor'")
-  const beyond = db.prepare('SELECT top FROM fence ORDER BY tail DESC LIMIT 1 OFFSET ?').get(MAX_FENCES - 1)
+  const beyond = db
+    .prepare('SELECT top FROM fence ORDER BY tail DESC LIMIT 1 OFFSET ?')
+    .get(MAX_FENCES - 1)
   if (beyond) db.prepare("UPDATE meta SET v = max(v, ?) WHERE k = 'floor'").run(beyond['top']!)
   db.exec("DELETE FROM fence WHERE top <= (SELECT v FROM meta WHERE k = 'floor')")
   db.prepare(
@@ -128,10 +136,14 @@ function trimHistory(db: Database): Pick<PreparedFile, 'floor' | 'fences' | 'pas
 }
 
 const foreign = (path: string): StoreOpenError =>
-  new StoreOpenError(`${path}: is not a Bellwire database; move it away, or set DATA_DIR to another directory`)
+  new StoreOpenError(
+    `${path}: is not a Bellwire database; move it away, or set DATA_DIR to another directory`
+  )
 
 const damaged = (path: string, what: string): StoreOpenError =>
-  new StoreOpenError(`${path}: is damaged (${what}); restore it from a backup, or move it away to start empty`)
+  new StoreOpenError(
+    `${path}: is damaged (${what}); restore it from a backup, or move it away to start empty`
+  )
 
 function explain(error: unknown, path: string): unknown {
   const { message } = error as Error
@@ -145,8 +157,11 @@ function explain(error: unknown, path: string): unknown {
     case undefined:
       return new StoreOpenError(`${path}: cannot be opened (${message})`, { cause: error })
     default:
-      return new StoreOpenError(`${path}: cannot be opened (${message}); check that DATA_DIR is writable and on a local disk`, {
-        cause: error
-      })
+      return new StoreOpenError(
+        `${path}: cannot be opened (${message}); check that DATA_DIR is writable and on a local disk`,
+        {
+          cause: error
+        }
+      )
   }
 }

@@ -34,7 +34,8 @@ const firstBelow = (level: Level, user: string, channel: string, above: string):
 
 /** Works out the rows of everybody from their marks, for a file that has marks and no rows yet. */
 export const REACH_OF_ALL = `INSERT INTO reach SELECT u.user, u.channel, ${NAMES.map(
-  (level) => `coalesce(${firstBelow(level, 'u.user', 'u.channel', '0')}, (SELECT v FROM meta WHERE k = 'head'))`
+  (level) =>
+    `coalesce(${firstBelow(level, 'u.user', 'u.channel', '0')}, (SELECT v FROM meta WHERE k = 'head'))`
 ).join(', ')} FROM (SELECT DISTINCT user, channel FROM mark) u`
 
 /** Keeps `reach` in step with marks. */
@@ -50,15 +51,23 @@ export class Reach {
     const { db } = ledger
     this.#ledger = ledger
     this.#get = db.prepare('SELECT done, seen, archived FROM reach WHERE user = ? AND channel = ?')
-    this.#put = db.prepare('INSERT OR REPLACE INTO reach (user, channel, done, seen, archived) VALUES (?, ?, ?, ?, ?)')
-    const first = (level: Level): Statement => db.prepare(`SELECT ${firstBelow(level, '?1', '?2', '?3')} AS place`)
+    this.#put = db.prepare(
+      'INSERT OR REPLACE INTO reach (user, channel, done, seen, archived) VALUES (?, ?, ?, ?, ?)'
+    )
+    const first = (level: Level): Statement =>
+      db.prepare(`SELECT ${firstBelow(level, '?1', '?2', '?3')} AS place`)
     this.#first = { done: first('done'), seen: first('seen'), archived: first('archived') }
     this.#lower = db.prepare('UPDATE reach SET done = 0, seen = 0, archived = 0 WHERE user = ?')
     this.#forget = db.prepare('DELETE FROM reach WHERE user = ?')
   }
 
   /** After an operation changed marks of a user in a channel; `range` if it was for everything after one place and up to another. */
-  marked(user: string, channel: string, op: MarkOp, range: { readonly after: number; readonly upTo: number } | null): void {
+  marked(
+    user: string,
+    channel: string,
+    op: MarkOp,
+    range: { readonly after: number; readonly upTo: number } | null
+  ): void {
     const row = this.#get.get(user, channel)
     const levels = {
       done: Number(row?.['done'] ?? 0),
@@ -68,8 +77,11 @@ export class Reach {
     for (const level of TOUCHED[op]) {
       const known = levels[level]
       // A range that does not join on to what is known says nothing about what lies between.
-      const from = op === 'unread' ? 0 : range && range.after <= known ? Math.max(known, range.upTo) : known
-      levels[level] = Number(this.#first[level].get(user, channel, from)?.['place'] ?? this.#ledger.head)
+      const from =
+        op === 'unread' ? 0 : range && range.after <= known ? Math.max(known, range.upTo) : known
+      levels[level] = Number(
+        this.#first[level].get(user, channel, from)?.['place'] ?? this.#ledger.head
+      )
     }
     this.#put.run(user, channel, levels.done, levels.seen, levels.archived)
   }

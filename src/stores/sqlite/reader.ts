@@ -58,7 +58,14 @@ export class Reader {
         const row = s.entry.get(channel, seq, user)!
         // Expired and not yet swept: what it had replaced is gone with it.
         if (row['exp'] !== null && Number(row['exp']) <= now)
-          return { kind: 'state', op: 'removed', channel, seq, ids: [row['replaces'] as string], upTo: null }
+          return {
+            kind: 'state',
+            op: 'removed',
+            channel,
+            seq,
+            ids: [row['replaces'] as string],
+            upTo: null
+          }
         return {
           kind: 'notification',
           op: row['replaces'] === null ? 'created' : 'updated',
@@ -70,7 +77,13 @@ export class Reader {
       }
       const { events, more } = pageOf(places, read, limit)
       const upTo = more ? (events.at(-1)?.seq ?? after) : this.#meta('head')
-      return { events, upTo, more, counts: this.#count(user, scope, now), recount: recount && upTo > after }
+      return {
+        events,
+        upTo,
+        more,
+        counts: this.#count(user, scope, now),
+        recount: recount && upTo > after
+      }
     })
   }
 
@@ -82,7 +95,8 @@ export class Reader {
     return this.#atOneMoment(() => {
       const now = Date.now()
       const before = query.before ?? Number.MAX_SAFE_INTEGER
-      const places = query.limit > 0 ? this.#list(user, scope, query.status, before, query.limit + 1, now) : []
+      const places =
+        query.limit > 0 ? this.#list(user, scope, query.status, before, query.limit + 1, now) : []
       const more = places.length > query.limit
       if (more) places.length = query.limit
       const items = places.map(({ channel, seq }): InboxItem => {
@@ -152,7 +166,9 @@ export class Reader {
 
   ticket(hash: string): TicketHolder | null {
     const row = this.#s.ticket.get(hash, Date.now())
-    return row ? { user: row['user'] as string, topics: JSON.parse(row['topics'] as string) as string[] } : null
+    return row
+      ? { user: row['user'] as string, topics: JSON.parse(row['topics'] as string) as string[] }
+      : null
   }
 
   revokedAt(user: string): number {
@@ -165,8 +181,11 @@ export class Reader {
 
   /** Whether a place is that of an event of a shared channel of the scope. What is shared has one entry, in the note's own place. */
   #isShared(seq: number, scope: readonly Channel[]): boolean {
-    const channel = this.#s.channelOfNote.get(seq)?.['channel'] ?? this.#s.state.get(seq)?.['channel']
-    return channel !== undefined && !isPersonal(channel as Channel) && scope.includes(channel as Channel)
+    const channel =
+      this.#s.channelOfNote.get(seq)?.['channel'] ?? this.#s.state.get(seq)?.['channel']
+    return (
+      channel !== undefined && !isPersonal(channel as Channel) && scope.includes(channel as Channel)
+    )
   }
 
   /** Newest first, at most `most`. A channel is looked into only while its newest entry may still be among them. */
@@ -212,9 +231,11 @@ export class Reader {
       const done = Number(reach?.['done'] ?? 0)
       const seen = Number(reach?.['seen'] ?? 0)
       const aboveDone = this.#live(channel, done, now, overdue)
-      if (aboveDone > 0) unread += aboveDone - (reach ? Number(s.doneAbove.get(user, channel, done, now)!['n']) : 0)
+      if (aboveDone > 0)
+        unread += aboveDone - (reach ? Number(s.doneAbove.get(user, channel, done, now)!['n']) : 0)
       const aboveSeen = seen === done ? aboveDone : this.#live(channel, seen, now, overdue)
-      if (aboveSeen > 0) unseen += aboveSeen - (reach ? Number(s.seenAbove.get(user, channel, seen, now)!['n']) : 0)
+      if (aboveSeen > 0)
+        unseen += aboveSeen - (reach ? Number(s.seenAbove.get(user, channel, seen, now)!['n']) : 0)
     }
     return { unread, unseen }
   }
@@ -225,7 +246,8 @@ export class Reader {
     if (!overdue && !isPersonal(channel)) {
       if (above === 0) return Number(s.size.get(channel)?.['n'] ?? 0)
       if (Number(s.newest.get(channel, Number.MAX_SAFE_INTEGER)?.['seq'] ?? 0) <= above) return 0
-      if (Number(s.oldest.get(channel)?.['seq'] ?? 0) > above) return Number(s.size.get(channel)?.['n'] ?? 0)
+      if (Number(s.oldest.get(channel)?.['seq'] ?? 0) > above)
+        return Number(s.size.get(channel)?.['n'] ?? 0)
     }
     return Number(s.live.get(channel, above, now)!['n'])
   }
@@ -257,7 +279,11 @@ const entryOf = (row: Row): Entry => ({
 function marksOf(row: Row): Marks {
   const flags = row['flags'] as number | null
   if (flags === null) return UNTOUCHED
-  return { readAt: row['read_at'] as number | null, seen: (flags & SEEN) !== 0, archived: (flags & ARCHIVED) !== 0 }
+  return {
+    readAt: row['read_at'] as number | null,
+    seen: (flags & SEEN) !== 0,
+    archived: (flags & ARCHIVED) !== 0
+  }
 }
 
 const stateEvent = (row: Row): LoggedEvent => ({
@@ -290,7 +316,9 @@ function statements(db: Database) {
     entriesAfter: db.prepare(
       'SELECT seq FROM entry WHERE channel = ?1 AND seq > ?2 AND (exp IS NULL OR exp > ?3 OR replaced <= ?2) ORDER BY seq LIMIT ?4'
     ),
-    statesAfter: db.prepare('SELECT seq FROM state WHERE channel = ?1 AND seq > ?2 AND since <= ?2 ORDER BY seq LIMIT ?3'),
+    statesAfter: db.prepare(
+      'SELECT seq FROM state WHERE channel = ?1 AND seq > ?2 AND since <= ?2 ORDER BY seq LIMIT ?3'
+    ),
     state: db.prepare('SELECT seq, channel, op, ids, up_to FROM state WHERE seq = ?'),
     entry: db.prepare(
       `SELECT e.seq, e.times, e.replaces, e.exp, n.id, n.content, n.at, m.flags, m.read_at FROM entry e JOIN note n ON n.seq = e.note
@@ -308,17 +336,25 @@ function statements(db: Database) {
     reach: db.prepare('SELECT done, seen, archived FROM reach WHERE user = ? AND channel = ?'),
     overdue: db.prepare('SELECT 1 FROM note WHERE exp <= ? LIMIT 1'),
     size: db.prepare('SELECT n FROM size WHERE channel = ?'),
-    newest: db.prepare('SELECT seq FROM entry WHERE channel = ? AND seq < ? ORDER BY seq DESC LIMIT 1'),
+    newest: db.prepare(
+      'SELECT seq FROM entry WHERE channel = ? AND seq < ? ORDER BY seq DESC LIMIT 1'
+    ),
     oldest: db.prepare('SELECT seq FROM entry WHERE channel = ? ORDER BY seq LIMIT 1'),
-    live: db.prepare('SELECT count(*) AS n FROM entry WHERE channel = ? AND seq > ? AND (exp IS NULL OR exp > ?)'),
-    doneAbove: db.prepare(marksAbove('INDEXED BY mark_done', `AND m.flags & ${READ | ARCHIVED} <> 0`)),
+    live: db.prepare(
+      'SELECT count(*) AS n FROM entry WHERE channel = ? AND seq > ? AND (exp IS NULL OR exp > ?)'
+    ),
+    doneAbove: db.prepare(
+      marksAbove('INDEXED BY mark_done', `AND m.flags & ${READ | ARCHIVED} <> 0`)
+    ),
     seenAbove: db.prepare(marksAbove('', '')),
     readers: db.prepare(
       `SELECT count(*) AS seen, count(*) FILTER (WHERE flags & ${READ}) AS read, count(*) FILTER (WHERE flags & ${ARCHIVED}) AS archived,
          EXISTS (SELECT 1 FROM entry WHERE channel = ?1 AND seq = ?2) AS lies
        FROM mark WHERE channel = ?1 AND seq = ?2`
     ),
-    note: db.prepare('SELECT seq, recipients, content, at, exp, producer FROM note WHERE id = ? AND (exp IS NULL OR exp > ?)'),
+    note: db.prepare(
+      'SELECT seq, recipients, content, at, exp, producer FROM note WHERE id = ? AND (exp IS NULL OR exp > ?)'
+    ),
     ownEntry: db.prepare(
       `SELECT seq FROM entry WHERE channel = ?1 AND seq BETWEEN ?2 AND ?2 + ${MAX_ENTRIES.recipients} AND note = ?2`
     ),

@@ -63,9 +63,20 @@ export class Life {
   }
 
   /** Replaces the file. Throws as the file system does. */
-  write(head: number, { previous = null, clean = false }: { previous?: string | null; clean?: boolean } = {}): void {
+  write(
+    head: number,
+    { previous = null, clean = false }: { previous?: string | null; clean?: boolean } = {}
+  ): void {
     const inode = statSync(this.#database).ino
-    const file: LifeFile = { life: this.token, previous, head, inode, clean, sync: this.#sync, boot: this.#boot }
+    const file: LifeFile = {
+      life: this.token,
+      previous,
+      head,
+      inode,
+      clean,
+      sync: this.#sync,
+      boot: this.#boot
+    }
     writeFileSync(`${this.#path}.tmp`, JSON.stringify(file))
     renameSync(`${this.#path}.tmp`, this.#path)
   }

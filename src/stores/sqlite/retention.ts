@@ -81,10 +81,15 @@ export class Retention {
     const ledger = this.#ledger
     const s = this.#s
     const oldestKept = s.oldestKept.get(channel, ledger.now, this.#keep - 1)
-    const entries = oldestKept ? s.entriesBefore.all(channel, oldestKept['seq']!, RETENTION_SLICE) : []
-    for (const entry of entries) ledger.removeEntry(channel, Number(entry['seq']), Number(entry['note']))
+    const entries = oldestKept
+      ? s.entriesBefore.all(channel, oldestKept['seq']!, RETENTION_SLICE)
+      : []
+    for (const entry of entries)
+      ledger.removeEntry(channel, Number(entry['seq']), Number(entry['note']))
     const oldestState = s.oldestKeptState.get(channel, this.#keep - 1)
-    const states = oldestState ? s.statesBefore.all(channel, oldestState['seq']!, RETENTION_SLICE) : []
+    const states = oldestState
+      ? s.statesBefore.all(channel, oldestState['seq']!, RETENTION_SLICE)
+      : []
     for (const state of states) s.deleteState.run(state['seq']!)
     const last = Math.max(Number(entries.at(-1)?.['seq'] ?? 0), Number(states.at(-1)?.['seq'] ?? 0))
     if (last > 0) ledger.raiseFloor(channel, last)
@@ -100,7 +105,9 @@ export class Retention {
     let room = RETENTION_SLICE
     for (const note of this.#s.oldest.all(RETENTION_SLICE)) {
       if (Number(note['at']) >= before) return true
-      const places = this.#removeNote(note, (channel, seq, first) => ledger.removeEntry(channel, seq, first))
+      const places = this.#removeNote(note, (channel, seq, first) =>
+        ledger.removeEntry(channel, seq, first)
+      )
       room -= places
       ledger.floor = Math.max(ledger.floor, Number(note['seq']) + places - 1)
       if (room <= 0) return false
@@ -151,14 +158,21 @@ export class Retention {
     return at
   }
 
-  #forgetKeys = (): boolean => Number(this.#s.forgetKeys.run(RETENTION_SLICE, this.#ledger.now).changes) < RETENTION_SLICE
+  #forgetKeys = (): boolean =>
+    Number(this.#s.forgetKeys.run(RETENTION_SLICE, this.#ledger.now).changes) < RETENTION_SLICE
 
-  #forgetTickets = (): boolean => Number(this.#s.forgetTickets.run(this.#ledger.now, RETENTION_SLICE).changes) < RETENTION_SLICE
+  #forgetTickets = (): boolean =>
+    Number(this.#s.forgetTickets.run(this.#ledger.now, RETENTION_SLICE).changes) < RETENTION_SLICE
 
   /** Marks on entries that are gone never count; they only take room. */
   #sweepMarks = (): boolean => {
     const rows = this.#s.marks.all(...this.#markAt, RETENTION_SLICE)
-    for (const { user, channel, seq, orphan } of rows as { user: string; channel: string; seq: number; orphan: number }[]) {
+    for (const { user, channel, seq, orphan } of rows as {
+      user: string
+      channel: string
+      seq: number
+      orphan: number
+    }[]) {
       if (orphan === 1) this.#s.deleteMark.run(user, channel, seq)
       this.#markAt = [user, channel, seq]
     }
@@ -168,7 +182,11 @@ export class Retention {
   /** Without marks there is nothing below any level. */
   #sweepReach = (): boolean => {
     const rows = this.#s.reach.all(...this.#reachAt, RETENTION_SLICE)
-    for (const { user, channel, orphan } of rows as { user: string; channel: string; orphan: number }[]) {
+    for (const { user, channel, orphan } of rows as {
+      user: string
+      channel: string
+      orphan: number
+    }[]) {
       if (orphan === 1) this.#s.deleteReach.run(user, channel)
       this.#reachAt = [user, channel]
     }
@@ -178,14 +196,19 @@ export class Retention {
   /** Whoever comes from below the floor of all begins anew anyway. */
   #sweepFloors = (): boolean => {
     const rows = this.#s.floors.all(this.#floorAt, RETENTION_SLICE)
-    for (const { channel, seq, dropped } of rows as { channel: string; seq: number; dropped: number }[]) {
+    for (const { channel, seq, dropped } of rows as {
+      channel: string
+      seq: number
+      dropped: number
+    }[]) {
       if (Math.max(seq, dropped) <= this.#ledger.floor) this.#s.deleteFloor.run(channel)
       this.#floorAt = channel
     }
     return rows.length < RETENTION_SLICE
   }
 
-  #sweepSizes = (): boolean => Number(this.#s.deleteSizes.run(RETENTION_SLICE).changes) < RETENTION_SLICE
+  #sweepSizes = (): boolean =>
+    Number(this.#s.deleteSizes.run(RETENTION_SLICE).changes) < RETENTION_SLICE
 
   #removeNote(note: Row, remove: (channel: string, seq: number, first: number) => boolean): number {
     const recipients = note['recipients'] as string
@@ -207,16 +230,26 @@ function statements({ db }: Ledger) {
     oldestKept: prepare(
       'SELECT seq FROM entry WHERE channel = ? AND (exp IS NULL OR exp > ?) ORDER BY seq DESC LIMIT 1 OFFSET ?'
     ),
-    entriesBefore: prepare('SELECT seq, note FROM entry WHERE channel = ? AND seq < ? ORDER BY seq LIMIT ?'),
-    oldestKeptState: prepare('SELECT seq FROM state WHERE channel = ? ORDER BY seq DESC LIMIT 1 OFFSET ?'),
-    statesBefore: prepare('SELECT seq FROM state WHERE channel = ? AND seq < ? ORDER BY seq LIMIT ?'),
+    entriesBefore: prepare(
+      'SELECT seq, note FROM entry WHERE channel = ? AND seq < ? ORDER BY seq LIMIT ?'
+    ),
+    oldestKeptState: prepare(
+      'SELECT seq FROM state WHERE channel = ? ORDER BY seq DESC LIMIT 1 OFFSET ?'
+    ),
+    statesBefore: prepare(
+      'SELECT seq FROM state WHERE channel = ? AND seq < ? ORDER BY seq LIMIT ?'
+    ),
     deleteState: prepare('DELETE FROM state WHERE seq = ?'),
     oldest: prepare('SELECT seq, recipients, at FROM note ORDER BY seq LIMIT ?'),
     oldestStates: prepare('SELECT seq, at FROM state ORDER BY seq LIMIT ?'),
     nextEntries: prepare(nextChannel('entry')),
     nextStates: prepare(nextChannel('state')),
-    forgetKeys: prepare('DELETE FROM idem WHERE n IN (SELECT n FROM idem ORDER BY n LIMIT ?) AND exp <= ?'),
-    forgetTickets: prepare('DELETE FROM ticket WHERE hash IN (SELECT hash FROM ticket WHERE exp <= ? LIMIT ?)'),
+    forgetKeys: prepare(
+      'DELETE FROM idem WHERE n IN (SELECT n FROM idem ORDER BY n LIMIT ?) AND exp <= ?'
+    ),
+    forgetTickets: prepare(
+      'DELETE FROM ticket WHERE hash IN (SELECT hash FROM ticket WHERE exp <= ? LIMIT ?)'
+    ),
     marks: prepare(
       `SELECT user, channel, seq, NOT EXISTS (SELECT 1 FROM entry e WHERE e.channel = mark.channel AND e.seq = mark.seq) AS orphan
        FROM mark WHERE (user, channel, seq) > (?, ?, ?) ORDER BY user, channel, seq LIMIT ?`
@@ -226,9 +259,13 @@ function statements({ db }: Ledger) {
        FROM reach WHERE (user, channel) > (?, ?) ORDER BY user, channel LIMIT ?`
     ),
     deleteReach: prepare('DELETE FROM reach WHERE user = ? AND channel = ?'),
-    floors: prepare('SELECT channel, seq, dropped FROM floor WHERE channel > ? ORDER BY channel LIMIT ?'),
+    floors: prepare(
+      'SELECT channel, seq, dropped FROM floor WHERE channel > ? ORDER BY channel LIMIT ?'
+    ),
     deleteFloor: prepare('DELETE FROM floor WHERE channel = ?'),
-    deleteSizes: prepare('DELETE FROM size WHERE channel IN (SELECT channel FROM size WHERE n = 0 LIMIT ?)'),
+    deleteSizes: prepare(
+      'DELETE FROM size WHERE channel IN (SELECT channel FROM size WHERE n = 0 LIMIT ?)'
+    ),
     deleteMark: prepare('DELETE FROM mark WHERE user = ? AND channel = ? AND seq = ?')
   }
 }

@@ -34,7 +34,10 @@ export class SqliteArchiveSource implements ArchiveSource {
   /** Throws {@link StoreOpenError}. */
   constructor(dataDir: string) {
     const path = join(dataDir, 'bellwire.db')
-    if (!existsSync(path)) throw new StoreOpenError(`${path}: there is no such file; set DATA_DIR to the directory of the store`)
+    if (!existsSync(path))
+      throw new StoreOpenError(
+        `${path}: there is no such file; set DATA_DIR to the directory of the store`
+      )
     try {
       this.#db = openDatabase(path, { readOnly: true, timeout: 5000 })
       if (schemaVersion(this.#db) !== SCHEMA_VERSION) {
@@ -45,7 +48,9 @@ export class SqliteArchiveSource implements ArchiveSource {
       this.#head = Number(this.#db.prepare("SELECT v FROM meta WHERE k = 'head'").get()?.['v'])
     } catch (error) {
       if (error instanceof StoreOpenError) throw error
-      throw new StoreOpenError(`${path}: cannot be read (${(error as Error).message})`, { cause: error })
+      throw new StoreOpenError(`${path}: cannot be read (${(error as Error).message})`, {
+        cause: error
+      })
     }
   }
 
@@ -69,15 +74,25 @@ export class SqliteArchiveSource implements ArchiveSource {
        WHERE (m.user, m.channel, m.seq) > (?1, ?2, ?3) ORDER BY m.user, m.channel, m.seq LIMIT ?5`
     )
     let at: [user: string, channel: string, seq: number] = ['', '', 0]
-    for (let rows = marks.all(...at, this.#now, PAGE); rows.length > 0; rows = marks.all(...at, this.#now, PAGE)) {
+    for (
+      let rows = marks.all(...at, this.#now, PAGE);
+      rows.length > 0;
+      rows = marks.all(...at, this.#now, PAGE)
+    ) {
       for (const row of rows) {
         at = [row['user'] as string, row['channel'] as string, Number(row['seq'])]
         // Marks of what is gone only wait to be swept; what came later is not in the export.
         if (row['id'] !== null && at[2] <= this.#head) yield markOf(row)
       }
     }
-    const keys = db.prepare('SELECT n, key, fingerprint, id, at, exp FROM idem WHERE n > ? AND exp > ? ORDER BY n LIMIT ?')
-    for (let rows = keys.all(0, this.#now, PAGE); rows.length > 0; rows = keys.all(rows.at(-1)!['n']!, this.#now, PAGE)) {
+    const keys = db.prepare(
+      'SELECT n, key, fingerprint, id, at, exp FROM idem WHERE n > ? AND exp > ? ORDER BY n LIMIT ?'
+    )
+    for (
+      let rows = keys.all(0, this.#now, PAGE);
+      rows.length > 0;
+      rows = keys.all(rows.at(-1)!['n']!, this.#now, PAGE)
+    ) {
       for (const row of rows) {
         yield {
           kind: 'idempotency-key',
@@ -151,7 +166,9 @@ export class SqliteArchiveTarget implements ArchiveTarget {
     this.#db = db
     try {
       db.exec('PRAGMA synchronous = full; BEGIN IMMEDIATE')
-      const filled = db.prepare('SELECT EXISTS (SELECT 1 FROM note) OR EXISTS (SELECT 1 FROM state) AS filled').get()?.['filled']
+      const filled = db
+        .prepare('SELECT EXISTS (SELECT 1 FROM note) OR EXISTS (SELECT 1 FROM state) AS filled')
+        .get()?.['filled']
       if (file.head > 0 || filled === 1) {
         throw new StoreOpenError(
           `${file.path}: is not empty; import into an empty directory (set DATA_DIR), or move this file away`
@@ -201,16 +218,32 @@ export class SqliteArchiveTarget implements ArchiveTarget {
     }
   }
 
-  #note({ id, to, content, key, createdAt, expiresAt, producer, places }: ArchivedNote, index: number): void {
-    if (this.#s.findNote.get(id)) throw new ArchiveFault(index, `the notification ${id} stands in an earlier line, too`)
+  #note(
+    { id, to, content, key, createdAt, expiresAt, producer, places }: ArchivedNote,
+    index: number
+  ): void {
+    if (this.#s.findNote.get(id))
+      throw new ArchiveFault(index, `the notification ${id} stands in an earlier line, too`)
     const channels = channelsOf(to)
     const seq = this.#head + 1
     this.#head += channels.length
     const exp = expiresAt ?? null
-    this.#s.note.run(seq, id, encodeRecipients(to), content, createdAt, exp, places.length, producer)
+    this.#s.note.run(
+      seq,
+      id,
+      encodeRecipients(to),
+      content,
+      createdAt,
+      exp,
+      places.length,
+      producer
+    )
     for (const { channel, times, replaces } of places) {
       if (key !== undefined && this.#s.findKey.get(channel, key)) {
-        throw new ArchiveFault(index, `an earlier line has the key ${JSON.stringify(key)} in ${channel}, too`)
+        throw new ArchiveFault(
+          index,
+          `an earlier line has the key ${JSON.stringify(key)} in ${channel}, too`
+        )
       }
       const at = seq + channels.indexOf(channel)
       // What it took the place of lay in another log: nobody comes from there, so its own place will do.
@@ -224,9 +257,16 @@ export class SqliteArchiveTarget implements ArchiveTarget {
     if (!note) throw new ArchiveFault(index, `no line before it has the notification ${id}`)
     const to = decodeRecipients(note['recipients'] as string)
     const channel: Channel | undefined = channelOfReader(to, user)
-    if (channel === undefined) throw new ArchiveFault(index, `the notification ${id} is not for the user ${user}`)
+    if (channel === undefined)
+      throw new ArchiveFault(index, `the notification ${id} is not for the user ${user}`)
     const flags = SEEN | (readAt === null ? 0 : READ) | (archived ? ARCHIVED : 0)
-    this.#s.mark.run(user, channel, Number(note['seq']) + channelsOf(to).indexOf(channel), flags, readAt)
+    this.#s.mark.run(
+      user,
+      channel,
+      Number(note['seq']) + channelsOf(to).indexOf(channel),
+      flags,
+      readAt
+    )
   }
 }
 
@@ -240,8 +280,12 @@ function statements(db: Database) {
     entry: db.prepare(
       'INSERT INTO entry (channel, seq, note, times, key, replaces, replaced, exp) VALUES (?, ?, ?, ?, ?, ?, ?, ?)'
     ),
-    mark: db.prepare('INSERT OR REPLACE INTO mark (user, channel, seq, flags, read_at) VALUES (?, ?, ?, ?, ?)'),
-    key: db.prepare('INSERT OR REPLACE INTO idem (key, fingerprint, id, at, exp) VALUES (?, ?, ?, ?, ?)'),
+    mark: db.prepare(
+      'INSERT OR REPLACE INTO mark (user, channel, seq, flags, read_at) VALUES (?, ?, ?, ?, ?)'
+    ),
+    key: db.prepare(
+      'INSERT OR REPLACE INTO idem (key, fingerprint, id, at, exp) VALUES (?, ?, ?, ?, ?)'
+    ),
     revocation: db.prepare('INSERT OR REPLACE INTO revocation VALUES (?, ?)'),
     fence: db.prepare('INSERT INTO fence VALUES (?, ?)'),
     head: db.prepare("UPDATE meta SET v = ? WHERE k = 'head'")

@@ -41,7 +41,8 @@ const SIZE_MS = 1000
 
 const PUT_BACK: StoreWarning = {
   code: 'store-put-back',
-  message: 'The database is not as the last process on this directory left it: the log has a new epoch.',
+  message:
+    'The database is not as the last process on this directory left it: the log has a new epoch.',
   action:
     'Expected after a restore, and after a power cut with STORE_SYNC=normal. Clients that have seen what is missing get a reset, the others resume.'
 }
@@ -74,14 +75,19 @@ export class SqliteStore implements Store, Log {
     this.head = file.head
     this.#floor = file.floor
     // The one of this life is in force from its first event; until then all places in it are beyond the head.
-    this.#fences = file.leap === null ? file.fences : [...file.fences, { tail: file.head, top: file.leap }]
+    this.#fences =
+      file.leap === null ? file.fences : [...file.fences, { tail: file.head, top: file.leap }]
     this.#onCommit = options.onCommit
     const { sync, retentionDays, retentionPerChannel } = options
     const { path, leap } = file
-    this.#writer = new WriterThread({ path, sync, retentionDays, retentionPerChannel, leap }, this.#take, (error) => {
-      // One that never started is the opener's to tell.
-      if (this.#opened) options.onLost?.(error)
-    })
+    this.#writer = new WriterThread(
+      { path, sync, retentionDays, retentionPerChannel, leap },
+      this.#take,
+      (error) => {
+        // One that never started is the opener's to tell.
+        if (this.#opened) options.onLost?.(error)
+      }
+    )
     this.#reader = new Reader(file.path)
   }
 
@@ -97,7 +103,10 @@ export class SqliteStore implements Store, Log {
     } catch (error) {
       store.#reader.close()
       file.lock.close()
-      throw new StoreOpenError(`${file.path}: the writer could not start (${(error as Error).message})`, { cause: error })
+      throw new StoreOpenError(
+        `${file.path}: the writer could not start (${(error as Error).message})`,
+        { cause: error }
+      )
     }
   }
 
@@ -150,7 +159,11 @@ export class SqliteStore implements Store, Log {
         switch (results[next++]) {
           case ITEM.replayed:
             next += 2
-            return { kind: 'replayed', id: results[next - 2] as string, createdAt: results[next - 1] as number }
+            return {
+              kind: 'replayed',
+              id: results[next - 2] as string,
+              createdAt: results[next - 1] as number
+            }
           case ITEM.reused:
             return { kind: 'key-reused' }
           case ITEM.expired:
@@ -189,7 +202,14 @@ export class SqliteStore implements Store, Log {
     const answer = (channels: unknown, first: unknown): boolean => {
       const names = channels as Channel[]
       names.forEach((channel, k) => {
-        this.#events.push({ kind: 'state', op: 'removed', channel, seq: (first as number) + k, ids: [id], upTo: null })
+        this.#events.push({
+          kind: 'state',
+          op: 'removed',
+          channel,
+          seq: (first as number) + k,
+          ids: [id],
+          upTo: null
+        })
       })
       return names.length > 0
     }
@@ -198,21 +218,37 @@ export class SqliteStore implements Store, Log {
 
   async mark(user: string, op: MarkOp, target: MarkTarget): Promise<MarkOutcome> {
     const byIds = 'ids' in target
-    const places = byIds ? this.#read(() => this.#reader.places(user, target.ids, target.allows)) : []
+    const places = byIds
+      ? this.#read(() => this.#reader.places(user, target.ids, target.allows))
+      : []
     if (byIds && places.length === 0) return { affected: 0, seq: this.head }
     const channels = byIds ? places.map(({ channel }) => channel) : [...target.scope]
     const upTo = byIds ? null : target.upTo
     const named = [places.map(({ seq }) => seq), places.map(({ id }) => id)]
-    const entries = byIds ? places.length : Math.min(TRANSACTION_LIMIT.entries, MARKED_PER_CHANNEL * channels.length)
+    const entries = byIds
+      ? places.length
+      : Math.min(TRANSACTION_LIMIT.entries, MARKED_PER_CHANNEL * channels.length)
     const answer = (affected: unknown, seq: unknown, ids: unknown, rest: unknown) => {
       const outcome = { affected: affected as number, seq: seq as number }
       if (rest === null && outcome.affected > 0) {
-        this.#events.push({ kind: 'state', op, channel: userChannel(user), seq: outcome.seq, ids: ids as string[] | null, upTo })
+        this.#events.push({
+          kind: 'state',
+          op,
+          channel: userChannel(user),
+          seq: outcome.seq,
+          ids: ids as string[] | null,
+          upTo
+        })
       }
       return { outcome, rest: rest as MarkProgress | null }
     }
     for (let progress: MarkProgress = [0, 0, 0]; ; ) {
-      const { outcome, rest } = await this.#send([COMMAND.mark, user, op, upTo, channels, named, progress], 4, answer, entries)
+      const { outcome, rest } = await this.#send(
+        [COMMAND.mark, user, op, upTo, channels, named, progress],
+        4,
+        answer,
+        entries
+      )
       if (rest === null) return outcome
       progress = rest
     }
@@ -222,13 +258,25 @@ export class SqliteStore implements Store, Log {
     const answer = (place: unknown): boolean => {
       if (place === null) return false
       const seq = place as number
-      this.#events.push({ kind: 'state', op: 'removed', channel: userChannel(user), seq, ids: null, upTo: seq - 1 })
+      this.#events.push({
+        kind: 'state',
+        op: 'removed',
+        channel: userChannel(user),
+        seq,
+        ids: null,
+        upTo: seq - 1
+      })
       return true
     }
     while (!(await this.#send([COMMAND.erase, user], 1, answer, RETENTION_SLICE)));
   }
 
-  async read(user: string, scope: readonly Channel[], after: number, limit: number): Promise<LogPage | LogGap> {
+  async read(
+    user: string,
+    scope: readonly Channel[],
+    after: number,
+    limit: number
+  ): Promise<LogPage | LogGap> {
     if (isFenced(after, this.#fences)) return { gap: true }
     return this.#read(() => this.#reader.read(user, scope, after, limit))
   }
@@ -246,13 +294,22 @@ export class SqliteStore implements Store, Log {
   }
 
   putTicket(hash: string, holder: TicketHolder, expiresAt: number): Promise<void> {
-    return this.#send([COMMAND.putTicket, hash, holder.user, JSON.stringify(holder.topics), expiresAt], 0, () => {})
+    return this.#send(
+      [COMMAND.putTicket, hash, holder.user, JSON.stringify(holder.topics), expiresAt],
+      0,
+      () => {}
+    )
   }
 
-  async takeTicket(hash: string, { keep = false }: { keep?: boolean } = {}): Promise<TicketHolder | null> {
+  async takeTicket(
+    hash: string,
+    { keep = false }: { keep?: boolean } = {}
+  ): Promise<TicketHolder | null> {
     if (keep) return this.#read(() => this.#reader.ticket(hash))
     return this.#send([COMMAND.takeTicket, hash], 2, (user, topics) =>
-      user === null ? null : { user: user as string, topics: JSON.parse(topics as string) as string[] }
+      user === null
+        ? null
+        : { user: user as string, topics: JSON.parse(topics as string) as string[] }
     )
   }
 
@@ -281,7 +338,9 @@ export class SqliteStore implements Store, Log {
     if (this.#closed) return 'the store is closed'
     if (this.#writer.gone) return this.#writer.gone.message
     const { busyMs } = this.#writer
-    return busyMs > WRITER_STALL_MS ? `the disk has not finished a write for ${Math.floor(busyMs / 1000)} s` : this.#trouble
+    return busyMs > WRITER_STALL_MS
+      ? `the disk has not finished a write for ${Math.floor(busyMs / 1000)} s`
+      : this.#trouble
   }
 
   abandon(): void {
@@ -340,7 +399,12 @@ export class SqliteStore implements Store, Log {
   }
 
   /** `entries`: how many it may touch, if that is more than a few. */
-  #send<T>(request: readonly unknown[], values: number, answer: (...values: readonly unknown[]) => T, entries = 1): Promise<T> {
+  #send<T>(
+    request: readonly unknown[],
+    values: number,
+    answer: (...values: readonly unknown[]) => T,
+    entries = 1
+  ): Promise<T> {
     return new Promise((resolve, failed) => {
       const done = (results: readonly unknown[], at: number): number => {
         resolve(answer(...results.slice(at, at + values)))
@@ -364,7 +428,11 @@ export class SqliteStore implements Store, Log {
     try {
       return work()
     } catch (error) {
-      throw new StoreError('unavailable', `the database cannot be read: ${(error as Error).message}`, { cause: error })
+      throw new StoreError(
+        'unavailable',
+        `the database cannot be read: ${(error as Error).message}`,
+        { cause: error }
+      )
     }
   }
 
@@ -379,7 +447,8 @@ export class SqliteStore implements Store, Log {
   }
 }
 
-const weigh = ({ content, to }: Publication): Weight => weightOf(content, 'users' in to ? to.users.length : 1)
+const weigh = ({ content, to }: Publication): Weight =>
+  weightOf(content, 'users' in to ? to.users.length : 1)
 
 function size(path: string): number {
   return statSync(path, { throwIfNoEntry: false })?.size ?? 0

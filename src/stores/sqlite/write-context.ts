@@ -70,7 +70,8 @@ export class Ledger {
    * show that one: what is left of the entry in the log tells them that it is gone.
    */
   takeBack(channel: string, seq: number, note: number): boolean {
-    if (Number(this.#statements.leaveTrace.run(channel, seq).changes) > 0) this.#grown(this.#states, channel, 1)
+    if (Number(this.#statements.leaveTrace.run(channel, seq).changes) > 0)
+      this.#grown(this.#states, channel, 1)
     return this.removeEntry(channel, seq, note)
   }
 
@@ -117,7 +118,8 @@ export class Ledger {
 
   firstExpiry(): number {
     return Number(
-      this.db.prepare('SELECT min(exp) AS exp FROM note WHERE exp IS NOT NULL').get()?.['exp'] ?? Number.POSITIVE_INFINITY
+      this.db.prepare('SELECT min(exp) AS exp FROM note WHERE exp IS NOT NULL').get()?.['exp'] ??
+        Number.POSITIVE_INFINITY
     )
   }
 
@@ -161,7 +163,8 @@ export class Ledger {
     if (known !== undefined) size = known + by
     else {
       if (sizes.size >= MAX_COUNTED) sizes.clear()
-      const count = sizes === this.#entries ? this.#statements.countEntries : this.#statements.countStates
+      const count =
+        sizes === this.#entries ? this.#statements.countEntries : this.#statements.countStates
       size = Number(count.get(channel)?.['n'])
     }
     sizes.set(channel, size)
@@ -188,11 +191,15 @@ function prepare(db: Database) {
        SELECT e.seq, e.channel, 'removed', json_array(e.replaces), NULL, n.at, e.replaced
        FROM entry e JOIN note n ON n.seq = e.note WHERE e.channel = ? AND e.seq = ? AND e.replaces IS NOT NULL`
     ),
-    insertState: db.prepare('INSERT INTO state (seq, channel, op, ids, up_to, at) VALUES (?, ?, ?, ?, ?, ?)'),
+    insertState: db.prepare(
+      'INSERT INTO state (seq, channel, op, ids, up_to, at) VALUES (?, ?, ?, ?, ?, ?)'
+    ),
     noteDropped: db.prepare(
       'INSERT INTO floor (channel, seq, dropped) VALUES (?, 0, ?) ON CONFLICT DO UPDATE SET dropped = excluded.dropped'
     ),
-    resize: db.prepare('INSERT INTO size (channel, n) VALUES (?, ?) ON CONFLICT DO UPDATE SET n = n + excluded.n'),
+    resize: db.prepare(
+      'INSERT INTO size (channel, n) VALUES (?, ?) ON CONFLICT DO UPDATE SET n = n + excluded.n'
+    ),
     raiseFloor: db.prepare(
       'INSERT INTO floor (channel, seq) VALUES (?, ?) ON CONFLICT DO UPDATE SET seq = max(seq, excluded.seq)'
     )

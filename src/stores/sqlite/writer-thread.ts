@@ -1,6 +1,11 @@
 import { Worker } from 'node:worker_threads'
 import { FairQueue, type Weight } from '../../bounds/fair-queue.ts'
-import { COMPANY_MS, MAX_PENDING_BYTES, MAX_PENDING_COMMANDS, TRANSACTION_LIMIT } from '../../bounds/limits.ts'
+import {
+  COMPANY_MS,
+  MAX_PENDING_BYTES,
+  MAX_PENDING_COMMANDS,
+  TRANSACTION_LIMIT
+} from '../../bounds/limits.ts'
 import { StoreError } from '../../log/store.ts'
 import { RESULT, TURN, type WriterReport } from './commands.ts'
 import type { WriterData } from './writer.ts'
@@ -32,7 +37,10 @@ function startWorker(workerData: WriterData): Worker {
   // Nor what the process was made to import first, be it to instrument requests or by a test runner: the thread serves none, and starts
   // with each opening. Most other flags are the process' alone, and a thread refuses them; which SQLite there is may depend on one, and
   // two in one process would break each other's locks.
-  return new Worker(ENTRY, { execArgv: process.execArgv.filter((flag) => flag.endsWith('experimental-sqlite')), workerData })
+  return new Worker(ENTRY, {
+    execArgv: process.execArgv.filter((flag) => flag.endsWith('experimental-sqlite')),
+    workerData
+  })
 }
 
 /**
@@ -82,13 +90,18 @@ export class WriterThread {
     this.#ended = new Promise((resolve) => {
       worker.once('exit', (code) => {
         process.off('exit', this.#park)
-        if (code !== 0 || !this.#closing) this.#lost(new Error(`the writer ended with code ${code}`))
+        if (code !== 0 || !this.#closing)
+          this.#lost(new Error(`the writer ended with code ${code}`))
         resolve()
       })
     })
     process.on('exit', this.#park)
-    worker.on('message', (report: WriterReport) => this.#onReport(report, () => this.#settle(report)))
-    worker.on('error', (error) => this.#lost(error instanceof Error ? error : new Error(String(error))))
+    worker.on('message', (report: WriterReport) =>
+      this.#onReport(report, () => this.#settle(report))
+    )
+    worker.on('error', (error) =>
+      this.#lost(error instanceof Error ? error : new Error(String(error)))
+    )
   }
 
   /** Hands over the commands of one request, which run in order. All fail at once if too many wait, or if no writer can take them. */
@@ -110,7 +123,8 @@ export class WriterThread {
   /** Takes nothing more, and fails what has not been handed to the thread. */
   abandon(): void {
     this.#abandoned = true
-    for (const command of this.#waiting.clear()) command.failed(new StoreError('unavailable', STOPPING))
+    for (const command of this.#waiting.clear())
+      command.failed(new StoreError('unavailable', STOPPING))
     this.#finish()
   }
 
@@ -128,19 +142,25 @@ export class WriterThread {
   }
 
   #refusal(commands: readonly Command[]): StoreError | null {
-    if (this.gone) return new StoreError('unavailable', `the store has stopped: ${this.gone.message}`)
+    if (this.gone)
+      return new StoreError('unavailable', `the store has stopped: ${this.gone.message}`)
     if (this.#closing) return new StoreError('unavailable', 'the store is closed')
     if (this.#abandoned) return new StoreError('unavailable', STOPPING)
     const bytes = commands.reduce((sum, command) => sum + command.bytes, this.#waiting.bytes)
     // One alone is taken whatever its size: it has been checked before.
-    const crowded = this.#waiting.size >= MAX_PENDING_COMMANDS || (this.#waiting.size > 0 && bytes > MAX_PENDING_BYTES)
-    return crowded ? new StoreError('unavailable', 'too many commands are waiting for the disk') : null
+    const crowded =
+      this.#waiting.size >= MAX_PENDING_COMMANDS ||
+      (this.#waiting.size > 0 && bytes > MAX_PENDING_BYTES)
+    return crowded
+      ? new StoreError('unavailable', 'too many commands are waiting for the disk')
+      : null
   }
 
   #schedule(): void {
     if (this.#inFlight.length > 0 || this.#waiting.size === 0) return
     // After the sockets that are readable now have been read: what they ask for shares one commit.
-    if (this.#waiting.size >= this.#company || this.#closing) this.#soon ??= setImmediate(this.#flush)
+    if (this.#waiting.size >= this.#company || this.#closing)
+      this.#soon ??= setImmediate(this.#flush)
     else this.#late ??= setTimeout(this.#flush, COMPANY_MS)
   }
 
@@ -189,7 +209,9 @@ export class WriterThread {
     const commands = [...this.#inFlight, ...this.#waiting.clear()]
     this.#inFlight = []
     for (const command of commands)
-      command.failed(new StoreError('unavailable', `the store has stopped: ${error.message}`, { cause: error }))
+      command.failed(
+        new StoreError('unavailable', `the store has stopped: ${error.message}`, { cause: error })
+      )
     if (this.#closing) this.#closing()
     else this.#onLost(error)
   }
@@ -197,6 +219,7 @@ export class WriterThread {
 
 function failure(result: number, message: string): Error {
   if (result === RESULT.full) return new StoreError('full', `the disk is full: ${message}`)
-  if (result === RESULT.unavailable) return new StoreError('unavailable', `the disk does not take writes: ${message}`)
+  if (result === RESULT.unavailable)
+    return new StoreError('unavailable', `the disk does not take writes: ${message}`)
   return new Error(`the store refused a command: ${message}`)
 }

@@ -56,13 +56,17 @@ const reach = new Reach(ledger)
 const marker = new Marker(ledger, reach)
 const remover = new Remover(ledger, reach)
 const tickets = new Tickets(ledger)
-const retention = new Retention(ledger, { days: options.retentionDays, perChannel: options.retentionPerChannel })
+const retention = new Retention(ledger, {
+  days: options.retentionDays,
+  perChannel: options.retentionPerChannel
+})
 let commitMs = 0
 let trouble: string | null = null
 
 /** One transaction, or nothing of it. */
 function transact(work: () => void): void {
-  if (Atomics.compareExchange(options.turn, 0, TURN.idle, TURN.busy) === TURN.over) throw new Error('the process ends')
+  if (Atomics.compareExchange(options.turn, 0, TURN.idle, TURN.busy) === TURN.over)
+    throw new Error('the process ends')
   try {
     commitAll(work)
   } finally {
@@ -113,7 +117,12 @@ function report(answers: boolean, results: readonly unknown[]): void {
 /** Where the command after the one at `at` begins. */
 function next(request: readonly unknown[], at: number): number {
   const command = request[at] as number
-  return at + 1 + ARGUMENTS[command]! + (command === COMMAND.publish ? (request[at + 1] as number) * ITEM_VALUES : 0)
+  return (
+    at +
+    1 +
+    ARGUMENTS[command]! +
+    (command === COMMAND.publish ? (request[at + 1] as number) * ITEM_VALUES : 0)
+  )
 }
 
 function run(r: readonly unknown[], at: number, results: unknown[]): void {
@@ -139,7 +148,12 @@ function run(r: readonly unknown[], at: number, results: unknown[]): void {
     case COMMAND.erase:
       return remover.erase(r[at + 1] as string, results)
     case COMMAND.putTicket:
-      return tickets.put(r[at + 1] as string, r[at + 2] as string, r[at + 3] as string, r[at + 4] as number)
+      return tickets.put(
+        r[at + 1] as string,
+        r[at + 2] as string,
+        r[at + 3] as string,
+        r[at + 4] as number
+      )
     case COMMAND.takeTicket:
       return tickets.take(r[at + 1] as string, results)
     case COMMAND.revoke:
@@ -181,7 +195,9 @@ function answer(request: readonly unknown[]): void {
     if (kind !== RESULT.broken) trouble = (error as Error).message
     const alone = kind !== RESULT.unavailable && next(request, 0) < request.length
     if (alone) answerEach(request, results)
-    else for (let at = 0; at < request.length; at = next(request, at)) results.push(kind, (error as Error).message)
+    else
+      for (let at = 0; at < request.length; at = next(request, at))
+        results.push(kind, (error as Error).message)
   }
   report(true, results)
   // Messages that follow each other fast are taken in one turn of the loop; an immediate would wait for the last of them.
@@ -211,7 +227,8 @@ function answerEach(request: readonly unknown[], results: unknown[]): void {
 /** Characters that it wants to store, roughly. */
 function sizeOf(request: readonly unknown[], at: number): number {
   let size = 0
-  for (let i = at; i < next(request, at); i++) size += typeof request[i] === 'string' ? (request[i] as string).length : 0
+  for (let i = at; i < next(request, at); i++)
+    size += typeof request[i] === 'string' ? (request[i] as string).length : 0
   return size
 }
 

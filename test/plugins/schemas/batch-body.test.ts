@@ -28,7 +28,8 @@ t.test('a batch reads as JSON.parse reads it, however it is written', async (t) 
 
 t.test('what is no JSON is refused as a whole, wherever it breaks off', async (t) => {
   const text = '{"notifications":[{"to":{"user":"a"},"type":"t\\""},17, [true]]}'
-  for (let end = 1; end < text.length; end++) await t.rejects(parseBatch(text.slice(0, end)), MALFORMED)
+  for (let end = 1; end < text.length; end++)
+    await t.rejects(parseBatch(text.slice(0, end)), MALFORMED)
   for (const broken of [
     '',
     '{"notifications":[1,]}',
@@ -54,12 +55,22 @@ t.test('an item that is too long spoils no other, and is not parsed', async (t) 
   t.strictSame(await parseBatch(text), { notifications: [1, OVERSIZED, OVERSIZED, 2] })
 })
 
-t.test('100,000 recipients in sum are taken, one more is refused before the rest is read', async (t) => {
-  const users = Array.from({ length: 1000 }, (_, n) => `u${n}`)
-  const named = Array.from({ length: 99 }, () => ({ to: { users } }))
-  const rest = Array.from({ length: 900 }, () => ({ to: { everyone: true } }))
-  const full = [...named, ...rest, { to: { users: [...users.slice(0, 100), 'u0', 'u1'] } }]
-  t.match(await parseBatch(JSON.stringify({ notifications: full })), { notifications: { length: 1000 } })
-  const over = JSON.stringify({ notifications: [...named, ...rest.slice(1), { to: { users: users.slice(0, 102) } }] })
-  await t.rejects(parseBatch(`${over.slice(0, -2)}, never read`), { name: 'ProblemError', slug: 'payload-too-large' })
-})
+t.test(
+  '100,000 recipients in sum are taken, one more is refused before the rest is read',
+  async (t) => {
+    const users = Array.from({ length: 1000 }, (_, n) => `u${n}`)
+    const named = Array.from({ length: 99 }, () => ({ to: { users } }))
+    const rest = Array.from({ length: 900 }, () => ({ to: { everyone: true } }))
+    const full = [...named, ...rest, { to: { users: [...users.slice(0, 100), 'u0', 'u1'] } }]
+    t.match(await parseBatch(JSON.stringify({ notifications: full })), {
+      notifications: { length: 1000 }
+    })
+    const over = JSON.stringify({
+      notifications: [...named, ...rest.slice(1), { to: { users: users.slice(0, 102) } }]
+    })
+    await t.rejects(parseBatch(`${over.slice(0, -2)}, never read`), {
+      name: 'ProblemError',
+      slug: 'payload-too-large'
+    })
+  }
+)
