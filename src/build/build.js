@@ -41,7 +41,7 @@ async function bundleClient() {
 
 /** What is no TypeScript and is read when the program runs: pages and the scripts for Redis. */
 function copyAssets() {
-  for (const part of ['demo', 'dashboard', 'stores/redis']) {
+  for (const part of ['demo', 'dashboard', 'stores/redis', 'cluster/redis']) {
     cpSync(at(`src/${part}`), at(`dist/${part}`), {
       recursive: true,
       filter: (file) => !file.endsWith('.ts')

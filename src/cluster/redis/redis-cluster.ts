@@ -61,8 +61,8 @@ const script = (name: string): string => readFileSync(new URL(name, import.meta.
 /**
  * The nodes that share one Redis. All keys carry one hash tag, `<prefix>:{nodes}:…`:
  *
- * - `seen`, a sorted set, and `reports`, a hash: who lives, and how it stands (`beat-3.lua`).
- * - `places:<node>`, a hash: how many connections each user has there (`take-place-2.lua`). A dead node's go with its lease.
+ * - `seen`, a sorted set, and `reports`, a hash: who lives, and how it stands (`renew-lease-3.lua`).
+ * - `places:<node>`, a hash: how many connections each user has there (`acquire-slot-2.lua`). A dead node's go with its lease.
  * - Channels `ask` and `answer:<node>`: Pub/Sub, which may lose what is said. So nothing is asked whose answer must be right: it is
  *   for operators and for counts. What must not be lost goes through the log.
  *
@@ -108,13 +108,13 @@ export class RedisCluster implements Cluster {
       onError: () => {}
     })
     for (const connection of [clients.commands, clients.reads]) {
-      connection.defineCommand('beat', {
+      connection.defineCommand('renewLease', {
         numberOfKeys: 3,
-        lua: script('../../stores/redis/beat-3.lua')
+        lua: script('./renew-lease-3.lua')
       })
-      connection.defineCommand('takePlace', {
+      connection.defineCommand('acquireSlot', {
         numberOfKeys: 2,
-        lua: script('../../stores/redis/take-place-2.lua')
+        lua: script('./acquire-slot-2.lua')
       })
     }
     return new RedisCluster(node, options, clients)
@@ -191,7 +191,7 @@ export class RedisCluster implements Cluster {
     try {
       return (
         (await within(
-          runScript(this.#clients.commands, 'takePlace', [...keys, ...values]),
+          runScript(this.#clients.commands, 'acquireSlot', [...keys, ...values]),
           PLACE_MS
         )) === 1
       )
@@ -281,10 +281,10 @@ export class RedisCluster implements Cluster {
         this.#key('places:'),
         CLUSTER_KEYS_MS
       ]
-      const answer = (await runScript(this.#clients.commands, 'beat', [...keys, ...values])) as (
-        | string
-        | number
-      )[]
+      const answer = (await runScript(this.#clients.commands, 'renewLease', [
+        ...keys,
+        ...values
+      ])) as (string | number)[]
       const [complete, now, ...rows] = answer
       this.#heardAt = performance.now()
       this.#others = viewsOf(rows, Date.now() - Number(now)).filter(
@@ -393,7 +393,7 @@ function whenReady(connection: RedisConnection, then: () => void): void {
 
 function runScript(
   connection: RedisConnection,
-  name: 'beat' | 'takePlace',
+  name: 'renewLease' | 'acquireSlot',
   values: readonly (string | number)[]
 ): Promise<unknown> {
   const commands = connection as unknown as Record<

@@ -50,7 +50,7 @@ export function decodeFollowed([place, fields]: StreamEntry): FollowedEvent | nu
   }
 }
 
-/** Fields that one entry takes in an answer, see `push_entry` in `prelude.lua`. */
+/** Fields that one entry takes in an answer, see `push_entry` in `prelude-marks.lua`. */
 const ENTRY_FIELDS = 9
 
 /** The events of an answer of `read-2.lua`, which begin at `from`. */

@@ -1,4 +1,4 @@
-/** The names in Redis that this side uses itself; all others are made by the scripts, see `prelude.lua`. */
+/** The names in Redis that this side uses itself; all others are made by the scripts, see `prelude-log.lua`. */
 export interface RedisKeys {
   /** `REDIS_PREFIX`: what every key and channel begins with. */
   readonly prefix: string
@@ -8,8 +8,8 @@ export interface RedisKeys {
   readonly log: string
   /** Hash of the moments at which users were revoked. */
   readonly revoked: string
-  /** Channel of the bell: rung when the log has grown. */
-  readonly bell: string
+  /** Pub/Sub channel that wakes the nodes when the log has grown. Its name on the wire is that of earlier versions. */
+  readonly wake: string
 }
 
 /**
@@ -23,6 +23,6 @@ export function redisKeys(prefix: string, shard: number): RedisKeys {
     state: `${base}state`,
     log: `${base}log`,
     revoked: `${base}z:`,
-    bell: `${base}bell`
+    wake: `${base}bell`
   }
 }

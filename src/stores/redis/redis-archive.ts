@@ -41,7 +41,7 @@ interface Place {
 /** What reading and filling have in common: a connection, the names of the keys, and who else is there. */
 class ArchiveRedis {
   readonly clients: RedisClients
-  /** What all keys of each shard begin with; see `prelude.lua`. */
+  /** What all keys of each shard begin with; see `prelude-log.lua`. */
   readonly bases: readonly string[]
   readonly prefix: string
 
@@ -376,7 +376,7 @@ export class RedisArchiveTarget implements ArchiveTarget {
         )
       }
       const marksMs = options.retentionDays === 0 ? 0 : (options.retentionDays + 2) * DAY_MS
-      const ring = redis.clients.kind === 'cluster' ? 'SPUBLISH' : 'PUBLISH'
+      const wakeCommand = redis.clients.kind === 'cluster' ? 'SPUBLISH' : 'PUBLISH'
       for (const base of redis.bases) {
         const seq = await redis.clients.commands.hget(`${base}state`, 'seq')
         if (Number(seq ?? 0) > 0) {
@@ -387,15 +387,15 @@ export class RedisArchiveTarget implements ArchiveTarget {
       }
       const shards: string[][] = []
       for (const shard of redis.bases.keys()) {
-        const { state, log, bell } = redisKeys(options.redisPrefix, shard)
+        const { state, log, wake } = redisKeys(options.redisPrefix, shard)
         const args = (epoch: string): string[] => [
           state,
           log,
           epoch,
           '0',
           String(marksMs),
-          ring,
-          bell
+          wakeCommand,
+          wake
         ]
         const fresh = `r${randomBytes(5).toString('hex').slice(0, 9)}`
         const opening = [...args(''), fresh, '', String(options.redisShards), '1']
@@ -425,7 +425,7 @@ export class RedisArchiveTarget implements ArchiveTarget {
     let sent: number[] = []
     const send = async (): Promise<void> => {
       if (batch.length === 0) return
-      const answer = (await SCRIPTS.load.run(this.#redis.clients.commands, [
+      const answer = (await SCRIPTS.import.run(this.#redis.clients.commands, [
         ...args,
         ...batch
       ])) as [string, number?, string?]
@@ -473,7 +473,7 @@ export class RedisArchiveTarget implements ArchiveTarget {
   }
 }
 
-/** As `load-2.lua` takes it; nothing where it is not for this shard, or its time is over. */
+/** As `import-2.lua` takes it; nothing where it is not for this shard, or its time is over. */
 function encode(record: ArchiveRecord, shard: number, shards: number, now: number): string[][] {
   switch (record.kind) {
     case 'notification': {

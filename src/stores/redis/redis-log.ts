@@ -53,7 +53,7 @@ interface Waiter {
 }
 
 /**
- * The log in Redis as this process follows it. Pub/Sub is a doorbell only: after each bell, each return of a connection and every
+ * The log in Redis as this process follows it. Pub/Sub is a wake-up only: after each, each return of a connection and every
  * {@link REDIS_POLL_MS} the log is read on from the place that was reached, on the connection that writes, so that the answer to a
  * write always comes before the events that it made.
  */
@@ -104,7 +104,7 @@ export class RedisLog {
       this.#hears = false
     })
     subscriber.on(this.#sharded ? 'smessage' : 'message', (_channel: string, place: string) =>
-      this.#ring(place)
+      this.#woken(place)
     )
     clients.commands.on('ready', () => {
       void this.pull()
@@ -336,15 +336,15 @@ export class RedisLog {
 
   #args(own: readonly string[]): string[] {
     const { keys, retentionPerChannel, marksMs } = this.#options
-    const bell = this.#sharded ? 'SPUBLISH' : 'PUBLISH'
+    const wakeCommand = this.#sharded ? 'SPUBLISH' : 'PUBLISH'
     return [
       keys.state,
       keys.log,
       this.epoch,
       String(retentionPerChannel),
       String(marksMs),
-      bell,
-      keys.bell,
+      wakeCommand,
+      keys.wake,
       ...own
     ]
   }
@@ -452,12 +452,12 @@ export class RedisLog {
   async #listenOnce(): Promise<void> {
     const { commands, subscriber } = this.#clients
     if (this.#closed || !isReady(subscriber)) return
-    const { bell, prefix } = this.#options.keys
+    const { wake, prefix } = this.#options.keys
     try {
-      await (this.#sharded ? subscriber.ssubscribe(bell) : subscriber.subscribe(bell))
+      await (this.#sharded ? subscriber.ssubscribe(wake) : subscriber.subscribe(wake))
       if (!isReady(commands)) return
       // As the scripts do, which cannot report that they may not.
-      await (this.#sharded ? commands.spublish(bell, NOWHERE) : commands.publish(bell, NOWHERE))
+      await (this.#sharded ? commands.spublish(wake, NOWHERE) : commands.publish(wake, NOWHERE))
       this.#silence = null
       this.#hears = isReady(subscriber)
     } catch (error) {
@@ -467,11 +467,11 @@ export class RedisLog {
       if (silence !== this.#silence) this.onRefused(silence)
       this.#silence = silence
     }
-    // What was appended before the subscription rang for nobody.
+    // What was appended before the subscription woke nobody.
     await this.pull()
   }
 
-  #ring(place: string): void {
+  #woken(place: string): void {
     if (this.epoch === '' || isAfter(parsePlace(place), this.#place)) void this.pull()
   }
 
@@ -494,9 +494,9 @@ export class RedisLog {
 const TIMELESS: ReadonlySet<ScriptName> = new Set([
   'publish',
   'recall',
-  'channels',
+  'findChannels',
   'erase',
-  'note',
+  'getNotification',
   'counts',
   'putTicket',
   'takeTicket',

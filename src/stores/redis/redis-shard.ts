@@ -140,12 +140,12 @@ export class RedisShard implements Log {
   }
 
   async notification(id: string): Promise<StoredNotification | null> {
-    const found = (await this.#log.read('note', [id, ''])) as readonly string[]
+    const found = (await this.#log.read('getNotification', [id, ''])) as readonly string[]
     return found.length === 0 ? null : storedOf(id, found)
   }
 
   async trace(id: string): Promise<NotificationTrace | null> {
-    const found = (await this.#log.read('note', [id, '1'])) as readonly string[]
+    const found = (await this.#log.read('getNotification', [id, '1'])) as readonly string[]
     if (found.length === 0) return null
     const places: { channel: Channel; seq: number; epoch: string }[] = []
     for (let k = 8; k < found.length; k += 2)
@@ -301,7 +301,10 @@ export class RedisShard implements Log {
     { ids, allows }: Extract<MarkTarget, { ids: readonly string[] }>
   ): Promise<string[]> {
     if (ids.length === 0) return []
-    const channels = (await this.#log.read('channels', [user, ...ids])) as readonly (Channel | '')[]
+    const channels = (await this.#log.read('findChannels', [user, ...ids])) as readonly (
+      | Channel
+      | ''
+    )[]
     return ids.flatMap((id, k) => {
       const channel = channels[k]
       if (channel === undefined || channel === '') return []

@@ -3,21 +3,21 @@ import { readFileSync } from 'node:fs'
 import type { RedisConnection } from './client.ts'
 
 const read = (name: string): string =>
-  readFileSync(new URL(`./${name}.lua`, import.meta.url), 'utf8')
-const PRELUDE = read('prelude')
-const KNOWN_EPOCH = read('known-epoch')
+  readFileSync(new URL(`./lua/${name}.lua`, import.meta.url), 'utf8')
+const PRELUDE = ['prelude-log', 'prelude-channels', 'prelude-marks'].map(read).join('\n')
+const CHECK_EPOCH = read('check-epoch')
 
 /** A script and the name by which Redis knows it. Its number of keys is in the name of its file. */
 class Script {
   readonly #source: string
   readonly #sha: string
 
-  constructor(name: string, guarded = true) {
-    this.#source = `${PRELUDE}\n${guarded ? KNOWN_EPOCH : ''}\n${read(`${name}-2`)}`
+  constructor(name: string, checksEpoch = true) {
+    this.#source = `${PRELUDE}\n${checksEpoch ? CHECK_EPOCH : ''}\n${read(`${name}-2`)}`
     this.#sha = createHash('sha1').update(this.#source).digest('hex')
   }
 
-  /** Runs it; sends its text where the server has not seen it yet, or has forgotten it with a restart. */
+  /** Runs it; sends its text if the server has not seen it yet, or has forgotten it with a restart. */
   async run(connection: RedisConnection, args: readonly string[]): Promise<unknown> {
     try {
       return await connection.evalsha(this.#sha, 2, ...args)
@@ -33,10 +33,10 @@ export const SCRIPTS = {
   open: new Script('open', false),
   publish: new Script('publish'),
   recall: new Script('recall'),
-  channels: new Script('channels'),
+  findChannels: new Script('find-channels'),
   mark: new Script('mark'),
   erase: new Script('erase'),
-  note: new Script('note'),
+  getNotification: new Script('get-notification'),
   read: new Script('read'),
   inbox: new Script('inbox'),
   counts: new Script('counts'),
@@ -45,7 +45,7 @@ export const SCRIPTS = {
   revoke: new Script('revoke'),
   revokedAt: new Script('revoked-at'),
   sweep: new Script('sweep'),
-  load: new Script('load')
+  import: new Script('import')
 } as const
 
 export type ScriptName = keyof typeof SCRIPTS

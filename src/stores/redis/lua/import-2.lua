@@ -1,5 +1,5 @@
 -- Fills a log that nobody follows, from an archive: nothing is announced.
--- KEYS, ARGV[1]–[5]: see prelude
+-- KEYS, ARGV[1]–[5]: see prelude-log.lua
 -- ARGV[6] … records, one after the other:
 --   n, id, to, content, collapse key, createdAt, expiresAt, producer, number of places, then for each of
 --      them: channel, times, replaces; what a record does not have is empty

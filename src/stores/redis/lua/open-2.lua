@@ -1,6 +1,6 @@
 -- Begins the log where there is none, fences it where another server wrote it, and gives it a new epoch where the caller knows
 -- of something that it no longer holds.
--- KEYS, ARGV[1]–[5]: see prelude; ARGV[1] is the epoch that the caller knows, or empty
+-- KEYS, ARGV[1]–[5]: see prelude-log.lua; ARGV[1] is the epoch that the caller knows, or empty
 -- ARGV[6] epoch to take where a new one is needed; ARGV[7] newest place that the caller has followed or was promised, or empty;
 -- ARGV[8] number of shards that the caller reckons with; ARGV[9] "1" where it may begin the log
 -- Result: { place, epoch, seq, floor, moment at which the next entry expires or empty }
@@ -39,5 +39,5 @@ else
   end
 end
 local place = finish()
-if epoch ~= state[1] and not appended then ring(place) end
+if epoch ~= state[1] and not appended then wake(place) end
 return { place, epoch, seq, tonumber(call('HGET', S, 'floor') or 0), call('ZRANGE', P .. 'x:', 0, 0, 'WITHSCORES')[2] or '' }

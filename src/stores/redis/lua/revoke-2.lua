@@ -1,5 +1,5 @@
 -- Forgets a user's tickets, remembers the moment, and tells.
--- KEYS, ARGV[1]–[5]: see prelude; ARGV[6] user
+-- KEYS, ARGV[1]–[5]: see prelude-log.lua; ARGV[6] user
 -- Result: { place }
 fence()
 local v = P .. 'v:' .. ARGV[6]

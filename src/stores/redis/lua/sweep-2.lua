@@ -1,5 +1,5 @@
 -- Takes out what has expired, and what is older than retention, a slice at a time.
--- KEYS, ARGV[1]–[5]: see prelude; ARGV[6] moment before which entries are too old, or empty
+-- KEYS, ARGV[1]–[5]: see prelude-log.lua; ARGV[6] moment before which entries are too old, or empty
 -- Result: { place, moment at which the next expires or empty, 1 where more is too old, floor }
 fence()
 for _, channel in ipairs(call('ZRANGEBYSCORE', P .. 'x:', '-inf', str(NOW), 'LIMIT', 0, 20)) do

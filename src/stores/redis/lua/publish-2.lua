@@ -1,5 +1,5 @@
 -- Appends notifications, in the order given, each with its idempotency, collapse and announcement.
--- KEYS, ARGV[1]–[5]: see prelude
+-- KEYS, ARGV[1]–[5]: see prelude-log.lua
 -- ARGV[6] token of this call; ARGV[7] milliseconds that idempotency keys are kept; then for each item:
 --   id, to, content, collapse key, createdAt, expiresAt, "1" where ephemeral, idempotency key, fingerprint, producer,
 --   number of channels, the channels; what an item does not have is empty

@@ -1,5 +1,5 @@
 -- Removes a user's own entries and state events, all marks and tickets, a slice at a time.
--- KEYS, ARGV[1]–[5]: see prelude; ARGV[6] user
+-- KEYS, ARGV[1]–[5]: see prelude-log.lua; ARGV[6] user
 -- Result: { place }, or { place, 1 } where there is more: then there is no event yet
 local user = ARGV[6]
 local own = 'user:' .. user

@@ -1,5 +1,5 @@
 -- A notification as its producer and an operator look it up.
--- KEYS, ARGV[1]–[5]: see prelude; ARGV[6] id; ARGV[7] "1" for its places and readers too
+-- KEYS, ARGV[1]–[5]: see prelude-log.lua; ARGV[6] id; ARGV[7] "1" for its places and readers too
 -- Result: { } where there is none; else { to, content, createdAt, expiresAt, producer, seen, read, archived, channel, place … }
 local all = call('HGETALL', P .. 'n:' .. ARGV[6])
 local note, places = {}, {}

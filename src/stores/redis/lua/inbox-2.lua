@@ -1,5 +1,5 @@
 -- One page of an inbox, newest first, with its counts.
--- KEYS, ARGV[1]–[5]: see prelude; ARGV[6] user; ARGV[7] all, unread or archived; ARGV[8] most items; ARGV[9] place that all are older
+-- KEYS, ARGV[1]–[5]: see prelude-log.lua; ARGV[6] user; ARGV[7] all, unread or archived; ARGV[8] most items; ARGV[9] place that all are older
 --   than, or empty; ARGV[10] … channels
 -- Result: { place, head, 1 where more follows, unread, unseen, for each item an entry (see push_entry) }
 local user, status, limit, before = ARGV[6], ARGV[7], tonumber(ARGV[8]), ARGV[9]

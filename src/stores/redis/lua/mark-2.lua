@@ -1,5 +1,5 @@
 -- Sets marks of a user, with one state event if anything changed.
--- KEYS, ARGV[1]–[5]: see prelude; ARGV[6] user; ARGV[7] op: read, unread, seen or archived
+-- KEYS, ARGV[1]–[5]: see prelude-log.lua; ARGV[6] user; ARGV[7] op: read, unread, seen or archived
 -- ARGV[8] a place: everything up to it in the channels ARGV[10] …; or empty: the entries ARGV[10] … given as channel, id, channel, id …
 -- ARGV[9] for a place, how far an earlier call has come: "channel after changed", the first from 1, the second '-' for the beginning
 -- Result: { place, how many changed, seq of the state event or of the head }, or { place, how many changed so far, 0, how far it has

@@ -1,5 +1,5 @@
 -- A slice of the log for one reader, in order.
--- KEYS, ARGV[1]–[5]: see prelude; ARGV[6] user; ARGV[7] place to read after; ARGV[8] most events; ARGV[9] most bytes
+-- KEYS, ARGV[1]–[5]: see prelude-log.lua; ARGV[6] user; ARGV[7] place to read after; ARGV[8] most events; ARGV[9] most bytes
 --   of them, unless there is only one; ARGV[10] … channels
 -- Result: { } where the log does not hold everything after it; else { place, upTo, 1 where more follows, unread, unseen, 1 where
 --   whoever comes from there may have other counts than the events lead to, for each event

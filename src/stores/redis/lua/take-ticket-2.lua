@@ -1,5 +1,5 @@
 -- Gives a ticket's holder, and uses it up.
--- KEYS, ARGV[1]–[5]: see prelude; ARGV[6] hash; ARGV[7] "1" to keep it
+-- KEYS, ARGV[1]–[5]: see prelude-log.lua; ARGV[6] hash; ARGV[7] "1" to keep it
 -- Result: { place, user, topics }, or { place } where there is none
 local h = P .. 'h:' .. ARGV[6]
 local holder = call('HMGET', h, 'user', 'topics', 'expiresAt')

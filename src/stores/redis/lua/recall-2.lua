@@ -1,5 +1,5 @@
 -- Removes a notification from every channel, with one state event each.
--- KEYS, ARGV[1]–[5]: see prelude; ARGV[6] id
+-- KEYS, ARGV[1]–[5]: see prelude-log.lua; ARGV[6] id
 -- Result: { place, 1 where it existed, else 0 }
 local note = P .. 'n:' .. ARGV[6]
 local all = call('HGETALL', note)
