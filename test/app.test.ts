@@ -2,7 +2,7 @@ import { test } from 'tap'
 import { createApp } from '../src/app.ts'
 import { loadConfig } from '../src/config/config.ts'
 
-test('who is slow with a request has a limited time for its head and for its body, and a stream has none', async (t) => {
+test('a slow request has a time limit for head and body; a stream has none', async (t) => {
   const app = await createApp(loadConfig({ STORE: 'memory', LOG_LEVEL: 'fatal' }, {}), '0.0.0')
   t.teardown(() => app.close())
   const { server } = app

@@ -14,7 +14,7 @@ interface Service {
   readonly depends_on?: Record<string, unknown>
 }
 
-test('the parts of the compose file with several nodes fit together', async (t) => {
+test('the services of compose.scale.yaml fit together', async (t) => {
   const compose = parse(readFileSync('docker/compose.scale.yaml', 'utf8'), { merge: true }) as {
     services: Record<string, Service>
     secrets: Record<string, { file: string }>

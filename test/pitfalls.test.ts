@@ -31,28 +31,28 @@ const redisLoss = held('stores/redis-loss')
 
 const RANDOM_LIVES =
   '5,000 random lives: nothing is written after the end, closed once, events in order and exactly once'
-const LEAVING = 'peers that leave while they are authenticated, or at once, leave nothing behind'
+const LEAVING = 'clients that leave during authentication, or at once, leave no connection behind'
 const HEADERS = 'a stream carries every header that other routes carry, and is cached nowhere'
 const FROZEN = 'a frozen reader is cut off as slow while its neighbour gets everything, in order'
-const VANISHED = 'peers that vanished without a FIN are found and closed, the others are left alone'
-const FILES = 'streams stop short of the open-file limit: the rest of the service has files left'
+const VANISHED = 'clients that vanished without a FIN are found and closed; live ones stay open'
+const FILES =
+  'streams stop below the open-file limit, so the rest of the service can still open files'
 const QUIET =
-  'a quiet stream beats by name within every interval, and its cursor passes what is for others'
-const FAR = 'ends that are farther away than a timer reaches do not come at once'
-const STALL = 'a stall of the process is no fault of its peers: nobody is cut off when it wakes'
-const ENDS = 'limits, revocation and expiry end streams as the contract says'
-const SIGTERM = 'SIGTERM: not ready at once, every stream told when to come back, exit 0 in time'
-const KILLED =
-  'kill -9 in the middle of a burst loses nothing that was acknowledged and repeats nothing'
+  'an idle stream gets a named heartbeat every interval, and its cursor moves past other users’ events'
+const FAR = 'a lifetime beyond the longest timer does not end the stream at once'
+const STALL = 'after the process itself stalls, no client is closed as slow'
+const ENDS = 'limits, revocation and expiry end streams with the documented goodbye'
+const SIGTERM =
+  'SIGTERM turns readiness off at once, gives every stream a retry time, and exits 0 in time'
+const KILLED = 'kill -9 in the middle of a burst loses no acknowledged event and repeats none'
 const TRUNCATED = 'a torn WAL opens, and an old copy or a missing proof is a new life'
 const NARROWER =
-  'who comes back with less may read less, and a topic that is not allowed does not tell whether it is used'
+  'a reconnect with fewer topics reads fewer, and a forbidden topic reveals nothing about its use'
 const NAMES =
-  'names that every object has are names like any other, and no line of the log is broken by what came in'
+  'names such as constructor and __proto__ are ordinary names, and no input breaks a log line'
 const IN_FLIGHT =
-  'a request in flight on a connection kept alive is answered, and then keeps nothing waiting'
-const SLOWLORIS =
-  'who is slow with a request has a limited time for its head and for its body, and a stream has none'
+  'at shutdown an in-flight request on a keep-alive connection is answered and then holds nothing up'
+const SLOWLORIS = 'a slow request has a time limit for head and body; a stream has none'
 
 /** What is known to go wrong with long-lived HTTP, by the ids we know it under. */
 const PITFALLS = {
@@ -71,11 +71,11 @@ const PITFALLS = {
   ),
   A7: infrastructure(
     'pipelined streams leak',
-    'pipelined streams on one socket leave nothing behind'
+    'pipelined stream requests on one socket leave no connection behind'
   ),
   A8: sockets(
     'a paused socket does not hear a FIN',
-    'a burst of 2,000 pipelined streams opens none behind the first, and its end is heard'
+    'of 2,000 pipelined streams only the first opens, and its end is noticed'
   ),
   A9: held('service/stale-peer')('peers that vanish without a word', VANISHED),
   A10: held('service/stale-peer')('keep-alive does not probe under heartbeats', VANISHED),
@@ -86,13 +86,13 @@ const PITFALLS = {
   ),
   A13: sockets(
     'timeouts of requests that end running streams',
-    'bytes behind the request of a stream neither end it nor are answered in it'
+    'bytes sent after a stream request neither end the stream nor are answered in it'
   ),
   A14: limits('streams take all file descriptors', FILES),
   A15: limits('a cap on sockets locks out the health check', FILES),
   A16: sockets(
     'HTTP/1.0: the end of a body says nothing',
-    'HTTP/1.0 gets plain frames, and a poll whose end is told by its length'
+    'HTTP/1.0 gets unchunked frames, and a poll with Content-Length'
   ),
   A17: cannot('HTTP/2 in Node', 'the service speaks HTTP/1.1 only; HTTP/2 is the proxy’s'),
   A18: lives(
@@ -109,7 +109,7 @@ const PITFALLS = {
   B5: infrastructure('hooks that do not run for a hijacked reply', LEAVING),
   B6: sockets(
     'HEAD runs the handler of a stream',
-    'HEAD of any route that is read is answered at once, and is no connection'
+    'HEAD on every GET route is answered at once and opens no connection'
   ),
   B7: hub(
     'a throw after hijack() leaves a stream without an end',
@@ -139,7 +139,7 @@ const PITFALLS = {
   C4: clocks('a heartbeat that is later than it says', QUIET),
   C5: redis(
     'heartbeats go on while the feed is dead',
-    'a Redis that is away: the process serves, says so, never hangs, and goes on'
+    'while Redis is down the process keeps serving, reports it, never hangs, and recovers'
   ),
   C6: clocks('our own stall is taken for dead peers', STALL),
   C7: clocks('timers overflow', FAR),
@@ -152,15 +152,15 @@ const PITFALLS = {
   ),
   D2: limits(
     'end() does not end a stalled peer',
-    'a stalled peer that is sent away is cut off, though it never takes the goodbye'
+    'a stalled client that is closed is disconnected even if it never reads the goodbye'
   ),
   D3: limits(
     'cut off, back, replayed, cut off again',
-    'a replay many times the budget goes at the pace of a slow reader, who is not cut off'
+    'a replay far larger than the buffer limit follows a slow reader’s pace and does not close it'
   ),
   D4: infrastructure(
     'a proxy that buffers hides the slow reader',
-    'behind nginx with its defaults (HTTP/1.0 upstream, buffering on) frames arrive at once'
+    'behind nginx defaults (HTTP/1.0 upstream, buffering on) frames arrive at once'
   ),
   D5: hub(
     'an event is encoded for each reader',
@@ -172,7 +172,7 @@ const PITFALLS = {
   ),
   D7: sockets(
     'listeners pile up',
-    'polls that follow one another on one socket, and many streams, leave no listener behind'
+    'repeated polls on one socket, and many streams, leave no listener behind'
   ),
   // Credentials
   G1: spine('the credential ends, the stream goes on', ENDS),
@@ -181,18 +181,18 @@ const PITFALLS = {
   G4: doors('a replay of what may not be read any more', NARROWER),
   G5: doors(
     'trouble behind us is told as a refusal',
-    'an application that is in trouble is no refusal: a stream is told when to come back, others get 503'
+    'if the session lookup fails, a stream gets a retry time and other requests get 503'
   ),
   // Deploys
   H1: shutdown(
     'all come back at once',
-    'a drain sends streams away one after another, each back at a time of its own'
+    'draining closes streams one after another, each with its own retry time'
   ),
   H2: spine('SIGTERM is not heard', SIGTERM),
   H3: spine('closed before the balancer knows', SIGTERM),
   H4: shutdown(
     'all streams on the old nodes',
-    'streams that were opened together do not grow old together'
+    'streams opened together reach their maximum age at different times'
   ),
   H5: limits('readiness that depends on the number of streams', FILES),
   H6: files(
@@ -211,7 +211,7 @@ const PITFALLS = {
   I6: redisLoss('nothing is persisted by default', 'settings that lose notifications are told'),
   I7: redis(
     'a store that is down makes publishing hang',
-    'a Redis that is away: the process serves, says so, never hangs, and goes on'
+    'while Redis is down the process keeps serving, reports it, never hangs, and recovers'
   ),
   I8: hub('two orders on two streams', 'all streams of a user have one order, whoever publishes'),
   I9: lives(
@@ -233,7 +233,7 @@ const PITFALLS = {
   // Clocks
   J1: clocks(
     'liveness by the wall clock',
-    'a wall clock that is put forward and back ends no stream and stops no heartbeat'
+    'moving the wall clock ends no stream and stops no heartbeat'
   ),
   J2: publish(
     'ids from the time',
@@ -253,7 +253,10 @@ const PITFALLS = {
   K3: sockets('any origin is let in', HEADERS),
   K4: sockets('answers in a shared cache', HEADERS),
   K5: held('app')('requests that never end to arrive', SLOWLORIS),
-  K6: limits('limits that a header evades', 'who claims other addresses is counted by its own'),
+  K6: limits(
+    'limits that a header evades',
+    'a client that forges X-Forwarded-For is counted by its real address'
+  ),
   K7: held('auth/keyring')(
     'a comparison that throws or tells by its time',
     'anything else is nobody, at any length, and never throws'
@@ -261,11 +264,11 @@ const PITFALLS = {
   K8: commandLine('credentials in an address', 'no secret reaches a log line'),
   K9: doors('an answer that tells what exists', NARROWER),
   K10: doors('names that are properties of every object', NAMES),
-  K11: doors('bodies that inflate', 'a body that is compressed is not inflated'),
+  K11: doors('bodies that inflate', 'a compressed request body is refused, not inflated'),
   K12: doors('forged lines in the log', NAMES),
   K13: doors(
     'script in what people wrote',
-    'the demo page runs nothing that is not its own, and shows what people wrote as text'
+    'the demo page runs only its own scripts and renders user input as text'
   ),
   K14: cannot(
     'patterns that take for ever',
@@ -273,7 +276,7 @@ const PITFALLS = {
   ),
   K15: spine(
     'cursors that are anything',
-    'cursors that cannot be resumed get a reset that says why'
+    'a cursor that cannot be resumed gets a reset with the reason'
   )
 } as const
 

@@ -74,17 +74,17 @@ async function nobodyWaits(t: Test, service: Service): Promise<void> {
   t.equal((await inboxOf(service, 'u7')).counts.unread, 30)
 }
 
-t.test('nobody waits for a long batch: embedded store', async (t) =>
+t.test('a long batch delays no other request (SQLite)', async (t) =>
   nobodyWaits(t, await startService(t))
 )
 
-t.test('nobody waits for a long batch: Redis', { skip: skipOwnServer }, async (t) => {
+t.test('a long batch delays no other request (Redis)', { skip: skipOwnServer }, async (t) => {
   const redis = await startRedis(t, { persistence: 'none' })
   await nobodyWaits(t, await startService(t, { env: { STORE: 'redis', REDIS_URL: redis.url } }))
 })
 
 t.test(
-  'a process that is told to end answers for every item of a batch: it is stored, or it was refused',
+  'after SIGTERM every item of a running batch is either stored and answered 201, or refused',
   async (t) => {
     const service = await startService(t, { env: { DRAIN_MS: '100' } })
     const exited = once(service.child, 'exit')

@@ -34,7 +34,7 @@ const beat = (stream: TestStream, more = 1): Promise<void> => {
 }
 
 t.test(
-  'a quiet stream beats by name within every interval, and its cursor passes what is for others',
+  'an idle stream gets a named heartbeat every interval, and its cursor moves past other users’ events',
   { buffered: true },
   async (t) => {
     await eventually(async () => (await connectionsOf(service)).active === 0)
@@ -65,7 +65,7 @@ t.test(
   }
 )
 
-t.test('ends that are farther away than a timer reaches do not come at once', async (t) => {
+t.test('a lifetime beyond the longest timer does not end the stream at once', async (t) => {
   await eventually(async () => (await connectionsOf(service)).active === 0)
   const now = Math.floor(Date.now() / 1000)
   const streams = await Promise.all(
@@ -82,66 +82,58 @@ t.test('ends that are farther away than a timer reaches do not come at once', as
   t.match(inbox.body.items, [{ title: 'long' }])
 })
 
-t.test(
-  'a stall of the process is no fault of its peers: nobody is cut off when it wakes',
-  async (t) => {
-    await eventually(async () => (await connectionsOf(service)).active === 0)
-    const quiet = await openStream(t, `${service.url}/v1/stream`, { token: tokenOf('quiet') })
-    const slow = await openStream(t, `${service.url}/v1/stream`, {
-      token: tokenOf('slow', ['big'])
+t.test('after the process itself stalls, no client is closed as slow', async (t) => {
+  await eventually(async () => (await connectionsOf(service)).active === 0)
+  const quiet = await openStream(t, `${service.url}/v1/stream`, { token: tokenOf('quiet') })
+  const slow = await openStream(t, `${service.url}/v1/stream`, {
+    token: tokenOf('slow', ['big'])
+  })
+  await Promise.all([quiet, slow].map((stream) => stream.until((f) => f.event === 'ready')))
+  slow.pause()
+  const notifications = Array.from({ length: 50 }, () => ({
+    to: { topic: 'big' },
+    type: 't',
+    data: { pad: 'y'.repeat(14_000) }
+  }))
+  let published = 0
+  // Behind, for less time than it is given.
+  while ((await connectionsOf(service)).slow === 0) {
+    await call('POST', `${service.url}/v1/notifications/batch`, {
+      key: PUBLISH_KEY,
+      body: { notifications }
     })
-    await Promise.all([quiet, slow].map((stream) => stream.until((f) => f.event === 'ready')))
-    slow.pause()
-    const notifications = Array.from({ length: 50 }, () => ({
-      to: { topic: 'big' },
-      type: 't',
-      data: { pad: 'y'.repeat(14_000) }
-    }))
-    let published = 0
-    // Behind, for less time than it is given.
-    while ((await connectionsOf(service)).slow === 0) {
-      await call('POST', `${service.url}/v1/notifications/batch`, {
-        key: PUBLISH_KEY,
-        body: { notifications }
-      })
-      published += notifications.length
-    }
-    service.child.kill('SIGSTOP')
-    await new Promise((resolve) => setTimeout(resolve, 2_700))
-    service.child.kill('SIGCONT')
-    slow.resume()
-    await eventually(
-      () => slow.frames.filter((f) => f.event === 'notification').length === published
-    )
-    await beat(quiet, 2)
-    await beat(slow, 2)
-    const { active, closed } = await connectionsOf(service)
-    t.equal(active, 2)
-    t.strictSame(Object.keys(closed), ['gone'], 'by those of the tests before')
+    published += notifications.length
   }
-)
+  service.child.kill('SIGSTOP')
+  await new Promise((resolve) => setTimeout(resolve, 2_700))
+  service.child.kill('SIGCONT')
+  slow.resume()
+  await eventually(() => slow.frames.filter((f) => f.event === 'notification').length === published)
+  await beat(quiet, 2)
+  await beat(slow, 2)
+  const { active, closed } = await connectionsOf(service)
+  t.equal(active, 2)
+  t.strictSame(Object.keys(closed), ['gone'], 'by those of the tests before')
+})
 
-t.test(
-  'a wall clock that is put forward and back ends no stream and stops no heartbeat',
-  async (t) => {
-    await eventually(async () => (await connectionsOf(service)).active === 0)
-    const stream = await openStream(t, `${service.url}/v1/stream`, {
-      token: jwt({ sub: 'u1', exp: Math.floor(Date.now() / 1000) + 600 })
-    })
-    await stream.until((f) => f.event === 'ready')
-    for (let turn = 1; turn <= 3; turn++) {
-      service.child.kill('SIGUSR2')
-      await eventually(() => service.output().includes(`stepped ${turn}`))
-      await beat(stream, 3)
-      t.equal((await publish(service, { to: { user: 'u1' }, data: { turn } })).status, 201)
-      await stream.until((f) => f.data.item?.data?.turn === turn)
-    }
-    const seqs = stream.frames.map((f) => Number(f.id!.split('-')[1]))
-    t.strictSame(
-      seqs,
-      seqs.toSorted((a, b) => a - b),
-      'no cursor goes back'
-    )
-    t.match(await connectionsOf(service), { active: 1 })
+t.test('moving the wall clock ends no stream and stops no heartbeat', async (t) => {
+  await eventually(async () => (await connectionsOf(service)).active === 0)
+  const stream = await openStream(t, `${service.url}/v1/stream`, {
+    token: jwt({ sub: 'u1', exp: Math.floor(Date.now() / 1000) + 600 })
+  })
+  await stream.until((f) => f.event === 'ready')
+  for (let turn = 1; turn <= 3; turn++) {
+    service.child.kill('SIGUSR2')
+    await eventually(() => service.output().includes(`stepped ${turn}`))
+    await beat(stream, 3)
+    t.equal((await publish(service, { to: { user: 'u1' }, data: { turn } })).status, 201)
+    await stream.until((f) => f.data.item?.data?.turn === turn)
   }
-)
+  const seqs = stream.frames.map((f) => Number(f.id!.split('-')[1]))
+  t.strictSame(
+    seqs,
+    seqs.toSorted((a, b) => a - b),
+    'no cursor goes back'
+  )
+  t.match(await connectionsOf(service), { active: 1 })
+})

@@ -47,12 +47,12 @@ const open = async (t: Test, node: { url: string }, user: string, topics: string
   return opened
 }
 
-test('three nodes are one service', { skip: skipRedis, timeout: 120_000 }, async (t) => {
+test('three nodes behave as one service', { skip: skipRedis, timeout: 120_000 }, async (t) => {
   const nodes = await startNodes(t, 3, { MAX_CONNECTIONS_PER_USER: '4' })
   const [a, b, c] = nodes as [Service, Service, Service]
 
   await t.test(
-    'revoking a user on one node ends the streams on all at once, and counts them',
+    'revoking a user on one node closes and counts their streams on all nodes',
     async (t) => {
       const streams = [
         await open(t, a, 'rita'),
@@ -85,7 +85,7 @@ test('three nodes are one service', { skip: skipRedis, timeout: 120_000 }, async
   )
 
   await t.test(
-    'a user has so many connections over all nodes together, also where two ask at once',
+    'the connection limit of a user holds across all nodes, even for simultaneous attempts',
     async (t) => {
       for (let round = 0; round < 5; round++) {
         const user = `lena${round}`
@@ -159,7 +159,7 @@ test('three nodes are one service', { skip: skipRedis, timeout: 120_000 }, async
   })
 
   await t.test(
-    '/monitor shows each node, this one first, and totals; who stops is gone',
+    '/monitor lists every node, its own first, with totals; a stopped node disappears',
     async (t) => {
       await open(t, a, 'mia')
       await open(t, c, 'max')

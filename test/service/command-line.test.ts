@@ -11,7 +11,7 @@ import {
   tempDir
 } from './harness.ts'
 
-test('--help lists every setting, --version the version, --check-config checks', async (t) => {
+test('--help lists every setting, --version prints the version, --check-config validates the settings', async (t) => {
   const env = serviceEnv(tempDir(t))
   const help = await runService(['--help'], env)
   t.equal(help.code, 0)
@@ -41,7 +41,7 @@ test('--help lists every setting, --version the version, --check-config checks',
     t.match(await runService(args, env), { code: 1, stderr: `bellwire: ${line}\n` })
 })
 
-test('production refuses to start without keys, a line for each', async (t) => {
+test('production refuses to start without keys and names each missing one on its own line', async (t) => {
   const { code, stderr } = await runService([], {
     PATH: process.env['PATH']!,
     NODE_ENV: 'production',
@@ -54,7 +54,7 @@ test('production refuses to start without keys, a line for each', async (t) => {
   t.match(stderr, /AUTH_/)
 })
 
-test('without any setting it starts for development: loud, on loopback, with commands that work when pasted', async (t) => {
+test('without settings it starts in development mode: warns, listens on loopback, prints commands that work when pasted', async (t) => {
   const dataDir = tempDir(t)
   const service = await startService(t, {
     env: { NODE_ENV: '', HOST: '', PUBLISH_KEYS: '', MONITOR_KEYS: '', AUTH_JWT_SECRET: '' },
@@ -86,7 +86,7 @@ test('without any setting it starts for development: loud, on loopback, with com
   t.match((await bob.until((f) => f.event === 'ready')).data, { user: 'bob', topics: ['a', 'b'] })
 })
 
-test('keys of one’s own are named in what it prints at the start, and not shown', async (t) => {
+test('the start message names the operator’s own keys but does not print them', async (t) => {
   const secret = 'a secret of their own, long enough to be one'
   const env = {
     NODE_ENV: 'development',
@@ -106,7 +106,7 @@ test('keys of one’s own are named in what it prints at the start, and not show
 
 const NOTHING_SET = { NODE_ENV: '', PUBLISH_KEYS: '', MONITOR_KEYS: '', AUTH_JWT_SECRET: '' }
 
-test('nobody gets a token, a ticket or a publication from the demo of a service that has a key of its own', async (t) => {
+test('with an own key configured, the demo hands out no token, no ticket and publishes nothing', async (t) => {
   const env = {
     ...NOTHING_SET,
     AUTH_JWT_SECRET: 'a secret of their own, long enough to be one',
@@ -143,7 +143,7 @@ test('nobody gets a token, a ticket or a publication from the demo of a service 
   })
 })
 
-test('development keys alone start where others reach them: loud, critical, and without the demo', async (t) => {
+test('development keys on a public address start with a warning, critical health and no demo', async (t) => {
   const service = await startService(t, {
     env: { ...NOTHING_SET, HOST: '0.0.0.0', STORE: 'memory' }
   })
@@ -160,7 +160,7 @@ test('development keys alone start where others reach them: loud, critical, and 
   })
 })
 
-test('a second process on the same data, and a file that is not ours, are refused with a line that says so', async (t) => {
+test('a second process on the same data directory, or a foreign database file, stops the start with a clear message', async (t) => {
   const service = await startService(t)
   const second = await runService([], serviceEnv(service.dataDir))
   t.equal(second.code, 1)
@@ -176,7 +176,7 @@ test('a second process on the same data, and a file that is not ours, are refuse
   t.match(foreign.stderr, /bellwire\.db/)
 })
 
-test('a DATA_DIR that cannot be made stops the start with one line', async (t) => {
+test('a DATA_DIR that cannot be created stops the start with a one-line message', async (t) => {
   // In /proc nothing can be made, though it exists.
   for (const dataDir of ['/proc/nope', '/proc/nope/deeper']) {
     const { code, stderr } = await runService([], serviceEnv(dataDir))
@@ -188,7 +188,7 @@ test('a DATA_DIR that cannot be made stops the start with one line', async (t) =
   }
 })
 
-test('a port that is taken is told, with what to do', async (t) => {
+test('a port in use stops the start and says what to do', async (t) => {
   const service = await startService(t)
   const { port } = new URL(service.url)
   const second = await runService(['--port', port], serviceEnv(tempDir(t)))
@@ -229,7 +229,7 @@ test('no secret reaches a log line', async (t) => {
   t.match(service.output(), /listening/)
 })
 
-test('flags that are for a process are no matter to its threads', async (t) => {
+test('Node flags that only a process accepts do not stop the writer thread', async (t) => {
   const flags = [
     '--expose-gc',
     '--max-old-space-size=256',

@@ -56,7 +56,9 @@ const told = (page: Page, url: string) =>
   })
 const rows = (page: Page) => page.locator('#connections tr')
 
-test('a browser asks for the key, and nobody without one sees the page', { skip }, async (t) => {
+test('the browser asks for the operator key, and without it the dashboard stays hidden', {
+  skip
+}, async (t) => {
   const service = await startService(t, { env: { STORE: 'memory' } })
   const ask = async (password: string | undefined): Promise<number> => {
     const context = await browser.newContext(
@@ -73,7 +75,7 @@ test('a browser asks for the key, and nobody without one sees the page', { skip 
   t.equal(await ask(MONITOR_KEY), 200)
 })
 
-test('an operator sees the state, what to do, and since when, and closes a stream by keyboard', {
+test('the dashboard shows status, actions and since when, and a stream can be closed by keyboard', {
   skip
 }, async (t) => {
   // Nobody lives behind the session look-up: whoever sends a cookie makes an error.
@@ -184,7 +186,9 @@ test('an operator sees the state, what to do, and since when, and closes a strea
   t.equal(opened, 4, 'who watches is not counted')
 })
 
-test('it says when its own stream is cut, and goes on by itself', { skip }, async (t) => {
+test('the dashboard says when its own stream is cut, and reconnects by itself', {
+  skip
+}, async (t) => {
   const env = { PORT: String(await freePort()), STORE: 'memory', BASE_PATH: '/notify' }
   const service = await startService(t, { env })
   const { page } = await openDashboard(t, `${service.url}/notify`)
@@ -205,7 +209,7 @@ test('it says when its own stream is cut, and goes on by itself', { skip }, asyn
   t.ok(await page.evaluate('window.sameDocument'), 'without a reload')
 })
 
-test('whatever comes over the wire is text', { skip }, async (t) => {
+test('the dashboard renders everything it receives as text', { skip }, async (t) => {
   const service = await startService(t, { env: { STORE: 'memory' } })
   await openStream(t, `${service.url}/v1/stream`, { token: tokenOf('ann') })
   const context = await browser.newContext({ httpCredentials })
@@ -279,7 +283,7 @@ test('whatever comes over the wire is text', { skip }, async (t) => {
   t.equal(await page.evaluate('window.hit'), undefined)
 })
 
-test('the charts of a process that started a moment ago begin with its data', {
+test('charts of a process that has just started begin at its first data point', {
   skip
 }, async (t) => {
   const service = await startService(t, { env: { STORE: 'memory' } })
@@ -329,7 +333,7 @@ test('the charts of a process that started a moment ago begin with its data', {
   t.ok(share < 0.35, `it begins at ${Math.round(share * 100)} % of the width, right of the axis`)
 })
 
-test('with several nodes it says what is of this one and what of all', {
+test('with several nodes the dashboard separates figures of this node from totals', {
   skip: skip || skipOwnServer
 }, async (t) => {
   const env = { STORE: 'redis', REDIS_URL: (await startRedis(t)).url }
@@ -387,7 +391,7 @@ test('with several nodes it says what is of this one and what of all', {
   t.match(await nodes.allTextContents(), [/this nodeok/, new RegExp(`^${thereName}unknown`)])
 })
 
-test('it fits a phone, in the dark and in the light, and the policy lets nothing inline in', {
+test('the dashboard fits a phone in light and dark, and its CSP allows nothing inline', {
   skip
 }, async (t) => {
   const service = await startService(t, { env: { STORE: 'memory' } })

@@ -5,7 +5,7 @@ import { skipOwnServer } from '../stores/redis-server.ts'
 
 // The long form, with 3,000 streams that come back as slowly as browsers do, is part of `npm run soak`.
 test(
-  'three nodes are restarted one after the other, one is killed, and Redis: nothing is lost or repeated',
+  'rolling restart, a killed node and a killed Redis lose and repeat nothing',
   {
     skip: skipOwnServer || skipNginx,
     timeout: 110_000

@@ -68,7 +68,7 @@ for (const detach of ['on', 'off'] as const)
   )
 
 t.test(
-  'an application that is in trouble is no refusal: a stream is told when to come back, others get 503',
+  'if the session lookup fails, a stream gets a retry time and other requests get 503',
 
   async (t) => {
     const { app, service } = asking
@@ -101,7 +101,7 @@ t.test(
 )
 
 t.test(
-  'who comes back with less may read less, and a topic that is not allowed does not tell whether it is used',
+  'a reconnect with fewer topics reads fewer, and a forbidden topic reveals nothing about its use',
 
   async (t) => {
     const service = open
@@ -138,7 +138,7 @@ t.test(
   }
 )
 
-t.test('a body that is compressed is not inflated', async (t) => {
+t.test('a compressed request body is refused, not inflated', async (t) => {
   const service = open
   const bomb = gzipSync(Buffer.alloc(20_000_000, ' '), { level: 9 })
   for (const body of [bomb, gzipSync('{"to":{"user":"u1"},"type":"t"}')]) {
@@ -155,30 +155,27 @@ t.test('a body that is compressed is not inflated', async (t) => {
   }
 })
 
-t.test(
-  'the demo page runs nothing that is not its own, and shows what people wrote as text',
-  async (t) => {
-    const keys = { PUBLISH_KEYS: '', MONITOR_KEYS: '', AUTH_JWT_SECRET: '' }
-    const service = await startService(t, { env: { NODE_ENV: 'development', ...keys } })
-    const page = await call('GET', `${service.url}/demo`)
-    const policy = page.headers.get('content-security-policy') ?? ''
-    t.match(policy, /default-src 'none'; script-src 'self'/)
-    t.notMatch(policy, /unsafe|\*/)
-    t.notMatch(page.text, /<script(?![^>]*\bsrc=)|\son\w+=|javascript:/i)
-    t.match(policy, /require-trusted-types-for 'script'/)
-    for (const file of ['demo', 'panel', 'row', 'send', 'toasts', 'backend']) {
-      const script = await call('GET', `${service.url}/demo/${file}.js`)
-      t.equal(script.status, 200)
-      t.notMatch(
-        script.text,
-        /innerHTML|outerHTML|insertAdjacentHTML|document\.write|\beval\(|new Function/
-      )
-    }
+t.test('the demo page runs only its own scripts and renders user input as text', async (t) => {
+  const keys = { PUBLISH_KEYS: '', MONITOR_KEYS: '', AUTH_JWT_SECRET: '' }
+  const service = await startService(t, { env: { NODE_ENV: 'development', ...keys } })
+  const page = await call('GET', `${service.url}/demo`)
+  const policy = page.headers.get('content-security-policy') ?? ''
+  t.match(policy, /default-src 'none'; script-src 'self'/)
+  t.notMatch(policy, /unsafe|\*/)
+  t.notMatch(page.text, /<script(?![^>]*\bsrc=)|\son\w+=|javascript:/i)
+  t.match(policy, /require-trusted-types-for 'script'/)
+  for (const file of ['demo', 'panel', 'row', 'send', 'toasts', 'backend']) {
+    const script = await call('GET', `${service.url}/demo/${file}.js`)
+    t.equal(script.status, 200)
+    t.notMatch(
+      script.text,
+      /innerHTML|outerHTML|insertAdjacentHTML|document\.write|\beval\(|new Function/
+    )
   }
-)
+})
 
 t.test(
-  'a user with the name that an identity provider gave is published to, read, revoked and erased',
+  'user names as identity providers issue them work for publish, read, revoke and erase',
   async (t) => {
     const service = open
     for (const user of ['auth0|64ab0c1d', 'ann+alerts@example.com', 'a=b~c']) {
@@ -221,7 +218,7 @@ t.test(
 )
 
 t.test(
-  'names that every object has are names like any other, and no line of the log is broken by what came in',
+  'names such as constructor and __proto__ are ordinary names, and no input breaks a log line',
 
   async (t) => {
     const service = open

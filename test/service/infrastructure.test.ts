@@ -21,7 +21,7 @@ const nginx = ['/usr/sbin/nginx', '/usr/bin/nginx', '/usr/local/sbin/nginx'].fin
   existsSync(file)
 )
 
-test('behind nginx with its defaults (HTTP/1.0 upstream, buffering on) frames arrive at once', {
+test('behind nginx defaults (HTTP/1.0 upstream, buffering on) frames arrive at once', {
   skip: nginx ? false : 'nginx not found: apt-get install nginx-light'
 }, async (t) => {
   const service = await startService(t)
@@ -107,7 +107,7 @@ test('independent clients receive the same events', async (t) => {
   t.same(heard.curl, heard.eventsource)
 })
 
-test('pipelined streams on one socket leave nothing behind', async (t) => {
+test('pipelined stream requests on one socket leave no connection behind', async (t) => {
   const service = await startService(t)
   const { connect } = await import('node:net')
   const { call, MONITOR_KEY } = await import('./harness.ts')
@@ -131,7 +131,7 @@ test('pipelined streams on one socket leave nothing behind', async (t) => {
   t.equal((await call('GET', `${service.url}/healthz`)).status, 200)
 })
 
-test('peers that leave while they are authenticated, or at once, leave nothing behind', async (t) => {
+test('clients that leave during authentication, or at once, leave no connection behind', async (t) => {
   const service = await startService(t)
   const { connect } = await import('node:net')
   const { call, MONITOR_KEY } = await import('./harness.ts')

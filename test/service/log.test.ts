@@ -33,7 +33,7 @@ const told = (service: Service, msg: string | RegExp) =>
     typeof msg === 'string' ? line.msg === msg : msg.test(line.msg)
   )
 
-test('the log tells what was opened, closed and accepted, and by which request', async (t) => {
+test('the log records opened, closed and accepted, each with its request id', async (t) => {
   const service = await startService(t, { env: { DRAIN_MS: '100' } })
   const ann = await openStream(t, `${service.url}/v1/stream`, {
     token: tokenOf('ann', ['news']),
@@ -92,7 +92,7 @@ test('the log tells what was opened, closed and accepted, and by which request',
   )
 })
 
-test('an error is one line a minute and code, with a count, however often it happens', async (t) => {
+test('a repeated error is logged once a minute per code, with a count', async (t) => {
   const service = await startService(t, {
     env: { DRAIN_MS: '100', AUTH_SESSION_URL: `http://127.0.0.1:${await freePort()}/` }
   })
@@ -117,7 +117,7 @@ test('an error is one line a minute and code, with a count, however often it hap
   t.match(told(service, 'request refused')[1], { code: 'validation', count: 29 })
 })
 
-test('at any level, no line holds a credential, a query or what a notification says', async (t) => {
+test('no log line at any level holds a credential, a query string or notification content', async (t) => {
   const service = await startService(t, {
     env: {
       LOG_LEVEL: 'trace',

@@ -111,7 +111,7 @@ const contentOf = (file: string) => {
   }
 }
 
-test('an inbox moves from SQLite to Redis and back: ids, order, marks, keys, expiry', {
+test('an inbox migrates from SQLite to Redis and back with ids, order, marks, keys and expiry', {
   skip: skipRedis,
   timeout: 110_000
 }, async (t) => {
@@ -242,7 +242,7 @@ async function checkBehaviour(
   )
 }
 
-test('an import names the line that it cannot take, and takes nothing then', {
+test('an import names the invalid line and imports nothing', {
   skip: skipRedis,
   timeout: 90_000
 }, async (t) => {

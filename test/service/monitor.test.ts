@@ -68,7 +68,7 @@ const SHAPE = {
   history: Array
 }
 
-test('the monitor tells everything that it promises, and an hour of it in steps of ten seconds', async (t) => {
+test('/monitor has every documented field, and an hour of history in ten-second steps', async (t) => {
   const service = await startService(t, {
     env: { AUTH_SESSION_URL: `http://127.0.0.1:${await freePort()}/` }
   })
@@ -141,7 +141,7 @@ test('the monitor tells everything that it promises, and an hour of it in steps 
   t.ok(after > 8000 && after < 13_000, `the first step was over after ${after} ms`)
 })
 
-test('a page for browsers, JSON for programs, nothing for strangers', async (t) => {
+test('/monitor serves a page to browsers, JSON to programs, and 401 without a key', async (t) => {
   const service = await startService(t, { env: { STORE: 'memory' } })
   const typeFor = async (accept: string): Promise<string | null> => {
     const answer = await call('GET', `${service.url}/monitor`, {
@@ -195,7 +195,7 @@ test('a page for browsers, JSON for programs, nothing for strangers', async (t) 
   )
 })
 
-test('connections: who, where, how old, how far; filtered, sorted, closed', async (t) => {
+test('/monitor/connections lists, filters, sorts and closes connections', async (t) => {
   const service = await startService(t, { env: { STORE: 'memory', MAX_CONNECTIONS_PER_USER: '2' } })
   const open = async (user: string) => {
     const stream = await openStream(t, `${service.url}/v1/stream`, {
@@ -268,7 +268,7 @@ test('connections: who, where, how old, how far; filtered, sorted, closed', asyn
   await poll
 })
 
-test('a reader that does not read is seen as slow, first in the table, and then cut off', async (t) => {
+test('a client that does not read is listed first as slow, then closed', async (t) => {
   const service = await startService(t, {
     env: { STORE: 'memory', STALL_MS: '2000', MAX_BUFFERED_BYTES: '20000000' }
   })
@@ -300,7 +300,7 @@ test('a reader that does not read is seen as slow, first in the table, and then 
   reading.close()
 })
 
-test('reading changes nothing, and who watches is not counted', async (t) => {
+test('reading /monitor changes no figure, and monitor streams are not counted as connections', async (t) => {
   const service = await startService(t, { env: { STORE: 'memory', HEARTBEAT_MS: '3600000' } })
   const ann = await openStream(t, `${service.url}/v1/stream`, { token: tokenOf('ann') })
   await ann.until(({ event }) => event === 'ready')
@@ -350,7 +350,7 @@ test('reading changes nothing, and who watches is not counted', async (t) => {
 
 const prlimit = spawnSync('prlimit', ['--version']).status === 0
 
-test('a store that takes no more writes is critical within seconds, says why, and what to do', {
+test('a store that rejects writes turns health critical within seconds, with reason and action', {
   skip: prlimit ? false : 'prlimit not found: apt-get install util-linux'
 }, async (t) => {
   const service = await startService(t, { under: ['prlimit', '--fsize=2000000'] })

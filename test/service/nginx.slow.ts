@@ -106,7 +106,7 @@ const heardBy = (page: Page): Promise<Heard[]> => page.evaluate('heard')
 const titlesOf = (heard: readonly Heard[]): (string | undefined)[] =>
   heard.filter(({ name }) => name === 'notification').map(({ data }) => data.item?.title)
 
-test('behind docker/nginx.conf a page survives a service that is away, and misses nothing', {
+test('behind docker/nginx.conf a page survives a service outage and misses nothing', {
   skip,
   timeout: 90_000
 }, async (t) => {
@@ -191,7 +191,7 @@ test('behind docker/nginx.conf a page survives a service that is away, and misse
   await dashboard.locator('body[data-feed=live]').waitFor()
 })
 
-test('behind docker/nginx.conf a page of ours opens a WebSocket with its cookie, and no other upgrade gets through', {
+test('docker/nginx.conf lets a same-origin WebSocket with a cookie through, and no other upgrade', {
   skip,
   timeout: 60_000
 }, async (t) => {
@@ -232,7 +232,7 @@ function withGuard(conf: string): string {
   )
 }
 
-test('the commented location of the nginx files keeps operators’ routes to addresses of one’s own', {
+test('the commented location of the nginx files restricts operator routes to private addresses', {
   skip: nginx ? false : skip
 }, async (t) => {
   const service = await startService(t, { env: { STORE: 'memory' } })

@@ -90,7 +90,7 @@ function commandOf(pid: number): string {
   }
 }
 
-test('npm start builds a fresh clone, and needs no build tools for what was built', {
+test('npm start builds a fresh clone, and starts an existing build without build tools', {
   skip: process.platform !== 'linux'
 }, async (t) => {
   const dir = clone(t)
@@ -159,7 +159,7 @@ test('npm start builds a fresh clone, and needs no build tools for what was buil
   )
 })
 
-test('a SIGTERM while npm start builds ends the build as well', {
+test('SIGTERM during npm start’s build ends the build as well', {
   skip: process.platform !== 'linux'
 }, async (t) => {
   const dir = clone(t)

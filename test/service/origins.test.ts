@@ -8,7 +8,7 @@ const asked = (origin: string, method: string, headers = 'authorization') => ({
   'access-control-request-headers': headers
 })
 
-t.test('other origins', async (t) => {
+t.test('cross-origin requests', async (t) => {
   const service: Service = await startService(t, {
     env: {
       CORS_ORIGINS: `${APP},https://*.example.com,https://*.example.org:8443,capacitor://localhost`,
@@ -21,7 +21,7 @@ t.test('other origins', async (t) => {
   const token = { authorization: `Bearer ${tokenOf('ann')}` }
 
   t.test(
-    'a page of a listed origin may use what is for pages, with the headers that its libraries add',
+    'a listed origin may use all subscriber routes, with the headers that client libraries add',
     async (t) => {
       const headers =
         'authorization,content-type,last-event-id,cache-control,pragma,if-none-match,x-request-id,x-requested-with,traceparent,tracestate,baggage,sentry-trace'
@@ -56,39 +56,36 @@ t.test('other origins', async (t) => {
     }
   )
 
-  t.test(
-    'a page of a listed origin reads and changes nothing of producers and operators',
-    async (t) => {
-      for (const [path, method] of [
-        ['/monitor/connections', 'GET'],
-        ['/monitor/connections/x', 'DELETE'],
-        ['/monitor', 'GET'],
-        ['/metrics', 'GET'],
-        ['/v1/notifications', 'POST'],
-        ['/v1/users/ann', 'DELETE'],
-        ['/documentation/json', 'GET']
-      ] as const) {
-        const answer = await preflight(path, APP, method)
-        t.not(answer.status, 204, path)
-        t.equal(answer.headers.get('access-control-allow-origin'), null, path)
-        t.equal(answer.headers.get('access-control-allow-credentials'), null, path)
-      }
-      const rows = await call('GET', at('/monitor/connections'), {
-        key: MONITOR_KEY,
-        headers: { origin: APP }
-      })
-      t.equal(rows.status, 200)
-      t.equal(rows.headers.get('access-control-allow-origin'), null)
-      t.equal(rows.headers.get('cross-origin-resource-policy'), 'same-origin')
-      t.equal(
-        (await call('GET', at('/client.js'))).headers.get('cross-origin-resource-policy'),
-        'cross-origin'
-      )
+  t.test('a listed origin can neither read nor change producer and operator routes', async (t) => {
+    for (const [path, method] of [
+      ['/monitor/connections', 'GET'],
+      ['/monitor/connections/x', 'DELETE'],
+      ['/monitor', 'GET'],
+      ['/metrics', 'GET'],
+      ['/v1/notifications', 'POST'],
+      ['/v1/users/ann', 'DELETE'],
+      ['/documentation/json', 'GET']
+    ] as const) {
+      const answer = await preflight(path, APP, method)
+      t.not(answer.status, 204, path)
+      t.equal(answer.headers.get('access-control-allow-origin'), null, path)
+      t.equal(answer.headers.get('access-control-allow-credentials'), null, path)
     }
-  )
+    const rows = await call('GET', at('/monitor/connections'), {
+      key: MONITOR_KEY,
+      headers: { origin: APP }
+    })
+    t.equal(rows.status, 200)
+    t.equal(rows.headers.get('access-control-allow-origin'), null)
+    t.equal(rows.headers.get('cross-origin-resource-policy'), 'same-origin')
+    t.equal(
+      (await call('GET', at('/client.js'))).headers.get('cross-origin-resource-policy'),
+      'cross-origin'
+    )
+  })
 
   t.test(
-    'a page of another site cannot close a connection with the key that a browser keeps',
+    'a cross-site page cannot close a connection with the browser’s remembered operator key',
     async (t) => {
       const close = (site: string) =>
         call('DELETE', at('/monitor/connections/none'), {
@@ -100,7 +97,7 @@ t.test('other origins', async (t) => {
     }
   )
 
-  t.test('a wildcard covers subdomains at any depth and nothing else', async (t) => {
+  t.test('a wildcard origin covers subdomains at any depth and nothing else', async (t) => {
     const allowed = async (origin: string): Promise<boolean> =>
       (await preflight('/v1/stream', origin)).headers.get('access-control-allow-origin') === origin
     for (const origin of [
@@ -125,19 +122,22 @@ t.test('other origins', async (t) => {
       t.notOk(await allowed(origin), origin)
   })
 
-  t.test('a cookie acts for a page of a listed subdomain, and for no other', async (t) => {
-    const mark = (origin: string) =>
-      call('POST', at('/v1/inbox/read'), {
-        headers: { origin, cookie: `session=${tokenOf('ann')}` },
-        body: { ids: [] }
-      })
-    t.equal((await mark('https://a.example.com')).status, 200)
-    t.equal((await mark('capacitor://localhost')).status, 200)
-    t.equal((await mark('https://example.net')).status, 403)
-  })
+  t.test(
+    'a cookie authorises changes from a listed subdomain and from no other page',
+    async (t) => {
+      const mark = (origin: string) =>
+        call('POST', at('/v1/inbox/read'), {
+          headers: { origin, cookie: `session=${tokenOf('ann')}` },
+          body: { ids: [] }
+        })
+      t.equal((await mark('https://a.example.com')).status, 200)
+      t.equal((await mark('capacitor://localhost')).status, 200)
+      t.equal((await mark('https://example.net')).status, 403)
+    }
+  )
 
   t.test(
-    'an origin that is not listed is logged once a minute, with the setting that lets it in',
+    'an unlisted origin is logged once a minute with the setting that would allow it',
     async (t) => {
       const lines = (): Record<string, unknown>[] =>
         service

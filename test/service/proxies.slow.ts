@@ -102,7 +102,7 @@ for (const [name, skip, start] of [
   )
 
 t.test(
-  'an answer before the end of a body leaves a kept-alive connection fit for the next request',
+  'an early answer leaves the keep-alive connection usable for the next request',
   async (t) => {
     const peer = await rawPeer(
       t,
@@ -115,18 +115,21 @@ t.test(
   }
 )
 
-t.test('a handshake that has a body is an ordinary request, and the body is read', async (t) => {
-  const peer = await rawPeer(
-    t,
-    nodes[0]!,
-    'GET /v1/socket HTTP/1.1\r\nhost: x\r\nconnection: upgrade\r\nupgrade: websocket\r\ncontent-length: 5000000\r\n\r\n'
-  )
-  peer.socket.write(Buffer.alloc(5_000_000, 'x'))
-  await peer.until(/^HTTP\/1\.1 426/)
-})
+t.test(
+  'a WebSocket handshake with a body is handled as an ordinary request, and its body is read',
+  async (t) => {
+    const peer = await rawPeer(
+      t,
+      nodes[0]!,
+      'GET /v1/socket HTTP/1.1\r\nhost: x\r\nconnection: upgrade\r\nupgrade: websocket\r\ncontent-length: 5000000\r\n\r\n'
+    )
+    peer.socket.write(Buffer.alloc(5_000_000, 'x'))
+    await peer.until(/^HTTP\/1\.1 426/)
+  }
+)
 
 t.test(
-  'what is sent after an answer is read up to a bound, then the connection is cut',
+  'bytes sent after an early answer are read up to a limit, then the connection is closed',
   async (t) => {
     const peer = await rawPeer(
       t,
@@ -152,7 +155,7 @@ t.test(
 )
 
 t.test(
-  'a node that is stopped refuses no request before its balancer has heard of it',
+  'a stopping node keeps answering until its load balancer has noticed',
   { skip: skipHaproxy },
   async (t) => {
     const url = await startHaproxy(t, portsOf(nodes), '1s')

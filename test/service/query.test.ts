@@ -1,7 +1,7 @@
 import t from 'tap'
 import { call, PUBLISH_KEY, startService, tokenOf } from './harness.ts'
 
-t.test('a query parameter given twice opens what it would open once', async (t) => {
+t.test('a repeated query parameter behaves like a single one', async (t) => {
   const service = await startService(t)
   const authorization = `Bearer ${tokenOf('ann', ['a', 'b', 'c'])}`
   const ready = async (query: string): Promise<{ topics: string[] }> =>

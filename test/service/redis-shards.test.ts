@@ -17,7 +17,7 @@ const SHARDS = 6
 const users = Array.from({ length: 24 }, (_, n) => `u${n}`)
 
 t.test(
-  'a shard that is away, and one that lost what it had, are nothing to the users of the others',
+  'a shard that is down or lost its data does not affect users of other shards',
   {
     skip: skipOwnServer,
     timeout: 90_000

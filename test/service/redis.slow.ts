@@ -173,7 +173,7 @@ for (const shards of [1, 3]) {
 }
 
 t.test(
-  'a trace judges by the place in the log of the user it is asked for',
+  'a delivery report judges each user by their own position in the log',
   { skip: skipOwnServer },
   async (t) => {
     const { one } = await start(t, 1, {}, { REDIS_SHARDS: '3' })
@@ -201,7 +201,7 @@ t.test(
 )
 
 t.test(
-  'a Redis that is away: the process serves, says so, never hangs, and goes on',
+  'while Redis is down the process keeps serving, reports it, never hangs, and recovers',
   { skip: skipOwnServer },
   async (t) => {
     const redis = await startRedis(t)
@@ -277,7 +277,7 @@ t.test(
 )
 
 t.test(
-  'a Redis that was emptied: every stream and poll is told to begin anew, and goes on',
+  'after Redis is flushed every stream and poll gets a reset and continues',
   { skip: skipOwnServer },
   async (t) => {
     const { redis, one, two } = await start(t, 2)
@@ -318,7 +318,7 @@ t.test(
 )
 
 t.test(
-  'TLS: a certificate that is trusted is enough, and one that is not is told',
+  'TLS to Redis accepts a trusted certificate and reports an untrusted one',
   { skip: skipOwnServer },
   async (t) => {
     const dir = tempDir(t)
@@ -364,7 +364,7 @@ t.test(
 )
 
 t.test(
-  'a Cluster over TLS whose certificates are for host names is followed by its names',
+  'a Redis Cluster over TLS with host-name certificates is followed by host name',
   { skip: skipOwnServer },
   async (t) => {
     const dir = tempDir(t)
@@ -430,7 +430,7 @@ t.test(
 )
 
 t.test(
-  'what was published reaches no log line, whatever Redis answers',
+  'published content reaches no log line, whatever Redis replies',
   { skip: skipOwnServer },
   async (t) => {
     const { redis, one } = await start(t, 1)
@@ -461,28 +461,32 @@ t.test(
   }
 )
 
-t.test('a password is used, and told nowhere', { skip: skipOwnServer }, async (t) => {
-  const redis = await startRedis(t, { args: ['--requirepass', 'right-password'] })
-  const nodeWith = async (password: string) =>
-    (
-      await startNodes(t, redis, 1, { REDIS_URL: `redis://:${password}@127.0.0.1:${redis.port}` })
-    )[0]!
-  const right = await nodeWith('right-password')
-  await eventually(() => isReady(right))
-  t.equal((await publish(right, { to: { user: 'ann' } })).status, 201)
+t.test(
+  'the Redis password is used and never logged or shown',
+  { skip: skipOwnServer },
+  async (t) => {
+    const redis = await startRedis(t, { args: ['--requirepass', 'right-password'] })
+    const nodeWith = async (password: string) =>
+      (
+        await startNodes(t, redis, 1, { REDIS_URL: `redis://:${password}@127.0.0.1:${redis.port}` })
+      )[0]!
+    const right = await nodeWith('right-password')
+    await eventually(() => isReady(right))
+    t.equal((await publish(right, { to: { user: 'ann' } })).status, 201)
 
-  const wrong = await nodeWith('wrong-password')
-  const refused = await publish(wrong, { to: { user: 'ann' } })
-  t.equal(refused.status, 503)
-  const readiness = await (await fetch(`${wrong.url}/readyz`)).text()
-  const told = refused.text + readiness + JSON.stringify(await monitor(wrong)) + wrong.output()
-  t.match(told, /WRONGPASS|invalid password/i, 'why it does not work is told')
-  for (const text of [told, right.output(), JSON.stringify(await monitor(right))])
-    t.notMatch(text, /(?:right|wrong)-password/)
-})
+    const wrong = await nodeWith('wrong-password')
+    const refused = await publish(wrong, { to: { user: 'ann' } })
+    t.equal(refused.status, 503)
+    const readiness = await (await fetch(`${wrong.url}/readyz`)).text()
+    const told = refused.text + readiness + JSON.stringify(await monitor(wrong)) + wrong.output()
+    t.match(told, /WRONGPASS|invalid password/i, 'why it does not work is told')
+    for (const text of [told, right.output(), JSON.stringify(await monitor(right))])
+      t.notMatch(text, /(?:right|wrong)-password/)
+  }
+)
 
 t.test(
-  'a right that is missing makes a node unready, even if some of its shards work',
+  'a missing Redis permission makes the node unready even if some shards work',
   { skip: skipOwnServer },
   async (t) => {
     const redis = await startRedis(t)
@@ -512,7 +516,7 @@ t.test(
 )
 
 t.test(
-  'Redis is killed under load and comes back with its file: nothing acknowledged is lost, nothing comes twice',
+  'Redis killed under load and restarted with its file loses no acknowledged event and repeats none',
   {
     skip: skipOwnServer
   },

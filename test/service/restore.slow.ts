@@ -166,7 +166,7 @@ for (const [way, { take, putBack }] of Object.entries(WAYS)) {
   })
 }
 
-test('a restart that kept everything resumes in the same epoch, however often', async (t) => {
+test('restarts that kept all data resume in the same epoch, however often', async (t) => {
   const dataDir = tempDir(t)
   let service = await startService(t, { dataDir })
   const { epoch } = (await monitor(service)).store
@@ -189,7 +189,7 @@ test('a restart that kept everything resumes in the same epoch, however often', 
   }
 })
 
-test('a backup that cannot be taken says what to do, and leaves nothing behind', async (t) => {
+test('a backup that fails says what to do and leaves no file behind', async (t) => {
   const dataDir = tempDir(t)
   const out = tempDir(t)
   const backup = async (args: string[], env: Record<string, string> = {}) => {

@@ -22,7 +22,7 @@ const [idle, holding, ageing] = (await Promise.all([
 ])) as [Service, Service, Service]
 
 t.test(
-  'a request in flight on a connection kept alive is answered, and then keeps nothing waiting',
+  'at shutdown an in-flight request on a keep-alive connection is answered and then holds nothing up',
   { buffered: true },
   async (t) => {
     const service = idle
@@ -57,7 +57,7 @@ t.test(
 )
 
 t.test(
-  'a stopping process answers for all of its time, and every answer sends the next request elsewhere',
+  'a stopping process answers until the end, and each answer closes its connection',
   async (t) => {
     const service = holding
     const request = (path: string, key?: string, method = 'GET'): string =>
@@ -110,7 +110,7 @@ t.test(
   }
 )
 
-t.test('streams that were opened together do not grow old together', async (t) => {
+t.test('streams opened together reach their maximum age at different times', async (t) => {
   const service = ageing
   const began = performance.now()
   const streams = await Promise.all(
@@ -133,36 +133,31 @@ t.test('streams that were opened together do not grow old together', async (t) =
   t.ok(Math.max(...ages) - Math.min(...ages) > 150, 'spread')
 })
 
-t.test(
-  'a drain sends streams away one after another, each back at a time of its own',
-  async (t) => {
-    const service = ageing
-    const streams = await Promise.all(
-      Array.from({ length: 40 }, (_, n) =>
-        openStream(t, `${service.url}/v1/stream`, { token: tokenOf(`u${n}`) })
-      )
+t.test('draining closes streams one after another, each with its own retry time', async (t) => {
+  const service = ageing
+  const streams = await Promise.all(
+    Array.from({ length: 40 }, (_, n) =>
+      openStream(t, `${service.url}/v1/stream`, { token: tokenOf(`u${n}`) })
     )
-    for (const stream of streams) await stream.until((f) => f.event === 'ready')
-    const ends: number[] = []
-    const exit = service.kill('SIGTERM')
-    await Promise.all(
-      streams.map((stream) => stream.ended.then(() => ends.push(performance.now())))
-    )
-    t.equal(await exit, 0)
-    t.ok(ends.at(-1)! - ends[0]! > 500, 'over most of the time there is')
-    const inOneTenth = ends.map(
-      (end) => ends.filter((other) => other >= end && other < end + 100).length
-    )
-    t.ok(Math.max(...inOneTenth) < 25, 'never most of them at once')
-    t.ok(new Set(streams.map(({ retries }) => retries.at(-1))).size > 30, 'no two waves')
-  }
-)
+  )
+  for (const stream of streams) await stream.until((f) => f.event === 'ready')
+  const ends: number[] = []
+  const exit = service.kill('SIGTERM')
+  await Promise.all(streams.map((stream) => stream.ended.then(() => ends.push(performance.now()))))
+  t.equal(await exit, 0)
+  t.ok(ends.at(-1)! - ends[0]! > 500, 'over most of the time there is')
+  const inOneTenth = ends.map(
+    (end) => ends.filter((other) => other >= end && other < end + 100).length
+  )
+  t.ok(Math.max(...inOneTenth) < 25, 'never most of them at once')
+  t.ok(new Set(streams.map(({ retries }) => retries.at(-1))).size > 30, 'no two waves')
+})
 
 /** Lets a signal make the thread that writes throw, as a fault of ours in it would. */
 const BREAKABLE = `process.on('worker', (worker) => process.on('SIGUSR2', () => worker.postMessage(null)))`
 
 t.test(
-  'a process whose writer thread died says so, sends its streams away and exits with 1',
+  'when the writer thread dies the process logs it, closes its streams and exits with 1',
   async (t) => {
     const service = await startService(t, {
       flags: ['--import', `data:text/javascript,${encodeURIComponent(BREAKABLE)}`]

@@ -22,7 +22,7 @@ const [patient, small] = await Promise.all([
 ])
 
 t.test(
-  'a head or a body that does not come is given up in time, and is never taken for whole',
+  'a request head or body that never completes times out and is never processed',
   { buffered: true },
   async (t) => {
     const began = performance.now()
@@ -82,7 +82,7 @@ t.test('heads up to 32 KiB are read, longer ones are 431', async (t) => {
 })
 
 t.test(
-  'refused streams and heads that never end leave room for others, and for the health probes',
+  'refused streams and endless request heads leave room for other requests and health probes',
   async (t) => {
     const port = Number(new URL(small.url).port)
     const peers: Socket[] = []

@@ -124,21 +124,18 @@ for (const detach of ['on', 'off'] as const) {
   )
 }
 
-t.test(
-  'a burst of 2,000 pipelined streams opens none behind the first, and its end is heard',
-  async (t) => {
-    const service = await quiet(services.on)
-    const before = (await connectionsOf(service)).opened
-    const peer = await rawPeer(t, service, requestHead('/v1/stream', token).repeat(2000))
-    peer.socket.end()
-    await peer.closed
-    await eventually(async () => (await connectionsOf(service)).active === 0)
-    const opened = (await connectionsOf(service)).opened - before
-    t.ok(opened <= 1, `${opened} opened`)
-  }
-)
+t.test('of 2,000 pipelined streams only the first opens, and its end is noticed', async (t) => {
+  const service = await quiet(services.on)
+  const before = (await connectionsOf(service)).opened
+  const peer = await rawPeer(t, service, requestHead('/v1/stream', token).repeat(2000))
+  peer.socket.end()
+  await peer.closed
+  await eventually(async () => (await connectionsOf(service)).active === 0)
+  const opened = (await connectionsOf(service)).opened - before
+  t.ok(opened <= 1, `${opened} opened`)
+})
 
-t.test('HOST=localhost answers alike on all its addresses, also what is no HTTP', async (t) => {
+t.test('HOST=localhost answers the same on all its addresses, also to invalid HTTP', async (t) => {
   const service = await startService(t, {
     flags: TWO_LOCALHOSTS,
     env: { STORE: 'memory', HOST: 'localhost', DRAIN_MS: '100' }
@@ -169,25 +166,28 @@ t.test('HOST=localhost answers alike on all its addresses, also what is no HTTP'
   t.equal(await service.kill('SIGTERM'), 0)
 })
 
-t.test('bytes behind the request of a stream neither end it nor are answered in it', async (t) => {
-  const service = await quiet(services.on)
-  const before = (await connectionsOf(service)).opened
-  const peer = await rawPeer(t, service, requestHead('/v1/stream', token))
-  await peer.until(/event: ready/)
-  for (const [n, bytes] of [
-    'GET /v1/inbox HTTP/1.1\r\nhos',
-    'NONSENSE\r\n\r\n',
-    '\0\xff\r\n'.repeat(10_000)
-  ].entries()) {
-    peer.socket.write(bytes, 'latin1')
-    await publish(service, { to: { user: 'u1' }, data: { n } })
-    await peer.until(new RegExp(`"n":${n}`))
+t.test(
+  'bytes sent after a stream request neither end the stream nor are answered in it',
+  async (t) => {
+    const service = await quiet(services.on)
+    const before = (await connectionsOf(service)).opened
+    const peer = await rawPeer(t, service, requestHead('/v1/stream', token))
+    await peer.until(/event: ready/)
+    for (const [n, bytes] of [
+      'GET /v1/inbox HTTP/1.1\r\nhos',
+      'NONSENSE\r\n\r\n',
+      '\0\xff\r\n'.repeat(10_000)
+    ].entries()) {
+      peer.socket.write(bytes, 'latin1')
+      await publish(service, { to: { user: 'u1' }, data: { n } })
+      await peer.until(new RegExp(`"n":${n}`))
+    }
+    t.equal(peer.text().match(/HTTP\/1\.1/g)?.length, 1)
+    t.match(await connectionsOf(service), { active: 1, opened: before + 1 })
   }
-  t.equal(peer.text().match(/HTTP\/1\.1/g)?.length, 1)
-  t.match(await connectionsOf(service), { active: 1, opened: before + 1 })
-})
+)
 
-t.test('HTTP/1.0 gets plain frames, and a poll whose end is told by its length', async (t) => {
+t.test('HTTP/1.0 gets unchunked frames, and a poll with Content-Length', async (t) => {
   const service = await quiet(services.on)
   const old = (path: string): string => requestHead(path, token).replace('HTTP/1.1', 'HTTP/1.0')
   const stream = await rawPeer(t, service, old('/v1/stream'))
@@ -204,7 +204,7 @@ t.test('HTTP/1.0 gets plain frames, and a poll whose end is told by its length',
   t.match(JSON.parse(body!), { events: [{ event: 'ready' }], cursor: String, more: false })
 })
 
-t.test('HEAD of any route that is read is answered at once, and is no connection', async (t) => {
+t.test('HEAD on every GET route is answered at once and opens no connection', async (t) => {
   const service = await quiet(services.on)
   const before = (await connectionsOf(service)).opened
   const { paths } = (await call('GET', `${service.url}/documentation/json`)).body
@@ -245,7 +245,7 @@ t.test('HEAD of any route that is read is answered at once, and is no connection
 })
 
 t.test(
-  'polls that follow one another on one socket, and many streams, leave no listener behind',
+  'repeated polls on one socket, and many streams, leave no listener behind',
   { buffered: true },
   async (t) => {
     const service = await quiet(services.on)

@@ -75,7 +75,7 @@ for (const detach of ['on', 'off'] as const)
     t.notMatch(stream.text(), /^:/m, 'no comment lines')
   })
 
-test('a resumed stream gets what it missed, once; a poll the same', async (t) => {
+test('a resumed stream or poll gets everything it missed, exactly once', async (t) => {
   const service = await startService(t)
   const token = tokenOf('u1', ['news'])
   const stream = await openStream(t, `${service.url}/v1/stream`, { token })
@@ -145,7 +145,7 @@ test('a resumed stream gets what it missed, once; a poll the same', async (t) =>
   t.same(empty.body.events, [])
 })
 
-test('cursors that cannot be resumed get a reset that says why', async (t) => {
+test('a cursor that cannot be resumed gets a reset with the reason', async (t) => {
   const service = await startService(t)
   const token = tokenOf('u1')
   await publish(service, { to: { user: 'u1' }, title: 'kept' })
@@ -182,7 +182,7 @@ test('cursors that cannot be resumed get a reset that says why', async (t) => {
   }
 })
 
-test('kill -9 in the middle of a burst loses nothing that was acknowledged and repeats nothing', {
+test('kill -9 in the middle of a burst loses no acknowledged event and repeats none', {
   timeout: 90_000
 }, async (t) => {
   const dataDir = tempDir(t)
@@ -236,7 +236,7 @@ test('kill -9 in the middle of a burst loses nothing that was acknowledged and r
   )
 })
 
-test('SIGTERM: not ready at once, every stream told when to come back, exit 0 in time', async (t) => {
+test('SIGTERM turns readiness off at once, gives every stream a retry time, and exits 0 in time', async (t) => {
   const service = await startService(t, { env: { DRAIN_MS: '1000' } })
   const streams = await Promise.all(
     Array.from({ length: 10 }, (_, n) =>
@@ -277,7 +277,7 @@ test('SIGTERM: not ready at once, every stream told when to come back, exit 0 in
   t.ok(performance.now() - started < 10_000)
 })
 
-test('limits, revocation and expiry end streams as the contract says', async (t) => {
+test('limits, revocation and expiry end streams with the documented goodbye', async (t) => {
   const service = await startService(t, { env: { MAX_CONNECTIONS_PER_USER: '2' } })
   const token = tokenOf('u1')
   const two = [
@@ -368,7 +368,7 @@ for (const detach of ['on', 'off'] as const)
     t.equal(monitor.body.connections.active, 1)
   })
 
-test('idempotency keys of one producer are told apart on disk, one by one and in a batch', async (t) => {
+test('idempotency keys stay distinct in the database, single and in a batch', async (t) => {
   const service = await startService(t)
   const ids = new Set<string>()
   for (const key of ['k1', 'k2', 'k1']) {

@@ -27,7 +27,7 @@ const removeHost = (): void => {
 const able = process.platform === 'linux' && process.getuid?.() === 0 && makeHost()
 if (!able) removeHost()
 
-test('peers that vanished without a FIN are found and closed, the others are left alone', {
+test('clients that vanished without a FIN are found and closed; live ones stay open', {
   timeout: 90_000,
   skip: able ? false : 'needs root on Linux and iproute2, for a network namespace'
 }, async (t) => {

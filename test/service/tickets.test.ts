@@ -102,7 +102,7 @@ for (const [name, ask] of Object.entries(WAYS)) {
   )
 }
 
-t.test('a burst of tickets at the limit uses up those that open and no other', async (t) => {
+t.test('tickets refused by the connection limit are not used up', async (t) => {
   const tickets = await Promise.all(Array.from({ length: 8 }, () => ticketOf('burst')))
   const streams = await Promise.all(
     tickets.map((ticket) => openStream(t, `${service.url}/v1/stream?ticket=${ticket}`))
@@ -119,7 +119,7 @@ t.test('a burst of tickets at the limit uses up those that open and no other', a
 })
 
 t.test(
-  'a client that left while it was being identified is no error, whatever the outcome',
+  'a client that leaves during authentication causes no error, whatever the outcome',
   async (t) => {
     const paths = ['stream', 'socket', 'changes', 'changes?wait=30', 'inbox', 'inbox/counts']
     const upgrade = [
@@ -157,7 +157,7 @@ t.test(
 )
 
 t.test(
-  'the log says why a request was refused, and names the setting, the origin and the cause when nobody can be identified',
+  'the log says why a request was refused, and names setting, origin and cause when authentication is down',
   async (t) => {
     behave = (_request, response) => void response.end('<html>')
     const headers = { cookie: 'sid=nonsense' }

@@ -18,7 +18,7 @@ const trace = async (service: Service, id: string, user?: string) =>
     { key: MONITOR_KEY }
   )
 
-test('the trace of one notification: by which key, how fast, to whom, and what they did', async (t) => {
+test('the delivery report shows producer, timing, recipients and what each of them did', async (t) => {
   const service = await startService(t)
   const ann = await openStream(t, `${service.url}/v1/stream`, { token: tokenOf('ann', ['news']) })
   const bob = await openStream(t, `${service.url}/v1/stream`, { token: tokenOf('bob') })
@@ -108,7 +108,7 @@ test('the trace of one notification: by which key, how fast, to whom, and what t
   })
 })
 
-test('a trace is for operators, and says what it cannot know', async (t) => {
+test('the delivery report is for operators only, and says what it cannot know', async (t) => {
   const service = await startService(t)
   const path = `${service.url}/monitor/notifications/01a20ec1-efa2-718c-86ce-8a1490b2f0ca`
   t.equal((await call('GET', path, { key: PUBLISH_KEY })).status, 401)
