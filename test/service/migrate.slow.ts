@@ -1,7 +1,8 @@
 import { readFileSync, writeFileSync } from 'node:fs'
 import path from 'node:path'
 import { type Test, test } from 'tap'
-import { importFrom, type Tally } from '../../src/commands/migrate.ts'
+import { importFrom } from '../../src/commands/import.ts'
+import type { Tally } from '../../src/commands/tally.ts'
 import { openArchiveTarget } from '../../src/stores/open-archive.ts'
 import { redisUrl, skipRedis } from '../stores/redis-server.ts'
 import {
@@ -263,9 +264,9 @@ test('an import names the invalid line and imports nothing', {
   const head = '{"kind":"bellwire","version":1}'
   const end = (records: number) => `{"kind":"end","records":${records}}`
   const cases: Record<string, readonly [lines: readonly string[], told: RegExp]> = {
-    empty: [[], /line 1: the export ends too early/],
-    'not an export': [['hello'], /line 1: is not the beginning/],
-    'of another version': [['{"kind":"bellwire","version":2}'], /line 1: is of version 2/],
+    empty: [[], /line 1: the export is truncated/],
+    'not an export': [['hello'], /line 1: is not the first line/],
+    'of another version': [['{"kind":"bellwire","version":2}'], /line 1: has version 2/],
     'not JSON': [[head, note('a'), '{"kind":'], /line 3: is not valid JSON/],
     'without a field': [
       [head, note('a', { content: { type: 'a' } }), end(1)],
@@ -291,12 +292,9 @@ test('an import names the invalid line and imports nothing', {
       [head, note('a'), note('b'), note('a'), end(3)],
       /line 4: the notification a stands in an earlier line/
     ],
-    'cut off': [[head, note('a')], /line 3: the export ends too early/],
-    'a line too few': [
-      [head, note('a'), end(2)],
-      /line 3: tells of 2 records, and 1 stand before it/
-    ],
-    'more behind the end': [[head, note('a'), end(1), note('b')], /line 4: stands behind the end/]
+    'cut off': [[head, note('a')], /line 3: the export is truncated/],
+    'a line too few': [[head, note('a'), end(2)], /line 3: announces 2 records, but 1 precede it/],
+    'more behind the end': [[head, note('a'), end(1), note('b')], /line 4: follows the end/]
   }
   const file = path.join(dir, 'wrong.ndjson')
   const write = (text: readonly string[]): void =>
