@@ -25,8 +25,8 @@ import { takeCensus } from './monitoring/connection-summary.ts'
 import { LogLines } from './monitoring/delivery-log.ts'
 import { describeError } from './monitoring/describe-error.ts'
 import { Stats } from './monitoring/figures.ts'
-import { type Circumstances, vitalsOf } from './monitoring/health-inputs.ts'
-import { type Assessment, Health } from './monitoring/health-rules.ts'
+import { type Assessment, Health } from './monitoring/health.ts'
+import { type FixedInputs, healthInputs } from './monitoring/health-inputs.ts'
 import { Host } from './monitoring/host.ts'
 import { SignIns } from './monitoring/sign-ins.ts'
 import stalePeers from './monitoring/stale-peers.ts'
@@ -147,7 +147,7 @@ export async function createApp(
   const signIns = new SignIns((trouble) => lines.signInTrouble(trouble))
   const health = new Health()
   health.onStatus((previous) => lines.status(previous, health.last))
-  const circumstances: Circumstances = {
+  const fixedInputs: FixedInputs = {
     developmentKeys: config.keysInUse.development,
     ownKeys: config.keysInUse.own,
     publicAddress: config.publicAddress,
@@ -158,7 +158,7 @@ export async function createApp(
   }
   const assess = (): Assessment =>
     health.assess(
-      vitalsOf(hub, store, stats, signIns.look(), host, circumstances),
+      healthInputs(hub, store, stats, signIns.look(), host, fixedInputs),
       performance.now()
     )
   const report = (): NodeReport => {

@@ -2,7 +2,7 @@ import { createHmac } from 'node:crypto'
 import fp from 'fastify-plugin'
 import { ALERT_EVERY_MS, ALERT_RETRY_MS, ALERT_TIMEOUT_MS } from '../bounds/limits.ts'
 import { OutsideServer } from '../bounds/outside-request.ts'
-import type { Assessment, Health, HealthStatus } from './health-rules.ts'
+import type { Assessment, Health, HealthStatus } from './health.ts'
 
 interface AlertOptions {
   readonly health: Health

@@ -6,7 +6,7 @@ import type { HubLog } from '../delivery/hub.ts'
 import type { Accepted } from '../plugins/publish.ts'
 import type { ErrorPlace } from '../plugins/report.ts'
 import { messageOf } from './describe-error.ts'
-import type { Assessment, HealthStatus } from './health-rules.ts'
+import type { Assessment, HealthStatus } from './health.ts'
 import { type LineFields, MinuteLines } from './minute-lines.ts'
 import type { Trouble } from './sign-ins.ts'
 

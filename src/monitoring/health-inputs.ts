@@ -1,44 +1,104 @@
 import { MIN_ACKNOWLEDGEMENTS } from '../bounds/limits.ts'
 import type { Hub } from '../delivery/hub.ts'
-import type { Store } from '../log/store.ts'
+import type { Store, StoreWarning } from '../log/store.ts'
 import type { Latency, Stats } from './figures.ts'
-import type { Vitals } from './health-rules.ts'
-import type { SignInVitals } from './sign-ins.ts'
+import type { SharedLifetime } from './lifetimes.ts'
+import type { Rejections } from './producer-minute.ts'
+import type { SignInState } from './sign-ins.ts'
 
-/** What of the vitals does not change while the process runs. */
-export type Circumstances = Pick<
-  Vitals,
-  | 'developmentKeys'
-  | 'ownKeys'
-  | 'publicAddress'
-  | 'maxConnections'
-  | 'openFileLimit'
-  | 'memoryBytes'
-  | 'proxyTrusted'
->
+/** What health depends on that does not change while the process runs. */
+export interface FixedInputs {
+  /** Settings that still have their development key. */
+  readonly developmentKeys: readonly string[]
+  /** Settings that hold a key or secret of the operator's own. */
+  readonly ownKeys: readonly string[]
+  /** Whether the process listens on an address that others can reach. */
+  readonly publicAddress: boolean
+  /** 0: no limit. */
+  readonly maxConnections: number
+  /** Undefined: unknown. */
+  readonly openFileLimit: number | undefined
+  /** Memory that the process may use. */
+  readonly memoryBytes: number
+  readonly proxyTrusted: boolean
+}
 
-/** What only the operating system can tell; see the plugin that asks it. */
-export type HostFigures = Pick<Vitals, 'openFiles' | 'disk'>
+/** What only the operating system knows; undefined: it does not say. */
+export interface HostFigures {
+  readonly openFiles: number | undefined
+  /** Of the disk that holds the store; undefined also for a store without one. */
+  readonly disk: { readonly freeBytes: number; readonly totalBytes: number } | undefined
+}
 
-/** A median of few is an anecdote. */
+/** Everything the health rules look at. Shares are 0–1, durations milliseconds. */
+export interface HealthInputs extends FixedInputs, HostFigures {
+  readonly signIns: SignInState
+  readonly storeHealthy: boolean
+  /** Why it is not, or why its last request failed. */
+  readonly storeReason: string | undefined
+  readonly storeWarnings: readonly StoreWarning[]
+  /**
+   * Requests that the store failed in the last ten seconds. A healthy store can fail some: a full
+   * disk takes small writes and refuses large ones.
+   */
+  readonly storeFailures: number
+  /** Median of the last minute; 0: too few to tell. */
+  readonly publishAckMs: number
+  /** Median of the last minute; 0: too few to tell. */
+  readonly commitMs: number
+  readonly draining: boolean
+  /** Open connections. */
+  readonly active: number
+  readonly users: number
+  readonly stale: number
+  readonly slow: number
+  readonly bufferedBytes: number
+  readonly errorsPerMinute: number
+  readonly lastErrorCode: string | undefined
+  readonly resetsPerMinute: number
+  /** Cursors of this log that point at an event it does not have, in the last minute. */
+  readonly undonePerMinute: number
+  /** The same since the start. */
+  readonly undoneCursors: number
+  readonly slowClosesPerMinute: number
+  /** Streams that arrived, admitted or refused. */
+  readonly arrivalsPerMinute: number
+  /** The most connections that were open at once in the last minute. */
+  readonly mostActivePerMinute: number
+  /** Publishes refused in the last minute; null: none. */
+  readonly rejections: Rejections | null
+  readonly eventLoopLagMs: number
+  readonly heartbeatLagMs: number
+  readonly heartbeatMs: number
+  /** Time since the last accepted publish; null: there was none yet. */
+  readonly silenceMs: number | null
+  /** The longest pause between two accepted publishes. */
+  readonly longestSilenceMs: number
+  readonly sharedLifetime: SharedLifetime | null
+  /** The address that all connections come from; null: several, or no connection. */
+  readonly onlyAddress: string | null
+}
+
+/** A median of a few values means nothing. */
 const median = (latency: Latency): number =>
   latency.count < MIN_ACKNOWLEDGEMENTS ? 0 : latency.summary().p50
 
-/** The figures that the rules of health are held against, as they are now; those of the last second where they take a walk. */
-export function vitalsOf(
+/** Collects the inputs; what takes a walk over the connections is at most a second old. */
+export function healthInputs(
   hub: Hub,
   store: Store,
   stats: Stats,
-  signIns: SignInVitals,
+  signIns: SignInState,
   host: HostFigures,
-  circumstances: Circumstances
-): Vitals {
+  fixed: FixedInputs
+): HealthInputs {
   const status = store.status()
   const { stale, slow, bufferedBytes, onlyAddress, heartbeatLagMs } = stats.census
   const { errors, resets, undone, slowCloses, arrivals, mostActive } = stats.perMinute
   return {
-    ...circumstances,
-    ...host,
+    ...fixed,
+    openFiles: host.openFiles,
+    disk: host.disk,
     signIns,
     storeHealthy: status.healthy,
     storeReason: status.reason ?? stats.lastStoreFailure,

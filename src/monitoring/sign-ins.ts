@@ -18,7 +18,7 @@ export interface AwayKeySet {
 }
 
 /** How sign-ins stand, for the rules of health. */
-export interface SignInVitals {
+export interface SignInState {
   /** How long nobody could be identified although somebody tried, milliseconds; 0: sign-ins work, or nobody tries. */
   readonly failingMs: number
   /** Why; of the latest attempt. */
@@ -89,7 +89,7 @@ export class SignIns implements SignInObserver {
   }
 
   /** How they stand now. */
-  look(now = performance.now()): SignInVitals {
+  look(now = performance.now()): SignInState {
     let failingMs = 0
     let trouble: Trouble | undefined
     for (const { since, lastAt, attempts, trouble: one } of this.#failing.values()) {

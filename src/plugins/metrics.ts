@@ -7,7 +7,7 @@ import type { Hub } from '../delivery/hub.ts'
 import { PROBLEMS } from '../errors.ts'
 import type { Store } from '../log/store.ts'
 import type { Latency, Stats } from '../monitoring/figures.ts'
-import type { HealthStatus } from '../monitoring/health-rules.ts'
+import type { HealthStatus } from '../monitoring/health.ts'
 import { operatorOnly } from './auth.ts'
 
 interface MetricsOptions {

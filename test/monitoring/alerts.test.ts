@@ -6,7 +6,8 @@ import type { AddressInfo } from 'node:net'
 import Fastify from 'fastify'
 import { test } from 'tap'
 import alerts from '../../src/monitoring/alerts.ts'
-import { Health, type HealthStatus, type Vitals } from '../../src/monitoring/health-rules.ts'
+import { Health, type HealthStatus } from '../../src/monitoring/health.ts'
+import type { HealthInputs } from '../../src/monitoring/health-inputs.ts'
 import {
   call,
   eventually,
@@ -74,9 +75,9 @@ const SECRET = 'a-secret-that-signs-alerts'
 const TROUBLE = {
   message: () => 'It is so.',
   action: () => 'Do this.',
-  enter: 1,
-  clear: 1,
-  clearMs: 0
+  firesAt: 1,
+  clearsBelow: 1,
+  keepFiringForMs: 0
 } as const
 
 /** The plugin behind rules that fire as told. */
@@ -109,7 +110,7 @@ async function alerting(
     failures,
     become(next: HealthStatus): void {
       status = next
-      health.assess({} as Vitals, performance.now())
+      health.assess({} as HealthInputs, performance.now())
     }
   }
 }
@@ -185,7 +186,7 @@ test('without a secret nothing is signed', async (t) => {
   t.teardown(() => app.close())
   const health = new Health([{ ...TROUBLE, code: 'bad', severity: 'warning', level: () => 1 }])
   await app.register(alerts, { health, node: 'n', url, onError: () => {} })
-  health.assess({} as Vitals, 0)
+  health.assess({} as HealthInputs, 0)
   await eventually(() => heard.length === 1)
   t.notOk('bellwire-signature' in heard[0]!.headers)
 })

@@ -1,6 +1,9 @@
 import { test } from 'tap'
 import { CALM_MS, LASTING_MS } from '../../src/bounds/limits.ts'
-import { Health, RULES, type Rule, type Vitals } from '../../src/monitoring/health-rules.ts'
+import { Health } from '../../src/monitoring/health.ts'
+import type { HealthInputs } from '../../src/monitoring/health-inputs.ts'
+import type { Rule } from '../../src/monitoring/health-rules/rule.ts'
+import { RULES } from '../../src/monitoring/health-rules.ts'
 
 const GIB = 1024 ** 3
 /** A service that is well: a thousand streams of five hundred users. */
@@ -10,7 +13,7 @@ const TROUBLE = {
   reason: 'it answered 503 instead of a key set'
 }
 const MINUTE = 60_000
-const WELL: Vitals = {
+const WELL: HealthInputs = {
   signIns: { failingMs: 0, trouble: undefined, keySet: undefined },
   storeHealthy: true,
   storeReason: undefined,
@@ -53,11 +56,11 @@ const WELL: Vitals = {
 
 interface Case {
   /** Makes the rule fire. */
-  readonly bad: Partial<Vitals>
+  readonly bad: Partial<HealthInputs>
   /** Worse than well, but not bad: it must not fire. */
-  readonly bearable: Partial<Vitals>
+  readonly bearable: Partial<HealthInputs>
   /** Between the two thresholds, where there is a place: what fires goes on, what does not stays quiet. */
-  readonly between?: Partial<Vitals>
+  readonly between?: Partial<HealthInputs>
   readonly severity: 'info' | 'warning' | 'critical'
   readonly message: RegExp
   readonly action: RegExp
@@ -84,18 +87,35 @@ const CASES: Readonly<Record<string, Case>> = {
     bad: { undonePerMinute: 1, undoneCursors: 1 },
     bearable: { resetsPerMinute: 9 },
     severity: 'critical',
-    message: /^1 connection came back with a cursor that this log never gave/,
-    action: /put back to an earlier state/
+    message: /^1 connection came back with a cursor that this log never issued/,
+    action: /restore an earlier state/
   },
   'redis-not-durable': setting('redis-not-durable', 'redis-evicts'),
   'redis-evicts': setting('redis-evicts', 'redis-outdated'),
   'redis-outdated': setting('redis-outdated', 'redis-not-durable'),
+  'store-nearly-full': {
+    bad: { disk: { freeBytes: 0.4 * GIB, totalBytes: 100 * GIB } },
+    between: { disk: { freeBytes: 0.55 * GIB, totalBytes: 100 * GIB } },
+    // A small disk is not full for being small.
+    bearable: { disk: { freeBytes: 0.2 * GIB, totalBytes: GIB } },
+    severity: 'warning',
+    message: /^410 MiB of 102400 MiB are free/,
+    action: /RETENTION_DAYS/
+  },
+  'store-slow': {
+    bad: { publishAckMs: 300, commitMs: 280 },
+    between: { publishAckMs: 200, commitMs: 130 },
+    bearable: { publishAckMs: 100 },
+    severity: 'warning',
+    message: /take at least 300 ms .*commits at least 280 ms/,
+    action: /disk/
+  },
   'sign-in-failing': {
     bad: { signIns: { failingMs: 31_000, trouble: TROUBLE, keySet: undefined } },
     bearable: { signIns: { failingMs: 20_000, trouble: TROUBLE, keySet: undefined } },
     severity: 'critical',
     message:
-      /^Nobody could be identified for 31 s.* AUTH_JWKS_URL \(https:\/\/issuer\.example\): it answered 503/,
+      /^Every sign-in has failed for 31 s\. AUTH_JWKS_URL \(https:\/\/issuer\.example\): it answered 503/,
     action: /^Check AUTH_JWKS_URL/
   },
   'key-set-outdated': {
@@ -122,25 +142,21 @@ const CASES: Readonly<Record<string, Case>> = {
     },
     severity: 'warning',
     message:
-      /could not be fetched for 11 min\. AUTH_JWKS_URL \(https:\/\/issuer\.example\): it answered 503.* good for 60 min more\.$/,
+      /could not be fetched for 11 min\. AUTH_JWKS_URL \(https:\/\/issuer\.example\): it answered 503.* valid for 60 min more\.$/,
     action: /^Check AUTH_JWKS_URL/
   },
-  'store-nearly-full': {
-    bad: { disk: { freeBytes: 0.4 * GIB, totalBytes: 100 * GIB } },
-    between: { disk: { freeBytes: 0.55 * GIB, totalBytes: 100 * GIB } },
-    // A small disk is not full for being small.
-    bearable: { disk: { freeBytes: 0.2 * GIB, totalBytes: GIB } },
-    severity: 'warning',
-    message: /^410 MiB of 102400 MiB are free/,
-    action: /RETENTION_DAYS/
-  },
-  'store-slow': {
-    bad: { publishAckMs: 300, commitMs: 280 },
-    between: { publishAckMs: 200, commitMs: 130 },
-    bearable: { publishAckMs: 100 },
-    severity: 'warning',
-    message: /take 300 ms or more .*commits 280 ms/,
-    action: /disk/
+  'development-credentials': {
+    bad: { developmentKeys: ['MONITOR_KEYS'], publicAddress: false },
+    // Somebody tries it out on a machine of their own.
+    bearable: {
+      developmentKeys: ['PUBLISH_KEYS', 'MONITOR_KEYS'],
+      ownKeys: [],
+      publicAddress: false
+    },
+    severity: 'critical',
+    message:
+      /^Development keys, which are public, are in use for MONITOR_KEYS, next to your own PUBLISH_KEYS\.$/,
+    action: /NODE_ENV=production/
   },
   errors: {
     bad: { errorsPerMinute: 31, lastErrorCode: 'internal' },
@@ -149,6 +165,37 @@ const CASES: Readonly<Record<string, Case>> = {
     severity: 'warning',
     message: /^31 errors in the last minute, the last one: internal\.$/,
     action: /errors\.byCode/
+  },
+  'heartbeat-lag': {
+    bad: { heartbeatLagMs: 2500 },
+    between: { heartbeatLagMs: 1000 },
+    bearable: { heartbeatLagMs: 400 },
+    severity: 'warning',
+    message: /2500 ms late/,
+    action: /CPU/
+  },
+  'event-loop-lag': {
+    bad: { eventLoopLagMs: 150 },
+    between: { eventLoopLagMs: 70 },
+    bearable: { eventLoopLagMs: 40 },
+    severity: 'warning',
+    message: /150 ms late on average/,
+    action: /CPU/
+  },
+  'open-files': {
+    bad: { openFiles: 9500 },
+    between: { openFiles: 8500 },
+    bearable: { openFiles: 8000 },
+    severity: 'warning',
+    message: /^9500 of 10200 file descriptors/,
+    action: /ulimit -n/
+  },
+  draining: {
+    bad: { draining: true },
+    bearable: {},
+    severity: 'info',
+    message: /shutting down/,
+    action: /Nothing to do/
   },
   'rejected-publishes': {
     bad: { rejections: { producer: 'shop', problem: 'validation', refused: 10, asked: 200 } },
@@ -160,13 +207,21 @@ const CASES: Readonly<Record<string, Case>> = {
       /^10 of 200 publishes were refused in the last minute.* producer shop, most often for validation\.$/,
     action: /publish\.rejectedBy/
   },
+  'no-publishes': {
+    bad: { silenceMs: 20 * 60_000 },
+    // Not longer than usual, and: nothing ever came.
+    bearable: { silenceMs: 20 * 60_000, longestSilenceMs: 10 * 60_000 },
+    severity: 'info',
+    message: /^Nothing was published for 20 min; the longest pause since the start was 60 s/,
+    action: /producers/
+  },
   'slow-closes': {
     bad: { slowClosesPerMinute: 11 },
     between: { slowClosesPerMinute: 7 },
     // Four of ten is a handful, not a sign of anything.
     bearable: { slowClosesPerMinute: 4, active: 10, mostActivePerMinute: 10 },
     severity: 'warning',
-    message: /^11 of 1000 readers were cut off/,
+    message: /^11 of 1000 connections were closed/,
     action: /STALL_MS/
   },
   'slow-readers': {
@@ -174,7 +229,7 @@ const CASES: Readonly<Record<string, Case>> = {
     between: { slow: 70 },
     bearable: { slow: 9, active: 10 },
     severity: 'warning',
-    message: /^120 of 1000 readers/,
+    message: /^120 of 1000 connections are behind/,
     action: /buffering/
   },
   'stale-connections': {
@@ -182,24 +237,8 @@ const CASES: Readonly<Record<string, Case>> = {
     between: { stale: 70 },
     bearable: { stale: 9, active: 10 },
     severity: 'warning',
-    message: /^120 of 1000 peers/,
+    message: /^120 of 1000 connections have acknowledged nothing/,
     action: /network/
-  },
-  'heartbeat-lag': {
-    bad: { heartbeatLagMs: 2500 },
-    between: { heartbeatLagMs: 1000 },
-    bearable: { heartbeatLagMs: 400 },
-    severity: 'warning',
-    message: /late by 2500 ms/,
-    action: /CPU/
-  },
-  'event-loop-lag': {
-    bad: { eventLoopLagMs: 150 },
-    between: { eventLoopLagMs: 70 },
-    bearable: { eventLoopLagMs: 40 },
-    severity: 'warning',
-    message: /waits 150 ms/,
-    action: /CPU/
   },
   'connection-limit': {
     bad: { active: 9100 },
@@ -209,20 +248,12 @@ const CASES: Readonly<Record<string, Case>> = {
     message: /^9100 of 10000 connections are open\.$/,
     action: /MAX_CONNECTIONS/
   },
-  'open-files': {
-    bad: { openFiles: 9500 },
-    between: { openFiles: 8500 },
-    bearable: { openFiles: 8000 },
-    severity: 'warning',
-    message: /^9500 of 10200 file descriptors/,
-    action: /ulimit -n/
-  },
   'buffered-bytes': {
     bad: { bufferedBytes: 1.2 * GIB },
     between: { bufferedBytes: 0.8 * GIB },
     bearable: { bufferedBytes: 0.5 * GIB },
     severity: 'warning',
-    message: /^1229 MiB wait for readers, 30 %/,
+    message: /^1229 MiB are buffered for slow clients, 30 %/,
     action: /MAX_BUFFERED_BYTES/
   },
   resets: {
@@ -230,7 +261,7 @@ const CASES: Readonly<Record<string, Case>> = {
     between: { resetsPerMinute: 20 },
     bearable: { resetsPerMinute: 9 },
     severity: 'warning',
-    message: /^40 streams could not be resumed/,
+    message: /^40 streams could not resume/,
     action: /RETENTION_DAYS/
   },
   'reconnect-storm': {
@@ -239,7 +270,7 @@ const CASES: Readonly<Record<string, Case>> = {
     // Everybody came back once after a restart, and all of them left.
     bearable: { arrivalsPerMinute: 1100, active: 0 },
     severity: 'warning',
-    message: /^2500 streams came in the last minute, of which at most 1000 were open at a time\.$/,
+    message: /^2500 streams arrived in the last minute; at most 1000 were open at once\.$/,
     action: /connections\.closed/
   },
   'same-interval': {
@@ -256,35 +287,7 @@ const CASES: Readonly<Record<string, Case>> = {
     bearable: { onlyAddress: '10.0.0.7', active: 60, users: 2 },
     severity: 'info',
     message: /^All 1000 connections, of 500 users, come from 10\.0\.0\.7\.$/,
-    action: /X-Forwarded-For is not believed.*TRUST_PROXY/
-  },
-  'no-publishes': {
-    bad: { silenceMs: 20 * 60_000 },
-    // Not longer than usual, and: nothing ever came.
-    bearable: { silenceMs: 20 * 60_000, longestSilenceMs: 10 * 60_000 },
-    severity: 'info',
-    message: /^Nothing was accepted for 20 min; it was never more than 60 s/,
-    action: /producers/
-  },
-  draining: {
-    bad: { draining: true },
-    bearable: {},
-    severity: 'info',
-    message: /shutting down/,
-    action: /Nothing to do/
-  },
-  'development-credentials': {
-    bad: { developmentKeys: ['MONITOR_KEYS'], publicAddress: false },
-    // Somebody tries it out on a machine of their own.
-    bearable: {
-      developmentKeys: ['PUBLISH_KEYS', 'MONITOR_KEYS'],
-      ownKeys: [],
-      publicAddress: false
-    },
-    severity: 'critical',
-    message:
-      /^Development keys, which everybody knows, are in use for MONITOR_KEYS, beside your own PUBLISH_KEYS\.$/,
-    action: /NODE_ENV=production/
+    action: /ignores X-Forwarded-For.*TRUST_PROXY/
   }
 }
 
@@ -294,7 +297,7 @@ function alone(rule: Rule) {
   let now = 1_000_000
   return {
     /** Holds it against these figures every second for so long; whether it fires at the end. */
-    after(ms: number, vitals: Partial<Vitals>): boolean {
+    after(ms: number, vitals: Partial<HealthInputs>): boolean {
       for (const end = now + ms; now < end; now += 1000) health.assess({ ...WELL, ...vitals }, now)
       return health.last.recommendations.length > 0
     },
@@ -315,19 +318,19 @@ for (const rule of RULES) {
     const { after, health } = alone(rule)
     t.notOk(after(120_000, {}), 'not where all is well')
     t.notOk(after(120_000, bearable), 'not where it can be borne')
-    const enterMs = rule.enterMs ?? 0
-    if (enterMs > 0) t.notOk(after(enterMs, bad), 'not at once')
+    const forMs = rule.forMs ?? 0
+    if (forMs > 0) t.notOk(after(forMs, bad), 'not at once')
     t.ok(after(1000, bad), 'it fires')
     t.match(health.last.recommendations, [
       { code: rule.code, severity, message, action, since: Number }
     ])
     t.equal(health.last.status, { info: 'ok', warning: 'degraded', critical: 'critical' }[severity])
     if (between) t.ok(after(300_000, between), 'between the thresholds it goes on')
-    const clearMs = rule.clearMs ?? CALM_MS
-    if (clearMs > 0) {
-      t.ok(after(clearMs, {}), 'one good moment is no end')
+    const keepFiringForMs = rule.keepFiringForMs ?? CALM_MS
+    if (keepFiringForMs > 0) {
+      t.ok(after(keepFiringForMs, {}), 'one good moment is no end')
       t.ok(after(1000, bad), 'it comes back')
-      t.ok(after(clearMs, {}), 'and the calm is counted anew')
+      t.ok(after(keepFiringForMs, {}), 'and the calm is counted anew')
     }
     t.notOk(after(2000, {}), 'it clears')
     if (between) t.notOk(after(300_000, between), 'and between the thresholds it stays quiet')
@@ -413,7 +416,7 @@ test('the interval at which streams are cut leads to the setting to change', asy
   t.match(action(60, 60_000), 'set HEARTBEAT_MS to 30000 or less')
   t.match(action(60, 60_000), 'proxy_read_timeout of nginx')
   // Silence is not what ends them where heartbeats come more often.
-  t.match(action(100, 15_000), 'beyond MAX_CONNECTION_AGE_MS')
+  t.match(action(100, 15_000), 'above MAX_CONNECTION_AGE_MS')
   t.match(action(100, 15_000), 'Proxy Read Timeout of Cloudflare')
   t.match(action(77, 15_000), 'a time-out of that length in each proxy')
 })
