@@ -23,6 +23,8 @@ import { StoreError } from './log/store.ts'
 import alerts from './monitoring/alerts.ts'
 import { takeCensus } from './monitoring/connection-summary.ts'
 import { LogLines } from './monitoring/delivery-log.ts'
+import { DeliveryObserver } from './monitoring/delivery-observer.ts'
+import { Traces } from './monitoring/delivery-report.ts'
 import { describeError } from './monitoring/describe-error.ts'
 import { Stats } from './monitoring/figures.ts'
 import { type Assessment, Health } from './monitoring/health.ts'
@@ -105,7 +107,8 @@ export async function createApp(
   app.setValidatorCompiler(validatorCompiler)
   app.setSerializerCompiler(serializerCompiler)
 
-  const lines = new LogLines(app.log, (connection) => hub.nameOf(connection))
+  const lines = new LogLines(app.log)
+  const traces = new Traces()
   // Before the store and the other nodes are opened: they may report trouble while they open.
   const fault = (code: string, message: string, fields: object = {}): void => {
     stats.error(code, message)
@@ -140,7 +143,7 @@ export async function createApp(
     ...config,
     onTrouble: (message) => fault('cluster', message)
   })
-  const hub: Hub = new Hub(store, node, cluster, config, stats, lines)
+  const hub: Hub = new Hub(store, node, cluster, config, new DeliveryObserver(stats, lines, traces))
 
   const host = new Host(config.store === 'sqlite' ? config.dataDir : undefined)
   await host.look()
@@ -181,7 +184,7 @@ export async function createApp(
       rssBytes: process.memoryUsage.rss()
     }
   }
-  cluster.join(new HubMember(hub, report))
+  cluster.join(new HubMember(hub, traces, report))
   let hostSeenAt = performance.now()
   stats.start(() => {
     const now = performance.now()
@@ -248,8 +251,7 @@ export async function createApp(
         publishRate: config.publishRate,
         basePath: config.basePath,
         issueTicket: (user: string, topics: readonly string[]) => issueTicket(store, user, topics),
-        onAccepted: (publication, durableAfterMs) =>
-          hub.traces.accepted(publication, durableAfterMs),
+        onAccepted: (publication, durableAfterMs) => traces.accepted(publication, durableAfterMs),
         onFailure: (err, request) =>
           fault('unavailable', 'the store took only a part of a batch', {
             requestId: request.id,

@@ -1,6 +1,7 @@
 import { MAX_ANSWER_READINGS, REMEMBERED_NAMES } from '../bounds/limits.ts'
 import type { Connection } from '../delivery/connection.ts'
 import type { Hub } from '../delivery/hub.ts'
+import { type Reading, readingOf, type Traces } from '../monitoring/delivery-report.ts'
 import type { Answer, ConnectionRow, Member, NodeReport, Question } from './cluster.ts'
 
 const stateOf = (connection: Connection): ConnectionRow['state'] =>
@@ -26,10 +27,12 @@ const RANKS = {
 /** What this process says of itself and of its connections when a node of the cluster asks, itself included. */
 export class HubMember implements Member {
   readonly #hub: Hub
+  readonly #traces: Traces
   readonly #report: () => NodeReport
 
-  constructor(hub: Hub, report: () => NodeReport) {
+  constructor(hub: Hub, traces: Traces, report: () => NodeReport) {
     this.#hub = hub
+    this.#traces = traces
     this.#report = report
   }
 
@@ -60,13 +63,16 @@ export class HubMember implements Member {
         return this.#list(question)
       case 'trace':
         return {
-          sighting: hub.traces.sighting(question.id) ?? null,
-          readings:
-            question.user === undefined
-              ? []
-              : hub.readingsOf(question.user).slice(-MAX_ANSWER_READINGS)
+          sighting: this.#traces.sighting(question.id) ?? null,
+          readings: question.user === undefined ? [] : this.#readingsOf(question.user)
         }
     }
+  }
+
+  /** What a user's connections have read here: those that ended and are still remembered, then the open ones. */
+  #readingsOf(user: string): Reading[] {
+    const open = this.#hub.connectionsOf(user).map((connection) => readingOf(connection))
+    return [...this.#traces.departures(user), ...open].slice(-MAX_ANSWER_READINGS)
   }
 
   /** The first rows, and how many there are. Nearly all have a rank of 0, so only the others are sorted. */
@@ -97,7 +103,7 @@ export class HubMember implements Member {
 
   #row(connection: Connection): ConnectionRow {
     return {
-      id: this.#hub.nameOf(connection),
+      id: connection.id,
       user: connection.user,
       transport: connection.transport,
       topics: connection.topics.slice(0, REMEMBERED_NAMES),

@@ -10,6 +10,9 @@ export type GoodbyeReason =
   | 'unavailable'
 export type CloseReason = GoodbyeReason | 'gone' | 'stale'
 
+/** Why a client cannot be let in now. */
+export type Refusal = Extract<GoodbyeReason, 'drain' | 'limit' | 'unavailable'>
+
 interface Row {
   /** Range of the random delay before the peer should come back, milliseconds; null: not with the same credential. */
   readonly retryMs: readonly [number, number] | null
@@ -48,7 +51,7 @@ export function retryMsFor(reason: CloseReason): number | null {
 }
 
 /** What a peer is told that cannot be let in now. It comes back late, even from a drain: nothing changes within a second. */
-export function goodbyeToRefused(reason: 'drain' | 'limit' | 'unavailable'): {
+export function goodbyeToRefused(reason: Refusal): {
   readonly data: string
   readonly retryMs: number
 } {

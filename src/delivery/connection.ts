@@ -15,6 +15,7 @@ import {
 import type { Codec } from './codec.ts'
 import { encodeCounts, Outgoing } from './encoded-event.ts'
 import type { Lane } from './fan-out.ts'
+import type { ObservedConnection, Observer } from './observer.ts'
 import type { Sink } from './sink.ts'
 
 /** Bytes handed to a slow reader at a time, so that every drain is a sign of life. */
@@ -38,15 +39,11 @@ export interface ConnectionHost {
   readonly heartbeatMs: number
   readonly maxBufferedBytes: number
   readonly stallMs: number
-  /** Public id of a connection. */
-  nameOf(connection: Connection): string
+  /** Name of this process, in the ids of its connections. */
+  readonly node: string
+  readonly observer: Observer
+  /** The connection has ended: nothing may keep it any longer. */
   closed(connection: Connection, reason: CloseReason): void
-  wrote(connection: Connection, frames: number, bytes: number): void
-  replayed(frames: number): void
-  reset(reason: ResetReason): void
-  /** It came with a cursor of this log whose place the log does not have, see {@link Located}. */
-  undone(connection: Connection, cursor: string): void
-  failed(connection: Connection, error: unknown): void
 }
 
 /** How a connection begins. */
@@ -94,8 +91,12 @@ type State =
     }
   | { readonly phase: 'closed'; readonly reason: CloseReason }
 
+/** The public id of a connection; it is looked up by its number again. */
+export const connectionId = (node: string, number: number): string =>
+  `${node}-${number.toString(36)}`
+
 /** One open transport of one subscriber. It owns its sink; nobody else writes to it. */
-export class Connection {
+export class Connection implements ObservedConnection {
   readonly number: number
   /** The log that its user's events are in. */
   readonly lane: Lane
@@ -160,6 +161,10 @@ export class Connection {
     this.#state = { phase: 'replaying', sink: opening.sink, held: [], wake: null, queue: [] }
   }
 
+  get id(): string {
+    return connectionId(this.#host.node, this.number)
+  }
+
   /** False for what is answered once: the heartbeat wheel leaves it alone. */
   get beats(): boolean {
     return this.#once === undefined
@@ -202,13 +207,11 @@ export class Connection {
   /** Reads what the peer asked for and goes live. Never rejects: trouble with the store ends the connection as `unavailable`. */
   async begin(after: string | undefined): Promise<void> {
     try {
-      if (after === undefined) await this.#fresh(null)
+      if (after === undefined) await this.#fresh()
       else {
         const place = await findPlace(this.#host.store, this.user, after)
-        if ('reset' in place) {
-          if (place.undone) this.#host.undone(this, after)
-          await this.#fresh(place.reset)
-        } else await this.#resume(place.seq, after)
+        if ('reset' in place) await this.#fresh(place.reset, place.undone ? after : null)
+        else await this.#resume(place.seq, after)
       }
     } catch (error) {
       this.#fail(error)
@@ -388,7 +391,7 @@ export class Connection {
   }
 
   #fail(error: unknown): void {
-    this.#host.failed(this, error)
+    this.#host.observer.failed(this, error)
     this.close('unavailable')
   }
 
@@ -402,7 +405,7 @@ export class Connection {
     const state = this.#state
     if (state.phase === 'closed') return
     this.frames += frames
-    this.#host.wrote(this, frames, bytes.length)
+    this.#host.observer.wrote(frames)
     if (state.phase === 'blocked') {
       state.queue.push(bytes)
       state.queuedBytes += bytes.length
@@ -429,11 +432,11 @@ export class Connection {
   }
 
   /** The newest page, as `ready` or as `reset`; then live. */
-  async #fresh(reset: ResetReason | null): Promise<void> {
+  async #fresh(reset: ResetReason | null = null, undone: string | null = null): Promise<void> {
     const { store } = this.#host
     this.#beginRead()
     const page = await store.inbox(this.user, this.#scope(), { status: 'all', limit: this.#items })
-    if (reset !== null) this.#host.reset(reset)
+    if (reset !== null) this.#host.observer.reset(this, reset, undone)
     this.#setCounts(page.counts)
     this.#countsDue = this.#stale
     this.#epoch = this.lane.log.epoch
@@ -518,7 +521,7 @@ export class Connection {
       }
       this.#seq = Math.max(this.#seq, page.upTo)
       this.#more = page.more
-      if (page.events.length) this.#host.replayed(page.events.length)
+      if (page.events.length) this.#host.observer.replayed(page.events.length)
       if (this.#countsDue && !page.more) {
         frames.push(
           this.codec.frame('heartbeat', `{"counts":${encodeCounts(page.counts)}}`, this.cursor)
@@ -594,6 +597,6 @@ export class Connection {
   }
 
   #readyData(resumed: boolean, items: string, reset: ResetReason | null): string {
-    return `{"connection":"${this.#host.nameOf(this)}","user":"${this.user}","topics":${JSON.stringify(this.topics)},"resumed":${resumed},"items":${items},"counts":${encodeCounts(this.#counts)},"heartbeatMs":${this.#host.heartbeatMs}${reset === null ? '' : `,"reason":"${reset}"`}}`
+    return `{"connection":"${this.id}","user":"${this.user}","topics":${JSON.stringify(this.topics)},"resumed":${resumed},"items":${items},"counts":${encodeCounts(this.#counts)},"heartbeatMs":${this.#host.heartbeatMs}${reset === null ? '' : `,"reason":"${reset}"`}}`
   }
 }

@@ -5,22 +5,19 @@ import {
   OPENINGS_PER_PLACE,
   REVOCATION_ECHO_MS
 } from '../bounds/limits.ts'
+import { WindowCounts } from '../bounds/window-counts.ts'
 import type { Places } from '../cluster/cluster.ts'
 import { type Channel, userOf } from '../log/channel.ts'
-import type { ResetReason } from '../log/cursor.ts'
 import type { FollowedEvent } from '../log/event.ts'
 import type { Log, Store } from '../log/store.ts'
 import { exactTopics, type Subscriber } from '../log/subscriber.ts'
-import { type Reading, rememberedTopics, Traces } from '../monitoring/delivery-report.ts'
-import { messageOf } from '../monitoring/describe-error.ts'
-import type { Stats } from '../monitoring/figures.ts'
-import { WindowCounts } from '../monitoring/window-counts.ts'
-import type { CloseReason } from './close-reason.ts'
+import type { CloseReason, Refusal } from './close-reason.ts'
 import type { Codec } from './codec.ts'
-import { Connection, type ConnectionHost, type Opening } from './connection.ts'
-import { Outgoing } from './encoded-event.ts'
+import { Connection, type ConnectionHost, connectionId, type Opening } from './connection.ts'
+import { Outgoing, type Sendable } from './encoded-event.ts'
 import { Lane, readsChannel } from './fan-out.ts'
 import { HeartbeatManager } from './heartbeat-manager.ts'
+import type { Observer } from './observer.ts'
 import type { Sink } from './sink.ts'
 
 /** A place for one connection. */
@@ -43,14 +40,6 @@ export interface HubSettings {
   readonly maxConnectionAgeMs: number
 }
 
-/** Something the hub wants written down; `connection` is its public id. */
-export interface HubLog {
-  opened(connection: Connection, requestId: string | undefined): void
-  closed(connection: Connection, reason: CloseReason): void
-  failed(connection: Connection, error: unknown): void
-  undone(connection: Connection, cursor: string): void
-}
-
 export interface OpenRequest {
   readonly subscriber: Subscriber
   /** Topics to read; default all exact names of the credential. */
@@ -65,9 +54,6 @@ export interface OpenRequest {
   readonly requestId?: string | undefined
 }
 
-/** Why nobody can be let in now. */
-export type Refusal = 'drain' | 'limit' | 'unavailable'
-
 /** How often deadlines are looked at. */
 const DEADLINES_MS = 250
 
@@ -75,11 +61,9 @@ const DEADLINES_MS = 250
 export class Hub implements ConnectionHost {
   readonly store: Store
   readonly heartbeats: HeartbeatManager
-  readonly traces = new Traces()
   readonly node: string
+  readonly observer: Observer
   readonly #settings: HubSettings
-  readonly #stats: Stats
-  readonly #log: HubLog
   readonly #places: Places
   readonly #connections = new Map<number, Connection>()
   readonly #lanes: ReadonlyMap<Log, Lane>
@@ -112,15 +96,13 @@ export class Hub implements ConnectionHost {
     node: string,
     places: Places,
     settings: HubSettings,
-    stats: Stats,
-    log: HubLog
+    observer: Observer
   ) {
     this.store = store
     this.node = node
     this.#places = places
     this.#settings = settings
-    this.#stats = stats
-    this.#log = log
+    this.observer = observer
     this.#lanes = new Map(store.logs.map((log) => [log, new Lane(log)]))
     this.heartbeats = new HeartbeatManager(settings.heartbeatMs, (now) => this.#checkDeadlines(now))
     this.heartbeats.start()
@@ -150,16 +132,10 @@ export class Hub implements ConnectionHost {
     return this.#connections.values()
   }
 
-  nameOf(connection: Connection): string {
-    return `${this.node}-${connection.number.toString(36)}`
-  }
-
+  /** The connection with a public id, if it is open here. */
   named(id: string): Connection | undefined {
-    const number = id.startsWith(`${this.node}-`)
-      ? Number.parseInt(id.slice(this.node.length + 1), 36)
-      : Number.NaN
-    const connection = this.#connections.get(number)
-    return connection && this.nameOf(connection) === id ? connection : undefined
+    const number = Number.parseInt(id.slice(this.node.length + 1), 36)
+    return connectionId(this.node, number) === id ? this.#connections.get(number) : undefined
   }
 
   /** Why a connection of this user from this address cannot be opened here now, or null where this node has nothing against it. */
@@ -293,8 +269,7 @@ export class Hub implements ConnectionHost {
     if (this.#settings.maxConnectionsPerIp > 0)
       this.#count(this.#byAddress, addressBlock(sink.remoteAddress), 1)
     if (connection.beats) this.heartbeats.add(connection)
-    this.#stats.opened(this.#connections.size, connection.transport)
-    this.#log.opened(connection, request.requestId)
+    this.observer.opened(connection, this.#connections.size, request.requestId)
     const checkedAt = subscriber.checkedAt ?? now
     const revoked = (this.#revoked.get(connection.user) ?? Number.NEGATIVE_INFINITY) >= checkedAt
     // In a moment: the caller has not connected the sink yet.
@@ -306,12 +281,9 @@ export class Hub implements ConnectionHost {
     return connection
   }
 
-  /** What a user's connections have read here: those that ended and are still remembered, then the open ones. */
-  readingsOf(user: string): Reading[] {
-    const open = (this.#byUser.get(user) ?? []).map((connection) =>
-      this.#reading(connection, null, null)
-    )
-    return [...this.traces.departures(user), ...open]
+  /** The connections that a user has open here. */
+  connectionsOf(user: string): readonly Connection[] {
+    return this.#byUser.get(user) ?? []
   }
 
   /** How many connections a user has open. */
@@ -363,31 +335,7 @@ export class Hub implements ConnectionHost {
     this.#places.hold(connection.user, this.heldOf(connection.user))
     if (this.#settings.maxConnectionsPerIp > 0)
       this.#count(this.#byAddress, addressBlock(connection.remoteAddress), -1)
-    this.traces.departed(this.#reading(connection, Date.now(), reason))
-    this.#stats.closed(reason, connection.transport, performance.now() - connection.openedAt)
-    this.#log.closed(connection, reason)
-  }
-
-  wrote(_connection: Connection, frames: number, _bytes: number): void {
-    this.#stats.frames += frames
-  }
-
-  replayed(frames: number): void {
-    this.#stats.replayed += frames
-  }
-
-  reset(_reason: ResetReason): void {
-    this.#stats.resets++
-  }
-
-  undone(connection: Connection, cursor: string): void {
-    this.#stats.undone++
-    this.#log.undone(connection, cursor)
-  }
-
-  failed(connection: Connection, error: unknown): void {
-    this.#stats.error('stream', messageOf(error), this.nameOf(connection))
-    this.#log.failed(connection, error)
+    this.observer.closed(connection, reason)
   }
 
   // The fan-out.
@@ -397,8 +345,8 @@ export class Hub implements ConnectionHost {
     const shared: Outgoing[] = []
     const personal = new Map<string, Outgoing[]>()
     const all: Outgoing[] = []
+    const unsent: Sendable[] = []
     const recount = new Set<Channel>()
-    const now = Date.now()
     for (const event of events) {
       if (event.kind === 'restarted') this.#restart(lane, event.head)
       else if (event.kind === 'revoked') {
@@ -409,7 +357,7 @@ export class Hub implements ConnectionHost {
         if (event.kind !== 'ephemeral') lane.position = event.seq
         const user = userOf(event.channel)
         if (user !== undefined && !this.#byUser.has(user)) {
-          this.traces.followed(event, 0, now)
+          unsent.push(event)
           continue
         }
         const outgoing = new Outgoing(event, lane.log.epoch)
@@ -440,20 +388,7 @@ export class Hub implements ConnectionHost {
         )
       }
     }
-    this.#account(all)
-  }
-
-  /** Remembers what was written, and how long after it was published. */
-  #account(all: readonly Outgoing[]): void {
-    const written = Date.now()
-    let lastCreatedAt = 0
-    for (const { event, connections } of all) {
-      this.traces.followed(event, connections, written)
-      // What was published in the same millisecond and written in the same turn took the same time: one sample is enough.
-      if (event.kind === 'state' || event.entry.createdAt === lastCreatedAt) continue
-      lastCreatedAt = event.entry.createdAt
-      this.#stats.publishToWrite.record(Math.max(0, written - lastCreatedAt))
-    }
+    this.observer.followed(all, unsent)
   }
 
   /** What was written so far cannot be gone on from: everybody begins anew. */
@@ -461,21 +396,6 @@ export class Hub implements ConnectionHost {
     lane.position = head
     for (const connection of [...this.#connections.values()])
       if (connection.lane === lane) connection.restart()
-  }
-
-  #reading(connection: Connection, closedAt: number | null, reason: CloseReason | null): Reading {
-    const { user, place } = connection
-    const openedAt = Date.now() - (performance.now() - connection.openedAt)
-    const topics = rememberedTopics(connection.topics)
-    return {
-      connection: this.nameOf(connection),
-      user,
-      ...topics,
-      openedAt,
-      closedAt,
-      reason,
-      place
-    }
   }
 
   #recount(lane: Lane, channel: Channel): void {

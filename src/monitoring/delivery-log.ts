@@ -1,8 +1,7 @@
 import type { FastifyBaseLogger } from 'fastify'
 import { LINE_EVERY_MS } from '../bounds/limits.ts'
 import { CLOSE_REASONS, type CloseReason } from '../delivery/close-reason.ts'
-import type { Connection } from '../delivery/connection.ts'
-import type { HubLog } from '../delivery/hub.ts'
+import type { ObservedConnection } from '../delivery/observer.ts'
 import type { Accepted } from '../plugins/publish.ts'
 import type { ErrorPlace } from '../plugins/report.ts'
 import { messageOf } from './describe-error.ts'
@@ -30,10 +29,9 @@ const STATUS_LEVELS = { ok: 'info', degraded: 'warn', critical: 'error' } as con
  * went; polls and single publications do not, they have theirs at `debug`, and producers one a minute at `info`. No line holds
  * what a notification says, a credential, a header or a query.
  */
-export class LogLines implements HubLog {
+export class LogLines {
   readonly #log: FastifyBaseLogger
   readonly #everyMs: number
-  readonly #nameOf: (connection: Connection) => string
   /** Whether each of them is written, at `debug`. */
   readonly #verbose: boolean
   readonly #errors: MinuteLines
@@ -46,14 +44,9 @@ export class LogLines implements HubLog {
   readonly #origins: MinuteLines
   readonly #undone: MinuteLines
 
-  constructor(
-    log: FastifyBaseLogger,
-    nameOf: (connection: Connection) => string,
-    everyMs = LINE_EVERY_MS
-  ) {
+  constructor(log: FastifyBaseLogger, everyMs = LINE_EVERY_MS) {
     this.#log = log
     this.#everyMs = everyMs
-    this.#nameOf = nameOf
     this.#verbose = log.level === 'debug' || log.level === 'trace'
     this.#errors = new MinuteLines(everyMs, (code, count, { message, ...fields }) =>
       log[OURS.has(code) ? 'error' : 'warn']({ code, count, ...fields }, `error: ${message}`)
@@ -84,10 +77,10 @@ export class LogLines implements HubLog {
     )
   }
 
-  opened(connection: Connection, requestId: string | undefined): void {
+  opened(connection: ObservedConnection, requestId: string | undefined): void {
     this.#log[levelOf(connection, 'info')](
       {
-        connection: this.#nameOf(connection),
+        connection: connection.id,
         requestId,
         user: connection.user,
         transport: connection.transport,
@@ -97,10 +90,10 @@ export class LogLines implements HubLog {
     )
   }
 
-  closed(connection: Connection, reason: CloseReason): void {
+  closed(connection: ObservedConnection, reason: CloseReason): void {
     this.#log[levelOf(connection, CLOSE_REASONS[reason].level)](
       {
-        connection: this.#nameOf(connection),
+        connection: connection.id,
         user: connection.user,
         transport: connection.transport,
         reason,
@@ -111,13 +104,13 @@ export class LogLines implements HubLog {
     )
   }
 
-  failed(connection: Connection, error: unknown): void {
+  failed(connection: ObservedConnection, error: unknown): void {
     const message = messageOf(error)
-    this.error('stream', { message, connection: this.#nameOf(connection), err: error })
+    this.error('stream', { message, connection: connection.id, err: error })
   }
 
-  undone(connection: Connection, cursor: string): void {
-    this.#undone.add('', 1, { connection: this.#nameOf(connection), user: connection.user, cursor })
+  undone(connection: ObservedConnection, cursor: string): void {
+    this.#undone.add('', 1, { connection: connection.id, user: connection.user, cursor })
   }
 
   /** An error that is counted, one line a minute and code; each of them at `debug`. */
@@ -189,6 +182,6 @@ export class LogLines implements HubLog {
 
 /** A poll is a request among many. */
 const levelOf = (
-  { transport }: Connection,
+  { transport }: ObservedConnection,
   level: 'debug' | 'info' | 'warn'
 ): 'debug' | 'info' | 'warn' => (transport === 'poll' && level === 'info' ? 'debug' : level)

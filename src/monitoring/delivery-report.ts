@@ -1,6 +1,7 @@
 import { BoundedCache, detachedTexts, textBytes, textsBytes } from '../bounds/bounded-cache.ts'
 import { REMEMBERED_NAMES } from '../bounds/limits.ts'
 import type { CloseReason } from '../delivery/close-reason.ts'
+import type { ObservedConnection } from '../delivery/observer.ts'
 import { type Channel, channelsOf, topicOf } from '../log/channel.ts'
 import type { FollowedEvent } from '../log/event.ts'
 import type { Publication, Recipients } from '../log/notification.ts'
@@ -62,6 +63,22 @@ function remembered(names: readonly string[]): {
 export function rememberedTopics(topics: readonly string[]): Pick<Reading, 'topics' | 'hashes'> {
   const { names, hashes } = remembered(topics)
   return { topics: names, ...(hashes === undefined ? {} : { hashes }) }
+}
+
+/** A connection as it is remembered: one that is open, or one that has ended. */
+export function readingOf(
+  connection: ObservedConnection,
+  { closedAt, reason }: Pick<Reading, 'closedAt' | 'reason'> = { closedAt: null, reason: null }
+): Reading {
+  return {
+    connection: connection.id,
+    user: connection.user,
+    ...rememberedTopics(connection.topics),
+    openedAt: Date.now() - (performance.now() - connection.openedAt),
+    closedAt,
+    reason,
+    place: connection.place
+  }
 }
 
 const hashesBytes = (hashes: readonly number[] | undefined): number =>

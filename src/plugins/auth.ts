@@ -1,9 +1,9 @@
 import rateLimit from '@fastify/rate-limit'
 import type { FastifyContextConfig, FastifyInstance, FastifyReply, FastifyRequest } from 'fastify'
 import { originMatcher } from '../auth/origins.ts'
+import { WindowCounts } from '../bounds/window-counts.ts'
 import { ProblemError } from '../errors.ts'
 import type { Subscriber } from '../log/subscriber.ts'
-import { WindowCounts } from '../monitoring/window-counts.ts'
 import { hasLeft } from './report.ts'
 import { selectTopics } from './schemas/topics.ts'
 

@@ -16,6 +16,7 @@ import { SignIns } from '../../src/monitoring/sign-ins.ts'
 import { enableRateLimits, limitedRoute } from '../../src/plugins/auth.ts'
 import { openStore } from '../../src/stores/open-store.ts'
 import { RULES } from '../auth/parties.ts'
+import { observe } from '../fixtures/observe.ts'
 
 setFlagsFromString('--expose-gc')
 const collect = runInNewContext('gc') as () => void
@@ -104,14 +105,7 @@ const FEEDS = {
       maxConnections: 0
     }
     const more = { maxConnectionsPerUser: 0, maxConnectionsPerIp: 0, maxConnectionAgeMs: 3_600_000 }
-    const hub = new Hub(
-      memory,
-      'node',
-      {} as never,
-      { ...settings, ...more },
-      {} as never,
-      {} as never
-    )
+    const hub = new Hub(memory, 'node', {} as never, { ...settings, ...more }, observe())
     t.teardown(() => hub.stop())
     for (let n = 0; n < 25_000; n++) await memory.revoke(long(n))
     return hub

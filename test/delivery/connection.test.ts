@@ -9,6 +9,7 @@ import type { Sink } from '../../src/delivery/sink.ts'
 import { formatCursor } from '../../src/log/cursor.ts'
 import type { LoggedEvent } from '../../src/log/event.ts'
 import type { Located, LogPage, Store } from '../../src/log/store.ts'
+import { observe } from '../fixtures/observe.ts'
 
 const EPOCH = 'e1'
 
@@ -157,15 +158,13 @@ function born(start: number | undefined): Life {
     heartbeatMs: 1000,
     maxBufferedBytes: 5_000,
     stallMs: 1000,
-    nameOf: () => 'c1',
+    node: 'c',
     closed: (_connection, reason) => closed.push(reason),
-    wrote: () => {},
-    replayed: () => {},
-    reset: () => {},
-    undone: () => {},
-    failed: (_connection, error) => {
-      throw error
-    }
+    observer: observe({
+      failed: (_connection, error) => {
+        throw error
+      }
+    })
   }
   const connection = new Connection(host, lane, 1, {
     user: 'u',

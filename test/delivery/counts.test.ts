@@ -9,8 +9,8 @@ import { scopeOf } from '../../src/log/channel.ts'
 import type { MarkOp } from '../../src/log/event.ts'
 import type { Recipients } from '../../src/log/notification.ts'
 import type { Store } from '../../src/log/store.ts'
-import { Stats } from '../../src/monitoring/figures.ts'
 import { type PollAnswer, PollSink } from '../../src/plugins/transports/poll-sink.ts'
+import { observe } from '../fixtures/observe.ts'
 import { openStore } from '../stores/built.ts'
 import { redisUrl, skipRedis } from '../stores/redis-server.ts'
 import { clockPast, publication, storeOptions, tempDir } from '../stores/store-fixtures.ts'
@@ -121,19 +121,12 @@ function hubOver(t: Test, store: Store): Hub {
     maxConnections: 0
   }
   const more = { maxConnectionsPerUser: 0, maxConnectionsPerIp: 0, maxConnectionAgeMs: 3_600_000 }
-  const log = {
-    opened: () => {},
-    closed: () => {},
-    failed: (_: unknown, error: unknown) => t.error(error)
-  }
-  const stats = new Stats((() => 0) as never)
   const hub = new Hub(
     store,
     'node',
     new SingleNode('node', 0),
     { ...settings, ...more },
-    stats,
-    log as never
+    observe({ failed: (_connection, error) => t.error(error) })
   )
   t.teardown(() => hub.stop())
   return hub

@@ -6,8 +6,8 @@ import { Hub, type HubSettings } from '../../src/delivery/hub.ts'
 import type { Sink } from '../../src/delivery/sink.ts'
 import { scopeOf } from '../../src/log/channel.ts'
 import type { Recipients } from '../../src/log/notification.ts'
-import { Stats } from '../../src/monitoring/figures.ts'
 import { MemoryStore } from '../../src/stores/memory/memory-store.ts'
+import { observe } from '../fixtures/observe.ts'
 
 type Teardown = { teardown(fn: () => unknown): void }
 
@@ -51,20 +51,20 @@ function hubWith(t: Teardown, over: Partial<HubSettings> = {}, places?: Places) 
     ...over
   }
   const failures: unknown[] = []
-  const log = {
-    opened: () => {},
-    undone: () => {},
-    closed: () => {},
-    failed: (_connection: unknown, error: unknown) => failures.push(error)
-  }
-  // Not started: it counts, and asks nobody.
+  /** How many connections each notification went to, by id. */
+  const reached = new Map<string, number>()
   const hub = new Hub(
     store,
     'node',
     places ?? new SingleNode('node', settings.maxConnectionsPerUser),
     settings,
-    new Stats((() => 0) as never),
-    log
+    observe({
+      failed: (_connection, error) => failures.push(error),
+      followed: (sent) => {
+        for (const { event, connections } of sent)
+          if (event.kind !== 'state') reached.set(event.entry.id, connections)
+      }
+    })
   )
   t.teardown(async () => {
     hub.stop()
@@ -87,7 +87,7 @@ function hubWith(t: Teardown, over: Partial<HubSettings> = {}, places?: Places) 
       }
     ])
   const settled = () => new Promise((resolve) => setImmediate(resolve))
-  return { hub, store, open, publish, settled, failures }
+  return { hub, store, open, publish, settled, failures, reached }
 }
 
 test('an event is encoded once, and its readers share the bytes', async (t) => {
@@ -122,7 +122,7 @@ test('tabs of one user are connections of their own: one that goes takes no othe
 })
 
 test('whoever leaves, in whatever order, leaves nothing behind in the group it shared', async (t) => {
-  const { hub, open, publish, settled } = hubWith(t)
+  const { reached, open, publish, settled } = hubWith(t)
   // Each order in which four can leave, with what the last one gets told after each.
   const orders = [0, 1, 2, 3].flatMap((a) =>
     [0, 1, 2, 3].flatMap((b) => [0, 1, 2, 3].map((c) => [a, b, c]))
@@ -134,7 +134,7 @@ test('whoever leaves, in whatever order, leaves nothing behind in the group it s
     for (const [gone, n] of order.entries()) {
       readers[n]!.connection.close('gone')
       await publish({ topic: 'news' })
-      t.equal(hub.traces.sighting(`n${++published}`)?.connections, 3 - gone, `${order}`)
+      t.equal(reached.get(`n${++published}`), 3 - gone, `${order}`)
     }
     const [left] = readers.filter((_, n) => !order.includes(n))
     t.equal(left!.sink.written.length, 4, 'its page, and one frame for each')

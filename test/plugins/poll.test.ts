@@ -8,6 +8,7 @@ import { subscriberRateLimit } from '../../src/plugins/inbox.ts'
 import changes from '../../src/plugins/poll.ts'
 import errors from '../../src/plugins/problems.ts'
 import { MemoryStore } from '../../src/stores/memory/memory-store.ts'
+import { observe } from '../fixtures/observe.ts'
 
 test('polls are limited in rate whatever other routes the service has', async (t) => {
   const store = new MemoryStore({ retentionDays: 30, retentionPerChannel: 1000 })
@@ -19,14 +20,12 @@ test('polls are limited in rate whatever other routes the service has', async (t
   }
   const limits = { maxConnections: 0, maxConnectionsPerUser: 0, maxConnectionsPerIp: 0 }
   const stats = new Stats((() => 0) as never)
-  const log = { opened: () => {}, undone: () => {}, closed: () => {}, failed: () => {} }
   const hub = new Hub(
     store,
     'node',
     new SingleNode('node', 0),
     { ...settings, ...limits },
-    stats,
-    log
+    observe()
   )
   const app = Fastify()
   t.teardown(async () => {

@@ -1,0 +1,45 @@
+import type { ResetReason } from '../log/cursor.ts'
+import type { CloseReason, Refusal } from './close-reason.ts'
+import type { Outgoing, Sendable } from './encoded-event.ts'
+import type { Sink } from './sink.ts'
+
+/** What an observer may know of a connection, at any moment of its life and after it. */
+export interface ObservedConnection {
+  /** Public and unique over all nodes. */
+  readonly id: string
+  readonly user: string
+  readonly topics: readonly string[]
+  readonly transport: Sink['transport']
+  readonly remoteAddress: string
+  /** Monotonic milliseconds (`performance.now()`). */
+  readonly openedAt: number
+  /** How many frames it was sent. */
+  readonly frames: number
+  /** The newest `seq` up to which the client has everything that concerns it; -1 before the first frame. */
+  readonly place: number
+}
+
+/** Hears what the hub does, as it happens. Nothing in delivery asks it anything, and it never throws. */
+export interface Observer {
+  /** A connection was opened, which makes `active` of them. `requestId` is that of the request that opened it. */
+  opened(connection: ObservedConnection, active: number, requestId: string | undefined): void
+  closed(connection: ObservedConnection, reason: CloseReason): void
+  /** A client was sent away before a connection was opened for it. */
+  refused(reason: Refusal): void
+  /** So many frames were sent to a connection. */
+  wrote(frames: number): void
+  /** So many of the frames that are sent are read from the log. */
+  replayed(frames: number): void
+  /**
+   * A connection starts over with a fresh page. `undone` is the cursor it came with, if that names a
+   * `seq` that its log has lost; else null.
+   */
+  reset(connection: ObservedConnection, reason: ResetReason, undone: string | null): void
+  /** Reading for a connection failed; it is closed as `unavailable`. */
+  failed(connection: ObservedConnection, error: unknown): void
+  /**
+   * Events became durable together and were sent: `sent` to as many connections as each says,
+   * `unsent` to none, because their user has no connection here.
+   */
+  followed(sent: readonly Outgoing[], unsent: readonly Sendable[]): void
+}
