@@ -1,5 +1,6 @@
 import { readFileSync } from 'node:fs'
 import path from 'node:path'
+import { ConfigError } from './config-error.ts'
 import { nearestName } from './misspelt.ts'
 import { isSet } from './values.ts'
 
@@ -11,21 +12,22 @@ export interface EnvFile {
   /** Its absolute path. */
   readonly file: string
   readonly values: Environment
-  /** What cannot be read as `NAME=value`, one line each; no value of a setting is in it. */
+  /** One line for each entry that is not `NAME=value`; none shows a value. */
   readonly faults: readonly string[]
 }
 
-/** `NAME=`, also behind `export`, and where the value begins. */
+/** `NAME=`, also after `export`, up to where the value begins. */
 const NAME = /^[ \t]*(?:export[ \t]+)?([A-Za-z_][\w.-]*)[ \t]*=/
-/** A value in quotes may go over several lines. Nothing but a comment follows it. */
+/** A value in quotes, which may span several lines. Only a comment may follow it. */
 const QUOTED = /^[ \t]*(?:"([^"]*)"|'([^']*)'|`([^`]*)`)[ \t]*(?:#.*)?(?:\n|$)/
 
-/** The same setting may stand there directly or as the path of a file. */
+/** The setting that a name sets: a secret `X` may also be given as `X_FILE`. */
 const settingOf = (name: string): string => name.replace(/_FILE$/, '')
 
 /**
- * Reads the file `.env` of a folder; undefined if there is none. Throws if it cannot be read. Unlike the parser of Node it skips
- * nothing that it does not understand: a setting that is dropped in silence is a service with other keys than its operator thinks.
+ * Reads the file `.env` of a folder; undefined if there is none. Throws a {@link ConfigError} if it
+ * cannot be read. Node's own parser silently skips lines it does not understand; this one reports
+ * them, because a dropped setting means a service with other keys than its operator thinks.
  */
 export function readEnvFile(folder: string, known: readonly string[]): EnvFile | undefined {
   const file = path.resolve(folder, '.env')
@@ -33,8 +35,11 @@ export function readEnvFile(folder: string, known: readonly string[]): EnvFile |
   try {
     rest = readFileSync(file, 'utf8')
   } catch (error) {
-    if ((error as NodeJS.ErrnoException).code === 'ENOENT') return undefined
-    throw error
+    const { code = 'unreadable' } = error as NodeJS.ErrnoException
+    if (code === 'ENOENT') return undefined
+    throw new ConfigError([
+      `${file} cannot be read (${code}): make it a file that this user may read, or remove it`
+    ])
   }
   const values: Record<string, string> = {}
   const faults: string[] = []
@@ -55,7 +60,7 @@ type Entry = { readonly length: number } & (
   | { readonly name?: undefined; readonly value?: undefined; readonly fault?: string }
 )
 
-/** The line at the beginning of a text, or the lines of a value in quotes. */
+/** The first line of a text, or the lines of a value in quotes. */
 function readEntry(text: string, known: readonly string[]): Entry {
   const end = text.indexOf('\n')
   const line = end < 0 ? text : text.slice(0, end)
@@ -84,23 +89,29 @@ function readEntry(text: string, known: readonly string[]): Entry {
   if (/^\s*["'`]/.test(value))
     return {
       length,
-      fault: `the value of ${name} begins with a quote: end it with the same one, and write nothing behind it`
+      fault: `the value of ${name} begins with a quote: end it with the same quote, and write nothing after it`
     }
   if (value.includes('#'))
     return {
       length,
-      fault: `put the value of ${name} in quotes, since it holds a #; before a comment write a space`
+      fault: `put the value of ${name} in quotes, because it contains a #; if the # begins a comment, put a space before it`
     }
   return { length, name, value: value.trim() }
 }
 
-/** The setting that a malformed line begins with. Of any other line nothing is shown: it may be a piece of a secret. */
+/**
+ * The setting that a malformed line begins with, otherwise `NAME`: the line may be part of a
+ * secret.
+ */
 function meantBy(line: string, known: readonly string[]): string {
   const word = /^\s*(?:export\s+)?(\w+)/.exec(line)?.[1]?.toUpperCase()
   return word !== undefined && known.includes(word) ? word : 'NAME'
 }
 
-/** The environment and what a file sets beside it. Whatever the environment sets, directly or as `_FILE`, it wins. */
+/**
+ * The environment, completed from a file. A setting of the environment, given directly or as
+ * `_FILE`, wins.
+ */
 export function withEnvFile(
   environment: Environment,
   { values }: Pick<EnvFile, 'values'>

@@ -1,64 +1,71 @@
 import { isIPv4 } from 'node:net'
-import { MIN_KEY_CHARACTERS } from '../bounds/limits.ts'
-import { type SettingName, TABLE, type Values } from './settings.ts'
+import type { Reading } from './read-settings.ts'
+import { SETTING_NAMES, type SettingName, TABLE, type Values } from './settings.ts'
+import type { NamedKey } from './values.ts'
 
-/** The fixed keys of a start without settings. Everybody knows them; production refuses them. */
+/** The fixed keys of a start without settings. They are public; production refuses them. */
 export const DEVELOPMENT = {
   PUBLISH_KEYS: 'dev-publish-key',
   MONITOR_KEYS: 'dev-monitor-key',
   AUTH_JWT_SECRET: 'dev-secret-do-not-use-in-production-0000'
-} as const
+} as const satisfies Partial<Record<SettingName, string>>
 
-/** Whether a key or secret is one that everybody knows, and may be shown. */
+/** True for a development key or secret: it is public and may be shown. */
 export const isPublic = (value: string | undefined): boolean =>
   Object.values<string | undefined>(DEVELOPMENT).includes(value)
 
-/** Ways in for subscribers, beside tickets. */
-export const WAYS_IN = [
+/** Settings of which each makes a method to authenticate subscribers, besides tickets. */
+export const AUTH_METHODS = [
   'AUTH_JWT_SECRET',
   'AUTH_JWKS_URL',
   'COOKIE_SECRET',
   'AUTH_SESSION_URL'
-] as const satisfies SettingName[]
+] as const satisfies readonly SettingName[]
 
-/** Settings by what their keys and secrets are worth. A setting whose list holds both kinds stands in both. */
+/** True if subscribers can authenticate with something other than the development secret. */
+export const hasAuthMethod = (given: ReadonlySet<SettingName>): boolean =>
+  AUTH_METHODS.some((name) => given.has(name))
+
+/** Settings by the kind of key they hold. A list that holds both kinds is in both. */
 export interface KeysInUse {
-  /** Whose development key is in force, given or by default. */
+  /** Settings whose development key is in force, given or by default. */
   readonly development: readonly SettingName[]
-  /** Which hold a key or secret of the operator's own, or name the application's own sessions or key set. */
+  /**
+   * Settings with a key or secret of the operator's own, or with the application's sessions or key
+   * set.
+   */
   readonly own: readonly SettingName[]
 }
 
-/** An address with a password in it, not a secret that lets callers in or signs. */
+/** An address with a password in it; it neither lets callers in nor signs anything. */
 const NO_KEY: ReadonlySet<SettingName> = new Set<SettingName>(['REDIS_URL'])
-/** They hold no secret, and let real users in. */
+/** They hold no secret, but let real users in. */
 const OWN_USERS: ReadonlySet<SettingName> = new Set<SettingName>([
   'AUTH_JWKS_URL',
   'AUTH_SESSION_URL'
 ])
 
-/** What a setting of keys holds, one by one; empty if it is unset or malformed. */
-export function keysOf(
-  values: Partial<Values>,
-  name: SettingName
-): readonly { readonly name?: string; readonly key: string }[] {
+/** A key, and its name if the setting gives it one. */
+export type SettingKey = Pick<NamedKey, 'key'> & Partial<NamedKey>
+
+/** The keys and secrets that a setting holds; empty if it is unset, malformed or holds none. */
+export function keysOf(values: Partial<Values>, name: SettingName): readonly SettingKey[] {
   if (!TABLE[name].secret || NO_KEY.has(name)) return []
-  const value = values[name] as
-    | string
-    | readonly { readonly name: string; readonly key: string }[]
-    | undefined
-  return typeof value === 'string' ? [{ key: value }] : (value ?? [])
+  const value = values[name]
+  if (typeof value === 'string') return [{ key: value }]
+  return name === 'PUBLISH_KEYS' || name === 'MONITOR_KEYS' ? (values[name] ?? []) : []
 }
 
-/** Goes through the whole table, so that a secret that is added to it counts. */
-export function keysInUse(values: Partial<Values>, given: ReadonlySet<SettingName>): KeysInUse {
+/** Sorts the keys in use. It goes through the whole table, so that a new secret counts as well. */
+export function keysInUse({ values, given }: Reading): KeysInUse {
   const development: SettingName[] = []
   const own: SettingName[] = []
-  const anyWayIn = WAYS_IN.some((name) => given.has(name))
-  for (const name of Object.keys(TABLE) as SettingName[]) {
+  for (const name of SETTING_NAMES) {
     const keys = keysOf(values, name).map(({ key }) => key)
     const byDefault =
-      name in DEVELOPMENT && !given.has(name) && !(name === 'AUTH_JWT_SECRET' && anyWayIn)
+      name in DEVELOPMENT &&
+      !given.has(name) &&
+      !(name === 'AUTH_JWT_SECRET' && hasAuthMethod(given))
     if (byDefault || keys.some(isPublic)) development.push(name)
     if (keys.some((key) => !isPublic(key)) || (OWN_USERS.has(name) && values[name] !== undefined))
       own.push(name)
@@ -66,42 +73,10 @@ export function keysInUse(values: Partial<Values>, given: ReadonlySet<SettingNam
   return { development, own }
 }
 
-/** Of a named key its name, of a secret nothing: what a message may say of it. */
-const ofWhom = (name: string | undefined): string => (name === undefined ? '' : ` of ${name}`)
-
-/** Faults: keys that could be guessed by trying. Those that everybody knows have a fault of their own. */
-export function shortKeys(values: Partial<Values>): string[] {
-  return (['PUBLISH_KEYS', 'MONITOR_KEYS'] as const).flatMap((setting) =>
-    keysOf(values, setting)
-      .filter(({ key }) => key.length < MIN_KEY_CHARACTERS && !isPublic(key))
-      .map(
-        ({ name }) =>
-          `${setting}: the key${ofWhom(name)} has fewer than ${MIN_KEY_CHARACTERS} characters; make one with: openssl rand -hex 24`
-      )
-  )
-}
-
-/** What documentation and examples hold in the place of a secret, and what people type when one is asked for. */
-const WELL_KNOWN =
-  /change[-_ ]?(?:me|this|it)|replace[-_ ]?(?:me|this|with)|(?:my|your)[-_ ]?(?:[a-z0-9]+[-_ ])*(?:secret|key|password|token)|placeholder|example|pass[-_ ]?w(?:or)?d|qwerty|letmein|^(?:secret|default|admin|abcdef|123456|0123456)/i
-
-/** The same few characters over and over; a random key of that length does not look like it. */
-const isRepetitive = (key: string): boolean =>
-  /^(.+?)\1+$/s.test(key) || new Set(key).size < Math.min(6, key.length)
-
-/** Warnings: keys and secrets that are long enough, and yet the first that somebody would try. */
-export function weakKeys(values: Partial<Values>): string[] {
-  return (Object.keys(TABLE) as SettingName[]).flatMap((setting) =>
-    keysOf(values, setting)
-      .filter(({ key }) => !isPublic(key) && (WELL_KNOWN.test(key) || isRepetitive(key)))
-      .map(
-        ({ name }) =>
-          `${setting}: the key${ofWhom(name)} looks guessable: it is well known or repeats itself; make one with: openssl rand -hex 32`
-      )
-  )
-}
-
-/** Whether only this machine reaches the address. A name other than localhost may resolve to anything, and counts as public. */
+/**
+ * True if only this machine reaches the address. Only the name localhost counts: others may resolve
+ * to anything.
+ */
 export const isLoopback = (host: string): boolean =>
   host.toLowerCase() === 'localhost' ||
   host === '::1' ||

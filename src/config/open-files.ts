@@ -1,6 +1,14 @@
 import { readFileSync } from 'node:fs'
 
-/** How many files and sockets this process may have open; undefined where there is no limit, or none that can be read. */
+/** The part of Node's diagnostic report that is read here. */
+interface Report {
+  readonly userLimits?: { readonly open_files?: { readonly soft?: number | string } }
+}
+
+/**
+ * How many files and sockets this process may open; undefined if there is no limit or it cannot be
+ * read.
+ */
 export function openFileLimit(): number | undefined {
   const soft = fromProc() ?? fromReport()
   return soft !== undefined && Number.isSafeInteger(soft) && soft > 0 ? soft : undefined
@@ -18,9 +26,7 @@ function fromProc(): number | undefined {
 }
 
 function fromReport(): number | undefined {
-  const report = process.report?.getReport() as
-    | { userLimits?: { open_files?: { soft?: number | string } } }
-    | undefined
+  const report: Report | undefined = process.report?.getReport()
   const soft = report?.userLimits?.open_files?.soft
   return soft === undefined ? undefined : Number(soft)
 }

@@ -3,20 +3,23 @@ import { z } from 'zod'
 import { MAX_TIMER_MS } from '../bounds/limits.ts'
 import { parseRedisUrl } from '../stores/redis/redis-url.ts'
 
-/** A named key: a producer's or an operator's. */
+/** A key of a producer or an operator, and the name by which it is logged and counted. */
 export interface NamedKey {
   readonly name: string
   readonly key: string
 }
 
-/** What Fastify takes as `trustProxy`; hops are a function, since Fastify trusts nobody where it is given a bare number. */
+/**
+ * Fastify's `trustProxy`. Hops are a function, because Fastify trusts no proxy if it is given a
+ * number.
+ */
 export type TrustProxy = boolean | string[] | ((address: string, hop: number) => boolean)
 
-/** Empty counts as unset, as compose files write it. */
+/** Empty counts as unset: compose files pass an empty value for a variable without one. */
 export const isSet = (value: string | undefined): value is string =>
   value !== undefined && value.trim() !== ''
 
-// No message repeats what was given: it may be a secret in the wrong place.
+// No message repeats the value: it may be a secret in the wrong place.
 
 const wholeNumber = (low: number, high: number, message: string) =>
   z
@@ -25,22 +28,30 @@ const wholeNumber = (low: number, high: number, message: string) =>
     .transform(Number)
     .refine((value) => value >= low && value <= high, message)
 
+/** A TCP port. */
 export const port = wholeNumber(
   0,
   65_535,
   'must be a whole number from 0 to 65535 (0 lets the system choose)'
 )
+/** A duration that a timer of Node can hold. */
 export const milliseconds = (high = MAX_TIMER_MS) =>
   wholeNumber(100, high, `must be a whole number of milliseconds from 100 to ${high}, digits only`)
+/** A limit; 0 switches it off. */
 export const limit = wholeNumber(
   0,
   Number.MAX_SAFE_INTEGER,
-  'must be a whole number, 1 and up, digits only; 0 switches it off'
+  'must be a whole number, 1 or more, digits only; 0 switches it off'
 )
+/** A limit of which 0 becomes the largest safe integer, so that comparisons need no second case. */
+export const limitOrInfinite = limit.transform((value) => value || Number.MAX_SAFE_INTEGER)
+/** One of the given words. */
 export const oneOf = <const T extends readonly string[]>(names: T) =>
   z.enum(names, { error: `must be one of ${names.join(', ')}` })
+/** Any text. */
 export const text = z.string()
 
+/** An IP address or a host name. */
 export const host = z
   .string()
   .regex(
@@ -48,10 +59,11 @@ export const host = z
     'must be an IP address or a host name, without scheme and port'
   )
 
+/** Empty, or a path, from which a slash at the end is removed. */
 export const basePath = z
   .string()
   .regex(
-    /^(?:\/|(?:\/[A-Za-z0-9._~-]+)+\/?)$/,
+    /^(?:\/?|(?:\/[A-Za-z0-9._~-]+)+\/?)$/,
     "must be a path such as /notify: '/' first, then letters, digits and . _ ~ -"
   )
   .refine(
@@ -65,7 +77,7 @@ function isHttpUrl(value: string): boolean {
   return (url?.protocol === 'http:' || url?.protocol === 'https:') && url.hash === ''
 }
 
-/** An address that this process calls. User and password are refused: `fetch` does not take them. */
+/** A URL that this process calls, without user and password, because `fetch` refuses those. */
 export const httpUrl = z
   .string()
   .refine(isHttpUrl, 'must be an absolute http:// or https:// URL without a fragment')
@@ -75,15 +87,15 @@ export const httpUrl = z
     'must not contain a user or a password'
   )
 
-/** Where clients find this service. */
+/** The URL at which clients reach this service. */
 export const publicUrl = httpUrl
   .refine((value) => !value.includes('?'), 'must not contain a query')
   .transform((value) => value.replace(/\/+$/, ''))
 
 const ORIGIN =
-  "must list origins, scheme://host[:port], lower case, separated by commas, such as 'https://app.example.com', 'https://*.example.com' (its subdomains) or 'capacitor://localhost': no path, no trailing '/'"
+  "must list origins (scheme://host[:port], lower case, no path, no trailing '/') separated by commas, such as 'https://app.example.com', 'https://*.example.com' (its subdomains) or 'capacitor://localhost'"
 
-/** Schemes whose pages send `Origin: null`, or none at all. */
+/** Schemes whose pages send `Origin: null`, or no `Origin`. */
 const WITHOUT_ORIGIN = new Set([
   'about:',
   'blob:',
@@ -96,7 +108,7 @@ const WITHOUT_ORIGIN = new Set([
 ])
 
 function isOrigin(value: string): boolean {
-  // A star stands for one label or more, below a name that one owner can have: never `*.com`.
+  // A star stands for one or more labels, below a domain that has one owner: never `*.com`.
   const [, scheme, suffix] = /^(https?:\/\/)\*\.(.+)$/.exec(value) ?? []
   if (scheme && suffix)
     return (
@@ -105,7 +117,7 @@ function isOrigin(value: string): boolean {
   if (!URL.canParse(value) || value.includes('*')) return false
   const { origin, protocol, host } = new URL(value)
   if (protocol === 'http:' || protocol === 'https:') return origin === value
-  // Apps have schemes of their own, for which URL knows no origin.
+  // Apps have their own schemes, and `URL` gives those the origin `null`.
   return !WITHOUT_ORIGIN.has(protocol) && host !== '' && value === `${protocol}//${host}`
 }
 
@@ -115,9 +127,10 @@ const listOf = (value: string): string[] =>
     .map((part) => part.trim())
     .filter((part) => part !== '')
 
+/** A list of origins for CORS. */
 export const origins = z
   .string()
-  .transform(listOf)
+  .transform((value): readonly string[] => listOf(value))
   .refine(
     (list) => !list.includes('*'),
     "must not be '*': browsers send credentials, which a wildcard does not allow; list the origins"
@@ -138,6 +151,7 @@ function isNetwork(value: string): boolean {
 const PROXY =
   'must be false, true, a number of hops, or addresses separated by commas (10.0.0.0/8, ::1, loopback, linklocal, uniquelocal)'
 
+/** The proxies whose `X-Forwarded-*` headers count. */
 export const trustProxy = z.string().transform((value, context): TrustProxy => {
   if (value === 'false' || value === '0') return false
   if (value === 'true') return true
@@ -151,15 +165,15 @@ export const trustProxy = z.string().transform((value, context): TrustProxy => {
   return z.NEVER
 })
 
-/** Whether a value is in quotes that a shell would have taken off. */
+/** True if the value is in quotes, which a shell would have removed. */
 export const isQuoted = (value: string): boolean => /^(["'`]).*\1$/s.test(value)
 
 const KEY_NAME = /^[A-Za-z0-9_.@/-]{1,64}$/
-/** What a header carries and a list separates. */
+/** Characters that a header can carry, without the comma that separates a list. */
 const KEY = /^[!-+\--~]{1,512}$/
 
 function namedKeys(bareAllowed: boolean, message: string) {
-  return z.string().transform((value, context): NamedKey[] => {
+  return z.string().transform((value, context): readonly NamedKey[] => {
     const list = listOf(value).map((entry, index) => {
       const colon = entry.indexOf(':')
       return colon < 0 && bareAllowed
@@ -170,7 +184,7 @@ function namedKeys(bareAllowed: boolean, message: string) {
       context.addIssue({ code: 'custom', message })
       return z.NEVER
     }
-    // Kept as they are typed they would be keys that nobody sends.
+    // The quotes would count as part of the key, and no client would send them.
     if (list.some(({ key }) => isQuoted(key))) {
       context.addIssue({ code: 'custom', message: 'holds a key in quotes: remove the quotes' })
       return z.NEVER
@@ -178,7 +192,7 @@ function namedKeys(bareAllowed: boolean, message: string) {
     if (new Set(list.map(({ key }) => key)).size < list.length) {
       context.addIssue({
         code: 'custom',
-        message: 'contains the same key twice: give every name a key of its own'
+        message: 'contains the same key twice: give every name its own key'
       })
       return z.NEVER
     }
@@ -188,10 +202,12 @@ function namedKeys(bareAllowed: boolean, message: string) {
 
 const KEYS_ARE =
   'names of A–Z a–z 0–9 _ . @ / -, keys of visible ASCII without a comma, at most 512 characters'
+/** Keys of producers: each has a name. */
 export const publishKeys = namedKeys(
   false,
   `must be name:key, several separated by commas (${KEYS_ARE})`
 )
+/** Keys of operators: a key without a name is called `operator-<position>`. */
 export const monitorKeys = namedKeys(
   true,
   `must be name:key, or a key without a colon, several separated by commas (${KEYS_ARE})`
@@ -207,35 +223,41 @@ function isJwk(value: string): boolean {
   }
 }
 
-/** Also in base64, as deployment tools pass what has several lines. */
+/** Also in base64, as deployment tools pass values of several lines. */
 const isKeyFile = (value: string): boolean =>
   [value, Buffer.from(value, 'base64').toString()].some(
     (text) => text.includes('-----BEGIN ') || isJwk(text)
   )
 
-/** What signs by HMAC. A key pair's file is none: its public half is known, and whoever knows it would sign as we do. */
+/**
+ * A shared secret for HMAC. The file of a key pair is refused: its public half is known, and anyone
+ * who knows it could sign.
+ */
 export const secretText = z
   .string()
   .refine(
     (value) => !isKeyFile(value),
-    'is a PEM or a JWK, not a shared secret: for tokens that are signed with a key pair set AUTH_JWKS_URL, otherwise make a secret with: openssl rand -hex 32'
+    'is a PEM or a JWK, not a shared secret: if your tokens are signed with a key pair, set AUTH_JWKS_URL; otherwise make a secret with: openssl rand -hex 32'
   )
 
+/** A secret of HS256, as long as its hash (RFC 7518, 3.2). */
 export const jwtSecret = secretText.refine(
   (value) => Buffer.byteLength(value) >= 32,
   'must be at least 32 bytes long; make one with: openssl rand -base64 48'
 )
 
-/** Values of `aud`, any of which will do. */
+/** Accepted values of `aud`; empty if none is required. */
 export const audiences = z
   .string()
-  .transform(listOf)
   .refine(
-    (list) => list.length > 0,
-    'must hold at least one audience; several are separated by commas'
+    (value) => value === '' || listOf(value).length > 0,
+    'must name at least one audience; separate several with commas'
   )
+  .transform((value): readonly string[] => listOf(value))
 
-/** Name of a claim, or a JSON pointer to it (RFC 6901), in which `~` stands only before 0 and 1. */
+/**
+ * The name of a claim, or a JSON pointer to it (RFC 6901), where `~` must be followed by 0 or 1.
+ */
 export const claim = z
   .string()
   .regex(
@@ -244,21 +266,23 @@ export const claim = z
   )
   .refine((name) => !name.split('/').includes('__proto__'), 'must not name __proto__')
 
-/** A token of RFC 6265. */
+/** The name of a cookie: a token (RFC 6265, 4.1.1). */
 export const cookieName = z
   .string()
   .regex(/^[!#$%&'*+\-.^_`|~0-9A-Za-z]{1,128}$/, 'must be the name of a cookie, such as session')
 
+/** An address of Redis: one server, a Cluster, or Sentinels. */
 export const redisUrl = z
   .string()
   .trim()
   .refine(
     (value) => parseRedisUrl(value) !== undefined,
-    'must be redis://host:port, rediss://host:port, redis://host:port,host:port (Cluster) or redis+sentinel://host:port,host:port/master; user:password@ before the first host, percent-encoded, /number of a database after a single one'
+    'must be redis://host:port, rediss://host:port, redis://host:port,host:port (Cluster) or redis+sentinel://host:port,host:port/master; write user:password@ (percent-encoded) before the first host, and /database after a single host'
   )
 
-/** More would be more logs than a process follows lightly. */
+/** Each shard is a log that every process follows: 64 is as many as one process follows lightly. */
 export const shards = wholeNumber(1, 64, 'must be a whole number from 1 to 64')
+/** The prefix of keys in Redis. */
 export const redisPrefix = z
   .string()
   .regex(/^[A-Za-z0-9_.:-]{1,64}$/, 'must be 1–64 characters of A–Z a–z 0–9 _ . : -')
