@@ -1,7 +1,7 @@
 import { createSigner, createVerifier, TOKEN_ERROR_CODES, TokenError } from 'fast-jwt'
 import { decodeJwt, errors, type JWTPayload, type JWTVerifyOptions, jwtVerify } from 'jose'
 import { BoundedCache, textBytes, textsBytes } from '../bounds/bounded-cache.ts'
-import type { Store } from '../log/store.ts'
+import type { Credentials } from '../log/store.ts'
 import type { Subscriber } from '../log/subscriber.ts'
 import type { SignInObserver } from '../monitoring/sign-ins.ts'
 import { asking, unauthenticated, unavailable } from './auth-error.ts'
@@ -22,7 +22,7 @@ export interface JwtOptions extends ClaimRules {
   readonly jwtSecrets: readonly string[]
   /** Key set for asymmetric algorithms; taken instead of the secrets. */
   readonly keySet?: KeySet | undefined
-  readonly store: Pick<Store, 'revokedAt'>
+  readonly store: Pick<Credentials, 'revokedAt'>
   readonly observer: Pick<SignInObserver, 'failed'>
 }
 

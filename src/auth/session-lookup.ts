@@ -12,7 +12,7 @@ import {
 import { OutsideError, OutsideServer } from '../bounds/outside-request.ts'
 import { ProblemError } from '../errors.ts'
 import { TopicGrant, UserName } from '../log/names.ts'
-import type { Store } from '../log/store.ts'
+import type { Credentials } from '../log/store.ts'
 import type { Subscriber } from '../log/subscriber.ts'
 import type { SignInObserver } from '../monitoring/sign-ins.ts'
 import { asking, unauthenticated, unavailable } from './auth-error.ts'
@@ -60,7 +60,7 @@ export interface SessionCredentials {
 
 export interface SessionLookUpOptions {
   readonly url: string
-  readonly store: Pick<Store, 'revokedAt'>
+  readonly store: Pick<Credentials, 'revokedAt'>
   readonly observer: Pick<SignInObserver, 'failed' | 'answered'>
 }
 

@@ -1,6 +1,6 @@
 import { randomBytes } from 'node:crypto'
 import { TICKET_MS } from '../bounds/limits.ts'
-import type { Store } from '../log/store.ts'
+import type { Credentials } from '../log/store.ts'
 import type { Subscriber } from '../log/subscriber.ts'
 import { asking, unauthenticated } from './auth-error.ts'
 import { digest } from './digest.ts'
@@ -16,7 +16,7 @@ const TICKET = /^[A-Za-z0-9_-]{43}$/
 
 /** Makes a ticket that admits the user once, soon. The store learns its hash only. */
 export async function issueTicket(
-  store: Pick<Store, 'putTicket'>,
+  store: Pick<Credentials, 'putTicket'>,
   user: string,
   topics: readonly string[]
 ): Promise<IssuedTicket> {
@@ -27,7 +27,7 @@ export async function issueTicket(
 }
 
 async function holderOf(
-  store: Pick<Store, 'takeTicket'>,
+  store: Pick<Credentials, 'takeTicket'>,
   ticket: string,
   keep: boolean
 ): Promise<Subscriber> {
@@ -40,10 +40,15 @@ async function holderOf(
 }
 
 /** Whom a ticket admits. It stays valid. */
-export const readTicket = (store: Pick<Store, 'takeTicket'>, ticket: string): Promise<Subscriber> =>
-  holderOf(store, ticket, true)
+export const readTicket = (
+  store: Pick<Credentials, 'takeTicket'>,
+  ticket: string
+): Promise<Subscriber> => holderOf(store, ticket, true)
 
 /** Uses a ticket up. Of requests that come at the same moment one succeeds. */
-export async function useTicket(store: Pick<Store, 'takeTicket'>, ticket: string): Promise<void> {
+export async function useTicket(
+  store: Pick<Credentials, 'takeTicket'>,
+  ticket: string
+): Promise<void> {
   await holderOf(store, ticket, false)
 }

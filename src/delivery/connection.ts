@@ -1,9 +1,14 @@
 import { MAX_HELD_EVENTS, MAX_PAGE_BYTES, REPLAY_PAGE } from '../bounds/limits.ts'
 import { scopeOf } from '../log/channel.ts'
-import { asCursor, type Cursor, formatCursor, type ResetReason } from '../log/cursor.ts'
+import {
+  asCursor,
+  type Cursor,
+  formatCursor,
+  type ResetReason,
+  resolveCursor
+} from '../log/cursor.ts'
 import { encodeItem } from '../log/item.ts'
 import type { Counts } from '../log/notification.ts'
-import { findPlace } from '../log/resolve-cursor.ts'
 import type { Store } from '../log/store.ts'
 import {
   CLOSE_REASONS,
@@ -209,9 +214,9 @@ export class Connection implements ObservedConnection {
     try {
       if (after === undefined) await this.#fresh()
       else {
-        const place = await findPlace(this.#host.store, this.user, after)
-        if ('reset' in place) await this.#fresh(place.reset, place.undone ? after : null)
-        else await this.#resume(place.seq, after)
+        const found = await resolveCursor(this.#host.store, this.user, after)
+        if ('reset' in found) await this.#fresh(found.reset, found.undone ? after : null)
+        else await this.#resume(found.seq, after)
       }
     } catch (error) {
       this.#fail(error)

@@ -1,34 +1,59 @@
-import type { Log } from './store.ts'
+import type { EventLog, Log } from './store.ts'
 
-/** A place in a log, as clients hold it: `<epoch>-<seq>`. Opaque to them; `[A-Za-z0-9._-]{1,64}` (no character that needs a CORS preflight). */
+/**
+ * A position in a log, as clients hold it: `<epoch>-<seq>`. Opaque to them; `[A-Za-z0-9._-]{1,64}`, because any other character
+ * would need a CORS preflight.
+ */
 export type Cursor = string
 
-/** Why a cursor cannot be resumed; the words of the wire. */
+/** Why a stream cannot resume at a cursor, in the words of the wire. */
 export type ResetReason = 'cursor_too_old' | 'cursor_unknown' | 'store_changed' | 'overflow'
 
 const CURSOR = /^([A-Za-z0-9._]{1,40})-(0|[1-9][0-9]{0,15})$/
 
+/** The cursor of an event. */
 export const formatCursor = (epoch: string, seq: number): Cursor => `${epoch}-${seq}`
 
-/** The text if it has the form of a cursor, of whatever log; else null. */
+/** The text if it has the form of a cursor, of any log; else null. */
 export const asCursor = (text: string | undefined): Cursor | null =>
   text !== undefined && CURSOR.test(text) ? text : null
 
-/** Where a cursor leads: a place to go on from, or why there is none. */
-export type CursorPlace =
+/** The seq that a cursor names, or why a client cannot resume there. */
+export type ResolvedCursor =
   | { readonly seq: number }
-  /** `undone`: it is a cursor of this log, and the log has no such place. Events were lost that a client has seen, or it is forged. */
+  /** `undone`: the cursor has the epoch of this log, but the log has no such seq; see `CursorStatus`. */
   | { readonly reset: ResetReason; readonly undone: boolean }
 
-/** The place a cursor names in a log, or why there is none. Never throws: cursors come from outside and may be anything. */
-export function parseCursor(cursor: string, log: Pick<Log, 'epoch' | 'locate'>): CursorPlace {
-  const match = CURSOR.exec(cursor)
-  const seq = Number(match?.[2])
-  if (!match || !Number.isSafeInteger(seq)) return { reset: 'cursor_unknown', undone: false }
-  const found = log.locate(match[1]!, seq)
-  if (found === 'held') return { seq }
+/** Looks a cursor up in a log. Never throws: a client may send any text. */
+export function parseCursor(
+  cursor: string,
+  log: Pick<Log, 'epoch' | 'cursorStatus'>
+): ResolvedCursor {
+  const [, epoch = '', digits] = CURSOR.exec(cursor) ?? []
+  const seq = Number(digits)
+  if (!Number.isSafeInteger(seq)) return { reset: 'cursor_unknown', undone: false }
+  const status = log.cursorStatus(epoch, seq)
+  if (status === 'held') return { seq }
   return {
-    reset: match[1] === log.epoch ? 'cursor_unknown' : 'store_changed',
-    undone: found === 'undone'
+    reset: epoch === log.epoch ? 'cursor_unknown' : 'store_changed',
+    undone: status === 'undone'
   }
+}
+
+/**
+ * Looks a cursor up in the user's log. Another process may be ahead of this one and have given it out, so the store catches up before
+ * the cursor is refused.
+ */
+export async function resolveCursor(
+  store: Pick<EventLog, 'logOf' | 'catchUp'>,
+  user: string,
+  cursor: string
+): Promise<ResolvedCursor> {
+  const log = store.logOf(user)
+  const resolved = parseCursor(cursor, log)
+  if ('seq' in resolved) return resolved
+  await store.catchUp(user)
+  const again = parseCursor(cursor, log)
+  // A log that could not catch up cannot say that it has no such seq.
+  return 'seq' in again || log.healthy ? again : { ...again, undone: false }
 }

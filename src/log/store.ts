@@ -1,53 +1,65 @@
 import type { Channel } from './channel.ts'
 import type { FollowedEvent, LoggedEvent, MarkOp } from './event.ts'
-import type { Counts, Entry, Marks, Publication, Recipients } from './notification.ts'
+import type { Counts, Entry, Marks, Publication } from './notification.ts'
 
-/** What became of one publication. */
+/** Outcome of one publication. */
 export type PublishOutcome =
   | { readonly kind: 'accepted'; readonly id: string; readonly createdAt: number }
-  /** The idempotency key was used before for the same: nothing was appended. */
+  /** The same request used this idempotency key before: nothing was appended. */
   | { readonly kind: 'replayed'; readonly id: string; readonly createdAt: number }
-  /** The idempotency key was used before for something else: nothing was appended. */
+  /** Another request used this idempotency key before: nothing was appended. */
   | { readonly kind: 'key-reused' }
-  /** It had expired before it could be appended, and was never accepted before. */
+  /** It expired before it could be appended. */
   | { readonly kind: 'expired' }
-  /** The store failed at it, though it took others of the same call; `error` is what the call would have rejected with. */
+  /** The store failed here but took other items of the call; `error` is what the call would reject with. */
   | { readonly kind: 'failed'; readonly error: unknown }
 
-/** Which of a subscriber's entries a mark is for. `ids` may lie in any channel that `allows` says yes to; `upTo` covers `scope`. */
+/**
+ * The entries that a mark is for: those with `ids`, in any channel that `allows` accepts, or all up to the seq
+ * `upTo` in the channels of `scope`.
+ */
 export type MarkTarget =
   | { readonly ids: readonly string[]; readonly allows: (channel: Channel) => boolean }
   | { readonly upTo: number; readonly scope: readonly Channel[] }
 
-/** What a mark changed. `seq` is the place of its state event, or of the head where it changed nothing and made none. */
+/** What a mark changed. */
 export interface MarkOutcome {
   readonly affected: number
+  /** Seq of the state event; the head if nothing changed, because then there is no event. */
   readonly seq: number
 }
 
-/** A slice of the log for one reader, after a place, in order. Whatever was recalled, expired or collapsed since is left out. */
+/** A page of the log for one subscriber, in order, without what was recalled, expired or collapsed since. */
 export interface LogPage {
   readonly events: readonly LoggedEvent[]
-  /** The place this page reaches: everything up to it, and within the channels, is in the page or was delivered before. */
+  /** The next page starts after this seq: every event of these channels up to it is in this page or an earlier one. */
   readonly upTo: number
-  /** True where the log holds more behind `upTo` for these channels. */
+  /** True if the log holds more events of these channels after `upTo`. */
   readonly more: boolean
-  /** The user's counts over the channels, as of this read, for the frames of the page. */
+  /** The user's counts over these channels at the moment of the read, for the frames of the page. */
   readonly counts: Counts
   /**
-   * True if whoever comes from this place may have other counts than the events of the page lead to: it is the place of an
-   * event of a shared channel, whose frame carries none, or entries have left a channel without an event since. Only if `upTo`
-   * is beyond it.
+   * True if a client that resumes here may hold counts that the events of the page do not correct: the cursor is at
+   * an event of a shared channel, whose frame carries no counts, or entries left a channel without an event since.
    */
   readonly recount: boolean
 }
 
-/** The log no longer holds everything after the place asked for. */
+/** The log no longer holds every event after the seq asked for. */
 export interface LogGap {
   readonly gap: true
 }
 
+/** Which entries an inbox page lists: those not archived, the unread of them, or the archived ones. */
 export type InboxStatus = 'all' | 'unread' | 'archived'
+
+/** Which page of an inbox to read. */
+export interface InboxQuery {
+  readonly status: InboxStatus
+  readonly limit: number
+  /** Only entries with a lower seq. */
+  readonly before?: number | undefined
+}
 
 /** An entry as one subscriber sees it. */
 export interface InboxItem {
@@ -56,44 +68,38 @@ export interface InboxItem {
   readonly marks: Marks
 }
 
-/** One page of an inbox, newest first, read at one moment with its counts. */
+/** One page of an inbox, newest first, with the counts and the head of the same moment. */
 export interface InboxPage {
   readonly items: readonly InboxItem[]
   readonly counts: Counts
-  /** Head of the log at that moment. */
   readonly head: number
-  /** True where older items follow. */
+  /** True if older items follow. */
   readonly more: boolean
 }
 
-/** A subscriber whom a ticket admits. */
+/** The subscriber that a ticket admits. */
 export interface TicketHolder {
   readonly user: string
   readonly topics: readonly string[]
 }
 
 /** A notification as its producer may look it up. */
-export interface StoredNotification {
-  readonly id: string
-  readonly to: Recipients
-  readonly content: string
-  readonly createdAt: number
-  readonly expiresAt?: number | undefined
-  /** Name of the publish key it came by. */
-  readonly producer: string
-}
+export type StoredNotification = Pick<
+  Publication,
+  'id' | 'to' | 'content' | 'createdAt' | 'expiresAt' | 'producer'
+>
 
-/** What readers did with a notification, in numbers. Archived and read imply seen. */
+/** How many subscribers saw, read and archived a notification. Read and archived imply seen. */
 export interface Readers {
   readonly seen: number
   readonly read: number
   readonly archived: number
 }
 
-/** Where a notification lies, and what became of it there. */
-export interface NotificationTrace extends StoredNotification {
-  /** `epoch` tells which log. */
-  readonly places: readonly {
+/** A notification with its entries and what subscribers did with them. */
+export interface NotificationDetails extends StoredNotification {
+  /** Its live entries; `epoch` names the log of each. */
+  readonly entries: readonly {
     readonly channel: Channel
     readonly seq: number
     readonly epoch: string
@@ -101,52 +107,54 @@ export interface NotificationTrace extends StoredNotification {
   readonly readers: Readers
 }
 
-/** Something about the store's set-up that an operator should change. */
+/** A fault in the store's set-up that an operator should correct. */
 export interface StoreWarning {
   readonly code: string
   readonly message: string
   readonly action: string
 }
 
-/** One sequence of events, in which each has a place of its own. */
+/** One sequence of events. Each event has a `seq`, higher than all before it. */
 export interface Log {
-  /** Names one unbroken life of the log. */
+  /** Names the log until it may have lost acknowledged events; then a new epoch begins. */
   readonly epoch: string
-  /** Place of the newest event. 0 in an empty log. */
+  /** Seq of the newest event; 0 in an empty log. */
   readonly head: number
-  /** Oldest place that can still be resumed. */
+  /** Lowest seq that a client can still resume at. */
   readonly oldest: number
-  /** Whether it can be read and written now, as far as is known. */
+  /** Whether the log can be read and written now, as far as is known. */
   readonly healthy: boolean
-  /** What the log knows of the place `seq` that a cursor with this epoch names. */
-  locate(epoch: string, seq: number): Located
+  /** Whether this log gave out the cursor with this epoch and seq. */
+  cursorStatus(epoch: string, seq: number): CursorStatus
 }
 
 /**
- * `held`: the log has, or had, that place, and can be read on from there as far as retention allows. `undone`: a cursor of this log,
- * whose place it does not have: it lost what was there, since it was put back to an earlier state, or nobody ever gave that cursor.
- * `foreign`: a cursor of another log.
+ * `held`: the log gave it out, and continues from there as far as retention allows. `undone`: the epoch is this log's, but
+ * the log has no such seq: it lost events when an earlier state was restored, or the cursor is forged. `foreign`: the cursor
+ * belongs to another log.
  */
-export type Located = 'held' | 'undone' | 'foreign'
+export type CursorStatus = 'held' | 'undone' | 'foreign'
 
-/** Hears what became durable together, in the order of the log that it is in. */
+/** Receives the events that became durable together, in the order of their log. */
 export type Follower = (events: readonly FollowedEvent[], log: Log) => void
 
+/** The state of a store, for an operator. */
 export interface StoreStatus {
   readonly healthy: boolean
-  /** Why not, for an operator. */
+  /** Why it is not healthy. */
   readonly reason?: string | undefined
-  /** True if an operator has to change its set-up: then the node is not ready, even if some of its logs work. */
+  /** True if an operator has to change the set-up: the node is then not ready, even if some of its logs work. */
   readonly misconfigured?: boolean | undefined
-  /** True if it cannot come back within this process, which then ends. */
+  /** True if the store cannot recover within this process, which then ends. */
   readonly lost?: boolean | undefined
+  /** Size of its files. */
   readonly bytes?: number | undefined
-  /** Milliseconds of the last commit, where there is such a thing. */
+  /** Duration of the last commit in milliseconds, if the store commits. */
   readonly commitMs?: number | undefined
   readonly warnings?: readonly StoreWarning[] | undefined
 }
 
-/** Why a store cannot do what was asked; the only error its methods reject with for outside causes. */
+/** The only error that a store's methods reject with for an outside cause: the disk is full, or the store cannot be reached. */
 export class StoreError extends Error {
   readonly kind: 'full' | 'unavailable'
   constructor(kind: 'full' | 'unavailable', message: string, options?: ErrorOptions) {
@@ -156,56 +164,31 @@ export class StoreError extends Error {
   }
 }
 
-/**
- * The log and what subscribers did with it. Promises that every store keeps, and `test/stores/store-contract.ts` checks:
- *
- * - A promise that resolved is durable as configured; one that rejected with {@link StoreError} `full` or `unavailable` appended nothing
- *   that will be shown twice if the caller tries again with the same idempotency key.
- * - Events are followed in the order of their `seq` within a log, each once, after they are durable, also those of this process; the
- *   promise of a call that is short resolves before or in the same turn as its events are followed.
- * - Append, idempotency, collapse, expiry, recall and marks of one notification happen together or not at all.
- * - However long a call is, others do not wait for it: it is cut into slices, and the calls take turns.
- * - Reads see everything that was followed before they were called.
- * - The place behind an event of a shared channel is no event's, so that whoever is told the counts there can say so. When entries leave
- *   channels without an event, the log moves on by a place.
- * - Expired entries are in no page and no count from the millisecond they expire.
- */
-export interface Store {
-  readonly kind: 'sqlite' | 'memory' | 'redis'
-  /** All logs: one, or where they are split, as many as there are shards. What is for a topic or for everyone lies in each of them. */
+/** What happened: notifications are appended here, and every event is followed and read. */
+export interface EventLog {
+  /** One log, or one for each shard. Events for a topic or for everyone are in each of them. */
   readonly logs: readonly [Log, ...Log[]]
-  /** The one log in which everything is that concerns a user: every place and cursor of that user's names a place there. Always the same object. */
+  /** The log with every event that concerns the user; the user's cursors belong to it. Always returns the same object. */
   logOf(user: string): Log
-
-  /** Hands every later event to the one listener. Called once, before anything else. */
+  /** Sends every later event to the one listener. Called once, before anything else. */
   follow(listener: Follower): void
-
-  /** Resolves when everything in the user's log has been followed that other processes appended before the call, or when that cannot be had. */
-  catchUp(user: string): Promise<void>
-
   /**
-   * Appends in the order given; one outcome each. One bad item never spoils the others. Each item is durable by itself: a call that is
-   * cut short leaves its first items appended, and rejects only if none was.
+   * Resolves when the listener has every event of the user's log that any process appended before the call, or when the store
+   * cannot get them.
+   */
+  catchUp(user: string): Promise<void>
+  /**
+   * Appends in the order given and returns one outcome for each item. A bad item does not affect the others. Each item is durable
+   * by itself: a call cut short leaves its first items appended, and rejects only if it appended none.
    */
   publish(items: readonly Publication[]): Promise<readonly PublishOutcome[]>
-  /** Null where it does not exist, expired, was recalled, or was collapsed or dropped in every channel. */
+  /** Null if the id is unknown, expired or recalled, or if every channel collapsed or dropped it. */
   notification(id: string): Promise<StoredNotification | null>
-  /** The same with its places and readers, for an operator. Null where `notification` would be. */
-  trace(id: string): Promise<NotificationTrace | null>
-  /** Removes it from every channel, one `removed` event each. False where `notification` would be null. */
+  /** Removes a notification from every channel, with one `removed` event each. False if {@link notification} returns null. */
   recall(id: string): Promise<boolean>
-
   /**
-   * Sets marks for a user, in one `state` event if anything changed: `ids` of that event are those that changed, or null with
-   * `upTo`. Read and archived imply seen; `unread` does nothing to an archived entry and keeps it seen; seen never goes back.
-   */
-  mark(user: string, op: MarkOp, target: MarkTarget): Promise<MarkOutcome>
-  /** Removes the user's own entries and all marks; one `removed` event with `ids` null and `upTo` its predecessor's place. */
-  erase(user: string): Promise<void>
-
-  /**
-   * Events after a place, in the user's scope, at most `limit`, and no more than {@link MAX_PAGE_BYTES} of them unless there is only one.
-   * The place must be at most `head`.
+   * Events after a seq in the user's scope: at most `limit`, and at most {@link MAX_PAGE_BYTES} unless there is only one. The seq must
+   * not be above `head`.
    */
   read(
     user: string,
@@ -213,26 +196,57 @@ export interface Store {
     after: number,
     limit: number
   ): Promise<LogPage | LogGap>
-  /** Newest first, older than `before` where given. `all` and `unread` leave archived items out. */
-  inbox(
-    user: string,
-    scope: readonly Channel[],
-    query: { status: InboxStatus; limit: number; before?: number | undefined }
-  ): Promise<InboxPage>
+}
+
+/** What subscribers did with their notifications. */
+export interface Inbox {
+  inbox(user: string, scope: readonly Channel[], query: InboxQuery): Promise<InboxPage>
   counts(user: string, scope: readonly Channel[]): Promise<Counts>
+  /**
+   * Sets marks for a user, and appends one `state` event if anything changed. Its `ids` are those that changed, or null with `upTo`. Read
+   * and archived imply seen; `unread` leaves archived entries alone and keeps the entry seen; seen never reverts.
+   */
+  mark(user: string, op: MarkOp, target: MarkTarget): Promise<MarkOutcome>
+  /** Removes the user's own entries and all marks. Its one `removed` event has `ids` null, and `upTo` is the seq before it. */
+  erase(user: string): Promise<void>
+}
 
-  /** `hash` identifies a ticket without being one. Durable, and usable once on all nodes together. */
+/** Tickets and revocations. */
+export interface Credentials {
+  /** Stores a ticket by its hash. It is durable, and valid once across all nodes. `expiresAt`: milliseconds since 1970. */
   putTicket(hash: string, holder: TicketHolder, expiresAt: number): Promise<void>
-  /** Null where it is unknown, used, expired or revoked. `keep` looks without using it up. */
+  /** Uses a ticket up, or with `keep` only looks. Null if it is unknown, used, expired or revoked. */
   takeTicket(hash: string, options?: { keep?: boolean }): Promise<TicketHolder | null>
-  /** Refuses what was issued to the user up to now: forgets tickets, remembers the moment, and is followed by `revoked`. */
+  /** Invalidates every credential issued to the user so far: deletes tickets, remembers the moment, and sends `revoked` to the listener. */
   revoke(user: string): Promise<void>
-  /** When the user was last revoked, milliseconds since 1970; 0 for never. */
+  /** When the user was last revoked, in milliseconds since 1970; 0 if never. */
   revokedAt(user: string): Promise<number>
+}
 
+/** How the store is, and how it stops. */
+export interface Operator {
+  readonly kind: 'sqlite' | 'memory' | 'redis'
   status(): StoreStatus
-  /** Takes no more work and fails what waits, so that everybody has an answer before the process ends. What runs is finished. */
+  /** A notification with its entries and readers. Null if {@link EventLog.notification} returns null. */
+  details(id: string): Promise<NotificationDetails | null>
+  /** Accepts no more work, rejects what waits, and finishes what runs, so that every caller has an answer before the process ends. */
   abandon(): void
-  /** Finishes what was asked, then lets go of files and connections. */
+  /** Finishes the work it has accepted, then releases files and connections. */
   close(): Promise<void>
 }
+
+/**
+ * The log and what subscribers did with it. `test/stores/store-contract.ts` checks what every store promises:
+ *
+ * - A resolved promise is durable as configured. A call rejected with a {@link StoreError} may be retried with the same idempotency
+ *   key: nothing is delivered twice.
+ * - The listener receives the events of a log in the order of their `seq`, each once, after they are durable, including those of this
+ *   process. The promise of a short call resolves before, or in the same turn as, the listener receives its events.
+ * - Append, idempotency, collapse, expiry, recall and marks of one notification happen together or not at all.
+ * - A long call does not hold up others: it is cut into slices, and the calls take turns.
+ * - A read sees every event that the listener received before the call.
+ * - The seq after an event of a shared channel stays unused, so that a frame with the counts there can have a cursor of its own. When
+ *   entries leave channels without an event, the log skips a seq.
+ * - Pages and counts leave out an entry from the millisecond it expires.
+ */
+export type Store = EventLog & Inbox & Credentials & Operator

@@ -1,6 +1,6 @@
 import { MIN_ACKNOWLEDGEMENTS } from '../bounds/limits.ts'
 import type { Hub } from '../delivery/hub.ts'
-import type { Store, StoreWarning } from '../log/store.ts'
+import type { Operator, StoreWarning } from '../log/store.ts'
 import type { Latency, Stats } from './figures.ts'
 import type { SharedLifetime } from './lifetimes.ts'
 import type { Rejections } from './producer-minute.ts'
@@ -86,7 +86,7 @@ const median = (latency: Latency): number =>
 /** Collects the inputs; what takes a walk over the connections is at most a second old. */
 export function healthInputs(
   hub: Hub,
-  store: Store,
+  store: Pick<Operator, 'status'>,
   stats: Stats,
   signIns: SignInState,
   host: HostFigures,

@@ -7,7 +7,7 @@ import { channelsOf } from '../log/channel.ts'
 import { formatCursor } from '../log/cursor.ts'
 import { UserName } from '../log/names.ts'
 import type { Recipients } from '../log/notification.ts'
-import type { NotificationTrace, Store } from '../log/store.ts'
+import type { EventLog, NotificationDetails, Operator } from '../log/store.ts'
 import {
   channelFor,
   type Fate,
@@ -23,7 +23,7 @@ import { answers } from './schemas/answers.ts'
 
 interface TraceOptions {
   readonly cluster: Cluster
-  readonly store: Store
+  readonly store: Pick<EventLog, 'logOf'> & Pick<Operator, 'details'>
   readonly match: ProducerKeys['match']
 }
 
@@ -129,7 +129,7 @@ export default fp<TraceOptions>(
         const { id } = request.params
         const { user } = request.query
         const [stored, answers] = await Promise.all([
-          store.trace(id),
+          store.details(id),
           cluster.ask({ kind: 'trace', id, user })
         ])
         const seen = mergeSightings(answers.flatMap(({ sighting }) => sighting ?? []))
@@ -144,7 +144,7 @@ export default fp<TraceOptions>(
         const toUser =
           user === undefined ? null : (stored?.to ?? (seen ? recipientsFor(seen, user) : null))
         const fate = fateOf(stored, seen)
-        const places = stored?.places ?? []
+        const entries = stored?.entries ?? []
         return reply.header('cache-control', 'no-store').send({
           id,
           fate,
@@ -152,10 +152,10 @@ export default fp<TraceOptions>(
           producer: (stored?.producer || seen?.producer) ?? null,
           durableAfterMs: seen?.durableAfterMs == null ? null : round(seen.durableAfterMs),
           to,
-          channels: places
+          channels: entries
             .slice(0, MAX_CHANNELS)
             .map(({ channel, seq, epoch }) => ({ channel, cursor: formatCursor(epoch, seq) })),
-          channelCount: places.length,
+          channelCount: entries.length,
           expiresAt: isoOrNull(stored?.expiresAt ?? seen?.expiresAt),
           recalledAt: isoOrNull(seen?.recalledAt),
           replacedBy: seen?.replacedBy ?? null,
@@ -172,18 +172,18 @@ export default fp<TraceOptions>(
       user: string,
       to: Recipients,
       fate: Fate,
-      stored: NotificationTrace | null,
+      stored: NotificationDetails | null,
       seen: Sighting | undefined,
       all: readonly Reading[]
     ) {
       const channel = channelFor(to, user)
-      const place = stored?.places.find(
+      const seq = stored?.entries.find(
         (one) => one.channel === channel && one.epoch === store.logOf(user).epoch
       )?.seq
       // Collapsed, erased or pruned from this user's channel alone.
       const gone: Fate = seen?.replacedBy == null ? 'beyond_retention' : 'replaced'
-      const own = fate === 'stored' && channel !== undefined && place === undefined ? gone : fate
-      const { verdict, readings } = judge(user, to, own, place, seen?.firstWrittenAt ?? null, all)
+      const own = fate === 'stored' && channel !== undefined && seq === undefined ? gone : fate
+      const { verdict, readings } = judge(user, to, own, seq, seen?.firstWrittenAt ?? null, all)
       return {
         user,
         verdict,
@@ -206,7 +206,7 @@ export default fp<TraceOptions>(
 
 const round = (ms: number): number => Math.round(ms * 1000) / 1000
 
-function fateOf(stored: NotificationTrace | null, seen: Sighting | undefined): Fate {
+function fateOf(stored: NotificationDetails | null, seen: Sighting | undefined): Fate {
   if (stored) return 'stored'
   if (seen?.recalledAt != null) return 'recalled'
   if (seen?.replacedBy != null) return 'replaced'
@@ -229,10 +229,10 @@ const writtenOf = (seen: Sighting) => ({
 })
 
 /** How many have not read it is known only where the recipients are named. */
-function readersOf({ to, readers, places }: NotificationTrace) {
+function readersOf({ to, readers, entries }: NotificationDetails) {
   const named = 'user' in to || 'users' in to
   return {
     ...readers,
-    unread: named ? Math.min(channelsOf(to).length, places.length) - readers.read : null
+    unread: named ? Math.min(channelsOf(to).length, entries.length) - readers.read : null
   }
 }

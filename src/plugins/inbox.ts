@@ -6,12 +6,11 @@ import { MAX_ENTRIES } from '../bounds/limits.ts'
 import { encodeCounts } from '../delivery/encoded-event.ts'
 import { ProblemError } from '../errors.ts'
 import { type Channel, EVERYONE, scopeOf, topicOf, userChannel } from '../log/channel.ts'
-import { formatCursor } from '../log/cursor.ts'
+import { formatCursor, resolveCursor } from '../log/cursor.ts'
 import type { MarkOp } from '../log/event.ts'
 import { encodeItem } from '../log/item.ts'
 import { Id } from '../log/names.ts'
-import { findPlace } from '../log/resolve-cursor.ts'
-import type { MarkTarget, Store } from '../log/store.ts'
+import type { EventLog, Inbox, MarkTarget } from '../log/store.ts'
 import { allowsTopic, type Subscriber } from '../log/subscriber.ts'
 import {
   enableRateLimits,
@@ -35,7 +34,7 @@ import {
 import { selectTopics } from './schemas/topics.ts'
 
 interface InboxOptions extends OriginOptions {
-  readonly store: Store
+  readonly store: EventLog & Inbox
   readonly identity: SubscriberIdentity
   /** See {@link subscriberRateLimit}. */
   readonly rateLimit: FastifyContextConfig
@@ -103,7 +102,7 @@ export default fp<InboxOptions>(
             status,
             limit,
             before:
-              before === undefined ? undefined : await placeOf(subscriber.user, before, 'before')
+              before === undefined ? undefined : await seqOf(subscriber.user, before, 'before')
           }
         )
         const { epoch } = store.logOf(subscriber.user)
@@ -176,10 +175,10 @@ export default fp<InboxOptions>(
       )
     }
 
-    /** The place a cursor of ours names; here, unlike on the stream, there is nothing to reset. */
-    async function placeOf(user: string, cursor: string, pointer: string): Promise<number> {
-      const place = await findPlace(store, user, cursor)
-      if ('seq' in place) return place.seq
+    /** The seq of a cursor. A request, unlike a stream, cannot reset: an unknown cursor is an error. */
+    async function seqOf(user: string, cursor: string, pointer: string): Promise<number> {
+      const found = await resolveCursor(store, user, cursor)
+      if ('seq' in found) return found.seq
       const detail = 'must be a cursor that this service gave out and still knows'
       throw new ProblemError('validation', `${pointer} ${detail}.`, {
         errors: [{ pointer, detail }]
@@ -192,7 +191,7 @@ export default fp<InboxOptions>(
       scope: readonly Channel[]
     ): Promise<MarkTarget> {
       if (body.upTo != null)
-        return { upTo: await placeOf(subscriber.user, body.upTo, '/upTo'), scope }
+        return { upTo: await seqOf(subscriber.user, body.upTo, '/upTo'), scope }
       const ids = [...new Set(body.ids)].filter((id) => Id.safeParse(id).success)
       return { ids, allows: (channel) => mayRead(subscriber, channel) }
     }

@@ -1,10 +1,10 @@
 import type { FastifyInstance } from 'fastify'
 import type { Hub } from '../delivery/hub.ts'
-import type { Store } from '../log/store.ts'
+import type { EventLog, Operator } from '../log/store.ts'
 
 interface ProbeOptions {
   readonly hub: Hub
-  readonly store: Store
+  readonly store: Pick<EventLog, 'logs'> & Pick<Operator, 'status'>
   /** Leaves them out of the documentation, where they are registered a second time. */
   readonly hidden?: boolean
 }

@@ -9,7 +9,7 @@ import { iso } from '../log/iso.ts'
 import { UserName } from '../log/names.ts'
 import type { Idempotency, Publication } from '../log/notification.ts'
 import { createNotificationId } from '../log/notification-id.ts'
-import type { PublishOutcome, Store } from '../log/store.ts'
+import type { EventLog, Inbox, PublishOutcome } from '../log/store.ts'
 import { enableRateLimits, limitedRoute, type ProducerKeys, producerOnly } from './auth.ts'
 import { asProblem, decodeJson } from './problems.ts'
 import { answers } from './schemas/answers.ts'
@@ -38,7 +38,7 @@ export interface Accepted {
 }
 
 interface PublishOptions {
-  readonly store: Store
+  readonly store: EventLog & Pick<Inbox, 'erase'>
   readonly keyring: ProducerKeys
   /** Requests that publish, a second and key; 0 = no limit. A batch is one. */
   readonly publishRate: number

@@ -8,7 +8,7 @@ import { Lane } from '../../src/delivery/fan-out.ts'
 import type { Sink } from '../../src/delivery/sink.ts'
 import { formatCursor } from '../../src/log/cursor.ts'
 import type { LoggedEvent } from '../../src/log/event.ts'
-import type { Located, LogPage, Store } from '../../src/log/store.ts'
+import type { CursorStatus, LogPage, Store } from '../../src/log/store.ts'
 import { observe } from '../fixtures/observe.ts'
 
 const EPOCH = 'e1'
@@ -53,7 +53,7 @@ class SlowLog {
     return this.events.length
   }
 
-  locate(_epoch: string, seq: number): Located {
+  cursorStatus(_epoch: string, seq: number): CursorStatus {
     return seq > this.head ? 'undone' : 'held'
   }
 

@@ -92,7 +92,7 @@ t.test('three shards on one server', { skip: skipRedis }, async (t) => {
           .map(({ id }) => id)
         t.same(await titles(store, user), mine.toReversed())
       }
-      t.same((await store.trace(items[0]!.id))?.places.length, 3)
+      t.same((await store.details(items[0]!.id))?.entries.length, 3)
       t.ok(await store.recall(items[1]!.id))
       t.equal(await store.notification(items[1]!.id), null)
       for (const user of users) t.notOk((await titles(store, user)).includes(items[1]!.id))
@@ -427,11 +427,11 @@ t.test(
     const own = publication({ users: of(false) })
     await store.publish([own])
     t.match(await store.notification(own.id), { to: own.to })
-    t.equal((await store.trace(own.id))?.places.length, of(false).length)
+    t.equal((await store.details(own.id))?.entries.length, of(false).length)
     t.equal(await store.recall(own.id), true)
     await t.rejects(store.recall(own.id), { name: 'StoreError' })
     t.match(await store.notification(everywhere.id), { to: { everyone: true } })
-    await t.rejects(store.trace(everywhere.id), { name: 'StoreError' })
+    await t.rejects(store.details(everywhere.id), { name: 'StoreError' })
 
     await away.start()
     const until = performance.now() + 20_000

@@ -1,8 +1,7 @@
 import { Redis } from 'ioredis'
 import t from 'tap'
 import { scopeOf } from '../../src/log/channel.ts'
-import { formatCursor } from '../../src/log/cursor.ts'
-import { findPlace } from '../../src/log/resolve-cursor.ts'
+import { formatCursor, resolveCursor } from '../../src/log/cursor.ts'
 import { openStore } from '../../src/stores/open-store.ts'
 import { redisUrl, skipRedis } from './redis-server.ts'
 import { storeContract } from './store-contract.ts'
@@ -127,10 +126,10 @@ t.test('redis', { skip: skipRedis }, async (t) => {
       await one.publish([publication({ user: 'ann' })])
       const { epoch, head } = one.logOf('ann')
       if (other.logOf('ann').head < head) behind += 1
-      t.same(await findPlace(other, 'ann', formatCursor(epoch, head)), { seq: head })
+      t.same(await resolveCursor(other, 'ann', formatCursor(epoch, head)), { seq: head })
     }
     const { epoch, head } = one.logOf('ann')
-    t.same(await findPlace(other, 'ann', formatCursor(epoch, head + 1)), {
+    t.same(await resolveCursor(other, 'ann', formatCursor(epoch, head + 1)), {
       reset: 'cursor_unknown',
       undone: true
     })

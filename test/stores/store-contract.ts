@@ -173,36 +173,36 @@ export function storeContract(t: Test, open: Open): void {
       await store.publish([both, shared, kept, publication(ann, { key: 'k' })])
       await store.mark('ann', 'read', { ids: [both.id, shared.id], allows: every })
       await store.mark('eve', 'archived', { ids: [shared.id], allows: every })
-      t.same(await store.trace(both.id), {
+      t.same(await store.details(both.id), {
         id: both.id,
         to: { users: ['ann', 'eve'] },
         content: both.content,
         createdAt: both.createdAt,
         producer: 'billing',
-        places: [
+        entries: [
           { channel: 'user:ann', seq: 1, epoch },
           { channel: 'user:eve', seq: 2, epoch }
         ],
         readers: { seen: 1, read: 1, archived: 0 }
       })
-      const found = await store.trace(shared.id)
+      const found = await store.details(shared.id)
       t.same(found?.readers, { seen: 2, read: 1, archived: 1 })
       t.same(
-        found?.places,
+        found?.entries,
         store.logs.map((log) => ({
           channel: 'topic:news',
           seq: log === store.logs[0] ? 3 : 1,
           epoch: log.epoch
         }))
       )
-      t.equal(await store.trace(kept.id), null, 'another took its place')
+      t.equal(await store.details(kept.id), null, 'another took its place')
       await store.erase('ann')
-      t.match(await store.trace(both.id), {
-        places: [{ channel: 'user:eve', seq: 2 }],
+      t.match(await store.details(both.id), {
+        entries: [{ channel: 'user:eve', seq: 2 }],
         readers: { seen: 0, read: 0, archived: 0 }
       })
       await store.recall(both.id)
-      t.equal(await store.trace(both.id), null)
+      t.equal(await store.details(both.id), null)
     }
   )
 

@@ -6,16 +6,16 @@ import { type Channel, channelsOf, isPersonal, userChannel } from '../../log/cha
 import type { FollowedEvent, LoggedEvent, MarkOp } from '../../log/event.ts'
 import { type Counts, type Marks, type Publication, UNTOUCHED } from '../../log/notification.ts'
 import {
+  type CursorStatus,
   type Follower,
   type InboxPage,
   type InboxStatus,
-  type Located,
   type Log,
   type LogGap,
   type LogPage,
   type MarkOutcome,
   type MarkTarget,
-  type NotificationTrace,
+  type NotificationDetails,
   type PublishOutcome,
   type Store,
   type StoredNotification,
@@ -64,7 +64,7 @@ export class MemoryStore implements Store, Log {
     return !this.#closed
   }
 
-  locate(epoch: string, seq: number): Located {
+  cursorStatus(epoch: string, seq: number): CursorStatus {
     if (epoch !== this.epoch) return 'foreign'
     return seq > this.head ? 'undone' : 'held'
   }
@@ -107,21 +107,21 @@ export class MemoryStore implements Store, Log {
     }
   }
 
-  async trace(id: string): Promise<NotificationTrace | null> {
+  async details(id: string): Promise<NotificationDetails | null> {
     const stored = await this.notification(id)
     const note = this.#log.note(id, this.#now())
     if (!stored || !note) return null
-    const places = [...note.places].map(([channel, seq]) => ({ channel, seq, epoch: this.epoch }))
+    const entries = [...note.places].map(([channel, seq]) => ({ channel, seq, epoch: this.epoch }))
     const readers = { seen: 0, read: 0, archived: 0 }
     for (const marks of this.#log.marks.values()) {
-      for (const { seq } of places) {
+      for (const { seq } of entries) {
         const { seen, readAt, archived } = marks.get(seq) ?? UNTOUCHED
         if (seen) readers.seen++
         if (readAt !== null) readers.read++
         if (archived) readers.archived++
       }
     }
-    return { ...stored, places, readers }
+    return { ...stored, entries, readers }
   }
 
   recall(id: string): Promise<boolean> {

@@ -8,16 +8,16 @@ import { type Channel, isPersonal, userChannel } from '../../log/channel.ts'
 import type { MarkOp } from '../../log/event.ts'
 import type { Counts, Recipients } from '../../log/notification.ts'
 import type {
+  CursorStatus,
   Follower,
   InboxPage,
   InboxStatus,
-  Located,
   Log,
   LogGap,
   LogPage,
   MarkOutcome,
   MarkTarget,
-  NotificationTrace,
+  NotificationDetails,
   PublishOutcome,
   StoredNotification,
   TicketHolder
@@ -122,7 +122,7 @@ export class RedisShard implements Log {
     return this.#log.head
   }
 
-  locate(epoch: string, seq: number): Located {
+  cursorStatus(epoch: string, seq: number): CursorStatus {
     if (epoch !== this.epoch) return 'foreign'
     return seq > this.head || isFenced(seq, this.#log.fences) ? 'undone' : 'held'
   }
@@ -144,14 +144,14 @@ export class RedisShard implements Log {
     return found.length === 0 ? null : storedOf(id, found)
   }
 
-  async trace(id: string): Promise<NotificationTrace | null> {
+  async details(id: string): Promise<NotificationDetails | null> {
     const found = (await this.#log.read('getNotification', [id, '1'])) as readonly string[]
     if (found.length === 0) return null
-    const places: { channel: Channel; seq: number; epoch: string }[] = []
+    const entries: { channel: Channel; seq: number; epoch: string }[] = []
     for (let k = 8; k < found.length; k += 2)
-      places.push({ channel: found[k] as Channel, seq: Number(found[k + 1]), epoch: this.epoch })
+      entries.push({ channel: found[k] as Channel, seq: Number(found[k + 1]), epoch: this.epoch })
     const readers = { seen: Number(found[5]), read: Number(found[6]), archived: Number(found[7]) }
-    return { ...storedOf(id, found), places, readers }
+    return { ...storedOf(id, found), entries, readers }
   }
 
   async recall(id: string): Promise<boolean> {

@@ -10,7 +10,7 @@ import type {
   LogPage,
   MarkOutcome,
   MarkTarget,
-  NotificationTrace,
+  NotificationDetails,
   PublishOutcome,
   Store,
   StoredNotification,
@@ -122,12 +122,12 @@ export class RedisStore implements Store {
     return anyOf(this.logs.map((shard) => shard.notification(id)))
   }
 
-  async trace(id: string): Promise<NotificationTrace | null> {
+  async details(id: string): Promise<NotificationDetails | null> {
     const note = await this.notification(id)
     if (note === null) return null
-    const found = (await Promise.all(this.#shardsOf(note).map((shard) => shard.trace(id)))).filter(
-      (one) => one !== null
-    )
+    const found = (
+      await Promise.all(this.#shardsOf(note).map((shard) => shard.details(id)))
+    ).filter((one) => one !== null)
     const [first] = found
     if (first === undefined) return null
     const readers = { seen: 0, read: 0, archived: 0 }
@@ -136,7 +136,7 @@ export class RedisStore implements Store {
       readers.read += own.read
       readers.archived += own.archived
     }
-    return { ...first, places: found.flatMap(({ places }) => places), readers }
+    return { ...first, entries: found.flatMap(({ entries }) => entries), readers }
   }
 
   async recall(id: string): Promise<boolean> {

@@ -9,7 +9,7 @@ import type {
   InboxStatus,
   LogGap,
   LogPage,
-  NotificationTrace,
+  NotificationDetails,
   StoredNotification,
   TicketHolder
 } from '../../log/store.ts'
@@ -124,13 +124,13 @@ export class Reader {
     }
   }
 
-  trace(id: string, epoch: string): NotificationTrace | null {
+  details(id: string, epoch: string): NotificationDetails | null {
     return this.#atOneMoment(() => {
       const stored = this.notification(id)
       if (!stored) return null
       const first = Number(this.#s.note.get(id, Date.now())?.['seq'])
       const readers = { seen: 0, read: 0, archived: 0 }
-      const places = channelsOf(stored.to)
+      const entries = channelsOf(stored.to)
         .map((channel, k) => ({ channel, seq: first + k, epoch }))
         .filter(({ channel, seq }) => {
           const row = this.#s.readers.get(channel, seq)!
@@ -139,7 +139,7 @@ export class Reader {
           readers.archived += Number(row['archived'])
           return row['lies'] === 1
         })
-      return { ...stored, places, readers }
+      return { ...stored, entries, readers }
     })
   }
 

@@ -5,16 +5,16 @@ import { type Channel, channelsOf, userChannel } from '../../log/channel.ts'
 import type { FollowedEvent, MarkOp } from '../../log/event.ts'
 import type { Counts, Publication } from '../../log/notification.ts'
 import {
+  type CursorStatus,
   type Follower,
   type InboxPage,
   type InboxStatus,
-  type Located,
   type Log,
   type LogGap,
   type LogPage,
   type MarkOutcome,
   type MarkTarget,
-  type NotificationTrace,
+  type NotificationDetails,
   type PublishOutcome,
   type Store,
   type StoredNotification,
@@ -122,7 +122,7 @@ export class SqliteStore implements Store, Log {
     return this.#reason === null
   }
 
-  locate(epoch: string, seq: number): Located {
+  cursorStatus(epoch: string, seq: number): CursorStatus {
     const last = epoch === this.epoch ? this.head : this.#file.pastEpochs.get(epoch)
     if (last === undefined) return 'foreign'
     return seq > last || isFenced(seq, this.#fences) ? 'undone' : 'held'
@@ -193,8 +193,8 @@ export class SqliteStore implements Store, Log {
     return this.#read(() => this.#reader.notification(id))
   }
 
-  async trace(id: string): Promise<NotificationTrace | null> {
-    return this.#read(() => this.#reader.trace(id, this.epoch))
+  async details(id: string): Promise<NotificationDetails | null> {
+    return this.#read(() => this.#reader.details(id, this.epoch))
   }
 
   async recall(id: string): Promise<boolean> {
