@@ -18,7 +18,6 @@ import { openCluster } from './cluster/open-cluster.ts'
 import type { Config } from './config/config.ts'
 import { openFileLimit } from './config/open-files.ts'
 import { Hub } from './delivery/hub.ts'
-import { PROBLEMS, type ProblemSlug } from './errors.ts'
 import { StoreError } from './log/store.ts'
 import alerts from './monitoring/alerts.ts'
 import { takeCensus } from './monitoring/connection-summary.ts'
@@ -44,17 +43,19 @@ import monitor from './plugins/monitor.ts'
 import documentation from './plugins/openapi.ts'
 import changes from './plugins/poll.ts'
 import healthProbes from './plugins/probes.ts'
-import errors, { httpRules } from './plugins/problems.ts'
+import problems from './plugins/problems.ts'
 import publish, { type Accepted } from './plugins/publish.ts'
-import type { ErrorPlace } from './plugins/report.ts'
+import { PROBLEMS, type ProblemSlug } from './plugins/schemas/problem.ts'
 import { parseQuery } from './plugins/schemas/query.ts'
 import shutdown from './plugins/shutdown.ts'
 import socket from './plugins/socket.ts'
 import stream from './plugins/stream.ts'
 import { oneAtATime } from './plugins/transports/answer.ts'
 import forwarded from './plugins/transports/forwarded.ts'
+import httpRules from './plugins/transports/http-rules.ts'
 import listeners from './plugins/transports/listeners.ts'
 import openSockets from './plugins/transports/open-sockets.ts'
+import type { ErrorPlace } from './plugins/transports/report-error.ts'
 import { serverOptions } from './plugins/transports/server-options.ts'
 import { openStore } from './stores/open-store.ts'
 
@@ -204,7 +205,7 @@ export async function createApp(
 
   await app.register(oneAtATime)
   if (config.trustProxy !== false) await app.register(forwarded)
-  await app.register(errors, {
+  await app.register(problems, {
     basePath: config.basePath,
     onError: fault,
     onRefusal: (code: string, detail: string, place: ErrorPlace) =>

@@ -3,7 +3,7 @@ import { z } from 'zod'
 import { MAX_ENTRIES, MAX_INSTANT } from '../bounds/limits.ts'
 import { CredentialUser, TopicGrant, USER_RULE } from '../log/names.ts'
 import type { Subscriber } from '../log/subscriber.ts'
-import { unauthenticated } from './auth-error.ts'
+import { denied } from './auth-error.ts'
 
 /** What a token must say, and by which names. */
 export interface ClaimRules {
@@ -66,24 +66,24 @@ export function readClaims(
 ): VerifiedToken {
   const { iat = 0, exp } = payload
   const wrongUnit = inMilliseconds('iat', iat) ?? inMilliseconds('exp', exp)
-  if (wrongUnit !== undefined) throw unauthenticated(wrongUnit)
+  if (wrongUnit !== undefined) throw denied(wrongUnit)
   const ahead = secondsFromNow(iat)
   if (!Number.isFinite(iat))
-    throw unauthenticated('The claim iat of the token must be a number of seconds since 1970.')
+    throw denied('The claim iat of the token must be a number of seconds since 1970.')
   if (ahead > MAX_CLOCK_SKEW_S) {
-    throw unauthenticated(
+    throw denied(
       `The token was issued ${ahead} s in the future (iat), more than the ${MAX_CLOCK_SKEW_S} s that clocks may differ: set the clocks right.`
     )
   }
   const user = CredentialUser.safeParse(claimAt(payload, jwtUserClaim))
   if (!user.success) {
-    throw unauthenticated(
+    throw denied(
       `The claim ${jwtUserClaim} of the token must name the user: it ${USER_RULE}, or a whole number. AUTH_JWT_USER_CLAIM names another claim.`
     )
   }
   const topics = Topics.safeParse(claimAt(payload, jwtTopicsClaim))
   if (!topics.success) {
-    throw unauthenticated(
+    throw denied(
       `The claim ${jwtTopicsClaim} of the token must be an array of at most ${MAX_ENTRIES.grants} topic names; the last character of a name may be *.`
     )
   }

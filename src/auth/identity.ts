@@ -1,8 +1,7 @@
-import { ProblemError } from '../errors.ts'
 import type { Store } from '../log/store.ts'
 import type { Subscriber } from '../log/subscriber.ts'
 import type { SignInObserver } from '../monitoring/sign-ins.ts'
-import { unauthenticated } from './auth-error.ts'
+import { AuthError, denied } from './auth-error.ts'
 import type { ClaimRules } from './claims.ts'
 import { readCookies } from './cookie-header.ts'
 import { createJwtVerifier, looksLikeJwt } from './jwt.ts'
@@ -39,14 +38,14 @@ export interface Authenticated {
   readonly subscriber: Subscriber
   readonly via: Via
   /**
-   * Uses a ticket up; does nothing for other credentials. Called when nothing else refuses the request any more. Rejects with
-   * `unauthenticated` if another request was faster.
+   * Uses a ticket up; does nothing for other credentials. Call it when nothing else can refuse the
+   * request any more. Rejects with an {@link AuthError} `denied` if another request used it first.
    */
   enter(): Promise<void>
 }
 
 export interface Identity {
-  /** Rejects with a ProblemError: `unauthenticated`, or `unavailable` where nobody can tell at the moment. */
+  /** Rejects with an {@link AuthError}. */
   authenticate(credentials: Credentials): Promise<Authenticated>
   /** Lets go of the servers that were asked. */
   close(): void
@@ -96,7 +95,7 @@ export function createIdentity(options: IdentityOptions): Identity {
       ...(signed ? ['a user name signed with COOKIE_SECRET'] : [])
     ].join(' or ')
     const detail = `The cookie ${options.cookie} is there, but what it holds is not ${forms}.`
-    return { via: 'cookie', verify: () => Promise.reject(unauthenticated(detail)) }
+    return { via: 'cookie', verify: () => Promise.reject(denied(detail)) }
   }
 
   const find = ({ ticket, authorization, cookie }: Credentials): Found => {
@@ -110,7 +109,7 @@ export function createIdentity(options: IdentityOptions): Identity {
     if (found) return found
     if (session && (cookie || authorization))
       return { via: 'session', verify: () => session.identify({ cookie, authorization }) }
-    throw unauthenticated(`Send a credential: ${waysIn}.`)
+    throw denied(`Send a credential: ${waysIn}.`)
   }
 
   return {
@@ -119,7 +118,7 @@ export function createIdentity(options: IdentityOptions): Identity {
       const checkedAt = performance.now()
       const subscriber = await verify()
       if (subscriber.expiresAt !== undefined && subscriber.expiresAt <= Date.now())
-        throw unauthenticated('The credential has expired: get a new one.')
+        throw denied('The credential has expired: get a new one.')
       observer.identified()
       return { subscriber: { ...subscriber, checkedAt }, via, enter }
     },
@@ -144,9 +143,8 @@ async function firstOf(readings: readonly (() => Promise<Subscriber>)[]): Promis
     }
   }
   throw (
-    refusals.find(
-      (error) => !(error instanceof ProblemError) || error.slug !== 'unauthenticated'
-    ) ?? refusals[0]
+    refusals.find((error) => !(error instanceof AuthError && error.kind === 'denied')) ??
+    refusals[0]
   )
 }
 

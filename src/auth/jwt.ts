@@ -4,7 +4,7 @@ import { BoundedCache, textBytes, textsBytes } from '../bounds/bounded-cache.ts'
 import type { Credentials } from '../log/store.ts'
 import type { Subscriber } from '../log/subscriber.ts'
 import type { SignInObserver } from '../monitoring/sign-ins.ts'
-import { asking, unauthenticated, unavailable } from './auth-error.ts'
+import { asking, denied, unavailable } from './auth-error.ts'
 import {
   type ClaimRules,
   claimPath,
@@ -71,11 +71,11 @@ export function createJwtVerifier(
     }
     const { subscriber, issuedAt } = verified
     if (subscriber.expiresAt !== undefined && subscriber.expiresAt <= Date.now())
-      throw unauthenticated(expiryRefusal(subscriber.expiresAt / 1000))
+      throw denied(expiryRefusal(subscriber.expiresAt / 1000))
     // Tokens tell seconds: one issued within the second of the revocation may be older than it.
     const revokedAt = await asking(store.revokedAt(subscriber.user))
     if (revokedAt > 0 && Math.floor(issuedAt) <= Math.floor(revokedAt / 1000))
-      throw unauthenticated('The token was revoked: log in again.')
+      throw denied('The token was revoked: log in again.')
     return subscriber
   }
 }
@@ -157,7 +157,7 @@ function refusal(error: unknown, token: string, rules: ClaimRules, setting: KeyS
   const claim = refusedClaim(error)
   if (claim !== undefined) {
     const payload = decodeJwt(token)
-    return unauthenticated(
+    return denied(
       claim === 'expired' ? expiryRefusal(payload.exp) : claimRefusal(claim, payload, rules)
     )
   }
@@ -168,20 +168,20 @@ function refusal(error: unknown, token: string, rules: ClaimRules, setting: KeyS
     case TOKEN_ERROR_CODES.missingSignature:
     case errors.JOSEAlgNotAllowed.code: {
       const accepted = setting === 'AUTH_JWT_SECRET' ? 'HS256' : ASYMMETRIC.join(', ')
-      return unauthenticated(
+      return denied(
         `The algorithm of the token is not accepted here: with ${setting} it must be ${accepted}.`
       )
     }
     case TOKEN_ERROR_CODES.invalidSignature:
     case errors.JWSSignatureVerificationFailed.code:
     case errors.JWKSNoMatchingKey.code:
-      return unauthenticated(
+      return denied(
         setting === 'AUTH_JWT_SECRET'
           ? 'The token is signed with another secret than AUTH_JWT_SECRET.'
           : 'The token is signed with a key that the key set of AUTH_JWKS_URL does not hold.'
       )
     default:
-      return unauthenticated(
+      return denied(
         'This is no JWT that can be read: send one in compact form, header.payload.signature.'
       )
   }

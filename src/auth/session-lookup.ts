@@ -10,12 +10,11 @@ import {
   MAX_LOOK_UPS
 } from '../bounds/limits.ts'
 import { OutsideError, OutsideServer } from '../bounds/outside-request.ts'
-import { ProblemError } from '../errors.ts'
 import { TopicGrant, UserName } from '../log/names.ts'
 import type { Credentials } from '../log/store.ts'
 import type { Subscriber } from '../log/subscriber.ts'
 import type { SignInObserver } from '../monitoring/sign-ins.ts'
-import { asking, unauthenticated, unavailable } from './auth-error.ts'
+import { AuthError, asking, denied, unavailable } from './auth-error.ts'
 import { digest } from './digest.ts'
 
 const SETTING = 'AUTH_SESSION_URL'
@@ -66,7 +65,7 @@ export interface SessionLookUpOptions {
 
 /** Asks the application whose session it is. */
 export interface SessionLookUp {
-  /** Rejects with a {@link ProblemError}: `unauthenticated`, `forbidden` for a name that is refused, or `unavailable`. */
+  /** Rejects with an {@link AuthError}. */
   identify(credentials: SessionCredentials): Promise<Subscriber>
   close(): void
 }
@@ -82,7 +81,7 @@ interface Found {
 
 /** A "no". */
 interface Refused {
-  readonly slug: 'unauthenticated' | 'forbidden'
+  readonly kind: 'denied' | 'forbidden'
   readonly detail: string
 }
 
@@ -112,10 +111,10 @@ export function createSessionLookUp({ url, store, observer }: SessionLookUpOptio
     const begun = performance.now()
     try {
       const answer = await question(server, credentials)
-      if ('slug' in answer) {
+      if ('kind' in answer) {
         refused.set(key, answer)
         // A name that is refused is no fault of the caller's: the application has to change something.
-        if (answer.slug === 'forbidden') observer.failed(server.error(answer.detail))
+        if (answer.kind === 'forbidden') observer.failed(server.error(answer.detail))
         else observer.answered(SETTING)
         return answer
       }
@@ -144,13 +143,13 @@ export function createSessionLookUp({ url, store, observer }: SessionLookUpOptio
     for (let attempt = 0; attempt < ATTEMPTS; attempt++) {
       const remembered = found.get(key) ?? refused.get(key)
       const answer = remembered ?? (await (underWay.get(key) ?? begin(key, credentials)))
-      if ('slug' in answer) throw new ProblemError(answer.slug, answer.detail)
+      if ('kind' in answer) throw new AuthError(answer.kind, answer.detail)
       const { subscriber } = answer
       if (subscriber.expiresAt !== undefined && subscriber.expiresAt <= Date.now()) {
         forget(key, answer)
         // A session that was used may have been prolonged: only a fresh answer counts.
         if (remembered) continue
-        throw unauthenticated('The session has expired: log in again.')
+        throw denied('The session has expired: log in again.')
       }
       const readAt = performance.now()
       const revokedAt = await asking(store.revokedAt(subscriber.user))
@@ -204,7 +203,7 @@ async function question(
 }
 
 const notSignedIn = (how: string): Refused => ({
-  slug: 'unauthenticated',
+  kind: 'denied',
   detail: `The session look-up answered ${how}: not signed in. Log in again.`
 })
 
@@ -216,7 +215,7 @@ function toSubscriber(server: OutsideServer, answer: unknown): Subscriber | Refu
     // Names that are refused are so for good; that is no outage.
     if (path[0] === 'user' || (path[0] === 'topics' && path.length > 1))
       return {
-        slug: 'forbidden',
+        kind: 'forbidden',
         detail: `The session look-up answered with a name that is refused: ${member} ${message}.`
       }
     throw server.error(

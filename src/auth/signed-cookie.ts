@@ -1,7 +1,7 @@
 import { fastifyCookie } from '@fastify/cookie'
 import { USER_PATTERN, USER_RULE } from '../log/names.ts'
 import type { Subscriber } from '../log/subscriber.ts'
-import { unauthenticated } from './auth-error.ts'
+import { denied } from './auth-error.ts'
 
 /** A value, a dot, and a SHA-256 in base64 without padding. */
 const SIGNED = /\.[A-Za-z0-9+/]{43}$/
@@ -15,14 +15,14 @@ export function createCookieVerifier(secrets: readonly string[]): (value: string
   return (value) => {
     const { valid, value: user } = signer.unsign(value)
     if (!valid) {
-      throw unauthenticated(
+      throw denied(
         value.startsWith('s:')
           ? 'The cookie is signed in the form s:<value>.<signature> of Express: sign it as @fastify/cookie does, <value>.<signature>.'
           : 'The signature of the cookie does not match COOKIE_SECRET.'
       )
     }
     if (!USER_PATTERN.test(user))
-      throw unauthenticated(`The value of the signed cookie must be a user name: it ${USER_RULE}.`)
+      throw denied(`The value of the signed cookie must be a user name: it ${USER_RULE}.`)
     return { user, topics: [] }
   }
 }

@@ -2,7 +2,7 @@ import { randomBytes } from 'node:crypto'
 import { TICKET_MS } from '../bounds/limits.ts'
 import type { Credentials } from '../log/store.ts'
 import type { Subscriber } from '../log/subscriber.ts'
-import { asking, unauthenticated } from './auth-error.ts'
+import { asking, denied } from './auth-error.ts'
 import { digest } from './digest.ts'
 
 export interface IssuedTicket {
@@ -34,8 +34,7 @@ async function holderOf(
   const holder = TICKET.test(ticket)
     ? await asking(store.takeTicket(digest(ticket), { keep }))
     : null
-  if (!holder)
-    throw unauthenticated('The ticket is unknown, used, expired or revoked: get a new one.')
+  if (!holder) throw denied('The ticket is unknown, used, expired or revoked: get a new one.')
   return { user: holder.user, topics: holder.topics }
 }
 

@@ -2,10 +2,10 @@ import rateLimit from '@fastify/rate-limit'
 import type { FastifyContextConfig, FastifyInstance, FastifyReply, FastifyRequest } from 'fastify'
 import { originMatcher } from '../auth/origins.ts'
 import { WindowCounts } from '../bounds/window-counts.ts'
-import { ProblemError } from '../errors.ts'
 import type { Subscriber } from '../log/subscriber.ts'
-import { hasLeft } from './report.ts'
+import { ProblemError } from './schemas/problem.ts'
 import { selectTopics } from './schemas/topics.ts'
+import { hasLeft } from './transports/report-error.ts'
 
 declare module 'fastify' {
   interface FastifyRequest {

@@ -2,7 +2,6 @@ import fp from 'fastify-plugin'
 import type { ZodTypeProvider } from 'fastify-type-provider-zod'
 import { z } from 'zod'
 import type { Cluster } from '../cluster/cluster.ts'
-import { ProblemError } from '../errors.ts'
 import { channelsOf } from '../log/channel.ts'
 import { formatCursor } from '../log/cursor.ts'
 import { UserName } from '../log/names.ts'
@@ -20,6 +19,7 @@ import {
 } from '../monitoring/delivery-report.ts'
 import { operatorOnly, type ProducerKeys } from './auth.ts'
 import { answers } from './schemas/answers.ts'
+import { ProblemError } from './schemas/problem.ts'
 
 interface TraceOptions {
   readonly cluster: Cluster

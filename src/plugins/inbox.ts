@@ -4,7 +4,6 @@ import fp from 'fastify-plugin'
 import type { ZodTypeProvider } from 'fastify-type-provider-zod'
 import { MAX_ENTRIES } from '../bounds/limits.ts'
 import { encodeCounts } from '../delivery/encoded-event.ts'
-import { ProblemError } from '../errors.ts'
 import { type Channel, EVERYONE, scopeOf, topicOf, userChannel } from '../log/channel.ts'
 import { formatCursor, resolveCursor } from '../log/cursor.ts'
 import type { MarkOp } from '../log/event.ts'
@@ -31,6 +30,7 @@ import {
   ReaderQuery,
   UpToOnly
 } from './schemas/inbox.ts'
+import { ProblemError } from './schemas/problem.ts'
 import { selectTopics } from './schemas/topics.ts'
 
 interface InboxOptions extends OriginOptions {
@@ -196,7 +196,7 @@ export default fp<InboxOptions>(
       return { ids, allows: (channel) => mayRead(subscriber, channel) }
     }
   },
-  { name: 'inbox', dependencies: ['errors'] }
+  { name: 'inbox', dependencies: ['problems'] }
 )
 
 /** Whether a credential covers a channel, also where no request has asked for it. */

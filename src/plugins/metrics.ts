@@ -4,11 +4,11 @@ import fp from 'fastify-plugin'
 import { Counter, collectDefaultMetrics, Gauge, Histogram, Registry } from 'prom-client'
 import { CLOSE_REASONS } from '../delivery/close-reason.ts'
 import type { Hub } from '../delivery/hub.ts'
-import { PROBLEMS } from '../errors.ts'
 import type { Store } from '../log/store.ts'
 import type { Latency, Stats } from '../monitoring/figures.ts'
 import type { HealthStatus } from '../monitoring/health.ts'
 import { operatorOnly } from './auth.ts'
+import { PROBLEMS } from './schemas/problem.ts'
 
 interface MetricsOptions {
   readonly hub: Hub

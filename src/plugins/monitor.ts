@@ -5,7 +5,6 @@ import { type Cluster, CONNECTION_SORTS, type NodeView } from '../cluster/cluste
 import { mergeRows } from '../cluster/node-answers.ts'
 import type { Hub } from '../delivery/hub.ts'
 import type { Sink } from '../delivery/sink.ts'
-import { ProblemError } from '../errors.ts'
 import { formatCursor } from '../log/cursor.ts'
 import type { Log, Store } from '../log/store.ts'
 import { takeCensus } from '../monitoring/connection-summary.ts'
@@ -14,6 +13,7 @@ import type { Assessment, HealthStatus } from '../monitoring/health.ts'
 import type { HostFigures } from '../monitoring/health-inputs.ts'
 import { operatorOnly } from './auth.ts'
 import { prefersPage, sendPage } from './dashboard.ts'
+import { ProblemError } from './schemas/problem.ts'
 import { STREAM_HEADERS, sendHeadOnly } from './transports/sse-sink.ts'
 
 declare module 'fastify' {

@@ -4,18 +4,18 @@ import type { ZodTypeProvider } from 'fastify-type-provider-zod'
 import { z } from 'zod'
 import { MAX_BATCH_BYTES, MAX_ITEM_TEXT } from '../bounds/limits.ts'
 import { inTurns } from '../bounds/turns.ts'
-import { type Fault, ProblemError, type ProblemSlug, problemDocument } from '../errors.ts'
 import { iso } from '../log/iso.ts'
 import { UserName } from '../log/names.ts'
 import type { Idempotency, Publication } from '../log/notification.ts'
 import { createNotificationId } from '../log/notification-id.ts'
 import type { EventLog, Inbox, PublishOutcome } from '../log/store.ts'
 import { enableRateLimits, limitedRoute, type ProducerKeys, producerOnly } from './auth.ts'
-import { asProblem, decodeJson } from './problems.ts'
 import { answers } from './schemas/answers.ts'
+import { asProblem } from './schemas/as-problem.ts'
 import { OVERSIZED, parseBatch, parseJson } from './schemas/batch-body.ts'
 import { checkBatchItem, checkNotification, TOO_LARGE } from './schemas/check-notification.ts'
 import { faultsOf, summaryOf } from './schemas/faults.ts'
+import { decodeJson } from './schemas/json-body.ts'
 import {
   BatchInput,
   BatchResults,
@@ -29,6 +29,7 @@ import {
   TicketAnswer,
   TicketInput
 } from './schemas/notification.ts'
+import { type Fault, ProblemError, type ProblemSlug, problemDocument } from './schemas/problem.ts'
 
 /** A request whose notifications are durable; `id` where it is one. */
 export interface Accepted {
@@ -327,7 +328,7 @@ export default fp<PublishOptions>(
       }
     )
   },
-  { name: 'publish', dependencies: ['errors'] }
+  { name: 'publish', dependencies: ['problems'] }
 )
 
 const noNotification = (): ProblemError =>

@@ -8,7 +8,6 @@ import { CLOSE_ANSWER_MS, MAX_CLIENT_MESSAGE_BYTES } from '../bounds/limits.ts'
 import { goodbyeToRefused } from '../delivery/close-reason.ts'
 import { socketCodec } from '../delivery/codec.ts'
 import type { Hub, Reservation } from '../delivery/hub.ts'
-import { ProblemError } from '../errors.ts'
 import { asCursor } from '../log/cursor.ts'
 import type { Stats } from '../monitoring/figures.ts'
 import {
@@ -18,11 +17,13 @@ import {
   subscriberOnly,
   trustedOrigins
 } from './auth.ts'
-import { hasLeft, type OnError, reportError } from './report.ts'
+import { asProblem } from './schemas/as-problem.ts'
+import { ProblemError } from './schemas/problem.ts'
 import { cursorOf, StreamQuery } from './schemas/stream.ts'
 import { selectTopics } from './schemas/topics.ts'
 import { hasBody } from './transports/answer.ts'
 import { refuseUpgrade } from './transports/refuse-upgrade.ts'
+import { hasLeft, type OnError, reportError } from './transports/report-error.ts'
 import { SocketSink } from './transports/socket-sink.ts'
 
 declare module 'fastify' {
@@ -151,8 +152,9 @@ export default fp<SocketOptions>(
           await hub.reserve(request.subscriber!.user, request.ip, request.enter!)
         )
       } catch (error) {
-        if (!(error instanceof ProblemError) || error.slug !== 'unavailable') throw error
-        reportError(request, error, onError)
+        const problem = asProblem(error)
+        if (problem.slug !== 'unavailable') throw error
+        reportError(request, problem, onError)
       }
       if (hasLeft(request)) {
         request.place?.use(() => {})

@@ -4,13 +4,13 @@ import type { ZodTypeProvider } from 'fastify-type-provider-zod'
 import { goodbyeToRefused } from '../delivery/close-reason.ts'
 import { sseCodec } from '../delivery/codec.ts'
 import type { Hub } from '../delivery/hub.ts'
-import { ProblemError } from '../errors.ts'
 import { asCursor } from '../log/cursor.ts'
 import type { Stats } from '../monitoring/figures.ts'
 import { type SubscriberIdentity, subscriberOnly } from './auth.ts'
-import { hasLeft, type OnError, reportError } from './report.ts'
+import { asProblem } from './schemas/as-problem.ts'
 import { cursorOf, StreamQuery } from './schemas/stream.ts'
 import { selectTopics } from './schemas/topics.ts'
+import { hasLeft, type OnError, reportError } from './transports/report-error.ts'
 import { SseSink, sendHeadOnly } from './transports/sse-sink.ts'
 
 interface StreamOptions {
@@ -47,8 +47,9 @@ export default fp<StreamOptions>(
         if (hasLeft(request)) return leave(reply)
         return await open(request, reply)
       } catch (error) {
-        if (!(error instanceof ProblemError) || error.slug !== 'unavailable') throw error
-        reportError(request, error, onError)
+        const problem = asProblem(error)
+        if (problem.slug !== 'unavailable') throw error
+        reportError(request, problem, onError)
         return hasLeft(request) ? leave(reply) : refuse(request, reply, 'unavailable')
       }
     })

@@ -1,8 +1,8 @@
 import { test } from 'tap'
+import { AuthError } from '../../src/auth/auth-error.ts'
 import { createIdentity } from '../../src/auth/identity.ts'
 import { issueTicket } from '../../src/auth/ticket.ts'
 import type { OutsideError } from '../../src/bounds/outside-request.ts'
-import { ProblemError } from '../../src/errors.ts'
 import { StoreError } from '../../src/log/store.ts'
 import { SignIns } from '../../src/monitoring/sign-ins.ts'
 import {
@@ -135,7 +135,7 @@ test('who sends nothing is told the ways in that there are', async (t) => {
   const detail = async (options: Parameters<typeof identityWith>[0]) =>
     identityWith(options)
       .identity.authenticate({})
-      .catch((error: ProblemError) => error.message)
+      .catch((error: AuthError) => error.message)
   t.match(await detail({ jwtSecrets: [SECRET], cookie: 'sid' }), /ticket.*Bearer <JWT>.*cookie sid/)
   t.notMatch(await detail({ jwtSecrets: [SECRET] }), /signed|application/)
   t.match(await detail({ cookieSecrets: [KEY] }), /ticket.*signed cookie session/)
@@ -168,9 +168,9 @@ test('no refusal and no line in the log holds the credential', async (t) => {
   ]
   for (const one of credentials) {
     const error = await identity.authenticate(one).catch((error: unknown) => error)
-    t.type(error, ProblemError)
-    const { message, stack, cause, slug } = error as ProblemError
-    if (slug === 'unauthenticated') t.equal(cause, undefined)
+    t.type(error, AuthError)
+    const { message, stack, cause, kind } = error as AuthError
+    if (kind === 'denied') t.equal(cause, undefined)
     lines.push(message, `${stack}`)
   }
   for (const line of lines) t.notMatch(line, /hush|eyJ/)

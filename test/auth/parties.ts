@@ -2,10 +2,11 @@ import { createHmac } from 'node:crypto'
 import { once } from 'node:events'
 import http from 'node:http'
 import type { AddressInfo } from 'node:net'
+import { AuthError } from '../../src/auth/auth-error.ts'
 import { type Credentials, createIdentity, type IdentityOptions } from '../../src/auth/identity.ts'
-import { ProblemError } from '../../src/errors.ts'
 import type { Subscriber } from '../../src/log/subscriber.ts'
 import { SignIns } from '../../src/monitoring/sign-ins.ts'
+import { asProblem } from '../../src/plugins/schemas/as-problem.ts'
 
 type Teardown = { teardown(fn: () => unknown): void }
 
@@ -78,7 +79,7 @@ export function identityWith(options: Partial<IdentityOptions> = {}) {
   }
 }
 
-/** The user and the way in, or the slug of the refusal. */
+/** The user and the auth method, or the slug of the problem that the caller gets. */
 export async function outcome(
   answer: ReturnType<ReturnType<typeof createIdentity>['authenticate']>
 ): Promise<string> {
@@ -86,7 +87,7 @@ export async function outcome(
     const { subscriber, via } = await answer
     return `${subscriber.user} by ${via}`
   } catch (error) {
-    if (error instanceof ProblemError) return error.slug
+    if (error instanceof AuthError) return asProblem(error).slug
     throw error
   }
 }

@@ -6,7 +6,7 @@ import { Hub } from '../../src/delivery/hub.ts'
 import { Stats } from '../../src/monitoring/figures.ts'
 import { subscriberRateLimit } from '../../src/plugins/inbox.ts'
 import changes from '../../src/plugins/poll.ts'
-import errors from '../../src/plugins/problems.ts'
+import problems from '../../src/plugins/problems.ts'
 import { MemoryStore } from '../../src/stores/memory/memory-store.ts'
 import { observe } from '../fixtures/observe.ts'
 
@@ -42,7 +42,7 @@ test('polls are limited in rate whatever other routes the service has', async (t
       enter: async () => {}
     })
   }
-  await app.register(errors)
+  await app.register(problems)
   await app.register(changes, { hub, identity, stats, rateLimit: subscriberRateLimit(2) })
   const statuses: number[] = []
   for (let n = 0; n < 3; n++) statuses.push((await app.inject('/v1/changes')).statusCode)

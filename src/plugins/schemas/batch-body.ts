@@ -1,7 +1,7 @@
 import { MAX_BATCH_RECIPIENTS, MAX_ENTRIES, MAX_ITEM_TEXT } from '../../bounds/limits.ts'
 import { Pace } from '../../bounds/turns.ts'
-import { type Fault, ProblemError } from '../../errors.ts'
 import { pointerToken, summaryOf } from './faults.ts'
+import { type Fault, ProblemError } from './problem.ts'
 
 /** Stands for an item that is too long to be looked at. */
 export const OVERSIZED = Symbol('an item that is too long')

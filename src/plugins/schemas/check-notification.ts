@@ -1,7 +1,7 @@
 import { MAX_DATA_DEPTH, MAX_NOTIFICATION_BYTES } from '../../bounds/limits.ts'
-import type { Fault } from '../../errors.ts'
 import { faultsOf, pointerToken } from './faults.ts'
 import { BatchItem, encodeContent, NotificationInput, WELL_FORMED } from './notification.ts'
+import type { Fault } from './problem.ts'
 
 /** What a producer sent, as it was found: in order, with its encoded content, or what is wrong with it. */
 export type Checked<T> =

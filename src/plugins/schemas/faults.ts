@@ -1,5 +1,5 @@
 import { MAX_ENTRIES } from '../../bounds/limits.ts'
-import type { Fault } from '../../errors.ts'
+import type { Fault } from './problem.ts'
 
 /** What zod tells about one broken rule, as far as it is used here. */
 export interface Issue {

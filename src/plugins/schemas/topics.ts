@@ -1,7 +1,7 @@
 import { MAX_ENTRIES } from '../../bounds/limits.ts'
-import { ProblemError } from '../../errors.ts'
 import { TOPIC_PATTERN } from '../../log/names.ts'
 import { allowsTopic, exactTopics, type Subscriber } from '../../log/subscriber.ts'
+import { ProblemError } from './problem.ts'
 
 /** What the documentation says of `topics=`. */
 export const TOPICS_QUERY = `Comma-separated names, at most ${MAX_ENTRIES.topics}; default: all exact names of the credential`

@@ -1,8 +1,8 @@
 import type { Server } from 'node:http'
 import type { FastifyHttpOptions } from 'fastify'
 import { HEAD_MS, MAX_HEAD_BYTES, REQUEST_CHECK_MS, REQUEST_MS } from '../../bounds/limits.ts'
-import { clientErrorHandler, frameworkErrors } from '../problems.ts'
 import { type AnswerOptions, answerClass } from './answer.ts'
+import { clientErrorHandler, frameworkErrors } from './client-errors.ts'
 
 /**
  * How connections are treated before and after a route has its say, as options of Fastify.

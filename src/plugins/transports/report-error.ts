@@ -1,6 +1,6 @@
 import type { FastifyRequest } from 'fastify'
-import type { ProblemError } from '../errors.ts'
-import { messageOf } from '../monitoring/describe-error.ts'
+import { messageOf } from '../../monitoring/describe-error.ts'
+import type { ProblemError } from '../schemas/problem.ts'
 
 /** Where an error came up. */
 export interface ErrorPlace {
