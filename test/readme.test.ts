@@ -5,7 +5,8 @@ import path from 'node:path'
 import { test } from 'tap'
 import { SETTINGS } from '../src/config/config.ts'
 import { RULES } from '../src/monitoring/health-rules.ts'
-import { call, MONITOR_KEY, type Service, startService, tempDir } from './service/harness.ts'
+import { tempDir } from './fixtures/temp-dir.ts'
+import { call, MONITOR_KEY, type Service, startService } from './service/harness.ts'
 
 const README = readFileSync('README.md', 'utf8')
 const blocks = (language: string): string[] =>

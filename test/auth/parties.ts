@@ -7,6 +7,7 @@ import { type Credentials, createIdentity, type IdentityOptions } from '../../sr
 import type { Subscriber } from '../../src/log/subscriber.ts'
 import { SignIns } from '../../src/monitoring/sign-ins.ts'
 import { asProblem } from '../../src/plugins/schemas/as-problem.ts'
+import { jwt as signJwt } from '../fixtures/jwt.ts'
 
 type Teardown = { teardown(fn: () => unknown): void }
 
@@ -92,18 +93,14 @@ export async function outcome(
   }
 }
 
-const b64 = (value: unknown): string => Buffer.from(JSON.stringify(value)).toString('base64url')
 export const nowSeconds = (): number => Math.floor(Date.now() / 1000)
 
-/** A JWT made without the library under test; the key is any bytes. */
-export function jwt(
+/** A JWT made without the library under test, valid for a minute unless the claims say otherwise. */
+export const jwt = (
   claims: Record<string, unknown>,
   key: string | Buffer = SECRET,
   header: Record<string, unknown> = {}
-): string {
-  const head = `${b64({ alg: 'HS256', typ: 'JWT', ...header })}.${b64({ exp: nowSeconds() + 60, ...claims })}`
-  return `${head}.${createHmac('sha256', key).update(head).digest('base64url')}`
-}
+): string => signJwt({ exp: nowSeconds() + 60, ...claims }, key, header)
 
 /** What @fastify/cookie writes for a signed value, as it stands in the header. */
 export const signedCookie = (value: string, secret: string): string =>

@@ -3,11 +3,11 @@ import { type ChildProcess, spawn } from 'node:child_process'
 import { createHmac } from 'node:crypto'
 import { once } from 'node:events'
 import { mkdtempSync, rmSync } from 'node:fs'
-import { createServer } from 'node:net'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { setTimeout as sleep } from 'node:timers/promises'
 import { fileURLToPath } from 'node:url'
+import { freePort } from '../fixtures/free-port.ts'
 
 const JWT_SECRET = 'bench-secret-bench-secret-bench-secret'
 const PUBLISH_KEY = 'bench-publish-key-bench-publish-key'
@@ -123,13 +123,4 @@ export async function start(target: Target, cpu: number | null): Promise<Running
       rmSync(dataDir, { recursive: true, force: true })
     }
   }
-}
-
-async function freePort(): Promise<number> {
-  const server = createServer().listen(0, '127.0.0.1')
-  await once(server, 'listening')
-  const { port } = server.address() as { port: number }
-  server.close()
-  await once(server, 'close')
-  return port
 }

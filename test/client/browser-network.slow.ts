@@ -4,16 +4,17 @@ import { existsSync, mkdirSync, writeFileSync } from 'node:fs'
 import path from 'node:path'
 import type { Page } from 'playwright-core'
 import { test } from 'tap'
-import { freePort, noChromium } from '../fixtures/chromium.ts'
+import { noChromium } from '../fixtures/chromium.ts'
+import { eventually } from '../fixtures/eventually.ts'
+import { freePort } from '../fixtures/free-port.ts'
+import { jwt } from '../fixtures/jwt.ts'
+import { tempDir } from '../fixtures/temp-dir.ts'
 import {
   call,
   connectionsOf,
-  eventually,
-  jwt,
   PUBLISH_KEY,
   publish,
   startService,
-  tempDir,
   tokenOf
 } from '../service/harness.ts'
 import { counts, heard, launch, tabsOf, titles, untilHeard } from './browser.ts'

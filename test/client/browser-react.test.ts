@@ -3,7 +3,8 @@ import { type BuildOptions, build } from 'esbuild'
 import { test } from 'tap'
 import { createInbox } from '../../src/client/index.ts'
 import { noChromium } from '../fixtures/chromium.ts'
-import { eventually, publish, startService, tokenOf } from '../service/harness.ts'
+import { eventually } from '../fixtures/eventually.ts'
+import { publish, startService, tokenOf } from '../service/harness.ts'
 import { launch, tabsOf, untilHeard } from './browser.ts'
 
 const APP = `

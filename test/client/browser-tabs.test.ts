@@ -1,7 +1,8 @@
 import type { CDPSession, Page } from 'playwright-core'
 import { test } from 'tap'
 import { noChromium } from '../fixtures/chromium.ts'
-import { connectionsOf, eventually, publish, startService, tokenOf } from '../service/harness.ts'
+import { eventually } from '../fixtures/eventually.ts'
+import { connectionsOf, publish, startService, tokenOf } from '../service/harness.ts'
 import { counts, heard, launch, tabsOf, titles, untilHeard } from './browser.ts'
 
 /**

@@ -1,7 +1,8 @@
 import type { Browser, BrowserContext, Page } from 'playwright-core'
 import type { Inbox, InboxOptions } from '../../src/client/index.ts'
 import { launchChromium } from '../fixtures/chromium.ts'
-import { eventually, type Service, tokenOf } from '../service/harness.ts'
+import { eventually } from '../fixtures/eventually.ts'
+import { type Service, tokenOf } from '../service/harness.ts'
 
 type Teardown = { teardown(fn: () => unknown): void }
 

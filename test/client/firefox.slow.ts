@@ -6,7 +6,8 @@ import type { AddressInfo } from 'node:net'
 import { tmpdir } from 'node:os'
 import path from 'node:path'
 import { test } from 'tap'
-import { connectionsOf, eventually, publish, startService, tokenOf } from '../service/harness.ts'
+import { eventually } from '../fixtures/eventually.ts'
+import { connectionsOf, publish, startService, tokenOf } from '../service/harness.ts'
 
 const firefox = ['/usr/bin/firefox-esr', '/usr/bin/firefox'].find((file) => existsSync(file))
 

@@ -4,10 +4,10 @@ import type { AddressInfo } from 'node:net'
 import { test } from 'tap'
 import { errorOf } from '../../src/client/error.ts'
 import { createInbox, type Inbox, type InboxOptions } from '../../src/client/index.ts'
+import { eventually } from '../fixtures/eventually.ts'
+import { jwt } from '../fixtures/jwt.ts'
 import {
   call,
-  eventually,
-  jwt,
   PUBLISH_KEY,
   publish,
   type Service,

@@ -6,10 +6,10 @@ import {
   type Inbox,
   type InboxOptions
 } from '../../src/client/index.ts'
+import { eventually } from '../fixtures/eventually.ts'
+import { jwt } from '../fixtures/jwt.ts'
 import {
   call,
-  eventually,
-  jwt,
   PUBLISH_KEY,
   publish,
   type Service,

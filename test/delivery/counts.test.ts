@@ -11,9 +11,10 @@ import type { Recipients } from '../../src/log/notification.ts'
 import type { Store } from '../../src/log/store.ts'
 import { type PollAnswer, PollSink } from '../../src/plugins/transports/poll-sink.ts'
 import { observe } from '../fixtures/observe.ts'
+import { tempDir } from '../fixtures/temp-dir.ts'
 import { openStore } from '../stores/built.ts'
 import { redisUrl, skipRedis } from '../stores/redis-server.ts'
-import { clockPast, publication, storeOptions, tempDir } from '../stores/store-fixtures.ts'
+import { clockPast, publication, storeOptions } from '../stores/store-fixtures.ts'
 
 interface Told {
   readonly event: string

@@ -1,7 +1,9 @@
 import type { Browser, BrowserContextOptions, Locator, Page } from 'playwright-core'
 import t, { type Test } from 'tap'
-import { freePort, launchChromium, noChromium } from '../fixtures/chromium.ts'
-import { call, eventually, type Service, startService } from '../service/harness.ts'
+import { launchChromium, noChromium } from '../fixtures/chromium.ts'
+import { eventually } from '../fixtures/eventually.ts'
+import { freePort } from '../fixtures/free-port.ts'
+import { call, type Service, startService } from '../service/harness.ts'
 
 const DEVELOPMENT = {
   NODE_ENV: 'development',

@@ -8,9 +8,9 @@ import { test } from 'tap'
 import alerts from '../../src/monitoring/alerts.ts'
 import { Health, type HealthStatus } from '../../src/monitoring/health.ts'
 import type { HealthInputs } from '../../src/monitoring/health-inputs.ts'
+import { eventually } from '../fixtures/eventually.ts'
 import {
   call,
-  eventually,
   MONITOR_KEY,
   openStream,
   publish,

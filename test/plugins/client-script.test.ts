@@ -5,7 +5,8 @@ import path from 'node:path'
 import { gzipSync } from 'node:zlib'
 import { test } from 'tap'
 import { EMPTY } from '../../src/client/empty.ts'
-import { connectionsOf, startService, tempDir, tokenOf } from '../service/harness.ts'
+import { tempDir } from '../fixtures/temp-dir.ts'
+import { connectionsOf, startService, tokenOf } from '../service/harness.ts'
 
 test('/client.js is one small script, cached, and in the packing that is asked for', async (t) => {
   const service = await startService(t, { env: { BASE_PATH: '/notify' } })

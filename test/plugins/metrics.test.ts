@@ -2,9 +2,9 @@ import { existsSync, readdirSync, readFileSync } from 'node:fs'
 import path from 'node:path'
 import { test } from 'tap'
 import { parse } from 'yaml'
+import { eventually } from '../fixtures/eventually.ts'
 import {
   call,
-  eventually,
   MONITOR_KEY,
   openStream,
   PUBLISH_KEY,

@@ -1,12 +1,12 @@
 import { once } from 'node:events'
 import type { Test } from 'tap'
 import { WebSocket } from 'ws'
+import { eventually } from '../fixtures/eventually.ts'
+import { jwt } from '../fixtures/jwt.ts'
 import {
   call,
   connectionsOf,
-  eventually,
   type Frame,
-  jwt,
   MONITOR_KEY,
   openStream,
   PUBLISH_KEY,

@@ -1,10 +1,10 @@
 import { once } from 'node:events'
 import t, { type Test } from 'tap'
+import { eventually } from '../fixtures/eventually.ts'
 import { skipOwnServer, startRedis } from '../stores/redis-server.ts'
 import { rows } from '../stores/sqlite-fixtures.ts'
 import {
   call,
-  eventually,
   openStream,
   PUBLISH_KEY,
   publish,

@@ -1,9 +1,9 @@
 import t from 'tap'
+import { eventually } from '../fixtures/eventually.ts'
+import { jwt } from '../fixtures/jwt.ts'
 import {
   call,
   connectionsOf,
-  eventually,
-  jwt,
   openStream,
   PUBLISH_KEY,
   publish,

@@ -1,8 +1,8 @@
 import { type Test, test } from 'tap'
+import { eventually } from '../fixtures/eventually.ts'
 import { redisUrl, skipRedis } from '../stores/redis-server.ts'
 import {
   call,
-  eventually,
   MONITOR_KEY,
   openStream,
   PUBLISH_KEY,

@@ -1,14 +1,18 @@
 import { writeFileSync } from 'node:fs'
 import path from 'node:path'
 import { test } from 'tap'
+import { SECRET } from '../fixtures/jwt.ts'
+import { tempDir } from '../fixtures/temp-dir.ts'
 import {
   call,
+  MONITOR_KEY,
   openStream,
+  PUBLISH_KEY,
   publish,
   runService,
   serviceEnv,
   startService,
-  tempDir
+  tokenOf
 } from './harness.ts'
 
 test('--help lists every setting, --version prints the version, --check-config validates the settings', async (t) => {
@@ -197,7 +201,6 @@ test('a port in use stops the start and says what to do', async (t) => {
 
 test('no secret reaches a log line', async (t) => {
   const service = await startService(t, { env: { LOG_LEVEL: 'trace' } })
-  const { MONITOR_KEY, PUBLISH_KEY, SECRET, tokenOf } = await import('./harness.ts')
   const token = tokenOf('u1')
   const { body } = await call('POST', `${service.url}/v1/tickets`, {
     key: PUBLISH_KEY,

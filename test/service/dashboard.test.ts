@@ -1,11 +1,12 @@
 import type { BrowserContextOptions, Page } from 'playwright-core'
 import tap, { test } from 'tap'
-import { freePort, launchChromium, noChromium } from '../fixtures/chromium.ts'
+import { launchChromium, noChromium } from '../fixtures/chromium.ts'
+import { eventually } from '../fixtures/eventually.ts'
+import { freePort } from '../fixtures/free-port.ts'
 import { skipOwnServer, startRedis } from '../stores/redis-server.ts'
 import {
   call,
   connectionsOf,
-  eventually,
   MONITOR_KEY,
   openStream,
   publish,
@@ -27,7 +28,7 @@ async function openDashboard(
   const context = await browser.newContext({ httpCredentials, ...options })
   t.teardown(() => context.close())
   const page = await context.newPage()
-  page.setDefaultTimeout(15_000)
+  page.setDefaultTimeout(60_000)
   const complaints: string[] = []
   const asked: string[] = []
   page.on(
@@ -215,7 +216,7 @@ test('the dashboard renders everything it receives as text', { skip }, async (t)
   const context = await browser.newContext({ httpCredentials })
   t.teardown(() => context.close())
   const page = await context.newPage()
-  page.setDefaultTimeout(15_000)
+  page.setDefaultTimeout(60_000)
   const evil = '<img src=x onerror="window.hit=1"><script>window.hit=1</script>'
   const at = new Date().toISOString()
   const { body: real } = await call('GET', `${service.url}/monitor`, { key: MONITOR_KEY })

@@ -2,10 +2,10 @@ import { once } from 'node:events'
 import http from 'node:http'
 import { gzipSync } from 'node:zlib'
 import t from 'tap'
+import { eventually } from '../fixtures/eventually.ts'
 import {
   call,
   connectionsOf,
-  eventually,
   MONITOR_KEY,
   NODE_FLAGS,
   openStream,

@@ -1,13 +1,6 @@
 import t from 'tap'
-import {
-  call,
-  jwt,
-  MONITOR_KEY,
-  openStream,
-  type Service,
-  startService,
-  tokenOf
-} from './harness.ts'
+import { jwt } from '../fixtures/jwt.ts'
+import { call, MONITOR_KEY, openStream, type Service, startService, tokenOf } from './harness.ts'
 
 const behind = (await startService(t, {
   env: { STORE: 'memory', TRUST_PROXY: '1', MAX_CONNECTIONS_PER_IP: '1' }

@@ -1,30 +1,21 @@
 import { type ChildProcess, spawn } from 'node:child_process'
-import { createHmac } from 'node:crypto'
 import { once } from 'node:events'
-import { existsSync, mkdtempSync, rmSync } from 'node:fs'
+import { existsSync } from 'node:fs'
 import http from 'node:http'
 import { connect, type Socket } from 'node:net'
 import { tmpdir } from 'node:os'
 import path from 'node:path'
 import { createParser } from 'eventsource-parser'
 import { BARE_NODE } from '../fixtures/bare-node.ts'
+import { eventually } from '../fixtures/eventually.ts'
+import { jwt, SECRET } from '../fixtures/jwt.ts'
+import { type Teardown, tempDir } from '../fixtures/temp-dir.ts'
 
-type Teardown = { teardown(fn: () => unknown): void }
-
-export const SECRET = 'test-secret-test-secret-test-secret-32'
 export const PUBLISH_KEY = 'test-publish-key'
 export const MONITOR_KEY = 'test-monitor-key'
 const MAIN = path.resolve('dist/main.js')
 if (existsSync('.env'))
   throw new Error('the services of the tests would read the file .env of this clone: move it away')
-
-const b64 = (value: unknown): string => Buffer.from(JSON.stringify(value)).toString('base64url')
-
-/** An HS256 JWT made without the library under test. */
-export function jwt(claims: Record<string, unknown>, secret = SECRET): string {
-  const head = `${b64({ alg: 'HS256', typ: 'JWT' })}.${b64(claims)}`
-  return `${head}.${createHmac('sha256', secret).update(head).digest('base64url')}`
-}
 
 /** A token of a user, valid for an hour. */
 export const tokenOf = (user: string, topics: string[] = []): string =>
@@ -34,13 +25,6 @@ export const tokenOf = (user: string, topics: string[] = []): string =>
     iat: Math.floor(Date.now() / 1000),
     exp: Math.floor(Date.now() / 1000) + 3600
   })
-
-/** A folder of the test's own, gone after it. */
-export function tempDir(t: Teardown): string {
-  const dir = mkdtempSync(path.join(tmpdir(), 'bellwire-'))
-  t.teardown(() => rmSync(dir, { recursive: true, force: true }))
-  return dir
-}
 
 export interface Service {
   readonly url: string
@@ -280,10 +264,10 @@ export async function openStream(
           waiting.delete(check)
           reject(
             new Error(
-              `no such frame within 20 s; got ${JSON.stringify(frames.map(({ event }) => event).slice(-20))}`
+              `no such frame within 60 s; got ${JSON.stringify(frames.map(({ event }) => event).slice(-20))}`
             )
           )
-        }, 20_000)
+        }, 60_000)
         function check(): void {
           const found = frames.slice(from).find(fits)
           if (!found && !over) return
@@ -366,15 +350,3 @@ export const requestHead = (
 /** The `connections` of `/monitor`. */
 export const connectionsOf = async (service: { url: string }): Promise<Json> =>
   (await call('GET', `${service.url}/monitor`, { key: MONITOR_KEY })).body.connections
-
-/** Waits until a question is answered with true; for facts that can only be asked for. */
-export async function eventually(
-  holds: () => Promise<boolean> | boolean,
-  ms = 10_000
-): Promise<void> {
-  const end = performance.now() + ms
-  while (!(await holds())) {
-    if (performance.now() > end) throw new Error('it never held')
-    await new Promise((resolve) => setTimeout(resolve, 20))
-  }
-}

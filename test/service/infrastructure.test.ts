@@ -1,21 +1,14 @@
 import { spawn } from 'node:child_process'
 import { once } from 'node:events'
 import { existsSync, mkdirSync, writeFileSync } from 'node:fs'
-import { createServer } from 'node:net'
 import path from 'node:path'
 import { EventSource } from 'eventsource'
 import { createEventSource } from 'eventsource-client'
 import { test } from 'tap'
-import { eventually, openStream, publish, startService, tempDir, tokenOf } from './harness.ts'
-
-async function freePort(): Promise<number> {
-  const server = createServer().listen(0, '127.0.0.1')
-  await once(server, 'listening')
-  const { port } = server.address() as { port: number }
-  server.close()
-  await once(server, 'close')
-  return port
-}
+import { eventually } from '../fixtures/eventually.ts'
+import { freePort } from '../fixtures/free-port.ts'
+import { tempDir } from '../fixtures/temp-dir.ts'
+import { call, MONITOR_KEY, openStream, publish, startService, tokenOf } from './harness.ts'
 
 const nginx = ['/usr/sbin/nginx', '/usr/bin/nginx', '/usr/local/sbin/nginx'].find((file) =>
   existsSync(file)
@@ -110,7 +103,6 @@ test('independent clients receive the same events', async (t) => {
 test('pipelined stream requests on one socket leave no connection behind', async (t) => {
   const service = await startService(t)
   const { connect } = await import('node:net')
-  const { call, MONITOR_KEY } = await import('./harness.ts')
   const { port, hostname } = new URL(service.url)
   const socket = connect(Number(port), hostname)
   t.teardown(() => socket.destroy())
@@ -134,7 +126,6 @@ test('pipelined stream requests on one socket leave no connection behind', async
 test('clients that leave during authentication, or at once, leave no connection behind', async (t) => {
   const service = await startService(t)
   const { connect } = await import('node:net')
-  const { call, MONITOR_KEY } = await import('./harness.ts')
   const { port, hostname } = new URL(service.url)
   for (let round = 0; round < 10; round++) {
     await Promise.all(

@@ -1,10 +1,10 @@
 import { readFileSync } from 'node:fs'
 import { connect } from 'node:net'
 import t from 'tap'
+import { eventually } from '../fixtures/eventually.ts'
 import {
   call,
   connectionsOf,
-  eventually,
   MONITOR_KEY,
   openStream,
   PUBLISH_KEY,

@@ -1,14 +1,14 @@
 import { test } from 'tap'
-import { freePort } from '../fixtures/chromium.ts'
+import { eventually } from '../fixtures/eventually.ts'
+import { freePort } from '../fixtures/free-port.ts'
+import { SECRET } from '../fixtures/jwt.ts'
 import {
   call,
   connectionsOf,
-  eventually,
   MONITOR_KEY,
   openStream,
   PUBLISH_KEY,
   publish,
-  SECRET,
   type Service,
   startService,
   tokenOf

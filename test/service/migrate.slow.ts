@@ -4,18 +4,18 @@ import { type Test, test } from 'tap'
 import { importFrom } from '../../src/commands/import.ts'
 import type { Tally } from '../../src/commands/tally.ts'
 import { openArchiveTarget } from '../../src/stores/open-archive.ts'
+import { eventually } from '../fixtures/eventually.ts'
+import { jwt } from '../fixtures/jwt.ts'
+import { tempDir } from '../fixtures/temp-dir.ts'
 import { redisUrl, skipRedis } from '../stores/redis-server.ts'
 import {
   call,
-  eventually,
-  jwt,
   MONITOR_KEY,
   PUBLISH_KEY,
   publish,
   runService,
   serviceEnv,
   startService,
-  tempDir,
   tokenOf
 } from './harness.ts'
 

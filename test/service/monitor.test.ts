@@ -1,10 +1,10 @@
 import { spawnSync } from 'node:child_process'
 import { test } from 'tap'
-import { freePort } from '../fixtures/chromium.ts'
+import { eventually } from '../fixtures/eventually.ts'
+import { freePort } from '../fixtures/free-port.ts'
 import {
   call,
   connectionsOf,
-  eventually,
   MONITOR_KEY,
   openStream,
   PUBLISH_KEY,

@@ -5,17 +5,18 @@ import path from 'node:path'
 import { connect as connectTls } from 'node:tls'
 import type { Page } from 'playwright-core'
 import { test } from 'tap'
-import { freePort, launchChromium, noChromium } from '../fixtures/chromium.ts'
+import { launchChromium, noChromium } from '../fixtures/chromium.ts'
+import { eventually } from '../fixtures/eventually.ts'
+import { freePort } from '../fixtures/free-port.ts'
+import { tempDir } from '../fixtures/temp-dir.ts'
 import {
   connectionsOf,
-  eventually,
   MONITOR_KEY,
   publish,
   rawPeer,
   requestHead,
   type Service,
   startService,
-  tempDir,
   tokenOf
 } from './harness.ts'
 
@@ -125,7 +126,7 @@ test('behind docker/nginx.conf a page survives a service outage and misses nothi
     route.fulfill({ contentType: 'text/html', body: '<!doctype html><title>page</title>' })
   )
   const page = await context.newPage()
-  page.setDefaultTimeout(30_000)
+  page.setDefaultTimeout(60_000)
   const answers: string[] = []
   page.on('response', (response) =>
     answers.push(`${response.status()} ${response.headers()['content-type']}`)

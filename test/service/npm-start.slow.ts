@@ -12,7 +12,8 @@ import {
 } from 'node:fs'
 import path from 'node:path'
 import { test } from 'tap'
-import { eventually, tempDir } from './harness.ts'
+import { eventually } from '../fixtures/eventually.ts'
+import { tempDir } from '../fixtures/temp-dir.ts'
 
 /** What a build needs and a prune takes away. */
 const BUILD_TOOLS = ['typescript', 'esbuild', '@esbuild', 'tsx', '.bin']

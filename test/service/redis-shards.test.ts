@@ -1,10 +1,10 @@
 import t from 'tap'
 import { shardOf } from '../../src/stores/redis/sharding.ts'
+import { eventually } from '../fixtures/eventually.ts'
 import { startRedisCluster } from '../stores/redis-masters.ts'
 import { skipOwnServer } from '../stores/redis-server.ts'
 import {
   call,
-  eventually,
   MONITOR_KEY,
   openStream,
   PUBLISH_KEY,

@@ -2,8 +2,10 @@ import { execFileSync } from 'node:child_process'
 import path from 'node:path'
 import t, { type Test } from 'tap'
 import { shardOf } from '../../src/stores/redis/sharding.ts'
+import { eventually } from '../fixtures/eventually.ts'
+import { freePort } from '../fixtures/free-port.ts'
+import { tempDir } from '../fixtures/temp-dir.ts'
 import {
-  freePort,
   type RedisServer,
   type RedisServerOptions,
   skipOwnServer,
@@ -11,14 +13,12 @@ import {
 } from '../stores/redis-server.ts'
 import {
   call,
-  eventually,
   MONITOR_KEY,
   openStream,
   PUBLISH_KEY,
   publish,
   type Service,
   startService,
-  tempDir,
   tokenOf
 } from './harness.ts'
 

@@ -1,9 +1,9 @@
 import { once } from 'node:events'
 import { connect } from 'node:net'
 import t from 'tap'
+import { eventually } from '../fixtures/eventually.ts'
 import {
   connectionsOf,
-  eventually,
   NODE_FLAGS,
   openStream,
   rawPeer,

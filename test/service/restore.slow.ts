@@ -1,16 +1,16 @@
 import { cpSync, readdirSync, readFileSync, rmSync, writeFileSync } from 'node:fs'
 import path from 'node:path'
 import { type Test, test } from 'tap'
+import { eventually } from '../fixtures/eventually.ts'
+import { tempDir } from '../fixtures/temp-dir.ts'
 import {
   call,
-  eventually,
   MONITOR_KEY,
   publish,
   runService,
   type Service,
   serviceEnv,
   startService,
-  tempDir,
   tokenOf
 } from './harness.ts'
 

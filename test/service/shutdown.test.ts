@@ -1,9 +1,9 @@
 import { once } from 'node:events'
 import t from 'tap'
+import { eventually } from '../fixtures/eventually.ts'
 import {
   call,
   connectionsOf,
-  eventually,
   MONITOR_KEY,
   openStream,
   PUBLISH_KEY,

@@ -2,10 +2,10 @@ import { once } from 'node:events'
 import { readdirSync } from 'node:fs'
 import { connect, type Socket } from 'node:net'
 import t from 'tap'
+import { eventually } from '../fixtures/eventually.ts'
 import {
   call,
   connectionsOf,
-  eventually,
   openStream,
   PUBLISH_KEY,
   rawPeer,

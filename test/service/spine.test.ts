@@ -1,14 +1,15 @@
 import { test } from 'tap'
+import { eventually } from '../fixtures/eventually.ts'
+import { jwt } from '../fixtures/jwt.ts'
+import { tempDir } from '../fixtures/temp-dir.ts'
 import {
   call,
-  eventually,
   MONITOR_KEY,
   NODE_FLAGS,
   openStream,
   PUBLISH_KEY,
   publish,
   startService,
-  tempDir,
   tokenOf
 } from './harness.ts'
 
@@ -294,7 +295,6 @@ test('limits, revocation and expiry end streams with the documented goodbye', as
   t.ok(third.retries[0]! >= 5000 && third.retries[0]! <= 30_000)
   await third.ended
 
-  const { jwt } = await import('./harness.ts')
   const exp = Math.floor(Date.now() / 1000) + 3
   const short = await openStream(t, `${service.url}/v1/stream`, { token: jwt({ sub: 'u2', exp }) })
   const expired = await short.until((f) => f.event === 'goodbye')

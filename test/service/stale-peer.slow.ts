@@ -1,7 +1,8 @@
 import { spawn, spawnSync } from 'node:child_process'
 import { once } from 'node:events'
 import { test } from 'tap'
-import { call, eventually, MONITOR_KEY, openStream, startService, tokenOf } from './harness.ts'
+import { eventually } from '../fixtures/eventually.ts'
+import { call, MONITOR_KEY, openStream, startService, tokenOf } from './harness.ts'
 
 const ip = (...args: string[]) => spawnSync('ip', args, { encoding: 'utf8' })
 const space = `bw${process.pid}`

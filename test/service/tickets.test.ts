@@ -3,10 +3,10 @@ import http from 'node:http'
 import type { AddressInfo } from 'node:net'
 import t from 'tap'
 import { WebSocket } from 'ws'
+import { eventually } from '../fixtures/eventually.ts'
 import {
   call,
   connectionsOf,
-  eventually,
   MONITOR_KEY,
   openStream,
   PUBLISH_KEY,

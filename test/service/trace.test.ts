@@ -1,7 +1,7 @@
 import { test } from 'tap'
+import { eventually } from '../fixtures/eventually.ts'
 import {
   call,
-  eventually,
   MONITOR_KEY,
   openStream,
   PUBLISH_KEY,

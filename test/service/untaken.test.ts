@@ -1,8 +1,8 @@
 import { connect, type Socket } from 'node:net'
 import t from 'tap'
+import { eventually } from '../fixtures/eventually.ts'
 import {
   call,
-  eventually,
   MONITOR_KEY,
   PUBLISH_KEY,
   rawPeer,

@@ -1,5 +1,5 @@
 import type { Test } from 'tap'
-import { eventually } from '../service/harness.ts'
+import { eventually } from '../fixtures/eventually.ts'
 import { faultsOf, Producer, Reader, type Recipient } from './crowd.ts'
 import { startFleet } from './fleet.ts'
 

@@ -1,6 +1,8 @@
+import { eventually } from '../fixtures/eventually.ts'
+import { freePort } from '../fixtures/free-port.ts'
 import { startScaleNginx } from '../fixtures/proxies.ts'
-import { call, eventually, MONITOR_KEY, type Service, startService } from '../service/harness.ts'
-import { freePort, type RedisServer, startRedis } from '../stores/redis-server.ts'
+import { call, MONITOR_KEY, type Service, startService } from '../service/harness.ts'
+import { type RedisServer, startRedis } from '../stores/redis-server.ts'
 
 type Teardown = { teardown(fn: () => unknown): void }
 

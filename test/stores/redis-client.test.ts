@@ -6,7 +6,8 @@ import {
   type RedisConnection
 } from '../../src/stores/redis/client.ts'
 import { parseRedisUrl } from '../../src/stores/redis/redis-url.ts'
-import { freePort, skipOwnServer, startRedis } from './redis-server.ts'
+import { freePort } from '../fixtures/free-port.ts'
+import { skipOwnServer, startRedis } from './redis-server.ts'
 
 t.test('an address is read in each of its forms', async (t) => {
   const none = { tls: false, username: undefined, password: undefined }

@@ -5,6 +5,7 @@ import type { Answer, Member, NodeReport, Question } from '../../src/cluster/clu
 import { RedisCluster } from '../../src/cluster/redis/redis-cluster.ts'
 import type { ArchiveRecord } from '../../src/log/archive.ts'
 import { RedisArchiveSource, RedisArchiveTarget } from '../../src/stores/redis/redis-archive.ts'
+import { eventually } from '../fixtures/eventually.ts'
 import { startRedisCluster } from './redis-masters.ts'
 import { redisUrl, skipOwnServer, skipRedis, startRedis } from './redis-server.ts'
 
@@ -85,17 +86,9 @@ async function join(t: Test, url: string, prefix: string, name: string, most = 3
   }
 }
 
-const until = async (holds: () => boolean | Promise<boolean>): Promise<void> => {
-  const end = performance.now() + 20_000
-  while (!(await holds())) {
-    if (performance.now() > end) throw new Error('it never held')
-    await new Promise((resolve) => setTimeout(resolve, 10))
-  }
-}
-
 /** All see all, and can be asked. */
 const met = (...nodes: Joined[]): Promise<void> =>
-  until(async () => {
+  eventually(async () => {
     for (const { cluster } of nodes) {
       if (cluster.nodes().length !== nodes.length) return false
       if ((await cluster.ask({ kind: 'count-user', user: 'nobody' })).length !== nodes.length)
@@ -153,7 +146,7 @@ test('nodes see each other, ask each other, and are gone at once when they leave
   const stranger = await join(t, url, freshPrefix(), 'stranger')
   b.node.total = 7
   await met(a, b, c)
-  await until(() => a.cluster.nodes().some(({ report: { connections } }) => connections === 7))
+  await eventually(() => a.cluster.nodes().some(({ report: { connections } }) => connections === 7))
   const view = a.cluster.nodes()
   t.equal(view[0]?.node, 'a', 'itself first')
   t.same(view.map(({ node }) => node).sort(), ['a', 'b', 'c'])
@@ -174,7 +167,7 @@ test('nodes see each other, ask each other, and are gone at once when they leave
   )
 
   await c.cluster.leave()
-  await until(() => a.cluster.nodes().length === 2)
+  await eventually(() => a.cluster.nodes().length === 2)
   // The quickest of some: a busy machine delays one or the other, who waits is late each time.
   let quickest = Number.POSITIVE_INFINITY
   for (let n = 0; n < 5; n++) {
@@ -225,13 +218,13 @@ test('places of a node that died are free when its lease is over, and it is in n
   await diedAgo(LEASE_MS - 5000)
   await redis.hset(places, 'u', 2)
   const a = await join(t, url, prefix, 'a', 2)
-  await until(() => a.cluster.nodes().length === 2)
+  await eventually(() => a.cluster.nodes().length === 2)
   t.notOk(await a.open('u'), 'a node that was silent for less than its lease may yet live')
   await diedAgo(LEASE_MS + 1000)
   t.ok(await a.open('u'))
   t.ok(await a.open('u'))
   t.notOk(await a.open('u'))
-  await until(() => a.cluster.nodes().length === 1)
+  await eventually(() => a.cluster.nodes().length === 1)
   t.equal(await redis.exists(places), 0, 'nothing of it is left')
 })
 
@@ -247,7 +240,7 @@ test('a node whose lease ran out in a pause tells its places again', {
   t.ok(await b.open('u'))
   t.ok(await b.open('u'))
   await redis.del(`${prefix}:{nodes}:places:b`)
-  await until(async () => (await redis.hget(`${prefix}:{nodes}:places:b`, 'u')) === '2')
+  await eventually(async () => (await redis.hget(`${prefix}:{nodes}:places:b`, 'u')) === '2')
   t.notOk(await a.open('u'))
 })
 
@@ -285,12 +278,14 @@ test('while Redis is away or hangs nobody waits for it, and the limit holds on e
   await met(a, b)
   const redis = new Redis(server.url)
   t.teardown(() => redis.disconnect())
-  await until(async () => (await redis.hget(`${prefix}:{nodes}:places:b`, 'u')) === '2')
+  await eventually(async () => (await redis.hget(`${prefix}:{nodes}:places:b`, 'u')) === '2')
   t.notOk(await a.open('u'), 'nobody was cut off, and nobody more is let in')
   b.close('u')
   b.close('u')
   // Nobody waits for what closes: the other node may ask before Redis has heard of it.
-  await until(async () => Number((await redis.hget(`${prefix}:{nodes}:places:b`, 'u')) ?? 0) === 0)
+  await eventually(
+    async () => Number((await redis.hget(`${prefix}:{nodes}:places:b`, 'u')) ?? 0) === 0
+  )
   t.ok(await a.open('u'))
 })
 
@@ -310,7 +305,7 @@ test('of more users than are remembered while Redis does not answer, all are tol
   server.thaw()
   const redis = new Redis(server.url)
   t.teardown(() => redis.disconnect())
-  await until(
+  await eventually(
     async () => (await redis.hget(`${prefix}:{nodes}:places:b`, `u${MAX_UNSURE_USERS + 5}`)) === '1'
   )
   t.equal(await redis.hget(`${prefix}:{nodes}:places:b`, 'u1'), '1')

@@ -1,14 +1,8 @@
-import { freePort, type RedisServer, startRedis } from './redis-server.ts'
+import { eventually } from '../fixtures/eventually.ts'
+import { freePort } from '../fixtures/free-port.ts'
+import { type RedisServer, startRedis } from './redis-server.ts'
 
 type Teardown = { teardown(fn: () => unknown): void }
-
-const until = async (holds: () => Promise<boolean>): Promise<void> => {
-  const end = performance.now() + 20_000
-  while (!(await holds())) {
-    if (performance.now() > end) throw new Error('it never held')
-    await new Promise((resolve) => setTimeout(resolve, 20))
-  }
-}
 
 /** Three masters that share the slots; one that is gone takes no other with it. */
 export async function startRedisCluster(
@@ -34,9 +28,11 @@ export async function startRedisCluster(
       await server.say(`CLUSTER MEET 127.0.0.1 ${other.server.port} ${other.bus}`)
   }
   for (const { server } of nodes)
-    await until(async () => (await server.say('CLUSTER INFO')).includes('cluster_state:ok'))
+    await eventually(async () => (await server.say('CLUSTER INFO')).includes('cluster_state:ok'))
   for (const { server } of nodes)
-    await until(async () => (await server.say('CLUSTER INFO')).includes('cluster_known_nodes:3'))
+    await eventually(async () =>
+      (await server.say('CLUSTER INFO')).includes('cluster_known_nodes:3')
+    )
   const servers = nodes.map(({ server }) => server)
   return { servers, url: `redis://${servers.map(({ port }) => `127.0.0.1:${port}`).join(',')}` }
 }

@@ -1,9 +1,10 @@
 import { type ChildProcess, spawn, spawnSync } from 'node:child_process'
 import { once } from 'node:events'
 import { mkdtempSync, rmSync } from 'node:fs'
-import { connect, createServer } from 'node:net'
+import { connect } from 'node:net'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
+import { freePort } from '../fixtures/free-port.ts'
 
 type Teardown = { teardown(fn: () => unknown): void }
 
@@ -120,16 +121,6 @@ export class RedisServer {
     // A child that writes a file for it may outlive it by a moment.
     rmSync(this.#dir, { recursive: true, force: true, maxRetries: 20, retryDelay: 50 })
   }
-}
-
-/** A port that was free a moment ago. */
-export async function freePort(): Promise<number> {
-  const server = createServer().listen(0, '127.0.0.1')
-  await once(server, 'listening')
-  const address = server.address()
-  server.close()
-  await once(server, 'close')
-  return (address as { port: number }).port
 }
 
 /** A server on a free port with a directory of its own, gone with the test. Another program may take the port first: tried again. */

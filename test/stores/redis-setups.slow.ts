@@ -6,8 +6,10 @@ import { scopeOf } from '../../src/log/channel.ts'
 import type { Store } from '../../src/log/store.ts'
 import { openStore } from '../../src/stores/open-store.ts'
 import type { StoreOptions } from '../../src/stores/store-options.ts'
+import { eventually } from '../fixtures/eventually.ts'
+import { freePort } from '../fixtures/free-port.ts'
 import { startRedisCluster } from './redis-masters.ts'
-import { freePort, RedisServer, skipOwnServer, startRedis } from './redis-server.ts'
+import { RedisServer, skipOwnServer, startRedis } from './redis-server.ts'
 import { publication, storeOptions } from './store-fixtures.ts'
 
 const LONE_NODE = /node of a Cluster.*write redis:\/\/host:port,host:port/
@@ -23,15 +25,6 @@ async function open(
   const store = await openStore(storeOptions('', { store: 'redis', redisUrl, log, ...over }))
   t.teardown(() => store.close())
   return { store, lines }
-}
-
-/** Resolves when it holds. */
-async function until(holds: () => boolean): Promise<void> {
-  const end = performance.now() + 20_000
-  while (!holds()) {
-    if (performance.now() > end) throw new Error('it never held')
-    await new Promise((resolve) => setTimeout(resolve, 20))
-  }
 }
 
 t.test(
@@ -165,7 +158,7 @@ t.test(
       t.match(await store.publish([item]), [{ kind: 'replayed' }], 'once')
       t.match(await store.counts(user, scopeOf(user, [])), { unread: 1 })
       await redis.say(`ACL SETUSER ${user} &bellwire:* +publish`)
-      await until(() => store.status().healthy)
+      await eventually(() => store.status().healthy)
       t.equal(lines.length, 1, 'a right that is granted later is found without a restart')
     }
   }

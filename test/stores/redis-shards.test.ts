@@ -7,9 +7,10 @@ import { openArchiveSource, openArchiveTarget } from '../../src/stores/open-arch
 import { openStore } from '../../src/stores/open-store.ts'
 import type { RedisStore } from '../../src/stores/redis/redis-store.ts'
 import { interleaved, shardOf } from '../../src/stores/redis/sharding.ts'
+import { tempDir } from '../fixtures/temp-dir.ts'
 import { startRedisCluster } from './redis-masters.ts'
 import { redisUrl, skipOwnServer, skipRedis, startRedis } from './redis-server.ts'
-import { Followed, publication, storeOptions, tempDir } from './store-fixtures.ts'
+import { Followed, publication, storeOptions } from './store-fixtures.ts'
 
 const users = Array.from({ length: 12 }, (_, n) => `u${n}`)
 const titles = async (store: Store, user: string): Promise<string[]> =>

@@ -5,18 +5,12 @@ import { join } from 'node:path'
 import t, { type Test } from 'tap'
 import { scopeOf } from '../../src/log/channel.ts'
 import { openStore } from '../../src/stores/open-store.ts'
+import { eventually } from '../fixtures/eventually.ts'
+import { freePort } from '../fixtures/free-port.ts'
 import { startRedisCluster } from './redis-masters.ts'
-import { freePort, RedisServer, skipOwnServer, startRedis } from './redis-server.ts'
+import { RedisServer, skipOwnServer, startRedis } from './redis-server.ts'
 import { storeContract } from './store-contract.ts'
 import { Followed, publication, storeOptions } from './store-fixtures.ts'
-
-const until = async (holds: () => Promise<boolean>): Promise<void> => {
-  const end = performance.now() + 20_000
-  while (!(await holds())) {
-    if (performance.now() > end) throw new Error('it never held')
-    await new Promise((resolve) => setTimeout(resolve, 20))
-  }
-}
 
 t.test('a cluster passes the contract', { skip: skipOwnServer }, async (t) => {
   const { servers, url: redisUrl } = await startRedisCluster(t)
@@ -54,7 +48,7 @@ t.test('a cluster passes the contract', { skip: skipOwnServer }, async (t) => {
       }
       const back = performance.now()
       const last = publication({ user: 'ann' })
-      await until(async () =>
+      await eventually(async () =>
         one.publish([last]).then(
           () => true,
           () => false
@@ -92,11 +86,11 @@ t.test(
     const master = await startRedis(t)
     const replica = await startRedis(t)
     await replica.say(`REPLICAOF 127.0.0.1 ${master.port}`)
-    await until(async () =>
+    await eventually(async () =>
       (await replica.say('INFO replication')).includes('master_link_status:up')
     )
     const sentinel = await startSentinel(t, master)
-    await until(async () =>
+    await eventually(async () =>
       (await sentinel.say('SENTINEL master mine')).includes('num-slaves\r\n$1\r\n1')
     )
 
@@ -112,7 +106,7 @@ t.test(
     const { epoch } = store.logs[0]
     await master.kill()
     const last = publication({ user: 'ann' })
-    await until(async () =>
+    await eventually(async () =>
       other.publish([last]).then(
         () => true,
         () => false
@@ -122,7 +116,7 @@ t.test(
     t.equal(other.logs[0].epoch, epoch, 'the replica had everything: no new life')
     const seqs = followed.events.flatMap((event) => ('seq' in event ? [event.seq] : []))
     t.equal(seqs.length, 21)
-    for (const one of [store, other]) await until(async () => one.status().healthy)
+    for (const one of [store, other]) await eventually(async () => one.status().healthy)
     t.equal((await other.counts('ann', scopeOf('ann', []))).unread, 21)
   }
 )

@@ -16,9 +16,10 @@ import { scopeOf } from '../../src/log/channel.ts'
 import type { Store } from '../../src/log/store.ts'
 import { openDatabase } from '../../src/stores/sqlite/driver.ts'
 import { BARE_NODE } from '../fixtures/bare-node.ts'
+import { tempDir } from '../fixtures/temp-dir.ts'
 import { openStore, StoreOpenError } from './built.ts'
 import { edit } from './sqlite-fixtures.ts'
-import { publication, storeOptions, tempDir } from './store-fixtures.ts'
+import { publication, storeOptions } from './store-fixtures.ts'
 
 const scope = scopeOf('ann', [])
 const put = (store: Store, n = 1) =>

@@ -3,9 +3,10 @@ import { once } from 'node:events'
 import { fileURLToPath } from 'node:url'
 import t from 'tap'
 import { BARE_NODE } from '../fixtures/bare-node.ts'
+import { tempDir } from '../fixtures/temp-dir.ts'
 import { openStore } from './built.ts'
 import { countOf, DAY_MS, edit, settled } from './sqlite-fixtures.ts'
-import { publication, storeOptions, tempDir } from './store-fixtures.ts'
+import { publication, storeOptions } from './store-fixtures.ts'
 
 const ann = { user: 'ann' }
 

@@ -6,9 +6,10 @@ import fc from 'fast-check'
 import t from 'tap'
 import { scopeOf } from '../../src/log/channel.ts'
 import type { LoggedEvent } from '../../src/log/event.ts'
+import { tempDir } from '../fixtures/temp-dir.ts'
 import { openStore } from './built.ts'
 import { readLife, writeLife } from './sqlite-fixtures.ts'
-import { Followed, publication, storeOptions, tempDir } from './store-fixtures.ts'
+import { Followed, publication, storeOptions } from './store-fixtures.ts'
 
 const scope = scopeOf('ann', [])
 const FILES = ['bellwire.db', 'bellwire.db-wal', 'bellwire.life']

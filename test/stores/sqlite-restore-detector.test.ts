@@ -2,9 +2,10 @@ import { copyFileSync } from 'node:fs'
 import { join } from 'node:path'
 import t from 'tap'
 import { scopeOf } from '../../src/log/channel.ts'
+import { tempDir } from '../fixtures/temp-dir.ts'
 import { openStore } from './built.ts'
 import { writeLife } from './sqlite-fixtures.ts'
-import { publication, storeOptions, tempDir } from './store-fixtures.ts'
+import { publication, storeOptions } from './store-fixtures.ts'
 
 const scope = scopeOf('ann', [])
 

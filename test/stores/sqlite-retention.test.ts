@@ -8,9 +8,10 @@ import type { Store } from '../../src/log/store.ts'
 import { openDatabase } from '../../src/stores/sqlite/driver.ts'
 import { SqliteArchiveSource } from '../../src/stores/sqlite/sqlite-archive.ts'
 import type { StoreOptions } from '../../src/stores/store-options.ts'
+import { tempDir } from '../fixtures/temp-dir.ts'
 import { openStore } from './built.ts'
 import { countOf, DAY_MS, edit, rows, settled } from './sqlite-fixtures.ts'
-import { publication, storeOptions, tempDir } from './store-fixtures.ts'
+import { publication, storeOptions } from './store-fixtures.ts'
 
 const ann = { user: 'ann' }
 const news = { topic: 'news' }

@@ -1,9 +1,10 @@
 import { mkdtempSync } from 'node:fs'
 import { join } from 'node:path'
 import t from 'tap'
+import { tempDir } from '../fixtures/temp-dir.ts'
 import { openStore } from './built.ts'
 import { storeContract } from './store-contract.ts'
-import { storeOptions, tempDir } from './store-fixtures.ts'
+import { storeOptions } from './store-fixtures.ts'
 import { countsProperty, storeProperty } from './store-property.ts'
 
 storeContract(t, (options) => openStore(storeOptions(tempDir(t), options)))

@@ -7,8 +7,9 @@ import { MAX_PENDING_COMMANDS } from '../../src/bounds/limits.ts'
 import { scopeOf } from '../../src/log/channel.ts'
 import type { Store } from '../../src/log/store.ts'
 import { BARE_NODE } from '../fixtures/bare-node.ts'
+import { tempDir } from '../fixtures/temp-dir.ts'
 import { openStore, StoreOpenError } from './built.ts'
-import { publication, storeOptions, tempDir } from './store-fixtures.ts'
+import { publication, storeOptions } from './store-fixtures.ts'
 
 const scope = scopeOf('ann', [])
 const refused = { name: 'StoreError', kind: 'unavailable' }

@@ -1,7 +1,3 @@
-import { mkdtempSync, rmSync } from 'node:fs'
-import { tmpdir } from 'node:os'
-import { join } from 'node:path'
-import type { Test } from 'tap'
 import type { FollowedEvent } from '../../src/log/event.ts'
 import type { Publication, Recipients } from '../../src/log/notification.ts'
 import type { Log, Store } from '../../src/log/store.ts'
@@ -36,13 +32,6 @@ export const storeOptions = (dataDir: string, over: Partial<StoreOptions> = {}):
   retentionPerChannel: 1000,
   ...over
 })
-
-/** A directory of this test's own, gone with it. */
-export function tempDir(t: Test): string {
-  const dir = mkdtempSync(join(tmpdir(), 'store-'))
-  t.teardown(() => rmSync(dir, { recursive: true, force: true }))
-  return dir
-}
 
 /** Everything a store lets follow, or what is in one log of it, and a way to wait for something in it. */
 export class Followed {
