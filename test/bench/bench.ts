@@ -1,6 +1,7 @@
 /**
- * `npm run bench`: what publishing, delivering and holding streams costs, beside a naive Fastify fan-out in the same run. The two
- * take turns, since a machine's speed drifts; compare the ratio, not the figures of two runs. Loopback only, about four minutes.
+ * `npm run bench`: what publishing, delivering and holding streams costs, beside a naive Fastify
+ * fan-out in the same run. The two take turns, since a machine's speed drifts; compare the ratio,
+ * not the figures of two runs. Loopback only, about four minutes.
  *
  *   npm run bench -- --rounds 1 --readers 2000     a quick look
  */
@@ -26,7 +27,7 @@ const FEW = Math.min(1000, MANY)
 const BATCH = 50
 const PAD = 'x'.repeat(90)
 
-/** The server on one CPU, everything else on another. */
+/** The server runs on one CPU, everything else on another. */
 const CPUS = availableParallelism()
 const pinning = CPUS > 1 && canPin()
 const SERVER_CPU = pinning ? 0 : null
@@ -125,7 +126,7 @@ class Session {
     }
   }
 
-  /** CPU of the server for each frame that arrived, and a fault where not all did. */
+  /** CPU time of the server per frame received; fails if frames are missing. */
   async deliver(row: Row, readersOfEach: number, plan: Plan): Promise<void> {
     const before = (await this.#load.received()).received
     const cpuBefore = cpuMicros(this.#server.pid)
@@ -154,7 +155,7 @@ class Session {
     const requests = (n: number): string[] =>
       Array.from({ length: n }, (_, i) => target.request(`u${i}`))
 
-    // Warm: the code is compiled, the heap has its size.
+    // A warm-up, so that the code is compiled and the heap has its size.
     await this.#load.open(port, requests(100))
     await this.publish({ inFlight: 16, requests: 200, body: toTopic })
     await this.publish({ inFlight: 16, requests: 2000, body: toUser })
@@ -211,7 +212,7 @@ class Session {
 }
 
 async function main(): Promise<void> {
-  // The publishers run here, beside the readers.
+  // The publishers run in this process, the readers in another.
   if (pinning) execFileSync('taskset', ['-cp', '1', String(process.pid)], { stdio: 'ignore' })
   for (let round = 1; round <= ROUNDS; round++) {
     for (const target of round % 2 ? [naive, bellwire] : [bellwire, naive]) {

@@ -1,6 +1,7 @@
 /**
- * The readers, in a process of their own: raw sockets and one shared buffer, events counted by their name and nothing parsed, so
- * that the client is never what is measured. Speaks over IPC with `bench.ts`.
+ * The readers, in a process of their own: raw sockets and one shared buffer, events counted by
+ * their name and nothing parsed, so that the client is never what is measured. Speaks over IPC with
+ * `bench.ts`.
  */
 import { connect, type Socket } from 'node:net'
 
@@ -22,11 +23,11 @@ export type LoadAnswer =
 const NEEDLE = Buffer.from('event: notification\n')
 const NEWLINE = 10
 const sockets = new Set<Socket>()
-/** What a socket's last read ended with, where that may be the beginning of the needle. */
+/** What a socket's last read ended with, if that may be the beginning of the needle. */
 const tails = new Map<Socket, Buffer>()
 const shared = Buffer.allocUnsafe(256 * 1024)
 let received = 0
-/** Streams that ended though nobody here closed them. */
+/** Streams that ended although this process did not close them. */
 let lost = 0
 let closing = false
 
@@ -44,7 +45,7 @@ function scan(socket: Socket, length: number): void {
     after = at + NEEDLE.length
     at = bytes.indexOf(NEEDLE, after)
   }
-  // Frames end with a line end, so most reads leave nothing over.
+  // Frames end with a line end, so most reads leave no remainder.
   if (bytes[bytes.length - 1] === NEWLINE) return
   for (let size = Math.min(NEEDLE.length - 1, bytes.length - after); size > 0; size--) {
     if (bytes.compare(NEEDLE, 0, size, bytes.length - size) !== 0) continue
@@ -53,7 +54,10 @@ function scan(socket: Socket, length: number): void {
   }
 }
 
-/** Opens a stream for each request, so many at once, and answers when all have had their first bytes. */
+/**
+ * Opens a stream per request, a number of them at once, and answers when each has received its
+ * first bytes.
+ */
 function open({
   port,
   requests,

@@ -1,6 +1,7 @@
 /**
- * What a team writes first, as the yardstick: Fastify, a Map of topic → Set of replies, `reply.raw.write(string)` each, an interval
- * for each stream. No authorization, nothing durable, no resumption. The frame is made once for all its readers.
+ * The yardstick, what a team writes first: Fastify, a Map of topic → Set of replies,
+ * `reply.raw.write(string)` each, an interval for each stream. No authorization, nothing durable,
+ * no resumption. The frame is made once for all its readers.
  */
 import Fastify, { type FastifyReply } from 'fastify'
 

@@ -1,4 +1,4 @@
-/** What a process has cost so far, from /proc: Linux only. */
+/** What a process has used so far, from /proc: Linux only. */
 import { readdirSync, readFileSync } from 'node:fs'
 
 /** CPU time of all threads, microseconds: the scheduler's own count, to the nanosecond. */
@@ -8,13 +8,16 @@ export function cpuMicros(pid: number): number {
     try {
       nanos += Number(readFileSync(`/proc/${pid}/task/${task}/schedstat`, 'latin1').split(' ')[0])
     } catch {
-      // A thread that ended meanwhile.
+      // The thread has ended meanwhile.
     }
   }
   return nanos / 1000
 }
 
-/** Proportional set size, bytes: what the process alone is answerable for. The kernel's socket buffers are not in it. */
+/**
+ * Proportional set size in bytes: memory of this process alone, without the kernel's socket
+ * buffers.
+ */
 export function pssBytes(pid: number): number {
   const match = /^Pss:\s+(\d+) kB/m.exec(readFileSync(`/proc/${pid}/smaps_rollup`, 'latin1'))
   if (!match) throw new Error('no Pss in smaps_rollup')

@@ -5,14 +5,14 @@ export interface PublishPlan {
   readonly port: number
   readonly path: string
   readonly headers: string
-  /** Connections, and so requests in flight at most. */
+  /** The number of connections, which is the maximum of requests in flight. */
   readonly inFlight: number
   /** The body of the n-th request. */
   readonly body: (n: number) => string
-  /** Stop after so many requests, or so much time. */
+  /** Stops after this many requests, or this much time. */
   readonly requests?: number
   readonly seconds?: number
-  /** Requests a second; as fast as the answers come where it is left out. */
+  /** Requests a second; without it, as fast as the answers come. */
   readonly rate?: number
 }
 
@@ -44,7 +44,7 @@ class Poster {
     })
   }
 
-  /** The status of the answer; 0 where the connection broke. */
+  /** The status of the answer; 0 if the connection broke. */
   post(request: string): Promise<number> {
     return new Promise((resolve) => {
       this.#resolve = resolve
@@ -97,7 +97,7 @@ export async function publish(plan: PublishPlan): Promise<PublishResult> {
           const due = startedAt + (sent / plan.rate) * 1000 - performance.now()
           if (due > 0) {
             await new Promise((resolve) => setTimeout(resolve, due))
-            // Another connection may have taken this place meanwhile.
+            // Another connection may have taken this turn meanwhile.
             continue
           }
         }

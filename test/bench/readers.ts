@@ -20,7 +20,7 @@ export class Load {
     return 'seconds' in answer ? answer.seconds : Number.NaN
   }
 
-  /** Events counted since the streams were opened. */
+  /** Events counted since the streams opened. */
   async received(): Promise<{ received: number; lost: number }> {
     const answer = await this.ask({ count: true })
     return 'received' in answer ? answer : { received: Number.NaN, lost: 0 }

@@ -1,7 +1,9 @@
 /**
- * `npm run bench:scale`: what Redis and more nodes cost: one node with the embedded store, then one, two and three nodes on one Redis,
- * which is started for it with an append-only file. Every node has the same number of readers, so that what the others add shows. All of
- * it shares this machine's CPUs: rates of several nodes tell what they cost together, not how far they go on machines of their own.
+ * `npm run bench:scale`: what Redis and more nodes cost: one node with the embedded store, then
+ * one, two and three nodes on one Redis, which is started for it with an append-only file. Every
+ * node has the same number of readers, so that what the others add shows. All of it shares this
+ * machine's CPUs: rates of several nodes tell what they cost together, not how far they go on
+ * machines of their own.
  *
  *   npm run bench:scale -- --readers 100 --seconds 2 --rounds 1     a quick look
  */
@@ -45,7 +47,7 @@ interface Row {
   readonly otherP50: number | null
 }
 
-/** Publishes at all nodes at once, and tells how many were accepted a second. */
+/** Publishes to all nodes at once; returns how many were accepted a second. */
 async function rate(
   nodes: readonly Running[],
   path: string,
@@ -99,7 +101,7 @@ async function measure(
       body: toTopic,
       rate: PER_SECOND
     }
-    // Compiled before it is measured.
+    // A warm-up before the measurement.
     await publish({ ...paced, seconds: 2 })
     const before = cpuMicros(first.pid)
     const redisBefore = redisPid === null ? 0 : cpuMicros(redisPid)
@@ -120,7 +122,7 @@ async function measure(
   }
 }
 
-/** With an own Redis for each, so that none pays for what another has left. */
+/** Each with its own Redis, so that none pays for what another left behind. */
 async function measureOnRedis(count: number): Promise<Row> {
   const undo: (() => unknown)[] = []
   try {
@@ -169,7 +171,7 @@ function medianOf(rows: readonly Row[]): {
 
 async function main(): Promise<void> {
   const found: Row[][] = [[], [], [], []]
-  // In turns, so that what changes on the machine meanwhile changes all of them.
+  // In turns, so that a change of the machine affects all of them.
   for (let k = 0; k < ROUNDS; k++) {
     found[0]!.push(await measure('sqlite, 1 node', bellwire, 1, null))
     for (const count of [1, 2, 3]) found[count]!.push(await measureOnRedis(count))

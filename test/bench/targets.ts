@@ -12,14 +12,14 @@ import { freePort } from '../fixtures/free-port.ts'
 const JWT_SECRET = 'bench-secret-bench-secret-bench-secret'
 const PUBLISH_KEY = 'bench-publish-key-bench-publish-key'
 export const MONITOR_KEY = 'bench-monitor-key-bench-monitor-key'
-/** Long enough that heartbeats do not colour the figures; the same for both. */
+/** Long enough that heartbeats do not affect the figures; the same for both. */
 const HEARTBEAT_MS = '60000'
 export const TOPIC = 'bench'
 
 export interface Target {
   readonly name: 'bellwire' | 'naive'
   readonly path: string
-  /** Null where there is no such thing. */
+  /** Null if the server has none. */
   readonly batchPath: string | null
   readonly headers: string
   readonly args: readonly string[]
@@ -73,13 +73,16 @@ export const naive: Target = {
     `GET /stream?user=${user}&topics=${TOPIC} HTTP/1.1\r\nHost: localhost\r\nAccept: text/event-stream\r\n\r\n`
 }
 
-/** Arguments that make a command run on one CPU, where that can be had: the server and its readers must not take turns on one. */
+/**
+ * Arguments that pin a command to one CPU if possible: the server and its readers must not share
+ * one.
+ */
 export function pinned(cpu: number | null, command: readonly string[]): [string, string[]] {
   const all = cpu === null ? [...command] : ['taskset', '-c', String(cpu), ...command]
   return [all[0]!, all.slice(1)]
 }
 
-/** Collects garbage on SIGUSR2, so that memory is compared and not the collector's mood. */
+/** Collects garbage on SIGUSR2, so that memory figures do not depend on the collector's timing. */
 const COLLECT = 'data:text/javascript,process.on("SIGUSR2",()=>{gc();gc()})'
 
 export interface Running {

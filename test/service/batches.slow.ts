@@ -33,7 +33,7 @@ const inboxOf = async (service: Service, user: string) =>
     })
   ).body
 
-/** While a long batch runs, others are served; its own results and events are in order. */
+/** While a long batch runs, other requests are served; its own results and events stay in order. */
 async function nobodyWaits(t: Test, service: Service): Promise<void> {
   const stream = await openStream(t, `${service.url}/v1/stream`, { token: tokenOf('u7') })
   await stream.until(({ event }) => event === 'ready')

@@ -12,7 +12,7 @@ import {
   tokenOf
 } from './harness.ts'
 
-/** The process steps its own wall clock when it is told to. */
+/** A signal makes the process step its own wall clock. */
 const STEPS = `let ahead = 0; const now = Date.now; Date.now = () => now() + ahead; let turn = 0
   process.on('SIGUSR2', () => { ahead = [1800, -3600, 0][turn++] * 1000; console.log('stepped', turn) })`
 const service = await startService(t, {
@@ -27,7 +27,7 @@ const service = await startService(t, {
 
 const DAY_S = 24 * 60 * 60
 const beatsOf = ({ frames }: TestStream) => frames.filter((f) => f.event === 'heartbeat')
-/** Waits for so many heartbeats more. */
+/** Waits for `n` more heartbeats. */
 const beat = (stream: TestStream, more = 1): Promise<void> => {
   const before = beatsOf(stream).length
   return eventually(() => beatsOf(stream).length >= before + more)
@@ -44,7 +44,7 @@ t.test(
     const began = performance.now()
     let id = ready.id
     for (let n = 0; n < 4; n++) {
-      // Never silent for the peer, and never idle for the log.
+      // The client is never without a frame, and the log never without an event.
       await publish(service, { to: n % 2 ? { user: 'u2' } : { topic: 'others' } })
       const passed = await stream.until(
         (f) => f.event === 'heartbeat' && f.id !== id,
@@ -96,7 +96,7 @@ t.test('after the process itself stalls, no client is closed as slow', async (t)
     data: { pad: 'y'.repeat(14_000) }
   }))
   let published = 0
-  // Behind, for less time than it is given.
+  // The client is behind, but for less than STALL_MS.
   while ((await connectionsOf(service)).slow === 0) {
     await call('POST', `${service.url}/v1/notifications/batch`, {
       key: PUBLISH_KEY,

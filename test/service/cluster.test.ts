@@ -14,7 +14,7 @@ import {
 
 let drawn = 0
 
-/** So many nodes on one Redis, each of which knows of all. */
+/** Starts `n` nodes on one Redis and waits until each knows all others. */
 async function startNodes(
   t: Test,
   count: number,
@@ -73,7 +73,7 @@ test('three nodes behave as one service', { skip: skipRedis, timeout: 120_000 },
         })
         await one.ended
       }
-      // Within a second, as is promised, on a machine that has time for three nodes.
+      // The documented limit is a second; a busy machine may take longer.
       t.ok(performance.now() - started < 3000)
       t.equal(other.frames.filter((f) => f.event === 'goodbye').length, 0)
       t.match(
@@ -98,7 +98,7 @@ test('three nodes behave as one service', { skip: skipRedis, timeout: 120_000 },
           if (event !== 'ready') t.match(data, { reason: 'limit' })
         const poll = await call('GET', `${b.url}/v1/changes?wait=1`, { key: tokenOf(user) })
         t.equal(poll.status, 429, 'a poll is a connection')
-        // A place that is given back on one node is there for the others.
+        // A slot released on one node becomes available on the others.
         streams[first.findIndex(({ event }) => event === 'ready')]!.close()
         await eventually(async () => {
           const again = await stream(t, c, user)
@@ -141,7 +141,7 @@ test('three nodes behave as one service', { skip: skipRedis, timeout: 120_000 },
         call('GET', `${node.url}/monitor/notifications/${sent.body.id}?user=tom`, {
           key: MONITOR_KEY
         })
-      // The peer may read a frame before its node has written down that it was sent.
+      // A client may read a frame before its node has recorded it as sent.
       await eventually(async () => (await traced()).body.written.connections === 2)
       const trace = await traced()
       t.match(trace.body, {

@@ -181,7 +181,7 @@ test('a second process on the same data directory, or a foreign database file, s
 })
 
 test('a DATA_DIR that cannot be created stops the start with a one-line message', async (t) => {
-  // In /proc nothing can be made, though it exists.
+  // /proc exists, but no directory can be created in it.
   for (const dataDir of ['/proc/nope', '/proc/nope/deeper']) {
     const { code, stderr } = await runService([], serviceEnv(dataDir))
     t.equal(code, 1)

@@ -15,11 +15,14 @@ import {
 } from './harness.ts'
 
 const skip = noChromium
-// One for all tests, each in a profile of its own: a start takes longer than most of them.
+// One browser for all tests, each in its own profile: starting one takes longer than most tests.
 const browser = skip ? (undefined as never) : await launchChromium(tap)
 const httpCredentials = { username: 'anyone', password: MONITOR_KEY }
 
-/** The dashboard in a tab of its own, once it shows figures, and what it complained about. */
+/**
+ * Opens the dashboard in its own tab, waits until it shows figures, and collects its console
+ * errors.
+ */
 async function openDashboard(
   t: { teardown(fn: () => unknown): void },
   url: string,
@@ -42,14 +45,17 @@ async function openDashboard(
   return { page, complaints, asked }
 }
 
-/** The figure of a tile. */
+/** The figure a tile shows. */
 const figure = (page: Page, title: string) =>
   page
     .locator('.tile')
     .filter({ has: page.getByRole('heading', { name: title, exact: true }) })
     .locator('.figure')
 const STATUSES: Record<string, string> = { ok: 'Works', degraded: 'Degraded', critical: 'Critical' }
-/** Waits until the page says of the service what the service says of itself, which on a machine without CPU for it is not that it is well. */
+/**
+ * Waits until the page shows the status that the service reports, which is not `ok` on a busy
+ * machine.
+ */
 const told = (page: Page, url: string) =>
   eventually(async () => {
     const { status } = (await call('GET', `${url}/monitor`, { key: MONITOR_KEY })).body
@@ -70,7 +76,7 @@ test('the browser asks for the operator key, and without it the dashboard stays 
       .finally(() => context.close())
     return answer!.status()
   }
-  // A browser that was asked, and has nobody to ask.
+  // A browser that was asked for credentials and has none to send.
   await t.rejects(ask(undefined), /ERR_INVALID_AUTH_CREDENTIALS/)
   t.equal(await ask('wrong'), 401)
   t.equal(await ask(MONITOR_KEY), 200)
@@ -79,7 +85,8 @@ test('the browser asks for the operator key, and without it the dashboard stays 
 test('the dashboard shows status, actions and since when, and a stream can be closed by keyboard', {
   skip
 }, async (t) => {
-  // Nobody lives behind the session look-up: whoever sends a cookie makes an error.
+  // Nothing listens at the session lookup's address, so every request with a cookie causes an
+  // error.
   const service = await startService(t, {
     env: { MAX_CONNECTIONS: '4', AUTH_SESSION_URL: `http://127.0.0.1:${await freePort()}/` }
   })
@@ -118,7 +125,7 @@ test('the dashboard shows status, actions and since when, and a stream can be cl
   for (const fact of ['Kindsqlite', 'Stateworks', 'Every15 s'])
     await page.locator('dl > div', { hasText: fact }).waitFor()
 
-  // Errors, with first and last time and message.
+  // The table of errors shows first time, last time and message.
   for (let n = 0; n < 2; n++)
     await call('GET', `${service.url}/v1/inbox`, { headers: { cookie: 'session=x' } })
   const error = page.getByRole('row', { name: /^unavailable 2 \d\d:\d\d:\d\d \d\d:\d\d:\d\d \S/ })
@@ -130,7 +137,7 @@ test('the dashboard shows status, actions and since when, and a stream can be cl
   await page.getByText('The latest, one by one').click()
   await page.locator('#recent li').first().waitFor()
 
-  // Two more, and the limit is reached: the status changes, says so aloud, and says what to do.
+  // Two more streams reach the limit: the status changes, is announced, and says what to do.
   for (const user of ['carl', 'dora'])
     await openStream(t, `${service.url}/v1/stream`, { token: tokenOf(user) })
   await page.getByText('4 of 4 connections are open.').first().waitFor()
@@ -146,7 +153,7 @@ test('the dashboard shows status, actions and since when, and a stream can be cl
   t.match(await page.getByRole('status').textContent(), /^Status: Degraded\. 4 of 4/)
   t.match(await page.title(), /^degraded/)
 
-  // The table: filter, sort, close.
+  // The table of connections can be filtered and sorted, and closes streams.
   await page.getByRole('button', { name: 'Refresh' }).click()
   await eventually(async () => (await rows(page).count()) === 4)
   await page.getByLabel('Sort by').selectOption('bufferedBytes')
@@ -321,7 +328,7 @@ test('charts of a process that has just started begin at its first data point', 
   await page.goto(`${service.url}/monitor`)
   await page.getByRole('img', { name: /^Streams open, chart: steady at 5/ }).waitFor()
   t.match(await page.locator('#span').textContent(), /^charts: the last 4\d s$/)
-  // The ground under the line is filled: how far left of the drawing that begins, as a share of its width.
+  // The area under the line is filled: where it begins, as a share of the chart's width.
   const begins = () =>
     page.evaluate<number>(`(() => {
       const canvas = document.querySelector('.chart canvas')
@@ -364,7 +371,7 @@ test('with several nodes the dashboard separates figures of this node from total
     'a stream tells where it is'
   )
   const nodes = page.getByRole('region', { name: 'Nodes', exact: true }).locator('tbody tr')
-  // How each is, is what it says itself: on a machine that is out of CPU not ok.
+  // Each node reports its own status, which is not `ok` on a busy machine.
   await eventually(async () => {
     const [one, other] = (await monitorOf(here.url)).nodes
     const [first, second] = await nodes.allTextContents()
@@ -377,7 +384,7 @@ test('with several nodes the dashboard separates figures of this node from total
   }, 20_000)
   t.strictSame(complaints, [])
 
-  // The other fell silent a moment ago, and is not yet given up.
+  // The other node has just stopped reporting and is still listed.
   const silent = await monitorOf(here.url)
   for (const node of silent.nodes) node.status = 'ok'
   silent.nodes[1].lastSeenAt = new Date(Date.parse(silent.nodes[0].lastSeenAt) - 7000).toISOString()

@@ -3,7 +3,7 @@ import { deployUnderLoad } from '../soak/deploy.ts'
 import { skipNginx } from '../soak/fleet.ts'
 import { skipOwnServer } from '../stores/redis-server.ts'
 
-// The long form, with 3,000 streams that come back as slowly as browsers do, is part of `npm run soak`.
+// `npm run soak` runs the long form: 3,000 streams that reconnect as slowly as browsers do.
 test(
   'rolling restart, a killed node and a killed Redis lose and repeat nothing',
   {

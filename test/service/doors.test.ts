@@ -17,7 +17,7 @@ import {
   tokenOf
 } from './harness.ts'
 
-/** An application that answers who a session belongs to when the test says so. */
+/** A session lookup that answers when the test says so. */
 async function application() {
   const asked: http.ServerResponse[] = []
   const server = http
@@ -56,7 +56,7 @@ for (const detach of ['on', 'off'] as const)
       )
       await eventually(() => app.asked.length === peers.length)
       for (const peer of peers.slice(1)) peer.socket.resetAndDestroy()
-      // The service has heard of them all when one that was sent later is answered.
+      // When a request sent later is answered, the service has received all of them.
       await connectionsOf(service)
       await connectionsOf(service)
       for (const [n, response] of app.asked.entries()) response.end(`{"user":"u${n}"}`)

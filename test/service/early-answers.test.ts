@@ -3,7 +3,7 @@ import { connect } from 'node:net'
 import t from 'tap'
 import { PUBLISH_KEY, rawPeer, startService } from './harness.ts'
 
-/** How often each case is tried; more in long runs. */
+/** How often each case runs; long runs set more. */
 const TRIES = Number(process.env['SOAK_ROUNDS'] ?? 1)
 const BODY = 10 * 1024 * 1024
 const PIECE = Buffer.alloc(64 * 1024, ' ')
@@ -27,7 +27,7 @@ const REFUSED: readonly Refused[] = [
     status: 415,
     head: `POST /v1/notifications HTTP/1.1\r\nhost: x\r\n${auth}content-type: text/plain\r\n`
   },
-  // Above the limit of a batch by this much.
+  // Bytes above the limit of a batch.
   {
     status: 413,
     head: `POST /v1/notifications/batch HTTP/1.1\r\nhost: x\r\n${auth}${json}`,
@@ -35,7 +35,10 @@ const REFUSED: readonly Refused[] = [
   }
 ]
 
-/** Sends the whole body, the first of it in one write with the head, whatever is answered meanwhile. Resolves to the status. */
+/**
+ * Sends the whole body, its beginning in one write with the head, even if the answer comes earlier.
+ * Resolves to the status.
+ */
 async function send(
   { head, body = BODY }: Refused,
   chunked: boolean,
@@ -67,7 +70,7 @@ async function send(
   await write(beside > 0 ? Buffer.concat([start, chunk(PIECE.subarray(0, beside))]) : start)
   for (let sent = beside; sent < body; sent += PIECE.length)
     await write(chunk(PIECE.subarray(0, body - sent)))
-  // Taken to the end: the next request on the connection is read.
+  // The body was read to its end, so the next request on the connection is read.
   await write(chunked ? '0\r\n\r\n' : '')
   await Promise.race([answered, failed])
   const first = Number(text.slice(9, 12))
@@ -85,7 +88,8 @@ t.test(
     for (const refused of REFUSED)
       for (const chunked of [false, true])
         for (const beside of [0, 1_000, 60_000]) {
-          // Its length alone says that it is too large, and more than we read is left.
+          // Content-Length alone shows that it is too large, and more is left than the service
+          // reads.
           if (refused.body !== undefined && !chunked) continue
           const name = `${refused.head.split(' HTTP', 1)} ${chunked ? 'in chunks' : 'with its length'}, ${beside} bytes beside the head`
           for (let n = 0; n < TRIES; n += 4) {

@@ -34,7 +34,10 @@ export interface Service {
   kill(signal: NodeJS.Signals): Promise<number | null>
 }
 
-/** Options of Node with which streams go through the response object: the internals that their sockets are had by are missing. */
+/**
+ * Node options for both ways to write a stream: `off` hides the internals needed to detach a
+ * socket, so streams go through the response object.
+ */
 export const NODE_FLAGS = {
   on: [],
   off: ['--import', path.resolve('test/fixtures/no-internals.js')]
@@ -44,13 +47,13 @@ export interface ServiceOptions {
   readonly env?: Record<string, string>
   readonly dataDir?: string
   readonly args?: readonly string[]
-  /** Of Node. */
+  /** Options for Node itself. */
   readonly flags?: readonly string[]
-  /** A program and its arguments that runs the service, such as `prlimit`. */
+  /** A program with its arguments that starts the service, such as `prlimit`. */
   readonly under?: readonly string[]
 }
 
-/** Environment of a test service: nothing of ours, production rules. */
+/** The environment of a test service: nothing inherited, production rules. */
 export function serviceEnv(
   dataDir: string,
   env: Record<string, string> = {}
@@ -62,7 +65,8 @@ export function serviceEnv(
     PORT: '0',
     LOG_LEVEL: 'info',
     DATA_DIR: dataDir,
-    // In production the listener stays open for all of it; a test that is about draining sets its own.
+    // In production the listener stays open for all of DRAIN_MS, so tests that are not about
+    // draining keep it short.
     DRAIN_MS: '200',
     PUBLISH_KEYS: `tests:${PUBLISH_KEY}`,
     MONITOR_KEYS: `tests:${MONITOR_KEY}`,
@@ -71,7 +75,7 @@ export function serviceEnv(
   }
 }
 
-/** Runs the built program and waits until it tells where it listens. */
+/** Starts the built program and waits until it logs its address. */
 export async function startService(t: Teardown, options: ServiceOptions = {}): Promise<Service> {
   const dataDir = options.dataDir ?? tempDir(t)
   const command = [
@@ -117,7 +121,7 @@ export async function startService(t: Teardown, options: ServiceOptions = {}): P
   }
 }
 
-/** Runs the built program to its end. */
+/** Runs the built program until it exits. */
 export async function runService(
   args: readonly string[],
   env: Record<string, string>
@@ -140,10 +144,10 @@ export async function runService(
   return { code, stdout, stderr }
 }
 
-// biome-ignore lint/suspicious/noExplicitAny: answers are looked into by assertions
+// biome-ignore lint/suspicious/noExplicitAny: assertions look into answers
 type Json = any
 
-/** One request with a JSON body and answer. */
+/** Sends one request with a JSON body and reads a JSON answer. */
 export async function call(
   method: string,
   url: string,
@@ -171,7 +175,10 @@ export async function call(
   return { status: response.status, headers: response.headers, body, text }
 }
 
-/** Publishes as the tests' producer; the notification needs `to`, the rest has defaults. */
+/**
+ * Publishes with the tests' producer key; the notification needs `to`, everything else has
+ * defaults.
+ */
 export const publish = (
   service: { url: string },
   notification: Record<string, unknown>,
@@ -194,10 +201,10 @@ export interface TestStream {
   readonly status: number
   readonly headers: http.IncomingHttpHeaders
   readonly frames: Frame[]
-  /** The bytes as text, as they came. */
+  /** Everything received so far, as text. */
   readonly text: () => string
   readonly retries: number[]
-  /** The first frame from the given index on that fits; waits for it. */
+  /** Waits for the first frame that fits, from the given index on. */
   until(fits: (frame: Frame) => boolean, from?: number): Promise<Frame>
   readonly ended: Promise<void>
   pause(): void
@@ -205,7 +212,7 @@ export interface TestStream {
   close(): void
 }
 
-/** Opens an event stream over a connection of its own. */
+/** Opens an event stream over its own connection. */
 export async function openStream(
   t: Teardown,
   url: string,
@@ -290,14 +297,14 @@ export async function openStream(
 
 export interface RawPeer {
   readonly socket: Socket
-  /** What came so far. */
+  /** Everything received so far. */
   readonly text: () => string
-  /** Waits until what came fits. */
+  /** Waits until the received text matches. */
   until(pattern: RegExp): Promise<string>
   readonly closed: Promise<void>
 }
 
-/** A peer that speaks for itself: the bytes given, over a connection of its own. */
+/** A raw TCP client: sends the given bytes over its own connection. */
 export async function rawPeer(
   t: Teardown,
   service: { url: string },
@@ -331,7 +338,7 @@ export async function rawPeer(
   }
 }
 
-/** The head of a request as bytes. */
+/** The head of a request as text. */
 export const requestHead = (
   path: string,
   token?: string,

@@ -37,7 +37,10 @@ const publishAll = (service: { url: string }, notifications: readonly unknown[])
     body: { notifications }
   })
 
-/** Whether a process holds the end at `port` of a connection; what the kernel does with one that was closed belongs to none. */
+/**
+ * Whether a process still holds the connection at `port`; the kernel may keep a closed one without
+ * an owner.
+ */
 function holds(port: number, peerPort: number): boolean {
   const hex = (n: number): string => `0100007F:${n.toString(16).toUpperCase().padStart(4, '0')}`
   const rows = readFileSync('/proc/self/net/tcp', 'utf8')
@@ -66,7 +69,7 @@ t.test(
     t.equal(firsts.filter(({ event }) => event === 'ready').length, 20)
     const refused = firsts.filter(({ event }) => event === 'goodbye')
     t.ok(refused.length === 40 && refused.every(({ data }) => data.reason === 'limit'))
-    // Streams are counted, not sockets: whoever is no stream is served.
+    // Streams are limited, not sockets: other requests are served.
     t.equal((await call('GET', `${service.url}/healthz`)).status, 200)
     t.equal((await call('GET', `${service.url}/readyz`)).status, 200)
     t.equal((await publish(service, { to: { everyone: true } })).status, 201)
@@ -146,7 +149,8 @@ t.test(
       (await call('GET', `${service.url}/monitor/connections`, { key: MONITOR_KEY })).body
         .connections[0]
     await eventually(async () => (await blocked())?.bufferedBytes > 0)
-    // Its own kernel tells ours of room by the half megabyte, ours asks for more by the megabyte and a half.
+    // The client's kernel announces room by the half megabyte; ours sends the next 1.5 MB only
+    // then.
     let read = 0
     const reading = setInterval(() => {
       read += (slow.read(16_000) as Buffer | null)?.length ?? 0
@@ -156,7 +160,7 @@ t.test(
     t.ok(read > 500_000, `${read} bytes were read`)
     t.notOk(ended)
     t.match(await connectionsOf(service), { active: 1, closed: { slow: undefined } })
-    // Now it stops.
+    // Now the client stops reading.
     clearInterval(reading)
     await eventually(async () => (await connectionsOf(service)).closed.slow === 1)
   }

@@ -136,7 +136,7 @@ test('no log line at any level holds a credential, a query string or notificatio
   })
   const stream = await openStream(t, `${service.url}/v1/stream?ticket=${body.ticket}`)
   await stream.until(({ event }) => event === 'ready')
-  // The limit is reached, which is an alert that nobody takes.
+  // The limit is reached, which raises an alert that no webhook receives.
   await eventually(() => linesOf(service).some(({ code }) => code === 'alert'))
   await publish(
     service,

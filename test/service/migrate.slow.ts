@@ -31,7 +31,7 @@ interface Item {
   readonly cursor?: string
 }
 
-/** What each reader sees: without cursors, which name places of one log. */
+/** What each subscriber sees, without cursors: those belong to one log. */
 async function inboxes(service: { url: string }): Promise<unknown> {
   const pages: Record<string, unknown> = {}
   for (const [user, topics] of READERS) {
@@ -48,7 +48,7 @@ async function inboxes(service: { url: string }): Promise<unknown> {
   return pages
 }
 
-/** A little of everything; the last notification with the key `deploy` is returned. */
+/** Publishes a little of everything; returns the last notification with the key `deploy`. */
 async function fill(service: {
   url: string
 }): Promise<{ keyed: string; recalled: string; latest: string }> {
@@ -99,10 +99,10 @@ async function fill(service: {
 }
 
 const lines = (file: string): string[] => readFileSync(file, 'utf8').trimEnd().split('\n')
-/** Two exports of the same hold the same lines; notifications in the same order. */
+/** Two exports of the same data hold the same lines, notifications in the same order. */
 const contentOf = (file: string) => {
   const all = lines(file).slice(1)
-  // How long a key is still kept is counted anew by each store, to some milliseconds.
+  // Each store counts the remaining lifetime of a key itself, so it may differ by milliseconds.
   const others = all.filter((line) => !line.includes('"kind":"notification"'))
   return {
     notifications: all.filter((line) => line.includes('"kind":"notification"')),
@@ -194,7 +194,7 @@ test('an inbox migrates from SQLite to Redis and back with ids, order, marks, ke
   t.same(contentOf(c), contentOf(a), 'an export of what was imported is the same')
 })
 
-/** What is not in a list, and has moved all the same. */
+/** What no list shows, and what must have moved as well. */
 async function checkBehaviour(
   t: Test,
   service: { url: string },
@@ -319,7 +319,7 @@ test('an import names the invalid line and imports nothing', {
       write(text)
       await t.rejects(load(), { message: told }, `${store}: ${name}`)
     }
-    // Nothing is left of any of them: the store still takes an import.
+    // None of them left anything behind: the store still accepts an import.
     write([head, note('a'), mark('a'), end(2)])
     t.match(await load(), { notification: 1, mark: 1 })
     await t.rejects(load(), { message: /is not empty|already holds a log/ })

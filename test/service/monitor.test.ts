@@ -22,7 +22,7 @@ const listed = async (service: Service, query = '') =>
 const ISO = /^\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d\.\d{3}Z$/
 const CURSOR = /^[A-Za-z0-9._-]{1,64}$/
 const SPREAD = { p50: Number, p99: Number, max: Number }
-/** The whole of what the contract promises, and a type for each. */
+/** Every documented field of /monitor with its type. */
 const SHAPE = {
   service: 'bellwire',
   version: /^\d+\.\d+\.\d+/,
@@ -106,7 +106,7 @@ test('/monitor has every documented field, and an hour of history in ten-second 
   t.equal(answer.body.errors.total, answer.body.errors.recent.length)
   t.notMatch(answer.text, /secret/, 'no content, no credential')
 
-  // A producer that sends what is refused is what an operator looks for first.
+  // Operators look first for a producer whose requests are refused.
   const broken = { to: { user: 'ann' }, type: 'no type' }
   await call('POST', `${service.url}/v1/notifications/batch`, {
     key: PUBLISH_KEY,
@@ -304,7 +304,7 @@ test('reading /monitor changes no figure, and monitor streams are not counted as
   const service = await startService(t, { env: { STORE: 'memory', HEARTBEAT_MS: '3600000' } })
   const ann = await openStream(t, `${service.url}/v1/stream`, { token: tokenOf('ann') })
   await ann.until(({ event }) => event === 'ready')
-  // But rates, which are of the seconds before.
+  // Rates are left out: they cover the seconds before.
   const steady = ({
     connections,
     publish,

@@ -29,7 +29,7 @@ const nginx = ['/usr/sbin/nginx', '/usr/bin/nginx', '/usr/local/sbin/nginx'].fin
 )
 const skip = nginx ? noChromium : 'nginx not found: apt-get install nginx-light'
 
-/** Runs nginx with docker/nginx.conf, of which only places are changed: ports, files, and where the service is. */
+/** Runs nginx with docker/nginx.conf; only ports, paths and the upstream address are changed. */
 async function startNginx(
   t: Teardown,
   service: Service,
@@ -87,7 +87,7 @@ async function startNginx(
   return { http, https: `https://localhost:${tls}` }
 }
 
-/** A page of an ordinary EventSource that writes down what it hears. */
+/** A page with an ordinary EventSource that records its events. */
 const LISTENER = `
   window.heard = []; window.states = []; window.source = new EventSource('/v1/stream')
   const note = (name) => source.addEventListener(name, ({ data, lastEventId }) => heard.push({ name, id: lastEventId, data: JSON.parse(data) }))
@@ -204,7 +204,7 @@ test('docker/nginx.conf lets a same-origin WebSocket with a cookie through, and 
     { name: 'session', value: tokenOf('ann'), url: https, secure: true, httpOnly: true }
   ])
   const page = await context.newPage()
-  // A page that is the service's own, and no JSON's policy in the way of the script below.
+  // A same-origin page without the CSP of JSON answers, which would block the script below.
   await page.goto(`${https}/healthz`)
   await page.evaluate(`
     window.heard = []; window.socket = new WebSocket(location.origin.replace('http', 'ws') + '/v1/socket')
@@ -225,7 +225,7 @@ test('docker/nginx.conf lets a same-origin WebSocket with a cookie through, and 
   t.same(await page.evaluate('heard'), ['ready', 'notification', 'goodbye', 1001])
 })
 
-/** Takes the commented `location` for operators into force, for other addresses than that of this machine. */
+/** Enables the commented operator `location` for addresses other than this machine's. */
 function withGuard(conf: string): string {
   const block = /^ +# location ~ \^\/\(monitor\|metrics\)[^}]*\}$/m
   return conf.replace(block, (lines) =>

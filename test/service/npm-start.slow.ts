@@ -15,10 +15,10 @@ import { test } from 'tap'
 import { eventually } from '../fixtures/eventually.ts'
 import { tempDir } from '../fixtures/temp-dir.ts'
 
-/** What a build needs and a prune takes away. */
+/** Packages a build needs and a prune removes. */
 const BUILD_TOOLS = ['typescript', 'esbuild', '@esbuild', 'tsx', '.bin']
 
-/** A clone with its packages: the files of this one, without anything that was built. */
+/** A clone with its packages, without build output. */
 function clone(t: { teardown(fn: () => unknown): void }): string {
   const dir = tempDir(t)
   for (const name of ['package.json', 'tsconfig.json', 'tsconfig.build.json', 'src'])
@@ -30,10 +30,10 @@ function clone(t: { teardown(fn: () => unknown): void }): string {
 }
 
 const NPM = ['npm', 'start', '--silent', '--']
-/** What `npm start` runs, half a second of CPU cheaper. */
+/** What `npm start` runs, without half a second of npm. */
 const SCRIPT = [process.execPath, 'src/build/start.js']
 
-/** Runs it as a supervisor does: it knows the process that it started, and nothing of those below. */
+/** Runs it as a supervisor does: it knows the process it started, not that process's children. */
 function start(
   t: { teardown(fn: () => unknown): void },
   cwd: string,
@@ -70,7 +70,7 @@ function start(
   }
 }
 
-/** Processes that work in a folder. */
+/** Processes whose working directory is the folder. */
 function runningIn(folder: string): number[] {
   return readdirSync('/proc').flatMap((name) => {
     if (!/^\d+$/.test(name)) return []
@@ -82,7 +82,7 @@ function runningIn(folder: string): number[] {
   })
 }
 
-/** Its arguments, with spaces between them. */
+/** The arguments of a process, joined by spaces. */
 function commandOf(pid: number): string {
   try {
     return readFileSync(`/proc/${pid}/cmdline`, 'utf8').replaceAll('\0', ' ')
@@ -104,7 +104,7 @@ test('npm start builds a fresh clone, and starts an existing build without build
   await eventually(() => runningIn(dir).length === 0)
   t.pass('a SIGTERM to npm leaves no process, no port and no lock behind')
 
-  // As `npm prune --omit=dev` leaves it. The data directory is free again.
+  // The state after `npm prune --omit=dev`. The data directory is free again.
   for (const name of BUILD_TOOLS) rmSync(path.join(dir, 'node_modules', name), { force: true })
   const pruned = start(t, dir, NPM, env)
   await eventually(() => pruned.url() !== undefined, 60_000)
@@ -139,7 +139,7 @@ test('npm start builds a fresh clone, and starts an existing build without build
   far.child.kill('SIGTERM')
   await far.ended
 
-  // A change that keeps time and size is a change; a file that is gone is one, too.
+  // A change that keeps time and size is a change, and so is a deleted file.
   for (const change of [
     () => writeFileSync(path.join(dir, 'src/log/iso.ts'), 'export const broken: string = 1\n'),
     () => {

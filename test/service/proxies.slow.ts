@@ -3,7 +3,7 @@ import t from 'tap'
 import { skipHaproxy, skipNginx, startHaproxy, startScaleNginx } from '../fixtures/proxies.ts'
 import { PUBLISH_KEY, rawPeer, type Service, startService } from './harness.ts'
 
-/** As much as nginx lets through. */
+/** The largest body nginx lets through. */
 const HUGE = Buffer.alloc(19_000_000, 'x')
 
 const nodes = await Promise.all(
@@ -16,7 +16,10 @@ const nodes = await Promise.all(
 const portsOf = (services: readonly Service[]): number[] =>
   services.map(({ url }) => Number(new URL(url).port))
 
-/** Sends a body, over a connection of its own if no agent is given. Returns the status, or 0 if there was no answer. */
+/**
+ * Sends a body, over its own connection if no agent is given. Returns the status, or 0 without an
+ * answer.
+ */
 function send(
   url: string,
   body: Buffer,
@@ -39,7 +42,7 @@ function send(
   })
 }
 
-/** Asks again and again until told to stop; which statuses came how often. */
+/** Sends requests until told to stop; returns how often each status came. */
 function keepAsking(ask: () => Promise<number>): () => Promise<Record<number, number>> {
   const seen: Record<number, number> = {}
   let over = false
@@ -64,7 +67,7 @@ const probe = (url: string): Promise<number> =>
     () => 0
   )
 
-/** Early answers of every kind: what they are asked for, with what, and the status. */
+/** Every kind of early answer: the request, its body and the expected status. */
 const EARLY: readonly [
   path: string,
   body: Buffer,

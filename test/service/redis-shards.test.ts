@@ -99,8 +99,8 @@ t.test(
       [...good.frames, ...bad.frames].some((f) => f.event === 'reset' || f.event === 'goodbye')
     )
 
-    // One that begins anew is no new life of the others.
-    // Whoever reads its log just then is sent away to come again; this one has read all there is.
+    // A shard that starts a new epoch leaves the epochs of the others alone. A client reading that
+    // log at this moment would have to reconnect; this one has read everything.
     await bad.until((f) => f.event === 'heartbeat' && f.data.counts, bad.frames.indexOf(last))
     await away.say('FLUSHALL')
     t.match((await bad.until((f) => f.event === 'reset')).data, {

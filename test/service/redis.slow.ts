@@ -22,7 +22,7 @@ import {
   tokenOf
 } from './harness.ts'
 
-/** Nodes on one Redis, as any load balancer would have them behind it. */
+/** Nodes on one Redis, as behind a load balancer. */
 async function startNodes(
   t: Test,
   redis: RedisServer,
@@ -44,7 +44,7 @@ const start = async (
   return { redis, one: one!, two: two! }
 }
 
-/** A user who lives in this one of three shards. */
+/** A user who belongs to the given shard of three. */
 const userOf = (shard: number): string =>
   Array.from({ length: 99 }, (_, n) => `u${n}`).find((user) => shardOf(user, 3) === shard)!
 
@@ -70,7 +70,7 @@ for (const shards of [1, 3]) {
     await publish(two, { to: { topic: 'news' }, title: 'second' })
     await stream.until((f) => f.data.item?.title === 'second')
 
-    // Marks and counts.
+    // Marks and counts agree on both nodes.
     const read = await call('POST', `${one.url}/v1/inbox/read`, {
       key: token,
       body: { upTo: created.id }
@@ -86,7 +86,7 @@ for (const shards of [1, 3]) {
       unseen: 1
     })
 
-    // A cursor of either node is one of both.
+    // A cursor of one node works on the other.
     stream.close()
     const third = await publish(two, { to: { everyone: true }, title: 'third' })
     for (const node of [one, two]) {
@@ -101,7 +101,7 @@ for (const shards of [1, 3]) {
       resumed.close()
     }
 
-    // Recall, erase.
+    // Recall and erase take effect on both nodes.
     const last = await openStream(t, `${one.url}/v1/stream`, { token })
     await last.until((f) => f.event === 'ready')
     t.equal(
@@ -118,7 +118,7 @@ for (const shards of [1, 3]) {
     t.equal((await call('DELETE', `${two.url}/v1/users/ann`, { key: PUBLISH_KEY })).status, 204)
     await last.until((f) => f.data.op === 'removed' && f.data.ids === null)
 
-    // The same idempotency key at once on both.
+    // The same idempotency key on both nodes at the same time.
     const twice = await Promise.all(
       Array.from({ length: 10 }, (_, n) =>
         publish(
@@ -138,7 +138,7 @@ for (const shards of [1, 3]) {
     await last.until((f) => f.data.item?.title === 'once')
     t.equal(last.frames.filter((f) => f.data.item?.title === 'once').length, 1)
 
-    // A ticket is used up on all of them; a revocation ends the streams of all of them.
+    // A ticket works once across all nodes; a revocation ends the streams on all nodes.
     const ticket = (
       await call('POST', `${one.url}/v1/tickets`, { key: PUBLISH_KEY, body: { user: 'ann' } })
     ).body.ticket
@@ -237,7 +237,7 @@ t.test(
     await redis.start()
     await eventually(() => isReady(node), 15_000)
 
-    // Now with a stream open: dead, then frozen.
+    // Again with an open stream: first Redis is killed, then frozen.
     const stream = await openStream(t, `${node.url}/v1/stream`, { token: tokenOf('ann') })
     await stream.until((f) => f.event === 'ready')
     await publish(node, { to: { user: 'ann' }, title: 'before' })
@@ -287,7 +287,7 @@ t.test(
     await publish(one, { to: { user: 'ann' }, title: 'gone' })
     const gone = await stream.until((f) => f.data.item?.title === 'gone')
     const poll = call('GET', `${one.url}/v1/changes?since=${gone.id}&wait=20`, { key: token })
-    // Until it waits it reads, and what is emptied then is a 503, which is to be tried again.
+    // Before it waits it reads; a flush at that moment is a 503, which the client retries.
     const list = async () =>
       (await call('GET', `${one.url}/monitor/connections`, { key: MONITOR_KEY })).body.connections
     const waits = ({ transport, state }: Record<string, string>): boolean =>
@@ -490,7 +490,7 @@ t.test(
   { skip: skipOwnServer },
   async (t) => {
     const redis = await startRedis(t)
-    // Two shards need another key, or a channel, than the first.
+    // Two shards need other keys, or another channel, than the first.
     const least = 'on >pw &bellwire:* +@all -@admin -@dangerous +info'
     for (const [user, rights, lacking] of [
       ['keys', `${least} ~bellwire:{bellwire}:* ~bellwire:{nodes}:*`, /NOPERM/],
@@ -535,7 +535,7 @@ t.test(
     let stopped = false
     const produce = async (node: Service, who: number): Promise<void> => {
       for (let n = 0; !stopped; n++) {
-        // As a producer does: the same key until it is accepted.
+        // Like a producer: repeat with the same key until it is accepted.
         for (;;) {
           const answer = await publish(
             node,

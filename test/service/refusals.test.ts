@@ -21,14 +21,14 @@ const [on, off] = (await Promise.all(
       env: {
         MAX_CONNECTIONS_PER_USER: '1',
         DRAIN_MS: '2000',
-        // Nobody listens there: whoever brings a cookie is refused with "try again".
+        // Nothing listens there, so a request with a cookie is refused with a retry time.
         AUTH_SESSION_URL: 'http://127.0.0.1:1/'
       }
     })
   )
 )) as [Service, Service]
 
-/** How a peer leaves that does not want its answer. */
+/** How a client leaves before its answer. */
 const LEAVES = {
   'resets the connection with its request': (head: string, port: number) =>
     leave(head, port, 0, 'reset'),
@@ -45,7 +45,7 @@ async function leave(
   const socket = connect({ port, host: '127.0.0.1' }).on('error', () => {})
   await once(socket, 'connect')
   socket.write(head)
-  // No fact to wait for: the point is that the service cannot know when.
+  // There is no fact to wait for: the point is that the service cannot know when.
   if (afterMs > 0) await new Promise((resolve) => setTimeout(resolve, afterMs))
   if (how === 'reset') socket.resetAndDestroy()
   else socket.destroy()
@@ -81,7 +81,8 @@ for (const [name, service] of [
       )
       await eventually(async () => (await connectionsOf(service)).active === 2)
       t.match((await connectionsOf(service)).refused, { limit: Number, unavailable: Number })
-      // The last two streams go one after the other, so that the listener is open for longer than a moment.
+      // The last two streams close one after another, so the listener stays open for more than a
+      // moment.
       const exit = service.kill('SIGTERM')
       await Promise.race([stream.ended, other.ended])
       const refused = await rawPeer(t, service, requestHead('/v1/stream', token))

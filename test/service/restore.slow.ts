@@ -47,7 +47,7 @@ const put = async (service: { url: string }, ...names: string[]): Promise<void> 
 const monitor = async (service: { url: string }) =>
   (await call('GET', `${service.url}/monitor`, { key: MONITOR_KEY })).body
 
-/** Copies the files of a directory that a frozen process has open, as a snapshot of the disk would. */
+/** Copies the files that a frozen process has open, as a disk snapshot would. */
 async function snapshot(t: Test, service: Service): Promise<string> {
   const copy = tempDir(t)
   service.child.kill('SIGSTOP')
@@ -59,7 +59,7 @@ async function snapshot(t: Test, service: Service): Promise<string> {
 interface Way {
   /** Takes a copy while the service runs. */
   readonly take: (t: Test, service: Service) => Promise<string>
-  /** Puts it back, once the service has ended. */
+  /** Restores the copy after the service has ended. */
   readonly putBack: (copy: string, dataDir: string) => void
 }
 
@@ -67,7 +67,7 @@ const WAYS: Record<string, Way> = {
   'a disk was rolled back': {
     take: snapshot,
     putBack: (copy, dataDir) => {
-      // The same files, of the same inodes, with the bytes of before.
+      // The same inodes with their earlier bytes.
       for (const name of readdirSync(dataDir)) {
         if (FILES.includes(name))
           writeFileSync(path.join(dataDir, name), readFileSync(path.join(copy, name)))
@@ -113,7 +113,7 @@ for (const [way, { take, putBack }] of Object.entries(WAYS)) {
     t.same(titles(seen), ['one', 'two', 'three', 'four', 'five', 'six', 'seven'])
     const cursors = new Set(seen.map(({ id }) => id))
 
-    // Twice from one copy: what the first restored life gave was undone, too.
+    // Restored twice from one copy: what the first restored process wrote is undone as well.
     for (const life of ['a', 'b']) {
       await service.kill('SIGKILL')
       putBack(copy, dataDir)

@@ -38,7 +38,7 @@ t.test(
       )
     )
     peer.socket.write(body.slice(0, 10))
-    // Its head has been read when one that was sent later is answered.
+    // When a request sent later is answered, this one's head has been read.
     await eventually(async () => (await connectionsOf(service)).active === 0)
     const exit = service.kill('SIGTERM')
     await eventually(() =>
@@ -153,7 +153,7 @@ t.test('draining closes streams one after another, each with its own retry time'
   t.ok(new Set(streams.map(({ retries }) => retries.at(-1))).size > 30, 'no two waves')
 })
 
-/** Lets a signal make the thread that writes throw, as a fault of ours in it would. */
+/** A signal makes the writer thread throw, as a bug in it would. */
 const BREAKABLE = `process.on('worker', (worker) => process.on('SIGUSR2', () => worker.postMessage(null)))`
 
 t.test(

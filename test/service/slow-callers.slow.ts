@@ -17,7 +17,7 @@ import {
 const FILES = 400
 const [patient, small] = await Promise.all([
   startService(t, { env: { STORE: 'memory' } }),
-  // Room for 200 streams, and for 90 sockets beside them.
+  // Room for 200 streams and 90 other sockets.
   startService(t, { env: { STORE: 'memory' }, under: ['prlimit', `--nofile=${FILES}`] })
 ])
 
@@ -45,7 +45,7 @@ t.test(
         await eventually(() => head.text() !== '', 20_000)
         t.match(head.text(), /^HTTP\/1\.1 408 [\s\S]*"status":408/)
         t.ok(seconds() > 13 && seconds() < 18, `a head has 15 s: ${seconds()}`)
-        // Whoever goes on sending finds the connection closed.
+        // A client that keeps sending finds the connection closed.
         const more = setInterval(() => head.socket.write('x'), 500)
         t.teardown(() => clearInterval(more))
         await head.closed
@@ -55,7 +55,7 @@ t.test(
         await eventually(() => body.text() !== '', 30_000)
         t.match(body.text(), /^HTTP\/1\.1 408 [\s\S]*"status":408/)
         t.ok(seconds() > 23 && seconds() < 28, `a body has 25 s: ${seconds()}`)
-        // What would make it whole comes too late.
+        // The missing part arrives too late.
         clearInterval(trickle)
         body.socket.write(JSON.stringify({ to: { user: 'late' }, type: 't' }).padEnd(5000))
         body.socket.end()
@@ -89,7 +89,7 @@ t.test(
     t.teardown(() => {
       for (const peer of peers) peer.destroy()
     })
-    /** A peer that sends this and then nothing, and never closes its side. */
+    /** A client that sends this, then nothing, and never closes its side. */
     const hang = async (bytes: string): Promise<void> => {
       const socket = connect({ port, host: '127.0.0.1', allowHalfOpen: true }).on('error', () => {})
       peers.push(socket)

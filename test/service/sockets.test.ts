@@ -27,7 +27,7 @@ const [on, off] = await Promise.all(
 )
 const services = { on: on!, off: off! }
 
-/** The service, once nothing of the test before is open any more. */
+/** Waits until the service has no connection of the previous test. */
 async function quiet(service: Service): Promise<Service> {
   await eventually(async () => (await connectionsOf(service)).active === 0)
   return service
@@ -191,7 +191,7 @@ t.test('HTTP/1.0 gets unchunked frames, and a poll with Content-Length', async (
   const service = await quiet(services.on)
   const old = (path: string): string => requestHead(path, token).replace('HTTP/1.1', 'HTTP/1.0')
   const stream = await rawPeer(t, service, old('/v1/stream'))
-  // Published before the stream is open it would stand in `ready`.
+  // Published before the stream is open, it would be part of `ready`.
   await stream.until(/event: ready\n.*\nid: .*\n\n/)
   await publish(service, { to: { user: 'u1' }, title: 'for the old' })
   const text = await stream.until(/"for the old".*\nid: .*\n\n/)

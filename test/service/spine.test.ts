@@ -13,10 +13,10 @@ import {
   tokenOf
 } from './harness.ts'
 
-/** Kills in one run; `npm run soak` asks for more. */
+/** Kills in one run; `npm run soak` sets more. */
 const ROUNDS = Number(process.env['SOAK_ROUNDS'] ?? 5)
 
-// Both ways out: a bare socket, and the response object where the socket cannot be had.
+// Both ways to write: a bare socket, and the response object if the socket cannot be detached.
 for (const detach of ['on', 'off'] as const)
   test(`a notification is durable, then in the stream, with counts (socket detached: ${detach})`, async (t) => {
     const service = await startService(t, { flags: NODE_FLAGS[detach] })
@@ -112,7 +112,8 @@ test('a resumed stream or poll gets everything it missed, exactly once', async (
     )
     cursor = poll.body.cursor
     more = poll.body.more
-    // What is shared counts one each, and counts told before it have it in them already: the last word is exact.
+    // Shared events add one each, and earlier counts may include them already: only the last counts
+    // are exact.
     if (!more)
       t.same(poll.body.events.at(-1), {
         event: 'heartbeat',

@@ -7,7 +7,10 @@ import { call, MONITOR_KEY, openStream, startService, tokenOf } from './harness.
 const ip = (...args: string[]) => spawnSync('ip', args, { encoding: 'utf8' })
 const space = `bw${process.pid}`
 
-/** A host of its own, so that a peer can vanish without a FIN: two ends of a wire, one in a network namespace. */
+/**
+ * A second host, so that a client can vanish without a FIN: a veth pair with one end in a network
+ * namespace.
+ */
 function makeHost(): boolean {
   if (ip('netns', 'add', space).status !== 0) return false
   const steps = [
@@ -72,7 +75,8 @@ test('clients that vanished without a FIN are found and closed; live ones stay o
     sawStale ||= connections.stale >= 1
     return connections.closed.stale === 2
   }, 45_000)
-  // Four heartbeats and 15 seconds are promised, the kernel alone takes a quarter of an hour; a busy machine, some time more.
+  // Documented: four heartbeats and 15 seconds; the kernel alone takes 15 minutes. A busy machine
+  // may take longer.
   t.ok(performance.now() - cut < 40_000)
   t.ok(sawStale, 'they were seen as stale first')
   t.equal((await monitor()).active, 1)

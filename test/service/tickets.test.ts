@@ -16,7 +16,7 @@ import {
   tokenOf
 } from './harness.ts'
 
-/** An application whose sessions are looked up; it answers as the test says. */
+/** An application's session lookup that answers as the test says. */
 let behave = (_request: http.IncomingMessage, response: http.ServerResponse): void =>
   void response.end('{"user":"u"}')
 const application = http
@@ -36,7 +36,7 @@ const ticketOf = async (user: string, topics: string[] = []): Promise<string> =>
   (await call('POST', `${service.url}/v1/tickets`, { key: PUBLISH_KEY, body: { user, topics } }))
     .body.ticket
 
-/** Asks each way in with a ticket; whatever opens is closed again. It returns how it ended. */
+/** Opens each transport with a ticket, closes what opens, and returns how it ended. */
 const WAYS = {
   stream: async (query: string) => {
     const { status, body } = await fetch(`${service.url}/v1/stream?${query}`)
@@ -141,7 +141,7 @@ t.test(
         socket.resetAndDestroy()
         await closed
       }
-      // The service has heard of it when it has handled a later request on a connection opened later.
+      // Once a later request on a later connection is handled, the service has seen this one.
       await call('GET', `${service.url}/healthz`)
       for (const response of held) answer === '' ? response.destroy() : response.end(answer)
     }

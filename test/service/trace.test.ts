@@ -96,7 +96,7 @@ test('the delivery report shows producer, timing, recipients and what each of th
   })
   t.equal((await trace(service, flash.id, 'carl')).body.user.verdict, 'not_addressed')
 
-  // After a restart the log still tells what is durable.
+  // After a restart the log still knows what is durable.
   await service.kill('SIGKILL')
   const again = await startService(t, { dataDir: service.dataDir })
   t.match((await trace(again, news.id, 'ann')).body, {

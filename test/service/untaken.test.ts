@@ -119,7 +119,7 @@ t.test(
     await eventually(async () => (await slowAnswers()) === before + 5)
     const reader = await rawPeer(t, service, requestHead('/v1/inbox?limit=100', token).repeat(8))
     await eventually(() => reader.text().match(/HTTP\/1\.1 200/g)?.length === 8)
-    // The next one waits longer than a stalled answer may, and is cut by nothing.
+    // The next poll waits longer than a stalled answer may, and stays open.
     reader.socket.write(
       requestHead('/v1/changes?wait=2&since=0-0', token).replace(
         'since=0-0',

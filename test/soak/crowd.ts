@@ -10,15 +10,15 @@ interface Frame {
   readonly item?: { readonly id: string; readonly data?: { readonly last?: boolean } }
 }
 
-/** What one reader lived through. */
+/** What one client experienced. */
 export class Reader {
   readonly user: string
   readonly topics: readonly string[]
   readonly received: string[] = []
-  /** What must not happen, in words. */
+  /** Faults found, in words. */
   readonly faults: string[] = []
   readonly reconnects: number[] = []
-  /** True when the last notification of the test has come. */
+  /** True once the last notification of the test has arrived. */
   done = false
   ready = false
   readonly #url: string
@@ -31,7 +31,7 @@ export class Reader {
   #timer: NodeJS.Timeout | undefined
   #over = false
 
-  /** `haste` divides the time after which it comes back. */
+  /** `haste` divides the time before it reconnects. */
   constructor(url: string, user: string, topics: string[], haste: number) {
     this.#url = `${url}/v1/stream?items=0`
     this.user = user
@@ -40,7 +40,10 @@ export class Reader {
     this.#haste = haste
   }
 
-  /** As EventSource does: comes back with its last id after the time it was told, and never after a status other than 200. */
+  /**
+   * Behaves like EventSource: reconnects with its last id after the given retry time, and never
+   * after a status other than 200.
+   */
   open(): void {
     if (this.#over) return
     const request = http.get(this.#url, {
@@ -97,7 +100,7 @@ export class Reader {
     }
     if (id === undefined || !moves) return
     const seq = Number(id.slice(id.lastIndexOf('-') + 1))
-    // A heartbeat may repeat the place; nothing goes back.
+    // A heartbeat may repeat the cursor; no frame moves it back.
     if (seq < this.#seq || (event === 'notification' && seq === this.#seq))
       this.faults.push(`${event} at ${seq} after ${this.#seq}`)
     this.#seq = seq
@@ -110,11 +113,14 @@ export type Recipient =
   | { readonly topic: string }
   | { readonly everyone: true }
 
-/** Publishes at a steady rate, each with a key, and repeats with it what got no 201. */
+/**
+ * Publishes at a steady rate with idempotency keys, and retries with the same key after any answer
+ * but 201.
+ */
 export class Producer {
-  /** What was accepted, in the order of the answers. */
+  /** Accepted notifications, in the order of the answers. */
   readonly accepted: { readonly id: string; readonly to: Recipient }[] = []
-  /** First answers other than 201, by what they were. */
+  /** First answers other than 201, counted by status. */
   readonly refused = new Map<string, number>()
   readonly #url: string
   readonly #draw: (n: number) => Recipient
@@ -137,7 +143,7 @@ export class Producer {
     }, 10)
   }
 
-  /** Resolves when everything that was begun has been accepted. */
+  /** Resolves when every publish under way has been accepted. */
   async stop(): Promise<void> {
     clearInterval(this.#timer)
     while (this.#running.size > 0) await Promise.all(this.#running)
@@ -204,7 +210,10 @@ export class Producer {
   }
 }
 
-/** What is wrong with what the readers got, in words: nothing lost, nothing twice, nothing that was not for them. */
+/**
+ * What is wrong with what the clients received, in words: lost, repeated, or meant for someone
+ * else.
+ */
 export function faultsOf(
   readers: readonly Reader[],
   accepted: readonly { readonly id: string; readonly to: Recipient }[]

@@ -7,13 +7,13 @@ export interface DeploySize {
   readonly streams: number
   readonly publishesPerSecond: number
   readonly drainMs: number
-  /** Divides the time after which readers come back; 1 is what browsers do. */
+  /** Divides the time before clients reconnect; 1 is what browsers do. */
   readonly haste: number
-  /** Milliseconds of calm between what happens. */
+  /** Milliseconds of calm between two incidents. */
   readonly calmMs: number
-  /** How long Redis is away. */
+  /** Milliseconds that Redis is down. */
   readonly redisAwayMs: number
-  /** Logs that the users are spread over. */
+  /** The number of logs the users are spread over. */
   readonly shards: number
 }
 
@@ -21,14 +21,14 @@ export interface DeploySize {
 const usersOf = (streams: number): number => Math.ceil(streams / 2)
 const topicOf = (user: number): string => `t${Math.floor(user / 10)}`
 
-/** Of a hundred publishes 95 are for one user, the rest for a topic; now and then one is for everyone. */
+/** 95 of 100 publishes are for one user, the rest for a topic; a few are for everyone. */
 function recipientOf(n: number, users: number, everyoneEvery: number): Recipient {
   if (n % everyoneEvery === 0) return { everyone: true }
   const user = Math.floor(Math.random() * users)
   return n % 20 === 0 ? { topic: topicOf(user) } : { user: `u${user}` }
 }
 
-/** The largest share of the moments that lie within one second. */
+/** The largest share of the given instants that lies within one second. */
 function peakShare(moments: readonly number[]): number {
   const sorted = [...moments].sort((a, b) => a - b)
   let peak = 0
@@ -41,8 +41,8 @@ function peakShare(moments: readonly number[]): number {
 }
 
 /**
- * Under load, through nginx: a rolling restart of all three nodes, then kill -9 of a node, then of Redis. Nobody misses anything or gets
- * anything twice; while a Redis is there, no publish is refused.
+ * Under load, through nginx: a rolling restart of all three nodes, then kill -9 of a node, then of
+ * Redis. No client misses or repeats an event; while Redis is up, no publish is refused.
  */
 export async function deployUnderLoad(t: Test, size: DeploySize): Promise<void> {
   const fleet = await startFleet(t, {

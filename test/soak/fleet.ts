@@ -8,7 +8,7 @@ type Teardown = { teardown(fn: () => unknown): void }
 
 export { skipNginx } from '../fixtures/proxies.ts'
 
-/** One node, which keeps its port over restarts. */
+/** One node, which keeps its port across restarts. */
 export class FleetNode {
   readonly port: number
   readonly #t: Teardown
@@ -29,26 +29,29 @@ export class FleetNode {
     return this.#service?.output() ?? ''
   }
 
-  /** Resolves when it takes streams. */
+  /** Resolves when the node accepts streams. */
   async start(): Promise<void> {
     this.#service = await startService(this.#t, { env: this.#env })
     await eventually(async () => (await call('GET', `${this.url}/readyz`)).status === 200, 30_000)
   }
 
-  /** Ends it, and tells its exit code. */
+  /** Stops the node and returns its exit code. */
   async end(signal: NodeJS.Signals): Promise<number | null> {
     return this.#service!.kill(signal)
   }
 }
 
 export interface Fleet {
-  /** Of nginx. */
+  /** The address of nginx. */
   readonly url: string
   readonly nodes: readonly FleetNode[]
   readonly redis: RedisServer
 }
 
-/** Three nodes on one Redis behind a real nginx with the configuration of `docker/`, its addresses changed to those of the test. */
+/**
+ * Three nodes on one Redis behind a real nginx with the configuration of `docker/` and the test's
+ * addresses.
+ */
 export async function startFleet(t: Teardown, env: Record<string, string>): Promise<Fleet> {
   const redis = await startRedis(t)
   const shared = {
@@ -58,7 +61,7 @@ export async function startFleet(t: Teardown, env: Record<string, string>): Prom
     LOG_LEVEL: 'warn',
     ...env
   }
-  // Whoever listens must be told by its log: at `warn` it would be silent.
+  // The log must name the address: at `warn` it would not.
   const nodes: FleetNode[] = []
   for (let n = 0; n < 3; n++)
     nodes.push(new FleetNode(t, await freePort(), { ...shared, LOG_LEVEL: 'info' }))

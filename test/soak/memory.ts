@@ -12,7 +12,7 @@ import {
 
 const SMALL = { flags: ['--max-old-space-size=256'] }
 
-/** Opens a stream, waits for its first event, and goes. */
+/** Opens a stream, waits for its first event, and leaves. */
 function visit(service: Service, path: string, token: string): Promise<string> {
   const { port, hostname } = new URL(service.url)
   return new Promise((resolve, reject) => {
