@@ -233,7 +233,7 @@ export const CLUSTER_KEYS_MS = 10 * 60_000
 /** How long the answers of other nodes are waited for: a revoked user's streams end within a second, counting included. */
 export const ASK_MS = 500
 /** How long the opening of a stream waits for the count of a user's places; its first bytes are due within a second. */
-export const PLACE_MS = 300
+export const ACQUIRE_SLOT_MS = 300
 /** Rows of `/monitor/connections` that one node sends another. */
 export const MAX_ANSWER_ROWS = 5_000
 /** JSON of one node's answer to another: thirty may answer at once before Redis cuts the one that asked (32 MB may wait for it). */
@@ -243,7 +243,7 @@ export const MAX_UNSURE_USERS = 10_000
 /** Connections of one user in an answer about a trace. */
 export const MAX_ANSWER_READINGS = 200
 /** Users whose places are told in one command when a node tells all of them again. */
-export const PLACES_SLICE = 500
+export const SLOTS_SLICE = 500
 
 // Sockets that carry no stream.
 

@@ -7,6 +7,10 @@ export const EVERYONE = 'everyone' satisfies Channel
 export const userChannel = (user: string): Channel => `user:${user}`
 export const topicChannel = (topic: string): Channel => `topic:${topic}`
 
+/** Whether a text names a channel. */
+export const isChannel = (text: string): text is Channel =>
+  text === EVERYONE || text.startsWith('user:') || text.startsWith('topic:')
+
 /** True where one user alone reads the channel, so that frames may carry that user's counts. */
 export const isPersonal = (channel: Channel): boolean => channel.startsWith('user:')
 

@@ -30,7 +30,7 @@ export async function openArchiveSource({
     }
     case 'redis': {
       if (redisUrl === undefined) throw noAddress()
-      const { RedisArchiveSource } = await import('./redis/redis-archive.ts')
+      const { RedisArchiveSource } = await import('./redis/archive-source.ts')
       return RedisArchiveSource.open({ ...options, redisUrl })
     }
   }
@@ -69,7 +69,7 @@ export async function openArchiveTarget({
     }
     case 'redis': {
       if (redisUrl === undefined) throw noAddress()
-      const { RedisArchiveTarget } = await import('./redis/redis-archive.ts')
+      const { RedisArchiveTarget } = await import('./redis/archive-target.ts')
       return RedisArchiveTarget.open({ ...options, redisUrl })
     }
   }

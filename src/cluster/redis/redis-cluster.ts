@@ -1,6 +1,7 @@
 import { randomBytes } from 'node:crypto'
 import { readFileSync } from 'node:fs'
 import {
+  ACQUIRE_SLOT_MS,
   ASK_MS,
   BEAT_MS,
   CLUSTER_KEYS_MS,
@@ -8,8 +9,7 @@ import {
   MAX_ANSWER_BYTES,
   MAX_ANSWER_ROWS,
   MAX_UNSURE_USERS,
-  PLACE_MS,
-  PLACES_SLICE
+  SLOTS_SLICE
 } from '../../bounds/limits.ts'
 import {
   connectRedis,
@@ -17,7 +17,7 @@ import {
   type RedisClients,
   type RedisConnection
 } from '../../stores/redis/client.ts'
-import { reasonOf, silenceOf } from '../../stores/redis/redis-errors.ts'
+import { channelRefusal, reasonOf } from '../../stores/redis/redis-errors.ts'
 import {
   ANSWERS,
   type Answer,
@@ -192,7 +192,7 @@ export class RedisCluster implements Cluster {
       return (
         (await within(
           runScript(this.#clients.commands, 'acquireSlot', [...keys, ...values]),
-          PLACE_MS
+          ACQUIRE_SLOT_MS
         )) === 1
       )
     } catch (error) {
@@ -253,7 +253,7 @@ export class RedisCluster implements Cluster {
       this.#hears = isReady(subscriber)
       this.#silence = undefined
     } catch (error) {
-      const silence = silenceOf(error as Error, this.#options.redisPrefix)
+      const silence = channelRefusal(error as Error, this.#options.redisPrefix)
       if (silence !== this.#silence)
         this.#options.onTrouble(`the other nodes cannot be heard: ${silence}`)
       this.#silence = silence
@@ -321,8 +321,8 @@ export class RedisCluster implements Cluster {
       this.#unsure.clear()
       this.#unsureOfAll = false
     }
-    for (let at = 0; at < places.length; at += PLACES_SLICE) {
-      const slice = places.slice(at, at + PLACES_SLICE)
+    for (let at = 0; at < places.length; at += SLOTS_SLICE) {
+      const slice = places.slice(at, at + SLOTS_SLICE)
       const gone = slice.filter(([, count]) => count === 0).map(([user]) => user)
       const there = slice.filter(([, count]) => count > 0).flat()
       if (gone.length > 0) batch.hdel(key, ...gone)

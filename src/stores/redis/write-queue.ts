@@ -8,39 +8,46 @@ import {
 } from '../../bounds/limits.ts'
 import { type PublishOutcome, StoreError } from '../../log/store.ts'
 import { joinOutcomes } from '../join-outcomes.ts'
-import type { RedisLog } from './redis-log.ts'
+import type { LogCalls } from './log-calls.ts'
+import { ReplyReader } from './replies.ts'
 import type { ShardPublication } from './shard-publication.ts'
 
+/** A slice of a publish call. */
 interface Publishing extends Slice<ShardPublication> {
   readonly resolve: (outcomes: readonly PublishOutcome[]) => void
   readonly reject: (error: unknown) => void
 }
 
-/** A long call of another kind, which is alone in its round. */
+/** A long call of another kind, which has a round to itself. */
 interface LongCall extends Weight {
   readonly run: () => Promise<void>
   readonly reject: (error: unknown) => void
 }
 
+const isPublishing = (one: Publishing | LongCall): one is Publishing => 'items' in one
+
 /**
- * What is long for Redis waits here, and notifications, so that all take turns: whatever came during the last call goes into the next,
- * long requests in slices.
+ * Publish calls and long calls take turns here. What arrives during one call of Redis goes into the next;
+ * long requests go in slices.
  */
 export class WriteQueue {
-  readonly #log: RedisLog
+  readonly #calls: LogCalls
   readonly #onCommit: (ms: number) => void
   readonly #waiting = new FairQueue<Publishing | LongCall>(REDIS_CALL_LIMIT)
   #abandoned = false
-  /** Entries that were appended and not followed yet, and the last moment at which that ends. */
+  /** Entries that were appended and not followed yet. */
   #ahead = 0
+  /** Resolves when the last of them has been followed. */
   #followed: Promise<void> = Promise.resolve()
   #running: Promise<void> | null = null
 
-  constructor(log: RedisLog, onCommit: (ms: number) => void) {
-    this.#log = log
+  /** `onCommit` receives the duration of each publish call to Redis, in milliseconds. */
+  constructor(calls: LogCalls, onCommit: (ms: number) => void) {
+    this.#calls = calls
     this.#onCommit = onCommit
   }
 
+  /** Appends in the order given. Rejects with a StoreError if too much waits already. */
   publish(items: readonly ShardPublication[]): Promise<readonly PublishOutcome[]> {
     if (this.#abandoned) return Promise.reject(stopping())
     const slices = sliced(
@@ -50,20 +57,22 @@ export class WriteQueue {
     )
     const bytes = slices.reduce((sum, slice) => sum + slice.bytes, this.#waiting.bytes)
     if (this.#waiting.size > 0 && bytes > MAX_PENDING_BYTES)
-      return Promise.reject(new StoreError('unavailable', 'more is published than Redis takes'))
+      return Promise.reject(
+        new StoreError('unavailable', 'notifications are published faster than Redis takes them')
+      )
     const waiting: Publishing[] = []
-    const answers = slices.map(
+    const outcomes = slices.map(
       (slice) =>
         new Promise<readonly PublishOutcome[]>((resolve, reject) => {
           waiting.push({ ...slice, resolve, reject })
         })
     )
     this.#waiting.push(waiting)
-    if (answers.length > 0) this.#running ??= this.#run()
-    return joinOutcomes(slices, answers)
+    if (outcomes.length > 0) this.#running ??= this.#run()
+    return joinOutcomes(slices, outcomes)
   }
 
-  /** Makes a call that may take Redis some tens of milliseconds, when it is its turn. */
+  /** Makes a call, which may occupy Redis for tens of milliseconds, when it is its turn. */
   turn<T>(call: () => Promise<T>): Promise<T> {
     if (this.#abandoned) return Promise.reject(stopping())
     return new Promise((resolve, reject) => {
@@ -74,25 +83,25 @@ export class WriteQueue {
     })
   }
 
-  /** Resolves when everything that was asked for has been answered. */
+  /** Resolves when every call has its outcome. */
   async idle(): Promise<void> {
     await this.#running
   }
 
-  /** Takes nothing more, and fails what waits for a call. */
+  /** Takes no more calls, and rejects those that wait. */
   abandon(): void {
     this.#abandoned = true
     for (const { reject } of this.#waiting.clear()) reject(stopping())
   }
 
   async #run(): Promise<void> {
-    // What arrives in one turn of the loop goes together.
+    // What arrives in one turn of the event loop goes together.
     await new Promise((resolve) => setImmediate(resolve))
     while (this.#waiting.size > 0) {
       const round = this.#waiting.take()
       const [first] = round
-      if (first !== undefined && 'run' in first) await first.run()
-      else await this.#append(round as Publishing[])
+      if (first !== undefined && !isPublishing(first)) await first.run()
+      else await this.#append(round.filter(isPublishing))
       while (this.#ahead > REDIS_AHEAD_ENTRIES) await this.#followed
     }
     this.#running = null
@@ -103,19 +112,19 @@ export class WriteQueue {
     for (const { items } of batch) for (const item of items) pushItem(args, item)
     const began = performance.now()
     try {
-      const { answer, followed } = await this.#log.append('publish', args, true)
+      const { reply, followed } = await this.#calls.append('publish', args, true)
       this.#onCommit(performance.now() - began)
       const entries = batch.reduce((sum, slice) => sum + slice.entries, 0)
       this.#ahead += entries
-      // The next call need not wait until this one was followed, unless that is far behind.
+      // The next call does not wait until this one was followed, unless too many entries are ahead.
       this.#followed = followed.then(() => {
         this.#ahead -= entries
-        let at = 1
+        const outcomes = new ReplyReader(reply).skip()
         for (const { items, resolve } of batch)
-          resolve(items.map((item) => outcomeOf(item, answer[at++] as string)))
+          resolve(items.map((item) => outcomeOf(item, outcomes.text())))
       })
     } catch (error) {
-      // Whoever came meanwhile has waited as long: none of them waits another time-out for the same answer.
+      // Calls that arrived meanwhile have waited as long: they must not wait for another time-out.
       for (const { reject } of [...batch, ...this.#waiting.clear()]) reject(error)
     }
   }
@@ -124,6 +133,7 @@ export class WriteQueue {
 const stopping = (): StoreError =>
   new StoreError('unavailable', 'the process is stopping and takes no more writes')
 
+/** The arguments of `publish-2.lua` for one item. */
 function pushItem(args: string[], { item, channels }: ShardPublication): void {
   const { id, to, content, key, createdAt, expiresAt, ephemeral, idempotency, producer } = item
   args.push(
@@ -138,10 +148,11 @@ function pushItem(args: string[], { item, channels }: ShardPublication): void {
   args.push(String(channels.length), ...channels)
 }
 
-function outcomeOf({ item }: ShardPublication, answer: string): PublishOutcome {
-  switch (answer[0]) {
+/** What `publish-2.lua` returns for one item. */
+function outcomeOf({ item }: ShardPublication, text: string): PublishOutcome {
+  switch (text[0]) {
     case 'r': {
-      const [, id = '', createdAt] = answer.split(' ')
+      const [, id = '', createdAt] = text.split(' ')
       return { kind: 'replayed', id, createdAt: Number(createdAt) }
     }
     case 'k':
