@@ -301,6 +301,7 @@ export async function createApp(
         publicUrl: config.publicUrl,
         rateLimit
       })
+      await routes.register(dashboard)
       await routes.register(monitor, {
         hub,
         cluster,
@@ -329,7 +330,6 @@ export async function createApp(
         match: (authorization) => operators.match(authorization)
       })
       await routes.register(clientScript)
-      await routes.register(dashboard)
       await routes.register(metrics, {
         hub,
         store,

@@ -2,6 +2,7 @@ import { createWriteStream } from 'node:fs'
 import { Readable } from 'node:stream'
 import { pipeline } from 'node:stream/promises'
 import { ARCHIVE_VERSION, type ArchiveSource, encodeRecord } from '../log/archive.ts'
+import { iso } from '../log/iso.ts'
 import { openArchiveSource } from '../stores/open-archive.ts'
 import type { Invocation } from './command-line.ts'
 import { readSettings } from './settings.ts'
@@ -25,7 +26,7 @@ export async function exportStore(invocation: Invocation): Promise<void> {
 async function exportTo(source: ArchiveSource, file: string | undefined): Promise<Tally> {
   const tally = emptyTally()
   async function* lines(): AsyncGenerator<string> {
-    yield `${JSON.stringify({ kind: 'bellwire', version: ARCHIVE_VERSION, exportedAt: new Date().toISOString() })}\n`
+    yield `${JSON.stringify({ kind: 'bellwire', version: ARCHIVE_VERSION, exportedAt: iso(Date.now()) })}\n`
     let records = 0
     for await (const record of source.records()) {
       tally[record.kind]++

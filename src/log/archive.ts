@@ -1,5 +1,6 @@
 import { z } from 'zod'
 import { type Channel, channelsOf, isPersonal, userChannel } from './channel.ts'
+import { iso } from './iso.ts'
 import { TopicName, UserName } from './names.ts'
 import type { Recipients } from './notification.ts'
 
@@ -143,8 +144,6 @@ const Line = z.discriminatedUnion('kind', [
   }),
   z.strictObject({ kind: z.literal('revocation'), user: UserName, at: Instant })
 ])
-
-const iso = (at: number): string => new Date(at).toISOString()
 
 /** One record as a line of JSON, without its end. */
 export function encodeRecord(record: ArchiveRecord): string {

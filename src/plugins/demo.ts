@@ -1,8 +1,8 @@
-import { readFileSync } from 'node:fs'
 import fp from 'fastify-plugin'
 import type { ZodTypeProvider } from 'fastify-type-provider-zod'
 import { z } from 'zod'
 import { TopicName, UserName } from '../log/names.ts'
+import { type ServedFile, serveFiles } from './transports/serve-files.ts'
 
 interface DemoOptions {
   /** A fresh subscriber JWT. */
@@ -11,20 +11,13 @@ interface DemoOptions {
   readonly publishKey: string
 }
 
-/** Nothing inline, nothing from elsewhere, no text ever parsed as markup: what a page that shows other people's text should say. */
-const POLICY =
-  "default-src 'none'; script-src 'self'; style-src 'self'; connect-src 'self'; img-src data:; base-uri 'none'; form-action 'none'; frame-ancestors 'none'; require-trusted-types-for 'script'; trusted-types 'none'"
-
-const SCRIPT = 'text/javascript; charset=utf-8'
-const FILES = [
-  { path: '/demo', file: 'page.html', type: 'text/html; charset=utf-8' },
-  { path: '/demo/demo.css', file: 'demo.css', type: 'text/css; charset=utf-8' },
-  ...['demo.js', 'panel.js', 'row.js', 'send.js', 'toasts.js', 'backend.js'].map((file) => ({
-    path: `/demo/${file}`,
-    file,
-    type: SCRIPT
-  }))
-] as const
+const own = (file: string): URL => new URL(`../demo/${file}`, import.meta.url)
+const FILES: readonly ServedFile[] = [
+  { path: '/demo', source: own('page.html') },
+  ...['demo.css', 'demo.js', 'panel.js', 'row.js', 'send.js', 'toasts.js', 'backend.js'].map(
+    (file) => ({ path: `/demo/${file}`, source: own(file) })
+  )
+]
 
 /** What a page's own backend would ask for in its visitors' name. */
 const FORWARDED = { '/demo/publish': '/v1/notifications', '/demo/ticket': '/v1/tickets' } as const
@@ -36,17 +29,7 @@ export default fp<DemoOptions>(
   async (instance, { token, publishKey }) => {
     const app = instance.withTypeProvider<ZodTypeProvider>()
 
-    for (const { path, file, type } of FILES) {
-      const content = readFileSync(new URL(`../demo/${file}`, import.meta.url))
-      app.get(path, { schema: { hide: true } }, async (_request, reply) =>
-        reply
-          .header('content-security-policy', POLICY)
-          .header('cache-control', 'no-cache')
-          .type(type)
-          .send(content)
-      )
-    }
-
+    serveFiles(app, FILES, 'demo')
     // Who opens the service in a browser looks for something to see.
     app.get('/', { schema: { hide: true } }, async (_request, reply) =>
       reply.redirect(`${app.prefix}/demo`)

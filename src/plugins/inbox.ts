@@ -1,8 +1,6 @@
-import { createHash } from 'node:crypto'
 import type { FastifyContextConfig, FastifyReply, FastifyRequest } from 'fastify'
 import fp from 'fastify-plugin'
 import type { ZodTypeProvider } from 'fastify-type-provider-zod'
-import { MAX_ENTRIES } from '../bounds/limits.ts'
 import { encodeCounts } from '../delivery/encoded-event.ts'
 import { type Channel, EVERYONE, scopeOf, topicOf, userChannel } from '../log/channel.ts'
 import { formatCursor, resolveCursor } from '../log/cursor.ts'
@@ -32,6 +30,7 @@ import {
 } from './schemas/inbox.ts'
 import { ProblemError } from './schemas/problem.ts'
 import { selectTopics } from './schemas/topics.ts'
+import { entityTag, isCurrent } from './transports/entity-tag.ts'
 
 interface InboxOptions extends OriginOptions {
   readonly store: EventLog & Inbox
@@ -206,22 +205,14 @@ function mayRead(subscriber: Subscriber, channel: Channel): boolean {
   return topic !== undefined && allowsTopic(subscriber, topic)
 }
 
-/** Sends a body with its validator, or 304 where the caller has just that (RFC 9110, 13.1.2: weak comparison). */
+/** Sends a body with its validator, or 304 if the client already has it. */
 function sendFresh(request: FastifyRequest, reply: FastifyReply, body: string): FastifyReply {
-  const tag = `W/"${createHash('sha256').update(body).digest('base64url').slice(0, 27)}"`
+  const tag = `W/${entityTag(body)}`
   reply
     .header('etag', tag)
     .header('cache-control', 'private, no-cache')
     .header('vary', 'Authorization, Cookie, Origin')
-  const known = request.headers['if-none-match']
-  if (
-    known !== undefined &&
-    (known.trim() === '*' ||
-      known
-        .split(',', MAX_ENTRIES.validators)
-        .some((one) => one.trim().replace(/^W\//, '') === tag.slice(2)))
-  ) {
-    return reply.code(304).send()
-  }
-  return reply.header('content-type', JSON_TYPE).send(body)
+  return isCurrent(request, tag)
+    ? reply.code(304).send()
+    : reply.header('content-type', JSON_TYPE).send(body)
 }

@@ -1,19 +1,22 @@
+import type { FastifyRequest } from 'fastify'
 import fp from 'fastify-plugin'
 import type { ZodTypeProvider } from 'fastify-type-provider-zod'
+import Negotiator from 'negotiator'
 import { z } from 'zod'
 import { type Cluster, CONNECTION_SORTS, type NodeView } from '../cluster/cluster.ts'
 import { mergeRows } from '../cluster/node-answers.ts'
 import type { Hub } from '../delivery/hub.ts'
 import type { Sink } from '../delivery/sink.ts'
 import { formatCursor } from '../log/cursor.ts'
+import { iso } from '../log/iso.ts'
 import type { Log, Store } from '../log/store.ts'
 import { takeCensus } from '../monitoring/connection-summary.ts'
 import type { Stats } from '../monitoring/figures.ts'
 import type { Assessment, HealthStatus } from '../monitoring/health.ts'
 import type { HostFigures } from '../monitoring/health-inputs.ts'
 import { operatorOnly } from './auth.ts'
-import { prefersPage, sendPage } from './dashboard.ts'
 import { ProblemError } from './schemas/problem.ts'
+import { addVary } from './transports/common-headers.ts'
 import { STREAM_HEADERS, sendHeadOnly } from './transports/sse-sink.ts'
 
 declare module 'fastify' {
@@ -46,8 +49,6 @@ interface MonitorOptions {
 }
 
 const STATS_EVERY_MS = 1000
-
-const iso = (instant: number): string => new Date(instant).toISOString()
 
 /** The figures of all nodes together. */
 function totalsOf(nodes: readonly NodeView[]) {
@@ -178,9 +179,8 @@ export default fp<MonitorOptions>(
         }
       },
       async (request, reply) => {
-        const vary = reply.getHeader('vary')
-        reply.header('vary', vary === undefined ? 'Accept' : `${vary}, Accept`)
-        if (prefersPage(request.headers.accept)) return sendPage(reply)
+        addVary(reply, 'Accept')
+        if (prefersPage(request)) return reply.sendDashboard()
         await host.look()
         return reply.header('cache-control', 'no-store').send(snapshot())
       }
@@ -292,7 +292,7 @@ export default fp<MonitorOptions>(
       for (const watcher of watchers) watcher.end()
     })
   },
-  { name: 'monitor' }
+  { name: 'monitor', dependencies: ['dashboard'] }
 )
 
 const logOf = ({ epoch, head, oldest }: Log) => ({
@@ -300,3 +300,7 @@ const logOf = ({ epoch, head, oldest }: Log) => ({
   head: formatCursor(epoch, head),
   oldest: formatCursor(epoch, oldest)
 })
+
+/** Browsers get the dashboard. Programs, which accept anything, get JSON. */
+const prefersPage = ({ raw }: FastifyRequest): boolean =>
+  new Negotiator(raw).mediaTypes(['application/json', 'text/html'])[0] === 'text/html'

@@ -2,6 +2,7 @@ import swagger from '@fastify/swagger'
 import swaggerUi from '@fastify/swagger-ui'
 import fp from 'fastify-plugin'
 import { jsonSchemaTransform } from 'fastify-type-provider-zod'
+import { POLICIES } from './transports/policies.ts'
 
 interface DocumentationOptions {
   readonly version: string
@@ -81,10 +82,6 @@ const EVENT_STREAM = {
 }
 
 const SOCKET = { description: 'The connection is a WebSocket from here on' }
-
-/** Nothing inline, nothing from elsewhere. */
-const POLICY =
-  "default-src 'none'; script-src 'self'; style-src 'self'; connect-src 'self'; img-src 'self' data:; base-uri 'none'; form-action 'none'; frame-ancestors 'none'"
 
 const BELL =
   '<svg xmlns="http://www.w3.org/2000/svg" viewBox="0 0 24 24"><path fill="#2456c9" d="M12 2a6 6 0 0 0-6 6v4.6L4.3 16a1 1 0 0 0 .9 1.5h13.6a1 1 0 0 0 .9-1.5L18 12.6V8a6 6 0 0 0-6-6Zm0 20a3 3 0 0 0 2.8-2H9.2A3 3 0 0 0 12 22Z"/></svg>'
@@ -185,7 +182,7 @@ export default fp<DocumentationOptions>(
       await page.register(swaggerUi, {
         routePrefix: '/documentation',
         indexPrefix: basePath,
-        staticCSP: POLICY,
+        staticCSP: POLICIES.documentation,
         // Without the bar on top: it offers other documents, and styles itself inline, which the policy refuses.
         uiConfig: { layout: 'BaseLayout' },
         logo: { type: 'image/svg+xml', content: BELL },
