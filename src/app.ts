@@ -174,8 +174,8 @@ export async function createApp(
       recommendations: recommendations.map(({ code }) => code),
       draining: hub.draining,
       uptimeSeconds: Math.floor(process.uptime()),
-      connections: hub.size,
-      users: hub.users,
+      connections: hub.connections.size,
+      users: hub.connections.users,
       stale,
       slow,
       publishedPerSecond: stats.acceptedPerSecond,
@@ -284,16 +284,15 @@ export async function createApp(
           ack: (ms: number) => stats.publishAck.record(ms)
         }
       })
-      await routes.register(stream, { hub, identity, stats, onError: fault })
+      await routes.register(stream, { hub, identity, onError: fault })
       await routes.register(socket, {
         hub,
         identity,
-        stats,
         onError: fault,
         corsOrigins: config.corsOrigins,
         publicUrl: config.publicUrl
       })
-      await routes.register(changes, { hub, identity, stats, rateLimit })
+      await routes.register(changes, { hub, identity, rateLimit })
       await routes.register(inbox, {
         store,
         identity,

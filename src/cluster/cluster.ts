@@ -1,4 +1,5 @@
 import { z } from 'zod'
+import type { Quota } from '../delivery/quota.ts'
 
 /** What a node tells the others of itself, every {@link BEAT_MS}. */
 export const NodeReport = z.object({
@@ -142,22 +143,8 @@ export interface Member {
   heldOf(user: string): number
 }
 
-/**
- * Places of users, of which there are so many over all nodes together. Numbers are absolute, so that telling one twice, or late,
- * does no harm.
- */
-export interface Places {
-  /**
-   * Whether this node may have `mine` connections of the user, the one that is being opened included. If so they are its own until it
-   * tells another number. Two that ask at once for the last place do not both get it. Never waits long, and never rejects.
-   */
-  take(user: string, mine: number): Promise<boolean>
-  /** This node has so many now. */
-  hold(user: string, mine: number): void
-}
-
 /** The nodes that serve one log together; one is a cluster, too. */
-export interface Cluster extends Places {
+export interface Cluster extends Quota {
   /** Makes this node known, and answers for it from now on. Called once; nothing that happens later makes it reject. */
   join(member: Member): void
   /** All nodes that are alive as far as this one knows, itself first. One that died is gone when its lease is over. */

@@ -53,9 +53,9 @@ export class HubMember implements Member {
     const hub = this.#hub
     switch (question.kind) {
       case 'count-user':
-        return hub.countUser(question.user)
+        return hub.connections.of(question.user).length
       case 'close-connection': {
-        const connection = hub.named(question.id)
+        const connection = hub.connections.find(question.id)
         connection?.close('closed')
         return connection !== undefined
       }
@@ -71,7 +71,7 @@ export class HubMember implements Member {
 
   /** What a user's connections have read here: those that ended and are still remembered, then the open ones. */
   #readingsOf(user: string): Reading[] {
-    const open = this.#hub.connectionsOf(user).map((connection) => readingOf(connection))
+    const open = this.#hub.connections.of(user).map((connection) => readingOf(connection))
     return [...this.#traces.departures(user), ...open].slice(-MAX_ANSWER_READINGS)
   }
 
@@ -84,7 +84,7 @@ export class HubMember implements Member {
     const ranked: { readonly connection: Connection; readonly rank: number }[] = []
     const others: Connection[] = []
     let total = 0
-    for (const connection of this.#hub.connections()) {
+    for (const connection of this.#hub.connections) {
       if (user !== undefined && connection.user !== user) continue
       total++
       const rank = RANKS[sort]({

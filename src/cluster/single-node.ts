@@ -28,11 +28,11 @@ export class SingleNode implements Cluster {
     return this.#member ? [this.#member.answer(question)] : []
   }
 
-  async take(_user: string, mine: number): Promise<boolean> {
+  async acquire(_user: string, mine: number): Promise<boolean> {
     return this.#maxConnectionsPerUser === 0 || mine <= this.#maxConnectionsPerUser
   }
 
-  hold(): void {}
+  report(): void {}
 
   async leave(): Promise<void> {}
 }

@@ -10,6 +10,7 @@ import {
 import { encodeItem } from '../log/item.ts'
 import type { Counts } from '../log/notification.ts'
 import type { Store } from '../log/store.ts'
+import type { Subscriber } from '../log/subscriber.ts'
 import {
   CLOSE_REASONS,
   type CloseReason,
@@ -49,6 +50,21 @@ export interface ConnectionHost {
   readonly observer: Observer
   /** The connection has ended: nothing may keep it any longer. */
   closed(connection: Connection, reason: CloseReason): void
+}
+
+/** What a transport asks for when it opens a connection. */
+export interface OpenRequest {
+  readonly subscriber: Subscriber
+  /** Topics to read; default all exact names of the credential. */
+  readonly topics?: readonly string[] | undefined
+  readonly sink: Sink
+  readonly codec: Codec
+  readonly after?: string | undefined
+  readonly items?: number | undefined
+  readonly announce?: boolean | undefined
+  readonly once?: Opening['once']
+  /** Of the request that opens it, for the log line; it is not kept. */
+  readonly requestId?: string | undefined
 }
 
 /** How a connection begins. */

@@ -24,7 +24,7 @@ export function takeCensus(hub: Hub): Census {
   let slow = 0
   let bufferedBytes = 0
   let onlyAddress: string | null | undefined
-  for (const connection of hub.connections()) {
+  for (const connection of hub.connections) {
     byTransport[connection.transport]++
     if (connection.stale) stale++
     if (connection.phase === 'blocked') slow++
@@ -34,8 +34,8 @@ export function takeCensus(hub: Hub): Census {
     else if (onlyAddress !== null && onlyAddress !== connection.remoteAddress) onlyAddress = null
   }
   return {
-    active: hub.size,
-    users: hub.users,
+    active: hub.connections.size,
+    users: hub.connections.users,
     byTransport,
     stale,
     slow,

@@ -51,7 +51,7 @@ export default fp<{ hub: Hub; onError: (error: unknown) => void }>(
       }
       suspects = next
       const stillBehind: typeof behind = new Map()
-      for (const connection of hub.connections()) {
+      for (const connection of hub.connections) {
         const { peer } = connection
         if (peer === null) continue
         if (connection.stallAt > 0) {
@@ -70,7 +70,7 @@ export default fp<{ hub: Hub; onError: (error: unknown) => void }>(
     }
 
     const isBehind = (): boolean => {
-      for (const { stallAt } of hub.connections()) if (stallAt > 0) return true
+      for (const { stallAt } of hub.connections) if (stallAt > 0) return true
       return false
     }
     let sampling = false

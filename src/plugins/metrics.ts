@@ -152,7 +152,11 @@ export default fp<MetricsOptions>(
       'MAX_CONNECTIONS; no value where it is off.',
       () => maxConnections || undefined
     )
-    gauge('bellwire_connected_users', 'Users with at least one connection.', () => hub.users)
+    gauge(
+      'bellwire_connected_users',
+      'Users with at least one connection.',
+      () => hub.connections.users
+    )
     gauge(
       'bellwire_stale_connections',
       'Connections whose peer has acknowledged nothing for three heartbeats.',

@@ -1,10 +1,8 @@
 import type { FastifyContextConfig } from 'fastify'
 import fp from 'fastify-plugin'
 import type { ZodTypeProvider } from 'fastify-type-provider-zod'
-import type { Refusal } from '../delivery/close-reason.ts'
 import { pollCodec } from '../delivery/codec.ts'
 import type { Hub } from '../delivery/hub.ts'
-import type { Stats } from '../monitoring/figures.ts'
 import { enableRateLimits, type SubscriberIdentity, subscriberOnly } from './auth.ts'
 import { answers } from './schemas/answers.ts'
 import { ProblemError } from './schemas/problem.ts'
@@ -15,14 +13,13 @@ import { type PollAnswer, PollSink } from './transports/poll-sink.ts'
 interface ChangesOptions {
   readonly hub: Hub
   readonly identity: SubscriberIdentity
-  readonly stats: Stats
   /** Route config that limits the rate of a subscriber; shared with the inbox. */
   readonly rateLimit: FastifyContextConfig
 }
 
 /** `GET /v1/changes`: the events and cursors of the stream, one answer at a time. The same connection, with a sink that takes one write. */
 export default fp<ChangesOptions>(
-  async (instance, { hub, identity, stats, rateLimit }) => {
+  async (instance, { hub, identity, rateLimit }) => {
     const app = instance.withTypeProvider<ZodTypeProvider>()
     await enableRateLimits(instance)
     app.get(
@@ -50,10 +47,10 @@ export default fp<ChangesOptions>(
         if (request.method === 'HEAD') return reply.send()
         const after = cursorOf(request, request.query)
         const wait = hub.draining ? 0 : request.query.wait
-        const poll = (wait: number): Promise<PollAnswer> =>
+        const poll = (opener: Pick<Hub, 'open'>, wait: number): Promise<PollAnswer> =>
           new Promise((resolve) => {
             const sink = new PollSink(request.ip, resolve)
-            const connection = hub.open({
+            const connection = opener.open({
               subscriber,
               topics,
               sink,
@@ -84,11 +81,12 @@ export default fp<ChangesOptions>(
           new ProblemError('unavailable', 'The store does not answer; try again.', {
             retryAfter: 5
           })
-        const waited = (refusal: Refusal | null): Promise<PollAnswer> | 'drain' => {
-          if (refusal === 'drain') return refusal
-          if (refusal === 'unavailable') throw away()
-          if (refusal === null) return poll(wait)
-          stats.refused('limit')
+        const { user } = subscriber
+        const admitted =
+          wait > 0 ? await hub.admit(user, request.ip, request.enter!, { rated: false }) : 'drain'
+        if (admitted === 'unavailable') throw away()
+        if (admitted === 'limit') {
+          hub.observer.refused('limit')
           throw new ProblemError(
             'rate-limited',
             'Too many connections are open; close one, or come back later.',
@@ -97,17 +95,12 @@ export default fp<ChangesOptions>(
             }
           )
         }
-        const { user } = subscriber
-        let answer =
-          wait > 0
-            ? await hub.admit(user, request.ip, request.enter!, waited, { rated: false })
-            : 'drain'
-        if (answer === 'drain') {
+        if (admitted === 'drain') {
           // A poll that does not wait is a request like any other: it takes nobody's place.
           if (hub.refusal(user, request.ip) === 'unavailable') throw away()
           await request.enter!()
-          answer = await poll(0)
         }
+        const answer = admitted === 'drain' ? await poll(hub, 0) : await poll(admitted, wait)
         if (answer.cursor === null)
           throw new ProblemError('unavailable', 'The log could not be read; try again.', {
             retryAfter: 5

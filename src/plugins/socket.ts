@@ -5,11 +5,11 @@ import websocket from '@fastify/websocket'
 import type { FastifyReply, FastifyRequest } from 'fastify'
 import fp from 'fastify-plugin'
 import { CLOSE_ANSWER_MS, MAX_CLIENT_MESSAGE_BYTES } from '../bounds/limits.ts'
-import { goodbyeToRefused } from '../delivery/close-reason.ts'
+import type { Reservation } from '../delivery/admission.ts'
+import { goodbyeToRefused, type Refusal } from '../delivery/close-reason.ts'
 import { socketCodec } from '../delivery/codec.ts'
-import type { Hub, Reservation } from '../delivery/hub.ts'
+import type { Hub } from '../delivery/hub.ts'
 import { asCursor } from '../log/cursor.ts'
-import type { Stats } from '../monitoring/figures.ts'
 import {
   isAmbient,
   type OriginOptions,
@@ -28,15 +28,14 @@ import { SocketSink } from './transports/socket-sink.ts'
 
 declare module 'fastify' {
   interface FastifyRequest {
-    /** For a WebSocket that is being opened. */
-    place?: Reservation
+    /** For a WebSocket that is being opened, or why it will not be. */
+    reservation?: Reservation | Refusal
   }
 }
 
 interface SocketOptions extends OriginOptions {
   readonly hub: Hub
   readonly identity: SubscriberIdentity
-  readonly stats: Stats
   readonly onError: OnError
 }
 
@@ -50,7 +49,7 @@ const HANDSHAKE_KEY = /^[A-Za-z0-9+/]{22}==$/
  * the upgrade; what may pass is a goodbye and a close code after it, for a page cannot see the status of a failed handshake.
  */
 export default fp<SocketOptions>(
-  async (instance, { hub, identity, stats, onError, ...origins }) => {
+  async (instance, { hub, identity, onError, ...origins }) => {
     const trusted = trustedOrigins(origins)
     const subscribe = subscriberOnly(identity)
     const path = `${instance.prefix}/v1/socket`
@@ -101,27 +100,30 @@ export default fp<SocketOptions>(
           throw upgradeRequired(reply)
         },
         wsHandler: async (webSocket, request) => {
-          const { subscriber, query, place } = request
+          const { subscriber, query, reservation = 'unavailable' } = request
           const sink = new SocketSink(webSocket, request.raw.socket, request.ip)
           const after = cursorOf(request, query)
-          if (!subscriber || !place) return refuse(sink, 'unavailable', after)
-          place.use((refusal) => {
-            // The client may have left meanwhile; nobody would tell us any more.
-            if (webSocket.readyState === webSocket.CLOSED) return
-            if (refusal) return refuse(sink, refusal, after)
-            const topics = selectTopics(subscriber, query.topics)
-            sink.connect(
-              hub.open({
-                subscriber,
-                topics,
-                sink,
-                codec: socketCodec,
-                after,
-                items: query.items,
-                requestId: request.id
-              })
-            )
-          })
+          if (typeof reservation === 'string') return refuse(sink, reservation, after)
+          request.raw.socket.off('close', reservation.release)
+          // The client may have left meanwhile; nobody would tell us any more.
+          if (webSocket.readyState === webSocket.CLOSED) return reservation.release()
+          const refusal = reservation.refusal()
+          if (refusal) {
+            reservation.release()
+            return refuse(sink, refusal, after)
+          }
+          const topics = selectTopics(subscriber!, query.topics)
+          sink.connect(
+            reservation.open({
+              subscriber: subscriber!,
+              topics,
+              sink,
+              codec: socketCodec,
+              after,
+              items: query.items,
+              requestId: request.id
+            })
+          )
         }
       })
     })
@@ -147,34 +149,24 @@ export default fp<SocketOptions>(
             'This origin may not read with a cookie; add it to CORS_ORIGINS, or use a ticket.'
           )
         selectTopics(request.subscriber!, (request.query as Query).topics)
-        request.place = keep(
-          request,
-          await hub.reserve(request.subscriber!.user, request.ip, request.enter!)
-        )
+        request.reservation = await hub.admit(request.subscriber!.user, request.ip, request.enter!)
       } catch (error) {
         const problem = asProblem(error)
         if (problem.slug !== 'unavailable') throw error
         reportError(request, problem, onError)
       }
+      const { reservation } = request
+      if (typeof reservation === 'object') {
+        // Given back if the connection ends before the upgrade is done.
+        if (hasLeft(request)) reservation.release()
+        else request.raw.socket.once('close', reservation.release)
+      }
       if (hasLeft(request)) {
-        request.place?.use(() => {})
         reply.hijack()
         return
       }
       // Answered by the upgrade from here on: the response need not outlive it.
       reply.raw.detachSocket(request.raw.socket)
-    }
-
-    /** Gives a place back if the connection ends before the upgrade is done. */
-    function keep({ raw: { socket } }: FastifyRequest, place: Reservation): Reservation {
-      const release = (): void => place.use(() => {})
-      socket.once('close', release)
-      return {
-        use(next) {
-          socket.off('close', release)
-          return place.use(next)
-        }
-      }
     }
 
     function upgradeRequired(reply: FastifyReply): ProblemError {
@@ -190,12 +182,8 @@ export default fp<SocketOptions>(
     }
 
     /** When to come back, why, the cursor that came in, and the end. */
-    function refuse(
-      sink: SocketSink,
-      reason: 'drain' | 'limit' | 'unavailable',
-      after: string | undefined
-    ): void {
-      stats.refused(reason)
+    function refuse(sink: SocketSink, reason: Refusal, after: string | undefined): void {
+      hub.observer.refused(reason)
       sink.end(socketCodec.frame('goodbye', goodbyeToRefused(reason).data, asCursor(after)), reason)
     }
   },

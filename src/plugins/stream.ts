@@ -1,11 +1,10 @@
 import type { FastifyReply, FastifyRequest } from 'fastify'
 import fp from 'fastify-plugin'
 import type { ZodTypeProvider } from 'fastify-type-provider-zod'
-import { goodbyeToRefused } from '../delivery/close-reason.ts'
+import { goodbyeToRefused, type Refusal } from '../delivery/close-reason.ts'
 import { sseCodec } from '../delivery/codec.ts'
 import type { Hub } from '../delivery/hub.ts'
 import { asCursor } from '../log/cursor.ts'
-import type { Stats } from '../monitoring/figures.ts'
 import { type SubscriberIdentity, subscriberOnly } from './auth.ts'
 import { asProblem } from './schemas/as-problem.ts'
 import { cursorOf, StreamQuery } from './schemas/stream.ts'
@@ -16,7 +15,6 @@ import { SseSink, sendHeadOnly } from './transports/sse-sink.ts'
 interface StreamOptions {
   readonly hub: Hub
   readonly identity: SubscriberIdentity
-  readonly stats: Stats
   readonly onError: OnError
 }
 
@@ -25,7 +23,7 @@ interface StreamOptions {
  * error, and everything that may pass is a 200 that says when to come back.
  */
 export default fp<StreamOptions>(
-  async (instance, { hub, identity, stats, onError }) => {
+  async (instance, { hub, identity, onError }) => {
     const app = instance.withTypeProvider<ZodTypeProvider>()
     const schema = {
       tags: ['stream'],
@@ -54,28 +52,30 @@ export default fp<StreamOptions>(
       }
     })
 
-    function open(request: FastifyRequest, reply: FastifyReply): Promise<FastifyReply> {
+    async function open(request: FastifyRequest, reply: FastifyReply): Promise<FastifyReply> {
       const { query, subscriber, enter } = request as FastifyRequest & { query: StreamQuery }
       const topics = selectTopics(subscriber!, query.topics)
-      return hub.admit(subscriber!.user, request.ip, enter!, (refusal) => {
-        // The client may have left meanwhile; nobody would tell us any more.
-        if (hasLeft(request)) return leave(reply)
-        if (refusal) return refuse(request, reply, refusal)
-        const after = cursorOf(request, query)
-        const sink = SseSink.open(request, reply)
-        sink.connect(
-          hub.open({
-            subscriber: subscriber!,
-            topics,
-            sink,
-            codec: sseCodec,
-            after,
-            items: query.items,
-            requestId: request.id
-          })
-        )
-        return reply
-      })
+      const admitted = await hub.admit(subscriber!.user, request.ip, enter!)
+      // The client may have left meanwhile; nobody would tell us any more.
+      if (hasLeft(request)) {
+        if (typeof admitted !== 'string') admitted.release()
+        return leave(reply)
+      }
+      if (typeof admitted === 'string') return refuse(request, reply, admitted)
+      const after = cursorOf(request, query)
+      const sink = SseSink.open(request, reply)
+      sink.connect(
+        admitted.open({
+          subscriber: subscriber!,
+          topics,
+          sink,
+          codec: sseCodec,
+          after,
+          items: query.items,
+          requestId: request.id
+        })
+      )
+      return reply
     }
 
     const headOnly = {
@@ -99,12 +99,8 @@ export default fp<StreamOptions>(
     }
 
     /** 200, when to come back, why, the cursor that came in, and the end. */
-    function refuse(
-      request: FastifyRequest,
-      reply: FastifyReply,
-      reason: 'drain' | 'limit' | 'unavailable'
-    ): FastifyReply {
-      stats.refused(reason)
+    function refuse(request: FastifyRequest, reply: FastifyReply, reason: Refusal): FastifyReply {
+      hub.observer.refused(reason)
       const { data, retryMs } = goodbyeToRefused(reason)
       const cursor = asCursor(cursorOf(request, request.query as StreamQuery))
       SseSink.open(request, reply).end(sseCodec.frame('goodbye', data, cursor, retryMs))

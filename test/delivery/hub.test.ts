@@ -1,8 +1,8 @@
 import { test } from 'tap'
-import type { Places } from '../../src/cluster/cluster.ts'
 import { SingleNode } from '../../src/cluster/single-node.ts'
 import { sseCodec } from '../../src/delivery/codec.ts'
 import { Hub, type HubSettings } from '../../src/delivery/hub.ts'
+import type { Quota } from '../../src/delivery/quota.ts'
 import type { Sink } from '../../src/delivery/sink.ts'
 import { scopeOf } from '../../src/log/channel.ts'
 import type { Recipients } from '../../src/log/notification.ts'
@@ -38,7 +38,7 @@ class Wire implements Sink {
   }
 }
 
-function hubWith(t: Teardown, over: Partial<HubSettings> = {}, places?: Places) {
+function hubWith(t: Teardown, over: Partial<HubSettings> = {}, quota?: Quota) {
   const store = new MemoryStore({ retentionDays: 30, retentionPerChannel: 1000 })
   const settings = {
     heartbeatMs: 15_000,
@@ -56,7 +56,7 @@ function hubWith(t: Teardown, over: Partial<HubSettings> = {}, places?: Places) 
   const hub = new Hub(
     store,
     'node',
-    places ?? new SingleNode('node', settings.maxConnectionsPerUser),
+    quota ?? new SingleNode('node', settings.maxConnectionsPerUser),
     settings,
     observe({
       failed: (_connection, error) => failures.push(error),
@@ -111,14 +111,20 @@ test('tabs of one user are connections of their own: one that goes takes no othe
   await settled()
   tabs[0]!.connection.close('gone')
   tabs[0]!.connection.close('gone')
-  t.strictSame([hub.size, hub.users, hub.countUser('u')], [2, 1, 2])
+  t.strictSame(
+    [hub.connections.size, hub.connections.users, hub.connections.of('u').length],
+    [2, 1, 2]
+  )
   for (const to of [{ user: 'u' }, { topic: 'news' }]) await publish(to)
   for (const { sink } of tabs.slice(1))
     t.strictSame(sink.text.match(/"id":"n\d"/g), ['"id":"n1"', '"id":"n2"'])
   t.notMatch(tabs[0]!.sink.text, /"id":"n/)
   tabs[2]!.connection.close('closed')
   tabs[1]!.connection.close('closed')
-  t.strictSame([hub.size, hub.users, hub.countUser('u')], [0, 0, 0])
+  t.strictSame(
+    [hub.connections.size, hub.connections.users, hub.connections.of('u').length],
+    [0, 0, 0]
+  )
 })
 
 test('whoever leaves, in whatever order, leaves nothing behind in the group it shared', async (t) => {
@@ -195,15 +201,15 @@ test('a store that fails ends the stream that asked it, with a time to come back
   )
   t.ok(sink.over)
   t.notOk(neighbour.over)
-  t.strictSame([hub.size, failures.length], [1, 1])
+  t.strictSame([hub.connections.size, failures.length], [1, 1])
 })
 
 /** Carries out what it is told in the order it was told, a little later, and grants at random: as a server elsewhere would. */
-class DistantPlaces implements Places {
+class DistantQuota implements Quota {
   readonly has = new Map<string, number>()
   #last: Promise<unknown> = Promise.resolve()
 
-  take(user: string, mine: number): Promise<boolean> {
+  acquire(user: string, mine: number): Promise<boolean> {
     return this.#then(() => {
       const granted = Math.random() < 0.5
       if (granted) this.has.set(user, mine)
@@ -211,7 +217,7 @@ class DistantPlaces implements Places {
     })
   }
 
-  hold(user: string, mine: number): void {
+  report(user: string, mine: number): void {
     void this.#then(() => this.has.set(user, mine))
   }
 
@@ -235,36 +241,36 @@ class DistantPlaces implements Places {
 
 test('the places that others count for a user are those that are taken, in whatever order things happen', async (t) => {
   for (let life = 0; life < 100; life++) {
-    const places = new DistantPlaces()
-    const { hub } = hubWith(t, { maxConnectionsPerUser: 5 }, places)
+    const quota = new DistantQuota()
+    const { hub } = hubWith(t, { maxConnectionsPerUser: 5 }, quota)
     const admitting: Promise<unknown>[] = []
     for (let step = 0; step < 30; step++) {
       const user = `u${Math.floor(Math.random() * 2)}`
       if (Math.random() < 0.6) {
         admitting.push(
-          hub.admit(
-            user,
-            '127.0.0.1',
-            async () => {},
-            (refusal) => {
+          hub
+            .admit(user, '127.0.0.1', async () => {})
+            .then((admitted) => {
+              if (typeof admitted === 'string') return
+              const subscriber = { user, topics: [] }
               // Some leave before they are let in.
-              if (refusal || Math.random() < 0.2) return
-              hub.open({ subscriber: { user, topics: [] }, sink: new Wire(), codec: sseCodec })
-            }
-          )
+              if (Math.random() < 0.2) admitted.release()
+              else admitted.open({ subscriber, sink: new Wire(), codec: sseCodec })
+            })
         )
-      } else [...hub.connections()].find((connection) => connection.user === user)?.close('gone')
+      } else [...hub.connections].find((connection) => connection.user === user)?.close('gone')
       if (Math.random() < 0.5) await new Promise((resolve) => setImmediate(resolve))
     }
     await Promise.all(admitting)
-    await places.settled()
+    await quota.settled()
     for (const user of ['u0', 'u1']) {
-      if ((places.has.get(user) ?? 0) !== hub.countUser(user))
-        t.fail(`${user}: ${places.has.get(user)} for ${hub.countUser(user)}`)
-      if (hub.countUser(user) > 5) t.fail(`${user} has ${hub.countUser(user)}`)
+      if ((quota.has.get(user) ?? 0) !== hub.connections.of(user).length)
+        t.fail(`${user}: ${quota.has.get(user)} for ${hub.connections.of(user).length}`)
+      if (hub.connections.of(user).length > 5)
+        t.fail(`${user} has ${hub.connections.of(user).length}`)
     }
     hub.stop()
-    await places.settled()
+    await quota.settled()
   }
   t.pass()
 })
@@ -283,7 +289,7 @@ test('who was checked before a revocation and opens after it is sent away, who i
   await settled()
   t.match(late.text, /^event: goodbye\ndata: \{"reason":"revoked","retryMs":null\}\n\n$/)
   t.match(next.text, /event: ready/)
-  t.equal(hub.size, 1)
+  t.equal(hub.connections.size, 1)
 })
 
 test('what moves no cursor repeats the one that was told, though more is known to have passed', async (t) => {
@@ -345,29 +351,21 @@ test('a topic that nobody reads costs nothing, however many topics thousands of 
 })
 
 test('one user who opens without end is refused for a while, all others are not, and neither is a crowd behind one address', async (t) => {
-  const { hub, open } = hubWith(t, { maxConnectionsPerUser: 20 })
-  const admitted = async (user: string): Promise<string | null> =>
-    hub.admit(
-      user,
-      '192.0.2.1',
-      async () => {},
-      (refusal) => {
-        if (refusal === null) open(user, []).connection.close('gone')
-        return refusal
-      }
-    )
+  const { hub } = hubWith(t, { maxConnectionsPerUser: 20 })
+  const admit = (user: string, options?: { rated: boolean }) =>
+    hub.admit(user, '192.0.2.1', async () => {}, options)
+  const admitted = async (user: string): Promise<string | null> => {
+    const reservation = await admit(user)
+    if (typeof reservation === 'string') return reservation
+    const subscriber = { user, topics: [] }
+    reservation.open({ subscriber, sink: new Wire(), codec: sseCodec }).close('gone')
+    return null
+  }
   for (let n = 0; n < 600; n++)
     if ((await admitted('ann')) !== null) t.fail(`opening ${n} was refused`)
   t.equal(await admitted('ann'), 'limit')
-  t.equal(hub.size, 0)
+  t.equal(hub.connections.size, 0)
   const crowd = await Promise.all(Array.from({ length: 2000 }, (_, n) => admitted(`u${n}`)))
   t.ok(crowd.every((refusal) => refusal === null))
-  const poll = await hub.admit(
-    'ann',
-    '192.0.2.1',
-    async () => {},
-    (refusal) => refusal,
-    { rated: false }
-  )
-  t.equal(poll, null, 'a poll has a rate of its own')
+  t.type(await admit('ann', { rated: false }), 'object', 'a poll has a rate of its own')
 })

@@ -3,7 +3,6 @@ import { serializerCompiler, validatorCompiler } from 'fastify-type-provider-zod
 import { test } from 'tap'
 import { SingleNode } from '../../src/cluster/single-node.ts'
 import { Hub } from '../../src/delivery/hub.ts'
-import { Stats } from '../../src/monitoring/figures.ts'
 import { subscriberRateLimit } from '../../src/plugins/inbox.ts'
 import changes from '../../src/plugins/poll.ts'
 import problems from '../../src/plugins/problems.ts'
@@ -19,7 +18,6 @@ test('polls are limited in rate whatever other routes the service has', async (t
     maxConnectionAgeMs: 3_600_000
   }
   const limits = { maxConnections: 0, maxConnectionsPerUser: 0, maxConnectionsPerIp: 0 }
-  const stats = new Stats((() => 0) as never)
   const hub = new Hub(
     store,
     'node',
@@ -43,7 +41,7 @@ test('polls are limited in rate whatever other routes the service has', async (t
     })
   }
   await app.register(problems)
-  await app.register(changes, { hub, identity, stats, rateLimit: subscriberRateLimit(2) })
+  await app.register(changes, { hub, identity, rateLimit: subscriberRateLimit(2) })
   const statuses: number[] = []
   for (let n = 0; n < 3; n++) statuses.push((await app.inject('/v1/changes')).statusCode)
   t.strictSame(statuses, [200, 200, 429])

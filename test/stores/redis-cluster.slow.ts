@@ -75,7 +75,7 @@ async function join(t: Test, url: string, prefix: string, name: string, most = 3
   cluster.join(node)
   const close = (user: string): void => {
     node.users.set(user, node.heldOf(user) - 1)
-    cluster.hold(user, node.heldOf(user))
+    cluster.report(user, node.heldOf(user))
   }
   return {
     name,
@@ -84,7 +84,7 @@ async function join(t: Test, url: string, prefix: string, name: string, most = 3
     troubles,
     async open(user) {
       node.users.set(user, node.heldOf(user) + 1)
-      const granted = await cluster.take(user, node.heldOf(user))
+      const granted = await cluster.acquire(user, node.heldOf(user))
       if (!granted) close(user)
       return granted
     },

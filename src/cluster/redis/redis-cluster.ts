@@ -178,7 +178,7 @@ export class RedisCluster implements Cluster {
     return asked.answers as Answer<K>[]
   }
 
-  async take(user: string, mine: number): Promise<boolean> {
+  async acquire(user: string, mine: number): Promise<boolean> {
     const most = this.#options.maxConnectionsPerUser
     if (most === 0) return true
     if (mine > most) return false
@@ -202,7 +202,7 @@ export class RedisCluster implements Cluster {
     }
   }
 
-  hold(user: string, mine: number): void {
+  report(user: string, mine: number): void {
     if (this.#options.maxConnectionsPerUser === 0) return
     if (!this.#answers) {
       this.#doubt(user)

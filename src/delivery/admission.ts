@@ -1,0 +1,167 @@
+import ipaddr from 'ipaddr.js'
+import { MIN_OPENINGS, OPENINGS_MS, OPENINGS_PER_PLACE } from '../bounds/limits.ts'
+import { WindowCounts } from '../bounds/window-counts.ts'
+import type { Refusal } from './close-reason.ts'
+import type { Connection, OpenRequest } from './connection.ts'
+import type { Connections } from './connections.ts'
+import type { Quota } from './quota.ts'
+
+/** Limits on open connections; 0 switches one off. */
+export interface ConnectionLimits {
+  readonly maxConnections: number
+  /** Over all nodes together. */
+  readonly maxConnectionsPerUser: number
+  /** An IPv6 /64 counts as one address. */
+  readonly maxConnectionsPerIp: number
+}
+
+/** The right to open one connection. It counts against all limits until it is used or released. */
+export interface Reservation {
+  /** What prevents opening by now, null if nothing does. Ask when time has passed since it was granted. */
+  refusal(): Refusal | null
+  open(request: OpenRequest): Connection
+  /** Gives it back unused. Does nothing once it was used or released; needs no `this`. */
+  readonly release: () => void
+}
+
+export interface AdmissionHost {
+  readonly connections: Connections
+  /** What prevents any connection of a user, whatever the limits say. */
+  trouble(user: string): Refusal | null
+  open(request: OpenRequest): Connection
+}
+
+/** Decides who may open a connection: limits in all, by user and by address, and how often a user may open one. */
+export class Admission {
+  readonly #host: AdmissionHost
+  readonly #quota: Quota
+  readonly #limits: ConnectionLimits
+  /** Reservations by user; bounded by the open requests, as is their number. */
+  readonly #reserved = new Map<string, number>()
+  #reservedTotal = 0
+  /** Connections and reservations, by address; bounded by them. */
+  readonly #byAddress = new Map<string, number>()
+  /** How often each user lately opened one. By user, since thousands behind one proxy may all return at once. */
+  readonly #openings = new WindowCounts()
+
+  constructor(host: AdmissionHost, quota: Quota, limits: ConnectionLimits) {
+    this.#host = host
+    this.#quota = quota
+    this.#limits = limits
+  }
+
+  /** Why this node cannot open a connection of this user from this address now, or null. */
+  refusal(user: string, address: string): Refusal | null {
+    const { maxConnections, maxConnectionsPerUser, maxConnectionsPerIp } = this.#limits
+    const trouble = this.#host.trouble(user)
+    if (trouble === 'drain') return trouble
+    const isFull =
+      (maxConnections > 0 && this.#host.connections.size + this.#reservedTotal >= maxConnections) ||
+      (maxConnectionsPerUser > 0 && this.heldOf(user) >= maxConnectionsPerUser) ||
+      (maxConnectionsPerIp > 0 &&
+        (this.#byAddress.get(addressBlock(address)) ?? 0) >= maxConnectionsPerIp)
+    return isFull ? 'limit' : trouble
+  }
+
+  /** See {@link Hub.admit}. */
+  async admit(
+    user: string,
+    address: string,
+    enter: () => Promise<void>,
+    rated: boolean
+  ): Promise<Refusal | Reservation> {
+    const early = this.refusal(user, address) ?? (rated ? this.#opensTooOften(user) : null)
+    if (early) return early
+    if (rated) this.#openings.count(user, OPENINGS_MS)
+    const reservation = this.#reserve(user, address)
+    try {
+      const granted = await this.#quota.acquire(user, this.heldOf(user))
+      const refusal = granted ? this.#host.trouble(user) : 'limit'
+      if (refusal === null) {
+        await enter()
+        return reservation
+      }
+      reservation.release()
+      return refusal
+    } catch (error) {
+      reservation.release()
+      throw error
+    }
+  }
+
+  /** How many connections each user has here, reservations included. */
+  *held(): Generator<readonly [user: string, count: number]> {
+    for (const [user, count] of this.#host.connections.counts())
+      yield [user, count + (this.#reserved.get(user) ?? 0)]
+    for (const [user, count] of this.#reserved)
+      if (this.#host.connections.of(user).length === 0) yield [user, count]
+  }
+
+  /** The same of one user. */
+  heldOf(user: string): number {
+    return this.#host.connections.of(user).length + (this.#reserved.get(user) ?? 0)
+  }
+
+  /** A connection was opened, with a reservation or without. */
+  opened({ remoteAddress }: Connection): void {
+    this.#countAddress(remoteAddress, 1)
+  }
+
+  closed({ user, remoteAddress }: Connection): void {
+    this.#countAddress(remoteAddress, -1)
+    this.#quota.report(user, this.heldOf(user))
+  }
+
+  #reserve(user: string, address: string): Reservation {
+    let used = false
+    this.#count(user, address, 1)
+    const use = (): boolean => {
+      if (used) return false
+      used = true
+      this.#count(user, address, -1)
+      return true
+    }
+    return {
+      refusal: () => this.#host.trouble(user),
+      open: (request) => {
+        use()
+        return this.#host.open(request)
+      },
+      // Reported even if the quota was not granted: reports made meanwhile counted this one.
+      release: () => {
+        if (use()) this.#quota.report(user, this.heldOf(user))
+      }
+    }
+  }
+
+  #count(user: string, address: string, by: 1 | -1): void {
+    this.#reservedTotal += by
+    add(this.#reserved, user, by)
+    this.#countAddress(address, by)
+  }
+
+  #countAddress(address: string, by: 1 | -1): void {
+    if (this.#limits.maxConnectionsPerIp > 0) add(this.#byAddress, addressBlock(address), by)
+  }
+
+  #opensTooOften(user: string): Refusal | null {
+    const { maxConnectionsPerUser } = this.#limits
+    if (maxConnectionsPerUser === 0) return null
+    const most = Math.max(MIN_OPENINGS, maxConnectionsPerUser * OPENINGS_PER_PLACE)
+    return this.#openings.current(user) >= most ? 'limit' : null
+  }
+}
+
+function add(counts: Map<string, number>, key: string, by: number): void {
+  const count = (counts.get(key) ?? 0) + by
+  if (count > 0) counts.set(key, count)
+  else counts.delete(key)
+}
+
+/** A customer with IPv6 has a whole /64 (RFC 6177): all of it counts as one address. */
+function addressBlock(address: string): string {
+  if (!ipaddr.IPv6.isValid(address)) return address
+  const parsed = ipaddr.IPv6.parse(address)
+  if (parsed.isIPv4MappedAddress()) return parsed.toIPv4Address().toString()
+  return parsed.parts.slice(0, 4).join(':')
+}
