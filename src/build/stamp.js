@@ -10,7 +10,7 @@ const STAMP = path.join(ROOT, 'dist/.built-from')
 /** Files below `src`, sorted, so that one that was deleted or renamed changes the digest, too. */
 function sources() {
   return readdirSync(path.join(ROOT, 'src'), { recursive: true, withFileTypes: true })
-    .filter((entry) => entry.isFile())
+    .filter((entry) => entry.isFile() && !entry.name.endsWith('.md'))
     .map((entry) => path.join(entry.parentPath, entry.name))
     .sort()
 }

@@ -63,7 +63,7 @@ const accept = (response: ServerResponse): void => {
 }
 
 const [, snippet] = /```js\n(import \{ createHmac[\s\S]*?)```/.exec(
-  readFileSync('README.md', 'utf8')
+  readFileSync('src/monitoring/README.md', 'utf8')
 )!
 const { isFromBellwire } = (await import(
   `data:text/javascript,${encodeURIComponent(snippet!)}`
@@ -144,7 +144,7 @@ test('a change of status is told, with what to do, and signed so that the receiv
   }
   t.equal(headers['content-type'], 'application/json')
 
-  // As the README tells receivers to do it.
+  // As src/monitoring/README.md tells receivers to do it.
   t.ok(isFromBellwire(headers, text, SECRET))
   t.notOk(isFromBellwire(headers, text, 'another secret'))
   t.notOk(isFromBellwire(headers, text.replace('degraded', 'critical'), SECRET))

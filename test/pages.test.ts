@@ -1,0 +1,163 @@
+import { existsSync, readdirSync, readFileSync } from 'node:fs'
+import path from 'node:path'
+import { test } from 'tap'
+import { SETTINGS } from '../src/config/config.ts'
+import { RULES } from '../src/monitoring/health-rules.ts'
+import { PROBLEMS } from '../src/plugins/schemas/problem.ts'
+import { blocksOf, PAGES, page } from './fixtures/pages.ts'
+
+/** Commands that need more than a running service, and the test that runs them. */
+const RUN_ELSEWHERE = {
+  'npm ci && npm start': 'test/service/npm-start.slow.ts',
+  'npm ci && npm test': '.ci/run',
+  'STORE=redis REDIS_URL=redis://redis.internal:6379 node dist/main.js import inbox.ndjson':
+    'test/service/migrate.slow.ts',
+  'docker build -t bellwire .': 'Dockerfile',
+  'docker run -p 3000:3000 -v bellwire:/data -e PUBLISH_KEYS=… -e MONITOR_KEYS=… -e AUTH_JWT_SECRET=… bellwire':
+    'Dockerfile',
+  'docker/make-secrets.sh': 'test/service/nginx.slow.ts',
+  'docker compose -f docker/compose.yaml up --build --detach --wait': 'docker/compose.yaml'
+}
+
+test('commands that need more than a running service are run by another test', async (t) => {
+  const commands = [...PAGES.values()].flatMap((text) =>
+    blocksOf(text, 'console').flatMap((block) => block.trim().split('\n'))
+  )
+  t.same(
+    [...new Set(commands)].sort(),
+    Object.keys(RUN_ELSEWHERE).sort(),
+    'each is listed with the file that runs it'
+  )
+  for (const file of Object.values(RUN_ELSEWHERE)) t.ok(existsSync(file), file)
+})
+
+test('every npm script that the pages name exists', async (t) => {
+  const { scripts } = JSON.parse(readFileSync('package.json', 'utf8')) as {
+    scripts: Record<string, string>
+  }
+  for (const [file, text] of PAGES)
+    for (const [, name] of text.matchAll(/npm run ([\w:]+)/g))
+      t.ok(name! in scripts, `${file}: npm run ${name}`)
+})
+
+const rowOf = (text: string, name: string): string | undefined =>
+  text
+    .split('\n')
+    .find((line) => line.startsWith('|') && line.split('|')[1]!.includes(`\`${name}\``))
+
+test('the table of settings has every setting with its default, and no other', async (t) => {
+  const text = page('src/config/README.md')
+  for (const { name, default: fallback } of SETTINGS) {
+    const row = rowOf(text, name)
+    t.ok(row, name)
+    if (fallback) t.match(row, fallback, `${name} defaults to ${fallback}`)
+  }
+  const rows = [...text.matchAll(/^\| `([A-Z_]+)` \|/gm)].map(([, name]) => name)
+  t.same(rows.sort(), SETTINGS.map(({ name }) => name).sort())
+})
+
+test('the table of errors has every problem with its status, and no other', async (t) => {
+  const rows = [...page('src/plugins/README.md').matchAll(/^\| `([a-z-]+)` \| (\d{3}) \|/gm)].map(
+    ([, slug, status]) => `${slug} ${status}`
+  )
+  t.same(
+    rows.sort(),
+    Object.entries(PROBLEMS)
+      .map(([slug, { status }]) => `${slug} ${status}`)
+      .sort()
+  )
+})
+
+test('the table of health rules has every rule with its severity, and no other', async (t) => {
+  const warnings = storeWarnings()
+  const rows = [
+    ...page('src/monitoring/README.md').matchAll(/^\| `([a-z-]+)` \| (critical|warning|info) \|/gm)
+  ].map(([, code, severity]) => ({ code: code!, severity }))
+  for (const { code, severity } of RULES)
+    t.ok(
+      rows.some((row) => row.code === code && row.severity === severity),
+      `${code} ${severity}`
+    )
+  const known = new Set([...RULES.map(({ code }) => code), ...warnings])
+  for (const { code } of rows) t.ok(known.has(code), `${code} exists`)
+})
+
+/** Codes of warnings in the source of the stores. */
+function storeWarnings(): string[] {
+  const files = readdirSync('src/stores', { recursive: true, encoding: 'utf8' }).filter((file) =>
+    file.endsWith('.ts')
+  )
+  return files.flatMap((file) =>
+    [
+      ...readFileSync(path.join('src/stores', file), 'utf8').matchAll(
+        /\bcode: '([a-z]+(?:-[a-z]+)+)'/g
+      )
+    ].map(([, code]) => code!)
+  )
+}
+
+test('every warning of a store is explained', async (t) => {
+  const codes = storeWarnings()
+  t.ok(codes.length >= 4)
+  for (const code of codes)
+    t.match(page('src/monitoring/README.md'), new RegExp(`^\\| \`${code}\` \\| `, 'm'), code)
+})
+
+const anchorsOf = (text: string): Set<string> =>
+  new Set(
+    [...text.matchAll(/^#+ (.+)$/gm)].map((match) =>
+      match[1]!
+        .toLowerCase()
+        .replace(/[^\w -]/g, '')
+        .replaceAll(' ', '-')
+    )
+  )
+
+test('every link of the pages leads somewhere', async (t) => {
+  for (const [file, text] of PAGES) {
+    for (const [, link = ''] of text.matchAll(/\]\(([^)]+)\)/g)) {
+      if (link.startsWith('https:')) continue
+      const [target = '', anchor] = link.split('#')
+      const to = target === '' ? file : path.join(path.dirname(file), target)
+      t.ok(existsSync(to), `${file}: ${link}`)
+      if (anchor !== undefined)
+        t.ok(anchorsOf(readFileSync(to, 'utf8')).has(anchor), `${file}: ${link}`)
+    }
+  }
+})
+
+test('every file that the pages name exists', async (t) => {
+  for (const [file, text] of PAGES) {
+    for (const [, name = ''] of text.matchAll(/`((?:src|test|docker)\/[\w./-]+)`/g))
+      t.ok(existsSync(name) || name === 'docker/secrets', `${file}: ${name}`)
+  }
+})
+
+test('every page of a folder is linked from README.md', async (t) => {
+  for (const file of PAGES.keys()) {
+    if (file !== 'README.md' && file.endsWith('README.md'))
+      t.ok(page('README.md').includes(`](${file})`), file)
+  }
+})
+
+test('README.md is short', async (t) => {
+  t.ok(page('README.md').split('\n').length <= 220)
+  t.match(page('README.md'), 'npm ci && npm start')
+  t.match(page('README.md'), 'npm ci && npm test')
+})
+
+test('every example is JSON, and every frame has one', async (t) => {
+  const examples = [...PAGES.values()].flatMap((text) => [
+    ...blocksOf(text, 'json'),
+    ...blocksOf(text, 'text').flatMap((block) =>
+      block
+        .split('\n')
+        .filter((line) => line.startsWith('data: '))
+        .map((line) => line.slice(6))
+    )
+  ])
+  t.ok(examples.length >= 10)
+  for (const json of examples) t.doesNotThrow(() => JSON.parse(json), json)
+  for (const name of ['ready', 'notification', 'state', 'reset', 'heartbeat', 'goodbye'])
+    t.ok(page('src/delivery/README.md').includes(`\nevent: ${name}\n`), `a real ${name}`)
+})
