@@ -61,7 +61,7 @@ function run(t: Test, script: string, cwd: string, env: Record<string, string> =
 }
 
 const shows = (shell: Shell, text: string): Promise<void> =>
-  eventually(() => shell.output().includes(text), 20_000)
+  eventually(() => shell.output().includes(text), 60_000)
 
 /** Runs every `sh` block of a page against a service, in order. Returns the shells of its streams. */
 async function runBlocks(t: Test, blocks: readonly string[], service: Service): Promise<Shell[]> {
@@ -138,7 +138,7 @@ test('the commands for two nodes run as they stand, and a notification reaches t
           ({ ok }) => ok,
           () => false
         ),
-      20_000
+      60_000
     )
   const stream = run(t, here(subscribe!), cwd)
   await shows(stream, 'event: ready')
