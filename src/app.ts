@@ -29,6 +29,7 @@ import { Stats } from './monitoring/figures.ts'
 import { type Assessment, Health } from './monitoring/health.ts'
 import { type FixedInputs, healthInputs } from './monitoring/health-inputs.ts'
 import { Host } from './monitoring/host.ts'
+import { publishObserver } from './monitoring/publish-observer.ts'
 import { SignIns } from './monitoring/sign-ins.ts'
 import stalePeers from './monitoring/stale-peers.ts'
 import clientScript from './plugins/client-script.ts'
@@ -44,8 +45,7 @@ import documentation from './plugins/openapi.ts'
 import changes from './plugins/poll.ts'
 import healthProbes from './plugins/probes.ts'
 import problems from './plugins/problems.ts'
-import publish, { type Accepted } from './plugins/publish.ts'
-import { PROBLEMS, type ProblemSlug } from './plugins/schemas/problem.ts'
+import publish from './plugins/publish.ts'
 import { parseQuery } from './plugins/schemas/query.ts'
 import shutdown from './plugins/shutdown.ts'
 import socket from './plugins/socket.ts'
@@ -57,6 +57,7 @@ import listeners from './plugins/transports/listeners.ts'
 import openSockets from './plugins/transports/open-sockets.ts'
 import type { ErrorPlace } from './plugins/transports/report-error.ts'
 import { serverOptions } from './plugins/transports/server-options.ts'
+import users from './plugins/users.ts'
 import { openStore } from './stores/open-store.ts'
 
 /** Longest request id taken over from a caller; anything else gets one of ours. */
@@ -251,37 +252,17 @@ export async function createApp(
         keyring: producers,
         publishRate: config.publishRate,
         basePath: config.basePath,
+        observer: publishObserver(stats, lines, traces, fault)
+      })
+      await routes.register(users, {
+        store,
+        keyring: producers,
         issueTicket: (user: string, topics: readonly string[]) => issueTicket(store, user, topics),
-        onAccepted: (publication, durableAfterMs) => traces.accepted(publication, durableAfterMs),
-        onFailure: (err, request) =>
-          fault('unavailable', 'the store took only a part of a batch', {
-            requestId: request.id,
-            err
-          }),
         revoke: async (user: string) => {
-          // Counted first: what follows from the revocation ends them, on every node by itself.
+          // Counted first: the revocation ends the streams on every node.
           const counts = await cluster.ask({ kind: 'count-user', user })
           await store.revoke(user)
           return counts.reduce((sum, count) => sum + count, 0)
-        },
-        stats: {
-          accepted: (n: number, about: Accepted) => {
-            stats.accepted += n
-            stats.producers.taken(about.producer, n)
-            lines.accepted(n, about)
-          },
-          replayed: (n: number, producer: string) => {
-            stats.replayedPublishes += n
-            stats.producers.taken(producer, n)
-          },
-          rejected: (problem: ProblemSlug, n: number, producer: string | undefined) =>
-            // What this side failed at is no fault of the producer.
-            stats.rejectedPublishes(
-              problem,
-              n,
-              PROBLEMS[problem].status < 500 ? producer : undefined
-            ),
-          ack: (ms: number) => stats.publishAck.record(ms)
         }
       })
       await routes.register(stream, { hub, identity, onError: fault })

@@ -2,11 +2,11 @@ import type { FastifyBaseLogger } from 'fastify'
 import { LINE_EVERY_MS } from '../bounds/limits.ts'
 import { CLOSE_REASONS, type CloseReason } from '../delivery/close-reason.ts'
 import type { ObservedConnection } from '../delivery/observer.ts'
-import type { Accepted } from '../plugins/publish.ts'
 import type { ErrorPlace } from '../plugins/transports/report-error.ts'
 import { messageOf } from './describe-error.ts'
 import type { Assessment, HealthStatus } from './health.ts'
 import { type LineFields, MinuteLines } from './minute-lines.ts'
+import type { Accepted } from './publish-observer.ts'
 import type { Trouble } from './sign-ins.ts'
 
 /** Errors that are faults of this program rather than of what is around it. */

@@ -1,5 +1,5 @@
 import { isUtf8 } from 'node:buffer'
-import type { FastifyRequest } from 'fastify'
+import type { FastifyInstance, FastifyRequest } from 'fastify'
 import { ProblemError } from './problem.ts'
 
 /** The text of a JSON body, or undefined where `done` has been told that there is none to parse. */
@@ -26,3 +26,19 @@ export function decodeJson(
 
 const startsWithMark = (body: Buffer): boolean =>
   body[0] === 0xef && body[1] === 0xbb && body[2] === 0xbf
+
+/** Makes the routes of a scope read JSON bodies with `parse`, which rejects for a text it cannot read. */
+export function parseJsonWith(
+  scope: FastifyInstance,
+  parse: (text: string) => Promise<unknown>
+): void {
+  scope.removeContentTypeParser('application/json')
+  scope.addContentTypeParser(
+    'application/json',
+    { parseAs: 'buffer' },
+    (request, body: Buffer, done) => {
+      const text = decodeJson(request, body, done)
+      if (text !== undefined) parse(text).then((value) => done(null, value), done)
+    }
+  )
+}

@@ -1,0 +1,48 @@
+import type { Publication } from '../log/notification.ts'
+import type { LogLines } from './delivery-log.ts'
+import type { Traces } from './delivery-report.ts'
+import type { Stats } from './figures.ts'
+
+/** A request that published durably. `id` is set if it published one notification. */
+export interface Accepted {
+  readonly producer: string
+  readonly requestId: string
+  readonly id?: string | undefined
+}
+
+/** What the publish routes report. */
+export interface PublishObserver {
+  /** A request published these notifications; `durableAfterMs` passed from its arrival to the commit. */
+  accepted(publications: readonly Publication[], about: Accepted, durableAfterMs: number): void
+  /** A request repeated `count` notifications that were accepted before. */
+  replayed(count: number, producer: string): void
+  /** `count` notifications were rejected; `producer` is undefined if it was not the fault of one. */
+  rejected(problem: string, count: number, producer: string | undefined): void
+  /** The store answered a request after so many milliseconds. */
+  acknowledged(ms: number): void
+  /** The store failed at a part of a batch. */
+  failed(error: unknown, requestId: string): void
+}
+
+/** Turns what the publish routes do into figures, log lines and the records of delivery reports. */
+export const publishObserver = (
+  stats: Stats,
+  lines: LogLines,
+  traces: Traces,
+  onError: (code: string, message: string, about: object) => void
+): PublishObserver => ({
+  accepted(publications, about, durableAfterMs) {
+    stats.accepted += publications.length
+    stats.producers.taken(about.producer, publications.length)
+    lines.accepted(publications.length, about)
+    for (const publication of publications) traces.accepted(publication, durableAfterMs)
+  },
+  replayed(count, producer) {
+    stats.replayedPublishes += count
+    stats.producers.taken(producer, count)
+  },
+  rejected: (problem, count, producer) => stats.rejectedPublishes(problem, count, producer),
+  acknowledged: (ms) => stats.publishAck.record(ms),
+  failed: (err, requestId) =>
+    onError('unavailable', 'the store took only a part of a batch', { requestId, err })
+})
