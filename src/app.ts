@@ -1,36 +1,21 @@
 import { randomBytes } from 'node:crypto'
-import { hostname, totalmem } from 'node:os'
+import { hostname } from 'node:os'
 import Fastify, { type FastifyInstance, LogController } from 'fastify'
 import { serializerCompiler, validatorCompiler } from 'fastify-type-provider-zod'
 import { createIdentity } from './auth/identity.ts'
 import { signDevToken } from './auth/jwt.ts'
 import { createKeyring } from './auth/keyring.ts'
 import { issueTicket } from './auth/ticket.ts'
-import {
-  HISTORY_STEP_MS,
-  LAST_WORDS_MS,
-  RESERVED_FILES,
-  RESERVED_SOCKETS
-} from './bounds/limits.ts'
-import type { NodeReport } from './cluster/cluster.ts'
+import { LAST_WORDS_MS, RESERVED_FILES, RESERVED_SOCKETS } from './bounds/limits.ts'
 import { HubMember } from './cluster/node-answers.ts'
 import { openCluster } from './cluster/open-cluster.ts'
 import type { Config } from './config/config.ts'
 import { openFileLimit } from './config/open-files.ts'
 import { Hub } from './delivery/hub.ts'
-import { StoreError } from './log/store.ts'
 import alerts from './monitoring/alerts.ts'
-import { takeCensus } from './monitoring/connection-summary.ts'
-import { LogLines } from './monitoring/delivery-log.ts'
-import { DeliveryObserver } from './monitoring/delivery-observer.ts'
-import { Traces } from './monitoring/delivery-report.ts'
 import { describeError } from './monitoring/describe-error.ts'
-import { Stats } from './monitoring/figures.ts'
-import { type Assessment, Health } from './monitoring/health.ts'
-import { type FixedInputs, healthInputs } from './monitoring/health-inputs.ts'
-import { Host } from './monitoring/host.ts'
-import { publishObserver } from './monitoring/publish-observer.ts'
-import { SignIns } from './monitoring/sign-ins.ts'
+import { Monitoring } from './monitoring/monitoring.ts'
+import { NodeMonitor } from './monitoring/node-monitor.ts'
 import stalePeers from './monitoring/stale-peers.ts'
 import clientScript from './plugins/client-script.ts'
 import cors from './plugins/cors.ts'
@@ -46,6 +31,7 @@ import changes from './plugins/poll.ts'
 import healthProbes from './plugins/probes.ts'
 import problems from './plugins/problems.ts'
 import publish from './plugins/publish.ts'
+import { PROBLEMS } from './plugins/schemas/problem.ts'
 import { parseQuery } from './plugins/schemas/query.ts'
 import shutdown from './plugins/shutdown.ts'
 import socket from './plugins/socket.ts'
@@ -55,7 +41,6 @@ import forwarded from './plugins/transports/forwarded.ts'
 import httpRules from './plugins/transports/http-rules.ts'
 import listeners from './plugins/transports/listeners.ts'
 import openSockets from './plugins/transports/open-sockets.ts'
-import type { ErrorPlace } from './plugins/transports/report-error.ts'
 import { serverOptions } from './plugins/transports/server-options.ts'
 import users from './plugins/users.ts'
 import { openStore } from './stores/open-store.ts'
@@ -70,7 +55,6 @@ export async function createApp(
   /** Called when the store cannot come back, and everybody who could be told has been: the process is of no use any more. */
   onLost: () => void = () => {}
 ): Promise<FastifyInstance> {
-  const stats: Stats = new Stats(() => takeCensus(hub))
   const node = `${
     hostname()
       .replace(/[^A-Za-z0-9]/g, '')
@@ -102,21 +86,17 @@ export async function createApp(
     ...serverOptions({
       isLast: () => hub.draining,
       stallMs: config.stallMs,
-      onSlow: () => fault('slow-answer', 'a connection was cut whose peer did not read the answer')
+      onSlow: () =>
+        monitoring.fault('slow-answer', 'a connection was cut whose peer did not read the answer')
     }),
     routerOptions: { maxParamLength: 8192, querystringParser: parseQuery }
   })
   app.setValidatorCompiler(validatorCompiler)
   app.setSerializerCompiler(serializerCompiler)
 
-  const lines = new LogLines(app.log)
-  const traces = new Traces()
   // Before the store and the other nodes are opened: they may report trouble while they open.
-  const fault = (code: string, message: string, fields: object = {}): void => {
-    stats.error(code, message)
-    if ('err' in fields && fields.err instanceof StoreError) stats.storeFailed(message)
-    lines.error(code, { message, ...fields })
-  }
+  const monitoring: Monitoring = new Monitoring(app.log, PROBLEMS)
+  const { fault, lines, stats, traces, publishes } = monitoring
   const store = await openStore({
     store: config.store,
     dataDir: config.dataDir,
@@ -145,63 +125,15 @@ export async function createApp(
     ...config,
     onTrouble: (message) => fault('cluster', message)
   })
-  const hub: Hub = new Hub(store, node, cluster, config, new DeliveryObserver(stats, lines, traces))
-
-  const host = new Host(config.store === 'sqlite' ? config.dataDir : undefined)
-  await host.look()
-  const signIns = new SignIns((trouble) => lines.signInTrouble(trouble))
-  const health = new Health()
-  health.onStatus((previous) => lines.status(previous, health.last))
-  const fixedInputs: FixedInputs = {
-    developmentKeys: config.keysInUse.development,
-    ownKeys: config.keysInUse.own,
-    publicAddress: config.publicAddress,
-    maxConnections: config.maxConnections,
-    openFileLimit: openFileLimit(),
-    memoryBytes: Math.min(totalmem(), process.constrainedMemory() || Number.POSITIVE_INFINITY),
-    proxyTrusted: config.trustProxy !== false
-  }
-  const assess = (): Assessment =>
-    health.assess(
-      healthInputs(hub, store, stats, signIns.look(), host, fixedInputs),
-      performance.now()
-    )
-  const report = (): NodeReport => {
-    const { status, recommendations } = health.last
-    const { stale, slow } = stats.census
-    return {
-      version,
-      status,
-      recommendations: recommendations.map(({ code }) => code),
-      draining: hub.draining,
-      uptimeSeconds: Math.floor(process.uptime()),
-      connections: hub.connections.size,
-      users: hub.connections.users,
-      stale,
-      slow,
-      publishedPerSecond: stats.acceptedPerSecond,
-      framesPerSecond: stats.framesPerSecond,
-      errorsPerMinute: stats.errorsPerMinute,
-      eventLoopLagMs: stats.eventLoopLagMs,
-      rssBytes: process.memoryUsage.rss()
-    }
-  }
-  cluster.join(new HubMember(hub, traces, report))
-  let hostSeenAt = performance.now()
-  stats.start(() => {
-    const now = performance.now()
-    if (now - hostSeenAt >= HISTORY_STEP_MS) {
-      hostSeenAt = now
-      void host.look()
-    }
-    assess()
-    lines.flush()
-  })
+  const hub: Hub = new Hub(store, node, cluster, config, monitoring.observer)
+  const nodeMonitor = new NodeMonitor({ version, hub, store, cluster, monitoring }, config)
+  cluster.join(new HubMember(hub, traces, () => nodeMonitor.report()))
+  await nodeMonitor.start()
 
   const producers = createKeyring(config.publishKeys)
   // A browser asks its user for Basic.
   const operators = createKeyring(config.monitorKeys, { basic: true })
-  const identity = createIdentity({ ...config.auth, store, observer: signIns })
+  const identity = createIdentity({ ...config.auth, store, observer: monitoring.signIns })
   const rateLimit = subscriberRateLimit(config.rateLimit)
 
   await app.register(oneAtATime)
@@ -209,8 +141,7 @@ export async function createApp(
   await app.register(problems, {
     basePath: config.basePath,
     onError: fault,
-    onRefusal: (code: string, detail: string, place: ErrorPlace) =>
-      lines.refused(code, detail, place)
+    onRefusal: (code, detail, place) => lines.refused(code, detail, place)
   })
   await app.register(responseHeaders)
   await app.register(cors, {
@@ -231,7 +162,7 @@ export async function createApp(
   })
   if (config.alertWebhookUrl !== undefined) {
     await app.register(alerts, {
-      health,
+      health: nodeMonitor.health,
       node,
       url: config.alertWebhookUrl,
       secret: config.alertWebhookSecret,
@@ -252,7 +183,7 @@ export async function createApp(
         keyring: producers,
         publishRate: config.publishRate,
         basePath: config.basePath,
-        observer: publishObserver(stats, lines, traces, fault)
+        observer: publishes
       })
       await routes.register(users, {
         store,
@@ -283,26 +214,9 @@ export async function createApp(
       })
       await routes.register(dashboard)
       await routes.register(monitor, {
-        hub,
         cluster,
-        store,
-        stats,
-        version,
         match: (authorization) => operators.match(authorization),
-        limits: {
-          maxConnections: config.maxConnections,
-          maxConnectionsPerUser: config.maxConnectionsPerUser,
-          maxConnectionsPerIp: config.maxConnectionsPerIp,
-          maxBufferedBytes: config.maxBufferedBytes,
-          stallMs: config.stallMs,
-          maxConnectionAgeMs: config.maxConnectionAgeMs,
-          rateLimit: config.rateLimit,
-          publishRate: config.publishRate,
-          retentionDays: config.retentionDays,
-          retentionPerChannel: config.retentionPerChannel
-        },
-        assess,
-        host
+        freshState: () => nodeMonitor.freshState()
       })
       await routes.register(trace, {
         cluster,
@@ -311,12 +225,9 @@ export async function createApp(
       })
       await routes.register(clientScript)
       await routes.register(metrics, {
-        hub,
-        store,
         stats,
-        version,
         match: (authorization) => operators.match(authorization),
-        maxConnections: config.maxConnections
+        freshState: () => nodeMonitor.freshState()
       })
       if (config.demo) {
         const [secret] = config.auth.jwtSecrets
@@ -336,9 +247,8 @@ export async function createApp(
 
   // The last to go: nothing may ask it any more.
   app.addHook('onClose', async () => {
-    stats.stop()
     identity.close()
-    lines.flush(true)
+    nodeMonitor.stop()
     await cluster.leave()
     await store.close()
   })

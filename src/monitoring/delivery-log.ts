@@ -1,8 +1,7 @@
-import type { FastifyBaseLogger } from 'fastify'
+import type { BaseLogger } from 'pino'
 import { LINE_EVERY_MS } from '../bounds/limits.ts'
 import { CLOSE_REASONS, type CloseReason } from '../delivery/close-reason.ts'
 import type { ObservedConnection } from '../delivery/observer.ts'
-import type { ErrorPlace } from '../plugins/transports/report-error.ts'
 import { messageOf } from './describe-error.ts'
 import type { Assessment, HealthStatus } from './health.ts'
 import { type LineFields, MinuteLines } from './minute-lines.ts'
@@ -19,6 +18,16 @@ const MAX_DETAIL = 300
 /** Reasons for refusals that have lines of their own in a minute. */
 const MAX_REASONS = 100
 
+/** The part of a log that is used here. */
+export type Logger = Pick<BaseLogger, 'level' | 'debug' | 'info' | 'warn' | 'error'>
+
+/** Which request was refused. */
+interface RefusedAt {
+  readonly requestId: string
+  /** Method and pattern of the route: no part of it was chosen by the caller. */
+  readonly route: string
+}
+
 const STATUS_LEVELS = { ok: 'info', degraded: 'warn', critical: 'error' } as const satisfies Record<
   HealthStatus,
   string
@@ -30,7 +39,7 @@ const STATUS_LEVELS = { ok: 'info', degraded: 'warn', critical: 'error' } as con
  * what a notification says, a credential, a header or a query.
  */
 export class LogLines {
-  readonly #log: FastifyBaseLogger
+  readonly #log: Logger
   readonly #everyMs: number
   /** Whether each of them is written, at `debug`. */
   readonly #verbose: boolean
@@ -44,7 +53,7 @@ export class LogLines {
   readonly #origins: MinuteLines
   readonly #undone: MinuteLines
 
-  constructor(log: FastifyBaseLogger, everyMs = LINE_EVERY_MS) {
+  constructor(log: Logger, everyMs = LINE_EVERY_MS) {
     this.#log = log
     this.#everyMs = everyMs
     this.#verbose = log.level === 'debug' || log.level === 'trace'
@@ -123,7 +132,7 @@ export class LogLines {
   }
 
   /** A request that was refused for a fault of its own: one line a minute for each reason and route; each of them at `debug`. */
-  refused(code: string, detail: string, place: ErrorPlace): void {
+  refused(code: string, detail: string, place: RefusedAt): void {
     const fields = { code, ...place, detail: detail.slice(0, MAX_DETAIL) }
     if (this.#verbose) this.#log.debug(fields, 'request refused')
     else this.#refusals.add(this.#kindOf(`${code} ${place.route}`, fields.detail), 1, fields)

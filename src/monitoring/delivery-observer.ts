@@ -5,7 +5,7 @@ import type { ResetReason } from '../log/cursor.ts'
 import type { LogLines } from './delivery-log.ts'
 import { readingOf, type Traces } from './delivery-report.ts'
 import { messageOf } from './describe-error.ts'
-import type { Stats } from './figures.ts'
+import type { Stats } from './stats.ts'
 
 /** Turns what the hub does into figures, log lines and the records that delivery reports are made from. */
 export class DeliveryObserver implements Observer {
@@ -20,37 +20,38 @@ export class DeliveryObserver implements Observer {
   }
 
   opened(connection: ObservedConnection, active: number, requestId: string | undefined): void {
-    this.#stats.opened(active, connection.transport)
+    this.#stats.connections.open(connection.transport, active)
     this.#lines.opened(connection, requestId)
   }
 
   closed(connection: ObservedConnection, reason: CloseReason): void {
     this.#traces.departed(readingOf(connection, { closedAt: Date.now(), reason }))
-    this.#stats.closed(reason, connection.transport, performance.now() - connection.openedAt)
+    const ageMs = performance.now() - connection.openedAt
+    this.#stats.connections.close(connection.transport, reason, ageMs)
     this.#lines.closed(connection, reason)
   }
 
   refused(reason: Refusal): void {
-    this.#stats.refused(reason)
+    this.#stats.connections.refuse(reason)
   }
 
   wrote(frames: number): void {
-    this.#stats.frames += frames
+    this.#stats.frames.add(frames)
   }
 
   replayed(frames: number): void {
-    this.#stats.replayed += frames
+    this.#stats.replayedFrames.add(frames)
   }
 
   reset(connection: ObservedConnection, _reason: ResetReason, undone: string | null): void {
-    this.#stats.resets++
+    this.#stats.resets.add()
     if (undone === null) return
-    this.#stats.undone++
+    this.#stats.undoneCursors.add()
     this.#lines.undone(connection, undone)
   }
 
   failed(connection: ObservedConnection, error: unknown): void {
-    this.#stats.error('stream', messageOf(error), connection.id)
+    this.#stats.errors.add('stream', messageOf(error), connection.id)
     this.#lines.failed(connection, error)
   }
 

@@ -1,10 +1,11 @@
 import { MIN_ACKNOWLEDGEMENTS } from '../bounds/limits.ts'
 import type { Hub } from '../delivery/hub.ts'
 import type { Operator, StoreWarning } from '../log/store.ts'
-import type { Latency, Stats } from './figures.ts'
+import type { Latency } from './latency.ts'
 import type { SharedLifetime } from './lifetimes.ts'
 import type { Rejections } from './producer-minute.ts'
 import type { SignInState } from './sign-ins.ts'
+import type { Stats } from './stats.ts'
 
 /** What health depends on that does not change while the process runs. */
 export interface FixedInputs {
@@ -93,7 +94,7 @@ export function healthInputs(
   fixed: FixedInputs
 ): HealthInputs {
   const status = store.status()
-  const { stale, slow, bufferedBytes, onlyAddress, heartbeatLagMs } = stats.census
+  const { stale, slow, bufferedBytes, onlyAddress, heartbeatLagMs } = stats.summary
   const { errors, resets, undone, slowCloses, arrivals, mostActive } = stats.perMinute
   return {
     ...fixed,
@@ -116,17 +117,17 @@ export function healthInputs(
     heartbeatLagMs,
     heartbeatMs: hub.heartbeatMs,
     errorsPerMinute: errors,
-    lastErrorCode: stats.recent.at(-1)?.code,
+    lastErrorCode: stats.errors.recent.at(-1)?.code,
     resetsPerMinute: resets,
     undonePerMinute: undone,
-    undoneCursors: stats.undone,
+    undoneCursors: stats.undoneCursors.value,
     slowClosesPerMinute: slowCloses,
     arrivalsPerMinute: arrivals,
     mostActivePerMinute: mostActive,
-    rejections: stats.producers.worst(),
-    eventLoopLagMs: stats.eventLoopLagMs,
-    silenceMs: stats.silenceMs,
-    longestSilenceMs: stats.longestSilenceMs,
-    sharedLifetime: stats.lifetimes.shared()
+    rejections: stats.publishes.producers.worst(),
+    eventLoopLagMs: stats.load.eventLoopLagMs,
+    silenceMs: stats.publishes.silenceMs,
+    longestSilenceMs: stats.publishes.longestSilenceMs,
+    sharedLifetime: stats.connections.lifetimes.shared()
   }
 }

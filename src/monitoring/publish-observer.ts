@@ -1,7 +1,7 @@
 import type { Publication } from '../log/notification.ts'
 import type { LogLines } from './delivery-log.ts'
 import type { Traces } from './delivery-report.ts'
-import type { Stats } from './figures.ts'
+import type { Stats } from './stats.ts'
 
 /** A request that published durably. `id` is set if it published one notification. */
 export interface Accepted {
@@ -32,16 +32,12 @@ export const publishObserver = (
   onError: (code: string, message: string, about: object) => void
 ): PublishObserver => ({
   accepted(publications, about, durableAfterMs) {
-    stats.accepted += publications.length
-    stats.producers.taken(about.producer, publications.length)
+    stats.publishes.accept(publications.length, about.producer)
     lines.accepted(publications.length, about)
     for (const publication of publications) traces.accepted(publication, durableAfterMs)
   },
-  replayed(count, producer) {
-    stats.replayedPublishes += count
-    stats.producers.taken(producer, count)
-  },
-  rejected: (problem, count, producer) => stats.rejectedPublishes(problem, count, producer),
+  replayed: (count, producer) => stats.publishes.replay(count, producer),
+  rejected: (problem, count, producer) => stats.publishes.reject(problem, count, producer),
   acknowledged: (ms) => stats.publishAck.record(ms),
   failed: (err, requestId) =>
     onError('unavailable', 'the store took only a part of a batch', { requestId, err })

@@ -1,25 +1,19 @@
 import { test } from 'tap'
 import { RECENT_ERRORS } from '../../src/bounds/limits.ts'
-import { Latency, Stats } from '../../src/monitoring/figures.ts'
-
-const NOBODY = {
-  active: 0,
-  users: 0,
-  byTransport: { sse: 0, websocket: 0, poll: 0 },
-  stale: 0,
-  slow: 0,
-  bufferedBytes: 0,
-  onlyAddress: null,
-  heartbeatLagMs: 0
-}
+import { NO_CONNECTIONS } from '../../src/monitoring/connection-summary.ts'
+import { Latency } from '../../src/monitoring/latency.ts'
+import { Stats } from '../../src/monitoring/stats.ts'
 
 /** Figures that are taken every second, and the next time that they are. */
 function running(t: { teardown(fn: () => unknown): void }) {
-  const stats = new Stats(() => NOBODY)
+  const stats = new Stats({ problems: [], errorCodes: [] })
   let waiting: (() => void)[] = []
-  stats.start(() => {
-    for (const resolve of waiting.splice(0)) resolve()
-    waiting = []
+  stats.start({
+    summarize: () => NO_CONNECTIONS,
+    everySecond: () => {
+      for (const resolve of waiting.splice(0)) resolve()
+      waiting = []
+    }
   })
   t.teardown(() => stats.stop())
   // The timer of the figures keeps no process alive; this one does.
@@ -31,18 +25,18 @@ function running(t: { teardown(fn: () => unknown): void }) {
 test('rates, the last minute, and how long nothing was accepted', async (t) => {
   const { stats, second } = running(t)
   await second()
-  t.equal(stats.silenceMs, null, 'nothing ever was')
-  stats.accepted += 30
-  stats.frames += 300
-  stats.resets += 2
-  stats.error('internal', 'a fault')
+  t.equal(stats.publishes.silenceMs, null, 'nothing ever was')
+  stats.publishes.accept(30, 'app')
+  stats.frames.add(300)
+  stats.resets.add(2)
+  stats.errors.add('internal', 'a fault')
   stats.storeFailed('the disk')
-  stats.opened(1, 'sse')
-  stats.opened(2, 'poll')
-  stats.refused('limit')
-  stats.closed('slow', 'sse', 1000)
+  stats.connections.open('sse', 1)
+  stats.connections.open('poll', 2)
+  stats.connections.refuse('limit')
+  stats.connections.close('sse', 'slow', 1000)
   await second()
-  t.equal(stats.silenceMs, 0)
+  t.equal(stats.publishes.silenceMs, 0)
   t.ok(
     stats.acceptedPerSecond > 10 && stats.acceptedPerSecond < 20,
     `${stats.acceptedPerSecond} a second over two`
@@ -57,27 +51,27 @@ test('rates, the last minute, and how long nothing was accepted', async (t) => {
   t.equal(stats.lastStoreFailure, 'the disk')
   await second()
   await second()
-  const silence = stats.silenceMs ?? 0
+  const silence = stats.publishes.silenceMs ?? 0
   t.ok(silence > 1500 && silence < 3000, `${silence} ms`)
-  t.equal(stats.longestSilenceMs, 0)
-  stats.accepted++
+  t.equal(stats.publishes.longestSilenceMs, 0)
+  stats.publishes.accept(1, 'app')
   await second()
-  t.ok(stats.longestSilenceMs > silence, 'the silence that ended is remembered')
-  t.equal(stats.silenceMs, 0)
+  t.ok(stats.publishes.longestSilenceMs > silence, 'the silence that ended is remembered')
+  t.equal(stats.publishes.silenceMs, 0)
 })
 
 test('errors: count, first, last and last message by code; the latest one by one', async (t) => {
-  const stats = new Stats(() => NOBODY)
+  const stats = new Stats({ problems: [], errorCodes: [] })
   const before = Date.now()
-  stats.error('stream', 'first', 'node-1')
-  for (let n = 0; n < 2 * RECENT_ERRORS; n++) stats.error('internal', `${n}`)
-  t.equal(stats.errorsTotal, 2 * RECENT_ERRORS + 1)
-  t.match(stats.errorCodes.get('stream'), { count: 1, lastMessage: 'first' })
-  const internal = stats.errorCodes.get('internal')!
+  stats.errors.add('stream', 'first', 'node-1')
+  for (let n = 0; n < 2 * RECENT_ERRORS; n++) stats.errors.add('internal', `${n}`)
+  t.equal(stats.errors.total, 2 * RECENT_ERRORS + 1)
+  t.match(stats.errors.byCode.get('stream'), { count: 1, lastMessage: 'first' })
+  const internal = stats.errors.byCode.get('internal')!
   t.match(internal, { count: 2 * RECENT_ERRORS, lastMessage: `${2 * RECENT_ERRORS - 1}` })
   t.ok(internal.firstAt >= before && internal.lastAt >= internal.firstAt)
-  t.equal(stats.recent.length, RECENT_ERRORS)
-  t.match(stats.recent.at(-1), { code: 'internal', message: `${2 * RECENT_ERRORS - 1}` })
+  t.equal(stats.errors.recent.length, RECENT_ERRORS)
+  t.match(stats.errors.recent.at(-1), { code: 'internal', message: `${2 * RECENT_ERRORS - 1}` })
 })
 
 test('latencies are of the last minute', async (t) => {
