@@ -1,47 +1,54 @@
 import { LRUCache } from 'lru-cache'
 import { CACHE_BYTES } from './limits.ts'
 
-/** The name of a memory in the table of limits. */
+/** The name of a cache in the table of limits. */
 export type CacheName = keyof typeof CACHE_BYTES
 
-/** What an entry takes beside its key and its value: its places in a hash table and in a list. */
+/** Bytes an entry takes besides its key and value: its nodes in a hash table and a list. */
 const ENTRY_BYTES = 160
 
-/** What a text takes in memory at most, in bytes: two for each code unit, and its header. */
+/** Most bytes a string takes in memory: two for each code unit, and a header. */
 export const textBytes = (text: string): number => 16 + 2 * text.length
 
-/** What a list of texts takes in memory at most, in bytes. */
+/** Most bytes a list of strings takes in memory. */
 export const textsBytes = (texts: readonly string[]): number =>
   texts.reduce((sum, text) => sum + 8 + textBytes(text), 16)
 
 /**
- * The same texts, cut loose from what they were cut out of: a short name from a long query or header keeps all of that in
- * memory for as long as the name lives.
+ * Copies strings so that they no longer share memory with their origin: a short name that was
+ * sliced from a long query or header keeps all of it in memory.
  */
 export const detachedTexts = (texts: readonly string[]): string[] =>
   JSON.parse(JSON.stringify(texts)) as string[]
 
+/** How a {@link BoundedCache} counts, keeps and drops its entries. */
 export interface BoundedCacheOptions<V> {
-  /** Bytes that a value keeps in memory, at most; key and entry are added. Asked once for each `set`. */
+  /** Most bytes a value keeps in memory, without key and entry. Called once for each `set`. */
   readonly sizeOf: (value: V) => number
-  /** How long an entry counts, in milliseconds, unless `set` says otherwise; default for ever. */
+  /** Milliseconds an entry stays valid, unless `set` says otherwise. Default: no expiry. */
   readonly ttlMs?: number
-  /** Which entries stay when room is needed: those `used` last (the default), or the `newest`, whether they are read or not. */
+  /**
+   * Entries to keep when space runs out: those `used` last (default), or the `newest`, whether read
+   * or not.
+   */
   readonly keep?: 'used' | 'newest'
-  /** Hears of each entry that had to go for want of room. */
+  /** Called for each entry that was evicted to make space. */
   readonly onEvict?: (value: V, key: string) => void
 }
 
-/** All that live, for {@link boundedCaches}. Weak: a process may open and close many services. */
+/**
+ * All caches, for {@link boundedCaches}. Weak, because a process may open and close many services.
+ */
 const registry = new Set<WeakRef<BoundedCache<NonNullable<unknown>>>>()
 
 /**
- * A map keyed by something that a caller can name or choose, bounded in bytes by {@link CACHE_BYTES}. Every such map is one of these, unless its
- * entries are bounded by something else that is (open connections, say), which a comment at the map then states.
+ * A map whose keys callers choose, bounded in bytes by {@link CACHE_BYTES}. Every map with such
+ * keys is one of these, unless something else bounds its entries (open connections, for example);
+ * then a comment at the map says what.
  */
 export class BoundedCache<V extends NonNullable<unknown>> {
   readonly name: CacheName
-  /** The bound. */
+  /** Most bytes the entries may take together. */
   readonly maxBytes: number
   readonly #entries: LRUCache<string, V>
   readonly #touch: boolean
@@ -66,54 +73,56 @@ export class BoundedCache<V extends NonNullable<unknown>> {
     registry.add(new WeakRef(this as unknown as BoundedCache<NonNullable<unknown>>))
   }
 
-  /** The value, or undefined if there is none, it was evicted, or its time is over. */
+  /** The value; undefined if it was never set, was evicted, or has expired. */
   get(key: string): V | undefined {
     return this.#touch ? this.#entries.get(key) : this.#entries.peek(key)
   }
 
   /**
-   * Remembers a value, for `ttlMs` milliseconds if given (0 or less: not at all). Setting a changed value again takes its size
-   * again. A value larger than the whole bound is
-   * not remembered.
+   * Stores a value, for `ttlMs` milliseconds if given; 0 or less removes it. Set a value again
+   * after changing it, so that its size is counted again. A value larger than the bound is not
+   * stored.
    */
   set(key: string, value: V, ttlMs?: number): void {
-    // The library takes the size of a value anew only if it is another object.
+    // The library counts the size again only if the value is another object.
     if (this.#entries.peek(key) === value) this.#entries.delete(key)
-    // To the library a time of 0 means for ever.
+    // To the library 0 means no expiry.
     if (ttlMs !== undefined && ttlMs <= 0) this.#entries.delete(key)
     else this.#entries.set(key, value, ttlMs === undefined ? {} : { ttl: ttlMs })
   }
 
+  /** Removes an entry; false if it did not exist. */
   delete(key: string): boolean {
     return this.#entries.delete(key)
   }
 
+  /** Removes all entries. */
   clear(): void {
     this.#entries.clear()
   }
 
-  /** From the oldest, or the one longest unused. */
+  /** All values; the first to be evicted comes first. */
   values(): Generator<V> {
     return this.#entries.rvalues() as Generator<V>
   }
 
-  /** In the same order. */
+  /** All entries, in the same order. */
   entries(): Generator<[string, V]> {
     return this.#entries.rentries() as Generator<[string, V]>
   }
 
-  /** How many entries there are. */
+  /** Number of entries. */
   get size(): number {
     return this.#entries.size
   }
 
-  /** What they take, by estimate; never above {@link maxBytes}. */
+  /** Estimated bytes of all entries; at most {@link maxBytes}. */
   get bytes(): number {
     return this.#entries.calculatedSize
   }
 }
 
-/** All bounded memories of this process that are still in use. */
+/** All caches of this process that are still in use. */
 export function* boundedCaches(): Generator<BoundedCache<NonNullable<unknown>>> {
   for (const known of registry) {
     const cache = known.deref()

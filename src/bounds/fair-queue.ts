@@ -1,42 +1,43 @@
-/** What a piece of work costs the store; see {@link SliceLimit}. */
+/** What a piece of work costs a store. */
 export interface Weight {
-  /** Entries that it appends, changes or removes: one for each recipient. */
+  /** Entries it appends, changes or removes: one for each recipient. */
   readonly entries: number
-  /** Bytes of content and names, roughly. */
+  /** Approximate bytes of content and names. */
   readonly bytes: number
 }
 
-/** A name, with what it costs beside its bytes. */
+/** Bytes of a name, with its overhead. */
 const NAME_BYTES = 40
 
-/** What content weighs that is appended to so many channels. */
+/** The weight of content that is appended to a number of channels. */
 export const weightOf = (content: string, channels: number): Weight => ({
   entries: Math.max(1, channels),
   bytes: content.length + channels * NAME_BYTES
 })
 
-/** How much goes into one step of a store, which nothing else can interrupt. */
+/** The most that one step of a store may do. Nothing interrupts a step. */
 export type SliceLimit = Weight
 
-/** What has more than this share of a round is long, although it is one slice. */
+/** A slice that takes more than this share of a round counts as long. */
 const LONG_SHARE = 1 / 4
 
 /**
- * Where requests wait for a store that does one thing at a time. A request is one slice, or several that keep their order. Rounds
- * alternate: one takes short requests, oldest first, as far as there is room; the next takes one slice of the long ones, which
- * take turns. So a short request waits for one slice at most, whatever else is waiting, and long ones always move on.
+ * A queue for a store that does one thing at a time. A request is one or several slices, which keep
+ * their order. Rounds alternate: one takes short requests, oldest first, up to the limit; the next
+ * takes one slice of a long request, and the long requests take turns. So a short request waits for
+ * at most one slice, whatever else is queued, and long requests always make progress.
  */
 export class FairQueue<T extends Weight> {
   readonly #limit: SliceLimit
-  /** Slices that wait. */
+  /** Number of queued slices. */
   size = 0
-  /** Bytes of them. */
+  /** Their bytes. */
   bytes = 0
   #short: T[] = []
   #long: T[][] = []
   #longIsNext = false
 
-  /** `limit`: what one round takes. */
+  /** `limit`: the most one round takes. */
   constructor(limit: SliceLimit) {
     this.#limit = limit
   }
@@ -54,7 +55,10 @@ export class FairQueue<T extends Weight> {
     for (const { bytes } of slices) this.bytes += bytes
   }
 
-  /** The slices of the next round: within the limit, or one that is larger. One that is long is alone. */
+  /**
+   * Takes the slices of the next round: within the limit, or a single larger one. A long slice is
+   * alone.
+   */
   take(): T[] {
     const long = this.#long.length > 0 && (this.#longIsNext || this.#short.length === 0)
     this.#longIsNext = !long
@@ -64,7 +68,7 @@ export class FairQueue<T extends Weight> {
     return taken
   }
 
-  /** Everything that waits; nothing is left. */
+  /** Takes all slices. */
   clear(): T[] {
     const all = [...this.#short, ...this.#long.flat()]
     this.#short = []
@@ -80,7 +84,7 @@ export class FairQueue<T extends Weight> {
     return slice
   }
 
-  /** How many short requests may go together; at least one. */
+  /** How many short requests fit in one round; at least one. */
   #fitting(): number {
     let { entries, bytes } = this.#limit
     let n = 0
@@ -94,12 +98,15 @@ export class FairQueue<T extends Weight> {
   }
 }
 
-/** Items that go together into one step. */
+/** Items that one step handles together. */
 export interface Slice<Item> extends Weight {
   readonly items: readonly Item[]
 }
 
-/** Cuts a request into slices within the limit; one item is never cut, and one that is larger is a slice by itself. */
+/**
+ * Cuts a request into slices within the limit. An item is never cut: a larger one is a slice by
+ * itself.
+ */
 export function sliced<Item>(
   items: readonly Item[],
   weigh: (item: Item) => Weight,

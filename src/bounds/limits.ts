@@ -76,7 +76,7 @@ export const MIN_KEY_CHARACTERS = 16
  * Streams that one user may open within a minute, for each of the places that MAX_CONNECTIONS_PER_USER grants: all of them could come
  * back every two seconds, which no client does. At least the second figure; without a limit of places there is none of openings.
  */
-export const OPENINGS_PER_PLACE = 30
+export const OPENINGS_PER_SLOT = 30
 export const MIN_OPENINGS = 600
 export const OPENINGS_MS = 60_000
 /**

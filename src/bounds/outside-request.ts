@@ -2,29 +2,31 @@ import http from 'node:http'
 import https from 'node:https'
 import { MAX_WAITING_OUTSIDE_BYTES, OUTSIDE_IDLE_MS } from './limits.ts'
 
-/** A server outside that an operator named in a setting, and the bounds of what is asked of it. */
+/** Another server, whose address an operator has set, and the bounds of each request to it. */
 export interface OutsideOptions {
   /** The setting that holds the address; every error names it. */
   readonly setting: string
   readonly url: string
-  /** Milliseconds from the question to the last byte of the answer, the wait for a turn included. */
+  /**
+   * Milliseconds from the request to the last byte of the response, including the wait for a turn.
+   */
   readonly timeoutMs: number
-  /** Longest body that is read, in bytes; 0: only the status and the headers count, no body is read. */
+  /** Longest body to read, in bytes; 0: only status and headers matter, and no body is read. */
   readonly maxBytes: number
-  /** Questions under way at a time, which is also the number of sockets; further ones wait for a turn. */
+  /** Most requests in flight, and most sockets; further requests wait for a turn. */
   readonly maxConcurrent: number
 }
 
-/** One question. */
+/** One request. */
 export interface OutsideRequest {
   readonly method?: 'GET' | 'POST' | undefined
   readonly headers?: Readonly<Record<string, string>> | undefined
   readonly body?: string | undefined
-  /** Gives the question up early. */
+  /** Cancels the request. */
   readonly signal?: AbortSignal | undefined
 }
 
-/** What the server answered. A redirect is an answer like any other: it is reported, never followed. */
+/** The response. A redirect is returned like any other response, never followed. */
 export interface OutsideAnswer {
   readonly status: number
   readonly headers: http.IncomingHttpHeaders
@@ -33,8 +35,8 @@ export interface OutsideAnswer {
 }
 
 /**
- * No usable answer came. The message names the setting and the origin, never the path, the query or
- * the credentials of an address, which may be secrets.
+ * There was no usable response. The message names the setting and the origin, but neither path,
+ * query nor credentials of the address, which may be secret.
  */
 export class OutsideError extends Error {
   /** The setting that holds the address. */
@@ -52,13 +54,16 @@ export class OutsideError extends Error {
   }
 }
 
-/** A kept-alive socket failed before any of the answer came: the server closed it as we wrote (RFC 9110, 9.2.2). */
+/**
+ * A kept-alive socket failed before the response: the server closed it as we wrote (RFC 9110,
+ * 9.2.2).
+ */
 class StaleSocket extends Error {}
 
 /**
- * The one way in which this service asks another server. Each question has a deadline, each answer
- * a size limit, and no more than `maxConcurrent` sockets are open. It uses node:http because its
- * agent documents what fetch hides: whether a socket was reused (`request.reusedSocket`).
+ * The only way this service sends requests to another server. Each request has a deadline, each
+ * response a size limit, and at most `maxConcurrent` sockets are open. It uses node:http, which
+ * tells what fetch hides: whether a socket was reused (`request.reusedSocket`).
  */
 export class OutsideServer {
   readonly origin: string
@@ -81,7 +86,7 @@ export class OutsideServer {
     this.#agent = secure ? new https.Agent(agent) : new http.Agent(agent)
   }
 
-  /** Asks. Rejects with an {@link OutsideError} if no usable answer comes in time. */
+  /** Sends a request. Rejects with an {@link OutsideError} without a usable response in time. */
   async ask(request: OutsideRequest = {}): Promise<OutsideAnswer> {
     const { timeoutMs, maxConcurrent } = this.#options
     const stop = new AbortController()
@@ -106,7 +111,7 @@ export class OutsideServer {
           )
         : error
     }
-    // Sockets of an answer whose body nobody wants stay open a moment longer than the promise.
+    // Without a body to read, the socket stays open a moment longer than the promise.
     let open = 1
     const closed = (): void => {
       if (--open > 0) return
@@ -127,7 +132,7 @@ export class OutsideServer {
     }
   }
 
-  /** An error of this server's, for answers that only the caller can judge. */
+  /** An error about this server, for responses that only the caller can judge. */
   error(reason: string): OutsideError {
     return new OutsideError(this.#options.setting, this.origin, reason)
   }
@@ -204,7 +209,7 @@ export class OutsideServer {
             this.error(answered ? `the answer was cut short: ${reasonOf(error)}` : reasonOf(error))
           )
       }
-      // The error must not travel through the socket: one that was just given back has no listener for it.
+      // Not through the socket: one that the agent has just taken back has no error listener.
       const end = (error: OutsideError): void => {
         fail(error)
         request.destroy()
@@ -214,7 +219,7 @@ export class OutsideServer {
       request.on('error', fail)
       request.once('close', () => {
         signal.removeEventListener('abort', abort)
-        // Where no error came before it, such as after 101.
+        // For a close without an error, such as after 101.
         fail(new Error('the connection closed without an answer'))
         closed()
       })
@@ -231,11 +236,11 @@ export class OutsideServer {
           else if (wanted) chunks.push(chunk)
         })
         response.once('end', () => {
-          // A body that was cut ends too; its error follows.
+          // A truncated body ends too; its error follows.
           if (wanted && response.complete)
             resolve({ status, headers, body: Buffer.concat(chunks).toString('utf8') })
         })
-        // The rest is read so that the socket can be used again, and bounded like any other.
+        // The rest is read, within the bound, so that the socket can be used again.
         if (!wanted) resolve({ status, headers, body: '' })
       })
       request.end(body)
@@ -243,7 +248,7 @@ export class OutsideServer {
   }
 }
 
-/** The code of what failed, or its words; neither holds what was sent. */
+/** The message and code of a failure; neither contains what was sent. */
 function reasonOf({ code, message }: NodeJS.ErrnoException): string {
   return (
     [message, code && !message.includes(code) ? `(${code})` : ''].filter(Boolean).join(' ') ||

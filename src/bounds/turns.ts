@@ -1,13 +1,14 @@
 import { LOOP_TURN_MS } from './limits.ts'
 
 /**
- * Turns of the event loop for long work. Every piece of long work of this process waits here for its next turn, and each turn of the
- * loop has one piece: however many long requests there are, everybody else waits for one piece at most.
+ * Turns of the event loop for long work. All long work of this process waits here, and each turn of
+ * the loop runs one piece of it. So short requests wait for at most one piece, however many long
+ * requests there are.
  */
 class Turns {
   readonly #waiting: (() => void)[] = []
 
-  /** Resolves in a later turn of the loop, after what the sockets brought meanwhile. */
+  /** Resolves in a later turn of the loop, after sockets were read. */
   next(): Promise<void> {
     return new Promise((resolve) => {
       if (this.#waiting.push(resolve) === 1) setImmediate(this.#give)
@@ -22,25 +23,29 @@ class Turns {
 
 const turns = new Turns()
 
-/** Resolves in the next turn of the event loop that long work has. */
+/** Resolves in the next turn of the event loop that is free for long work. */
 export const nextTurn = (): Promise<void> => turns.next()
 
-/** Measures how long one run of work has had the loop. */
+/** Measures how long a piece of work has held the event loop. */
 export class Pace {
   #until = performance.now() + LOOP_TURN_MS
 
-  /** True when others should have a turn: then await {@link pause}. */
+  /** Whether others should have a turn: if so, await {@link pause}. */
   get over(): boolean {
     return performance.now() >= this.#until
   }
 
+  /** Gives others a turn. */
   async pause(): Promise<void> {
     await turns.next()
     this.#until = performance.now() + LOOP_TURN_MS
   }
 }
 
-/** Calls `work` for each of the list, in order, with turns of the event loop for others in between. Rejects with what it throws. */
+/**
+ * Calls `work` for each item in order and gives others turns of the event loop in between. Rejects
+ * with whatever `work` throws.
+ */
 export async function inTurns<T>(
   list: Iterable<T>,
   work: (one: T, index: number) => void

@@ -1,4 +1,4 @@
-import { BoundedCache } from '../bounds/bounded-cache.ts'
+import { BoundedCache } from './bounded-cache.ts'
 
 interface Window {
   count: number
@@ -6,11 +6,17 @@ interface Window {
   readonly endsAt: number
 }
 
-/** How often each caller did something within a fixed window of time. If there is no room, the caller longest unseen is forgotten. */
+/**
+ * Counts what each caller does within a fixed window of time. When space runs out, it forgets the
+ * caller unseen for longest.
+ */
 export class WindowCounts {
   readonly #windows = new BoundedCache<Window>('rates', { sizeOf: () => 32 })
 
-  /** Counts once more. How often that makes in the caller's window, and how many milliseconds it lasts yet. */
+  /**
+   * Adds one. Returns the caller's count in this window, and the milliseconds until the window
+   * ends.
+   */
   count(caller: string, windowMs: number): { readonly current: number; readonly leftMs: number } {
     const now = performance.now()
     let window = this.#windows.get(caller)
@@ -22,7 +28,7 @@ export class WindowCounts {
     return { current: window.count, leftMs: window.endsAt - now }
   }
 
-  /** How often it was in the caller's window so far. */
+  /** The caller's count in this window. */
   current(caller: string): number {
     const window = this.#windows.get(caller)
     return window && window.endsAt > performance.now() ? window.count : 0

@@ -3,7 +3,10 @@ import { CommandError } from './command-error.ts'
 import type { Invocation } from './command-line.ts'
 import { readSettings } from './settings.ts'
 
-/** `bellwire backup <file>`: copies the embedded database to a new file, even while the service runs. */
+/**
+ * `bellwire backup <file>`: copies the embedded database to a new file, even while the service
+ * runs.
+ */
 export async function backup(invocation: Invocation): Promise<void> {
   const { config } = readSettings(invocation)
   const { argument: file } = invocation

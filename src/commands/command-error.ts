@@ -1,4 +1,6 @@
-/** Why a command failed: one line for each fault, which says what to do. Ends the process with 1. */
+/**
+ * Why a command failed: one line for each fault, which says what to do. Ends the process with 1.
+ */
 export class CommandError extends Error {
   readonly lines: readonly string[]
   constructor(...lines: string[]) {

@@ -27,7 +27,9 @@ const isOption = (name: string): name is keyof typeof OPTIONS => Object.hasOwn(O
 const isWord = (name: string): name is (typeof WORDS)[number] =>
   (WORDS as readonly string[]).includes(name)
 
-/** Reads the words behind `bellwire`. Throws a {@link CommandError} if it does not know one of them. */
+/**
+ * Reads the words behind `bellwire`. Throws a {@link CommandError} if it does not know one of them.
+ */
 export function readCommandLine(args: readonly string[]): Invocation & { name: CommandName } {
   // Without Node's own check: its messages are about the parser, not about what to type.
   const { values, positionals, tokens } = parseArgs({

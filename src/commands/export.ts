@@ -8,7 +8,10 @@ import type { Invocation } from './command-line.ts'
 import { readSettings } from './settings.ts'
 import { emptyTally, report, type Tally } from './tally.ts'
 
-/** `bellwire export [file]`: writes everything the store holds; without a file, or for `-`, to standard output. */
+/**
+ * `bellwire export [file]`: writes everything the store holds; without a file, or for `-`, to
+ * standard output.
+ */
 export async function exportStore(invocation: Invocation): Promise<void> {
   const { config } = readSettings(invocation)
   const file = invocation.argument === '-' ? undefined : invocation.argument

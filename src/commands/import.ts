@@ -15,7 +15,9 @@ import { emptyTally, report, type Tally } from './tally.ts'
 /** Records loaded at a time. */
 const BATCH = 500
 
-/** `bellwire import [file]`: fills an empty store; without a file, or for `-`, from standard input. */
+/**
+ * `bellwire import [file]`: fills an empty store; without a file, or for `-`, from standard input.
+ */
 export async function importStore(invocation: Invocation): Promise<void> {
   const { config } = readSettings(invocation)
   const file = invocation.argument === '-' ? undefined : invocation.argument

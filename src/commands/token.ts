@@ -7,7 +7,9 @@ import { readSettings } from './settings.ts'
 /** How long a token from the command line lasts, in seconds. */
 const LIFETIME_SECONDS = 3600
 
-/** `bellwire token <user>`: prints a subscriber JWT, signed with the first secret of this service. */
+/**
+ * `bellwire token <user>`: prints a subscriber JWT, signed with the first secret of this service.
+ */
 export function token(invocation: Invocation): void {
   const { auth } = readSettings(invocation).config
   const [secret] = auth.jwtSecrets

@@ -1,5 +1,5 @@
 import ipaddr from 'ipaddr.js'
-import { MIN_OPENINGS, OPENINGS_MS, OPENINGS_PER_PLACE } from '../bounds/limits.ts'
+import { MIN_OPENINGS, OPENINGS_MS, OPENINGS_PER_SLOT } from '../bounds/limits.ts'
 import { WindowCounts } from '../bounds/window-counts.ts'
 import type { Refusal } from './close-reason.ts'
 import type { Connection, OpenRequest } from './connection.ts'
@@ -147,7 +147,7 @@ export class Admission {
   #opensTooOften(user: string): Refusal | null {
     const { maxConnectionsPerUser } = this.#limits
     if (maxConnectionsPerUser === 0) return null
-    const most = Math.max(MIN_OPENINGS, maxConnectionsPerUser * OPENINGS_PER_PLACE)
+    const most = Math.max(MIN_OPENINGS, maxConnectionsPerUser * OPENINGS_PER_SLOT)
     return this.#openings.current(user) >= most ? 'limit' : null
   }
 }
