@@ -1,12 +1,13 @@
--- One connection more for a user, if all nodes that live have few enough together. In one step, so that two nodes that ask at once for
--- the last place do not both get it.
+-- Reserves one more connection for a user, if the user has few enough on all live nodes together.
+-- In one step, so that only one of two nodes that ask at once gets the last one.
 --
--- KEYS[1] nodes       sorted set: node -> when it was last seen, milliseconds by the clock of Redis
--- KEYS[2] own places  hash: user -> connections
--- ARGV[1] node  [2] user  [3] connections of the user on this node, with the new one  [4] most on all  [5] lease, ms
---      [6] what keys of places begin with (same hash tag)  [7] time to live of the keys, ms
+-- KEYS[1] nodes      sorted set: node -> when it was last seen, milliseconds by the clock of Redis
+-- KEYS[2] own slots  hash: user -> connections
+-- ARGV[1] node  [2] user  [3] connections of the user on this node, with the new one
+--      [4] most on all nodes  [5] lease, ms  [6] start of the keys of slots (same hash tag)
+--      [7] time to live of the keys, ms
 --
--- Result: 1 where there is room, and it is taken; else 0
+-- Returns 1 if the connection was reserved; else 0
 local time = redis.call('TIME')
 local now = time[1] * 1000 + math.floor(time[2] / 1000)
 local sum = tonumber(ARGV[3])

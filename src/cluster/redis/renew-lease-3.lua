@@ -1,11 +1,13 @@
--- A node tells that it lives, and hears of the others. Whoever's lease is over is forgotten with all that it held.
+-- A node renews its lease and learns of the others. A node whose lease has ended is deleted with
+-- its slots.
 --
--- KEYS[1] nodes       sorted set: node -> when it was last seen, milliseconds by the clock of Redis
--- KEYS[2] reports     hash: node -> its report, as JSON
--- KEYS[3] own places  hash: user -> connections; '#' where they are all told
--- ARGV[1] node  [2] report  [3] lease, ms  [4] what keys of places begin with (same hash tag)  [5] time to live of the keys, ms
+-- KEYS[1] nodes      sorted set: node -> when it was last seen, milliseconds by the clock of Redis
+-- KEYS[2] reports    hash: node -> its report, as JSON
+-- KEYS[3] own slots  hash: user -> connections; '#' if all of them are in it
+-- ARGV[1] node  [2] report  [3] lease, ms  [4] start of the keys of slots (same hash tag)
+--      [5] time to live of the keys, ms
 --
--- Result: {1 where the own places are all there, else 0; now; node, last seen, report; node, ...}
+-- Returns { 1 if the own slots are complete, else 0; now; node, last seen, report; node, ... }
 local time = redis.call('TIME')
 local now = time[1] * 1000 + math.floor(time[2] / 1000)
 redis.call('ZADD', KEYS[1], now, ARGV[1])

@@ -1,2 +1,2 @@
--- Put in front of every script but open: refuses to touch a log that is not the one the caller knows.
-if state[1] ~= ARGV[1] then return redis.error_reply('EPOCH the log is not the one it was') end
+-- Runs before every script but open: refuses to touch a log that is not the one the caller knows.
+if state[1] ~= ARGV[1] then return redis.error_reply('EPOCH the log has another epoch') end

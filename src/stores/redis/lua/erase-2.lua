@@ -1,13 +1,14 @@
--- Removes a user's own entries and state events, all marks and tickets, a slice at a time.
--- KEYS, ARGV[1]–[5]: see prelude-log.lua; ARGV[6] user
--- Result: { place }, or { place, 1 } where there is more: then there is no event yet
+-- Removes a user's own entries and state events, all marks and all tickets, a slice at a time.
+-- KEYS, ARGV[1]–[5]: see prelude-log.lua
+-- ARGV[6] user
+-- Returns { id }, or { id, 1 } if more is left: the event comes with the last slice
 local user = ARGV[6]
 local own = 'user:' .. user
--- The event's own place is after the fence that it may bring.
+-- First, so that the seq of the event is behind a fence that this call may write.
 fence()
--- What was there can no longer be told: a cursor from before gets a fresh page instead. One of the last event has had all of it, and
--- that may lie a place before the head.
-raise_floor(own, str(seq - 1))
+-- A cursor from before can no longer be resumed, and its client loads the inbox again. A cursor at
+-- the last event, which may be one seq below the head, has received everything.
+raise_floor(own, str(head - 1))
 local room = SLICE
 for _, channel in ipairs(call('SMEMBERS', P .. 'u:' .. user)) do
   local m = marks_of(user, channel)
@@ -28,10 +29,10 @@ for _, channel in ipairs(call('SMEMBERS', P .. 'u:' .. user)) do
   if room <= 0 then return { finish(), 1 } end
 end
 local entries = call('ZRANGE', P .. 'e:' .. own, 0, SLICE - 1)
-for _, place in ipairs(entries) do remove(own, place) end
+for _, seq in ipairs(entries) do remove(own, seq) end
 if #entries == SLICE then return { finish(), 1 } end
 call('DEL', P .. 't:' .. own)
 for _, hash in ipairs(call('SMEMBERS', P .. 'v:' .. user)) do call('DEL', P .. 'h:' .. hash) end
 call('DEL', P .. 'v:' .. user)
-append_state(own, 'removed', str(seq), '*')
+append_state(own, 'removed', str(head), '*')
 return { finish() }

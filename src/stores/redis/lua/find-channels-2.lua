@@ -1,6 +1,8 @@
--- Where a user may find notifications: each one's place in the user's own channel, else its shared channel.
--- KEYS, ARGV[1]–[5]: see prelude-log.lua; ARGV[6] user; ARGV[7] … ids
--- Result: for each id its channel, or empty
+-- For each notification, the channel in which a user may find it: the user's own, or its shared
+-- one.
+-- KEYS, ARGV[1]–[5]: see prelude-log.lua
+-- ARGV[6] user; ARGV[7] … ids of notifications
+-- Returns for each id the channel, or empty
 local own = 'user:' .. ARGV[6]
 local out = {}
 for k = 7, #ARGV do

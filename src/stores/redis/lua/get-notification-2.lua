@@ -1,29 +1,31 @@
--- A notification as its producer and an operator look it up.
--- KEYS, ARGV[1]–[5]: see prelude-log.lua; ARGV[6] id; ARGV[7] "1" for its places and readers too
--- Result: { } where there is none; else { to, content, createdAt, expiresAt, producer, seen, read, archived, channel, place … }
+-- A notification, for its producer or an operator.
+-- KEYS, ARGV[1]–[5]: see prelude-log.lua
+-- ARGV[6] id; ARGV[7] "1" to include its entries and readers
+-- Returns { } if there is none; else
+-- { to, content, createdAt, expiresAt, producer, seen, read, archived, channel, seq … }
 local all = call('HGETALL', P .. 'n:' .. ARGV[6])
-local note, places = {}, {}
+local note, entries = {}, {}
 for k = 1, #all, 2 do
   local channel = string.match(all[k], '^c:(.+)$')
-  if channel then places[#places + 1] = { channel, all[k + 1] } else note[all[k]] = all[k + 1] end
+  if channel then entries[#entries + 1] = { channel, all[k + 1] } else note[all[k]] = all[k + 1] end
 end
-if #places == 0 or (note.expiresAt and tonumber(note.expiresAt) <= NOW) then return {} end
-table.sort(places, function(a, b) return tonumber(a[2]) < tonumber(b[2]) end)
+if #entries == 0 or (note.expiresAt and tonumber(note.expiresAt) <= NOW) then return {} end
+table.sort(entries, function(a, b) return tonumber(a[2]) < tonumber(b[2]) end)
 local seen, read, archived = 0, 0, 0
 local out = { note.to, note.content, note.createdAt, note.expiresAt or '', note.producer, 0, 0, 0 }
 if ARGV[7] == '1' then
-  for _, one in ipairs(places) do
-    local channel, place = one[1], one[2]
-    out[#out + 1], out[#out + 2] = channel, place
+  for _, one in ipairs(entries) do
+    local channel, seq = one[1], one[2]
+    out[#out + 1], out[#out + 2] = channel, seq
     if personal(channel) then
-      local mark = call('HGET', P .. 'm:' .. string.sub(channel, 6) .. ' ' .. channel, place)
+      local mark = call('HGET', P .. 'm:' .. string.sub(channel, 6) .. ' ' .. channel, seq)
       if mark then
         seen = seen + 1
         if string.sub(mark, 1, 2) ~= '- ' then read = read + 1 end
         if string.sub(mark, -1) == '1' then archived = archived + 1 end
       end
     else
-      local r = call('HMGET', P .. 'r:' .. channel, place .. 's', place .. 'r', place .. 'a')
+      local r = call('HMGET', P .. 'r:' .. channel, seq .. 's', seq .. 'r', seq .. 'a')
       seen, read, archived = seen + (r[1] or 0), read + (r[2] or 0), archived + (r[3] or 0)
     end
   end

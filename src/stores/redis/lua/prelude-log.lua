@@ -1,38 +1,52 @@
--- What every script begins with: it is put in front of each of them.
+-- What every script begins with, in three parts: this one appends to the log,
+-- `prelude-channels.lua` removes entries from channels, `prelude-marks.lua` counts what a user has
+-- read.
 --
--- KEYS[1]  <base>state   hash: epoch, seq, sub (place of the newest entry of the log), run (run_id of the server that wrote it),
---                        fences ("tail seq;…"), floor (oldest place that can be resumed), removals (a counter), shards
+-- KEYS[1]  <base>state   hash: epoch, seq and sub (id of the newest entry of the stream), run
+--                        (run_id of the server that wrote it), fences ("tail top;…": no event has a
+--                        seq between the two), floor (lowest seq that can be resumed at), removals
+--                        (a counter), shards
 -- KEYS[2]  <base>log     stream of everything that is followed; see emit()
--- Everything else is named after the same base, so that it lies in the same slot of a cluster:
---   n:<id>               hash, a notification: to, content, createdAt, expiresAt, key, producer, shared, places, c:<channel> = place
---   e:<channel>          sorted set of the places of its live entries
---   l:<channel>          hash, place → "id times replaces replaced", the last two the id and the place of what it took the place of
---   t:<channel>          sorted set of its state events, "seq at since op upTo ids" by seq; it concerns who comes from `since` or later
---   i:<channel>          hash: floor (places up to here are incomplete), r (number of the last removal), d (a place behind the
---                        last entries that went without an event)
---   k:<channel>          hash, collapse key → place
---   x:<channel>          sorted set, place by the moment it expires; x: the channels by their soonest moment
---   a:                   sorted set, channels by the moment of their oldest entry or state
---   m:<user> <channel>   hash, a user's marks: place → "readAt archived", and their sum, see marks_of()
+-- All other keys start with the same base, so that they are in the same slot of a Cluster:
+--   n:<id>               hash, a notification: to, content, createdAt, expiresAt, key, producer,
+--                        places (number of its entries), shared (its shared channel),
+--                        c:<channel> = seq
+--   e:<channel>          sorted set of the seqs of its live entries
+--   l:<channel>          hash, seq → "id times replaces replaced"; the last two are the id and the
+--                        seq of the entry that it replaced
+--   t:<channel>          sorted set of its state events by seq, "seq at since op upTo ids"; an
+--                        event concerns cursors from `since` on
+--   i:<channel>          hash: floor (events up to this seq are incomplete), r (number of the last
+--                        removal), d (the seq after the last entries that left without an event)
+--   k:<channel>          hash, collapse key → seq
+--   x:<channel>          sorted set, seq by expiry; x: the channels by their next expiry
+--   a:                   sorted set, the channels by the time of their oldest entry or state event
+--   m:<user> <channel>   hash, a user's marks: seq → "readAt archived", and their summary, see
+--                        marks_of()
 --   u:<user>             set of the channels in which the user has marks
---   r:<channel>          hash, readers of shared entries: <place>s seen, <place>r read, <place>a archived
+--   r:<channel>          hash, readers of shared entries: <seq>s seen, <seq>r read, <seq>a archived
 --   y:<key>              string "fingerprint id createdAt", an idempotency key
---   o:<token>            string, what a call has answered, for its repetition after a broken connection
+--   o:<token>            string, the reply to a call, which may be repeated after its connection
+--                        broke
 --   h:<hash>             hash, a ticket: user, topics, expiresAt; v:<user> set of a user's tickets
---   z:                   hash, user → moment of the last revocation
+--   z:                   hash, user → time of the last revocation
 --
--- ARGV[1] epoch that the caller knows; ARGV[2] entries that a channel keeps, 0 all; ARGV[3] milliseconds that marks are kept, 0 for
--- ever; ARGV[4] command that wakes the nodes, PUBLISH or SPUBLISH; ARGV[5] its channel. The script's own begin at ARGV[6].
--- Scripts that append answer first with the place "seq-sub" up to which the log must be followed to have heard of it.
+-- ARGV[1] epoch that the caller knows; ARGV[2] entries that a channel keeps, 0: all; ARGV[3]
+-- milliseconds that marks are kept, 0: for ever; ARGV[4] command that wakes the nodes, PUBLISH or
+-- SPUBLISH; ARGV[5] its channel. The arguments of a script itself start at ARGV[6].
+-- Times are milliseconds since 1970. Scripts that may append return first the id "seq-sub" of the
+-- newest entry of the stream: whoever has followed up to it has followed their events.
 local S, LOG = KEYS[1], KEYS[2]
 local P = string.sub(S, 1, -6)
 local KEEP = tonumber(ARGV[2])
--- Entries that nodes can be behind, before they have to begin anew.
+-- Entries of the stream: a node that is further behind continues at the head.
 local LOG_LENGTH = 100000
--- More than a server can have appended that a replica never got: places are not used twice after a fail-over.
+-- More events than a master can have appended that its replica never received, so that no seq is
+-- used twice after a fail-over.
 local JUMP = 1000000000
 local MAX_FENCES = 32
--- Entries that one call changes or removes, where it can go on in another: some milliseconds, in which nobody else is served.
+-- Entries that one call changes or removes before it lets another call continue: Redis serves
+-- nobody else for those milliseconds.
 local SLICE = 1000
 
 local call = redis.call
@@ -41,77 +55,95 @@ local clock = call('TIME')
 local NOW = clock[1] * 1000 + math.floor(clock[2] / 1000)
 
 local state = call('HMGET', S, 'epoch', 'seq', 'sub', 'run', 'removals')
-local seq, sub, removals = tonumber(state[2] or 0), tonumber(state[3] or 0), tonumber(state[5] or 0)
+-- `head` is the seq of the newest event, `sub` counts what came after it without a seq.
+local head, sub = tonumber(state[2] or 0), tonumber(state[3] or 0)
+local removals = tonumber(state[5] or 0)
 local removals_before = removals
 local appended = false
 local fenced = false
 
--- Names this life of the server. INFO is what users with few rights lack, and Redis does not say which command it was.
+-- Names the server process. INFO is the command that users with few rights lack, and Redis does not
+-- say which one it refused.
 local function run_id()
   local info = redis.pcall('INFO', 'server')
   if type(info) == 'table' then error('NOPERM INFO is needed (+info): ' .. info.err) end
   return string.match(info, 'run_id:(%w+)')
 end
 
--- Begins to write; called before the first write of every script that appends, since what it needs may
--- be refused and Redis takes back nothing that a script has written.
--- What another server has appended may be longer than what has come to this one: leave room for it that is never used.
+-- Prepares to write. Every script that appends calls this before its first write, because it may
+-- fail and Redis undoes nothing that a script has written. Another server may have appended more
+-- than this one has received: the log skips seqs for that, and never uses them.
 local function fence()
   if fenced then return end
   local me = run_id()
   fenced = true
   if me == state[4] then return end
-  -- A Redis without room refuses the first write of a script if it may take room, and none behind it: after
-  -- its restart what makes room must not be refused for want of a fence.
+  -- A full Redis refuses only the first write of a script that may need memory. After its restart,
+  -- scripts that free memory must not be refused because they have to write a fence.
   call('DEL', P .. '-')
-  -- Places follow the clock, so that a life that was undone by putting back an earlier state has none in common with this one; if the
-  -- clock is behind, the random name of the server's life tells them apart.
-  local tail, now, spread = seq, clock[1] * 1000000 + clock[2], tonumber(string.sub(me, 1, 7), 16)
-  seq = now > tail and now + spread % 1000000 or tail + JUMP + 4 * spread
+  -- Seqs follow the clock, so that a log restored from an earlier state shares none with the state
+  -- that was lost. If the clock is behind, the random id of the server process keeps them apart.
+  local tail, now = head, clock[1] * 1000000 + clock[2]
+  local spread = tonumber(string.sub(me, 1, 7), 16)
+  head = now > tail and now + spread % 1000000 or tail + JUMP + 4 * spread
   sub, appended = 0, true
-  local fences = (call('HGET', S, 'fences') or '') .. str(tail) .. ' ' .. str(seq) .. ';'
+  local fences = (call('HGET', S, 'fences') or '') .. str(tail) .. ' ' .. str(head) .. ';'
   local _, n = string.gsub(fences, ';', '')
   if n > MAX_FENCES then
     local top
     top, fences = string.match(fences, '^%d+ (%d+);(.*)$')
-    call('HSET', S, 'floor', str(math.max(tonumber(top), tonumber(call('HGET', S, 'floor') or 0))))
+    local floor = tonumber(call('HGET', S, 'floor') or 0)
+    call('HSET', S, 'floor', str(math.max(tonumber(top), floor)))
   end
   call('HSET', S, 'run', me, 'fences', fences)
-  call('XADD', LOG, str(seq) .. '-0', 'k', 'f', 'c', '', 'h', str(tail), 'b', '')
+  call('XADD', LOG, str(head) .. '-0', 'k', 'f', 'c', '', 'h', str(tail), 'b', '')
+end
+
+-- Whether a seq is between the ends of a fence: no event of this log has it.
+local function is_fenced(seq)
+  for tail, top in string.gmatch(call('HGET', S, 'fences') or '', '(%d+) (%d+);') do
+    if seq > tonumber(tail) and seq < tonumber(top) then return true end
+  end
+  return false
 end
 
 local function personal(channel) return string.sub(channel, 1, 5) == 'user:' end
 
--- An entry of the log. With a place of its own: n notification ("id createdAt expiresAt times replaces", content), s state ("op upTo",
--- ids), d dropped, p the place behind an event of a shared channel, which is no event's, f fence (the tail before it). Between
--- places: e ephemeral ("id createdAt expiresAt", content), r revoked.
-local function emit(kind, channel, head, body)
+-- Appends an entry to the stream and returns its seq. Kinds with a seq of their own:
+--   n notification ("id createdAt expiresAt times replaces", content)     s state ("op upTo", ids)
+--   d dropped      p the seq after an event of a shared channel, which no event has   f fence (tail)
+-- Kinds between two seqs: e ephemeral ("id createdAt expiresAt", content)      r revoked
+local function emit(kind, channel, about, body)
   fence()
-  if kind == 'e' or kind == 'r' then sub = sub + 1 else seq, sub = seq + 1, 0 end
+  if kind == 'e' or kind == 'r' then sub = sub + 1 else head, sub = head + 1, 0 end
   appended = true
-  local place = str(seq)
-  call('XADD', LOG, place .. '-' .. sub, 'k', kind, 'c', channel, 'h', head, 'b', body)
-  if kind == 'd' then call('HSET', P .. 'i:' .. channel, 'd', place)
-  elseif (kind == 'n' or kind == 's') and not personal(channel) then emit('p', channel, '', '') end
-  return place
+  local seq = str(head)
+  call('XADD', LOG, seq .. '-' .. sub, 'k', kind, 'c', channel, 'h', about, 'b', body)
+  if kind == 'd' then call('HSET', P .. 'i:' .. channel, 'd', seq)
+  elseif (kind == 'n' or kind == 's') and not personal(channel) then
+    emit('p', channel, '', '')
+  end
+  return seq
 end
 
--- Wakes the nodes. What was written stays written, so a wake-up that Redis refuses must not fail the
--- call: it only delays, since every node reads on by itself. Each node reports the missing right.
-local function wake(place) redis.pcall(ARGV[4], ARGV[5], place) end
+-- Wakes the nodes. What was written stays written, so a wake-up that Redis refuses must not fail
+-- the call: it only delays, because every node reads on by itself. Each node reports the missing
+-- permission.
+local function wake(id) redis.pcall(ARGV[4], ARGV[5], id) end
 
+-- Completes a script that may have appended. Returns the id of the newest entry of the stream.
 local function finish()
-  local place = str(seq) .. '-' .. sub
+  local id = str(head) .. '-' .. sub
   if removals ~= removals_before then call('HSET', S, 'removals', str(removals)) end
   if appended then
-    call('HSET', S, 'seq', str(seq), 'sub', sub)
+    call('HSET', S, 'seq', str(head), 'sub', sub)
     call('XTRIM', LOG, 'MAXLEN', '~', LOG_LENGTH)
-    wake(place)
+    wake(id)
   end
-  return place
+  return id
 end
 
--- Calls fn with at most 500 of the list's members at a time.
+-- Calls fn with at most 500 items of the list at a time.
 local function chunks(list, fn)
   for i = 1, #list, 500 do
     local part = {}
@@ -119,6 +151,3 @@ local function chunks(list, fn)
     fn(part)
   end
 end
-
-local function is_done(mark) return string.sub(mark, 1, 2) ~= '- ' or string.sub(mark, -1) == '1' end
-

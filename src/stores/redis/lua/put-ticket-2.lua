@@ -1,6 +1,7 @@
--- Keeps a ticket.
--- KEYS, ARGV[1]–[5]: see prelude-log.lua; ARGV[6] hash; ARGV[7] user; ARGV[8] topics; ARGV[9] moment at which it expires
--- Result: { place }
+-- Stores a ticket.
+-- KEYS, ARGV[1]–[5]: see prelude-log.lua
+-- ARGV[6] hash; ARGV[7] user; ARGV[8] topics; ARGV[9] expiry
+-- Returns { id }
 local h, v = P .. 'h:' .. ARGV[6], P .. 'v:' .. ARGV[7]
 call('HSET', h, 'user', ARGV[7], 'topics', ARGV[8], 'expiresAt', ARGV[9])
 call('PEXPIREAT', h, ARGV[9])
