@@ -1,17 +1,13 @@
+import type { StoreOptions } from '../stores/store-options.ts'
 import type { Cluster } from './cluster.ts'
+import type { RedisClusterOptions } from './redis/redis-cluster.ts'
 import { SingleNode } from './single-node.ts'
 
-/** What a node's cluster needs to know; see the settings of the same names. */
-export interface ClusterOptions {
-  readonly store: 'sqlite' | 'memory' | 'redis'
-  readonly redisUrl?: string | undefined
-  readonly redisPrefix: string
-  readonly maxConnectionsPerUser: number
-  /** Hears why the other nodes cannot be reached. */
-  readonly onTrouble: (message: string) => void
-}
+/** What a node needs to know to find the others; see the settings of the same names. */
+export type ClusterOptions = Omit<RedisClusterOptions, 'redisUrl'> &
+  Pick<StoreOptions, 'store' | 'redisUrl'>
 
-/** The nodes that share the store that was asked for. Nothing has to be there yet. */
+/** The nodes that share a store. Redis need not be there yet. */
 export async function openCluster(node: string, options: ClusterOptions): Promise<Cluster> {
   const { redisUrl } = options
   if (options.store !== 'redis' || redisUrl === undefined)

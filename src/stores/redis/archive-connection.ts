@@ -16,7 +16,10 @@ export type RedisArchiveOptions = Pick<
 /** Keys, or notifications, that are handled at a time. */
 export const ARCHIVE_PAGE = 500
 
-/** What export and import share: the connections, the names of the keys, and which nodes are running. */
+/**
+ * What export and import share: the connections, the names of the keys, and which nodes are
+ * running.
+ */
 export class ArchiveConnection {
   readonly clients: RedisClients
   readonly prefix: string
@@ -69,7 +72,10 @@ export class ArchiveConnection {
     return `${nodes.join(', ')} ${nodes.length > 1 ? 'are' : 'is'} running`
   }
 
-  /** The keys that start with `base` and `kind`, some at a time, without that start. A key may come twice. */
+  /**
+   * The keys that start with `base` and `kind`, some at a time, without that start. A key may come
+   * twice.
+   */
   async *keys(base: string, kind: string): AsyncGenerator<string[]> {
     const { reads } = this.clients
     const servers = 'nodes' in reads ? reads.nodes('master') : [reads]

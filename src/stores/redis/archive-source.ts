@@ -25,7 +25,9 @@ interface ShardEntries {
   readonly idAt: ReadonlyMap<string, string>
 }
 
-/** A notification: the first shard that has it, and its entries in all shards, one for each channel. */
+/**
+ * A notification: the first shard that has it, and its entries in all shards, one for each channel.
+ */
 interface Located {
   readonly shard: ShardEntries
   readonly entries: ArchivedEntry[]
@@ -34,8 +36,9 @@ interface Located {
 const NOTIFICATION_FIELDS = ['to', 'content', 'createdAt', 'expiresAt', 'key', 'producer']
 
 /**
- * Exports the log in a Redis, key by key: changes that nodes make meanwhile may be missing. It holds all entries
- * in memory, about a hundred bytes each, because only together do they show the order.
+ * Exports the log in a Redis, key by key: changes that nodes make meanwhile may be missing. It
+ * holds all entries in memory, about a hundred bytes each, because only together do they show the
+ * order.
  */
 export class RedisArchiveSource implements ArchiveSource {
   readonly notice: string | undefined
@@ -114,9 +117,9 @@ export class RedisArchiveSource implements ArchiveSource {
   }
 
   /**
-   * Notifications that another with the same collapse key replaced in some shards only: two that were published
-   * at once may be in another order there, and a shard that was away may have missed the later. The last in the
-   * order of all shards stays.
+   * Notifications that another with the same collapse key replaced in some shards only: two that
+   * were published at once may be in another order there, and a shard that was away may have missed
+   * the later. The last in the order of all shards stays.
    */
   async #superseded(shards: readonly ShardEntries[]): Promise<ReadonlySet<string>> {
     if (shards.length === 1) return new Set()
@@ -204,7 +207,10 @@ function locate(shards: readonly ShardEntries[]): ReadonlyMap<string, Located> {
   return located
 }
 
-/** `fields` are those of {@link NOTIFICATION_FIELDS}. Undefined if the notification was removed meanwhile. */
+/**
+ * `fields` are those of {@link NOTIFICATION_FIELDS}. Undefined if the notification was removed
+ * meanwhile.
+ */
 function noteOf(
   id: string,
   entries: readonly ArchivedEntry[],

@@ -9,8 +9,8 @@ import { listOf, numberOf, textOf } from './replies.ts'
 import { logArgs, SCRIPTS } from './scripts.ts'
 
 /**
- * Imports into an empty log that no node serves. What was loaded and not committed is removed on close, unless
- * the process is killed.
+ * Imports into an empty log that no node serves. What was loaded and not committed is removed on
+ * close, unless the process is killed.
  */
 export class RedisArchiveTarget implements ArchiveTarget {
   readonly #redis: ArchiveConnection

@@ -11,7 +11,10 @@ import { parseRedisUrl, type RedisAddress } from './redis-url.ts'
 /** A connection: to one server, or to all masters of a Cluster. */
 export type RedisConnection = Redis | Cluster
 
-/** What a connection is for. Each purpose has its own, so that none waits behind the work of another. */
+/**
+ * What a connection is for. Each purpose has its own, so that none waits behind the work of
+ * another.
+ */
 export type RedisRole = 'commands' | 'reads' | 'subscriber'
 
 /** The connections of one process. All are being made; none needs to be ready yet. */
@@ -27,21 +30,25 @@ export interface RedisClients extends Readonly<Record<RedisRole, RedisConnection
 export interface RedisClientOptions {
   /** `CLIENT LIST` shows it, followed by the role. */
   readonly name: string
-  /** Receives every error of a connection, for the log only: connections reconnect by themselves. */
+  /**
+   * Receives every error of a connection, for the log only: connections reconnect by themselves.
+   */
   readonly onError: (error: Error, role: RedisRole) => void
 }
 
 /**
- * Connects to `REDIS_URL`, which the config has checked. Loads ioredis on the first call, so that other stores
- * work without it. A command waits at most {@link REDIS_COMMAND_TIMEOUT_MS}, and fails at once if there is no
- * connection. Nothing is queued for later: a write that its caller has given up must not happen after all.
+ * Connects to `REDIS_URL`, which the config has checked. Loads ioredis on the first call, so that
+ * other stores work without it. A command waits at most {@link REDIS_COMMAND_TIMEOUT_MS}, and fails
+ * at once if there is no connection. Nothing is queued for later: a write that its caller has given
+ * up must not happen after all.
  */
 export async function connectRedis(
   url: string,
   options: RedisClientOptions
 ): Promise<RedisClients> {
   const address = parseRedisUrl(url)
-  if (address === undefined) throw new TypeError('not an address of Redis') // without it: it may hold a password
+  // Without the value, which may contain a password.
+  if (address === undefined) throw new TypeError('not an address of Redis')
   const { Cluster, Redis } = await import('ioredis')
   let closed = false
   const make = (role: RedisRole): RedisConnection => {
@@ -62,7 +69,8 @@ export async function connectRedis(
             retryStrategy: reconnectDelay,
             enableOfflineQueue: false
           }).on('error', onError)
-    // ioredis gives up if a Sentinel reports a fail-over while it connects: no connection may stay closed.
+    // ioredis gives up if a Sentinel reports a fail-over while it connects: no connection may stay
+    // closed.
     connection.on('end', () => {
       if (!closed)
         setTimeout(() => closed || connection.connect().catch(() => {}), reconnectDelay(1))
@@ -108,11 +116,12 @@ function commonOptions(address: RedisAddress, connectionName: string) {
     ...(address.tls ? { tls: {} } : {}),
     connectTimeout: REDIS_COMMAND_TIMEOUT_MS,
     commandTimeout: REDIS_COMMAND_TIMEOUT_MS,
-    // A peer that vanished without a FIN never replies: without this limit commands wait for 15 minutes.
+    // A peer that vanished without a FIN never replies: without this limit commands wait for 15
+    // minutes.
     socketTimeout: REDIS_SOCKET_TIMEOUT_MS,
     keepAlive: 10_000,
-    // What was in flight when a connection broke fails at once. Only the caller knows how to repeat it without
-    // doing it twice.
+    // What was in flight when a connection broke fails at once. Only the caller knows how to repeat
+    // it without doing it twice.
     maxRetriesPerRequest: 0,
     autoResendUnfulfilledCommands: false,
     // Each listener subscribes when its connection is ready: ioredis would not report a failure.
@@ -139,7 +148,8 @@ function target(address: Exclude<RedisAddress, { kind: 'cluster' }>) {
       ? {}
       : { sentinelPassword: address.sentinelPassword }),
     ...(address.tls ? { enableTLSForSentinelMode: true, sentinelTLS: {} } : {}),
-    // Sentinels report a fail-over at once, even if the old master is frozen and closes no connection.
+    // Sentinels report a fail-over at once, even if the old master is frozen and closes no
+    // connection.
     failoverDetector: true,
     sentinelCommandTimeout: REDIS_COMMAND_TIMEOUT_MS,
     sentinelRetryStrategy: reconnectDelay

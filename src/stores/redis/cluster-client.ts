@@ -12,8 +12,8 @@ export interface ClusterSetup {
 }
 
 /**
- * Connects to a Cluster. `Class` is the one of ioredis, which is loaded only if Redis is used. `onError` receives
- * every error of the connection.
+ * Connects to a Cluster. `Class` is the one of ioredis, which is loaded only if Redis is used.
+ * `onError` receives every error of the connection.
  */
 export function makeCluster(
   Class: typeof Cluster,
@@ -22,7 +22,8 @@ export function makeCluster(
   { redisOptions, subscribes, tls, reconnectDelay }: ClusterSetup
 ): Cluster {
   const cluster = new Class([...nodes], {
-    // A certificate names hosts: TLS must see the name as it is, not the address that it resolves to.
+    // A certificate names hosts: TLS must see the name as it is, not the address that it resolves
+    // to.
     ...(tls ? { dnsLookup: (name, done) => done(null, name) } : {}),
     redisOptions,
     enableOfflineQueue: false,
@@ -38,9 +39,9 @@ export function makeCluster(
 }
 
 /**
- * Limits how often a Cluster asks where its slots are. While a master is away, the sharded subscriber of ioredis
- * 6.0.0 calls it, fails and asks again without a pause, which takes a whole core. Here it asks at most every
- * {@link REDIS_REFRESH_MS}.
+ * Limits how often a Cluster asks where its slots are. While a master is away, the sharded
+ * subscriber of ioredis 6.0.0 calls it, fails and asks again without a pause, which takes a whole
+ * core. Here it asks at most every {@link REDIS_REFRESH_MS}.
  */
 function limitRefreshes(cluster: Cluster): void {
   const refresh = cluster.refreshSlotsCache.bind(cluster)
@@ -65,8 +66,8 @@ function limitRefreshes(cluster: Cluster): void {
 }
 
 /**
- * Reports the errors of a Cluster with their cause. ioredis says that no node returned its slots and never why:
- * it asks over a connection of its own, whose errors it drops.
+ * Reports the errors of a Cluster with their cause. ioredis says that no node returned its slots
+ * and never why: it asks over a connection of its own, whose errors it drops.
  */
 function reportCauses(cluster: Cluster, onError: (error: Error) => void): void {
   let cause: Error | undefined

@@ -1,7 +1,10 @@
 import { StoreError } from '../../log/store.ts'
 import { isReady, type RedisConnection } from './client.ts'
 
-/** Resolves when the connection takes commands; rejects with a StoreError at the monotonic `deadline`. */
+/**
+ * Resolves when the connection takes commands; rejects with a StoreError at the monotonic
+ * `deadline`.
+ */
 export async function connectionReady(
   connection: RedisConnection,
   deadline: number

@@ -2,8 +2,8 @@ import type { ArchivedNote, ArchiveRecord } from '../../log/archive.ts'
 import { channelsByShard, shardOf } from './sharding.ts'
 
 /**
- * A record as `import-2.lua` takes it, perhaps several times. None if it is not for this shard, or if it has
- * expired at `now`, in milliseconds since 1970.
+ * A record as `import-2.lua` takes it, perhaps several times. None if it is not for this shard, or
+ * if it has expired at `now`, in milliseconds since 1970.
  */
 export function encodeRecord(
   record: ArchiveRecord,

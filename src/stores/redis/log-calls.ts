@@ -17,7 +17,9 @@ interface Call {
   readonly repeatable: boolean
 }
 
-/** Runs scripts on a log: waits for the connection and the replicas, and retries when that is safe. */
+/**
+ * Runs scripts on a log: waits for the connection and the replicas, and retries when that is safe.
+ */
 export class LogCalls {
   readonly #clients: RedisClients
   readonly #log: RedisLog
@@ -41,7 +43,10 @@ export class LogCalls {
     })
   }
 
-  /** Runs a script that may append. Resolves with its reply in the turn in which its events are followed. */
+  /**
+   * Runs a script that may append. Resolves with its reply in the turn in which its events are
+   * followed.
+   */
   async write(name: ScriptName, args: readonly string[]): Promise<readonly unknown[]> {
     const { reply, followed } = await this.append(name, args)
     await followed
@@ -49,8 +54,8 @@ export class LogCalls {
   }
 
   /**
-   * Like `write`, in two steps. `repeatable`: the script recognizes a call that it has carried out already, so
-   * the call is sent again after a connection broke.
+   * Like `write`, in two steps. `repeatable`: the script recognizes a call that it has carried out
+   * already, so the call is sent again after a connection broke.
    */
   async append(
     name: ScriptName,

@@ -20,8 +20,8 @@ export class LogHealth {
   readonly #onRefused: (reason: string) => void
 
   /**
-   * `onRefused` receives the reason of a server that refuses, once until the reason changes. A connection
-   * reports its own errors.
+   * `onRefused` receives the reason of a server that refuses, once until the reason changes. A
+   * connection reports its own errors.
    */
   constructor(onRefused: (reason: string) => void) {
     this.#onRefused = onRefused

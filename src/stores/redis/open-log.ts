@@ -34,8 +34,8 @@ export class ShardMismatch extends Error {}
 export class LogNotBegun extends Error {}
 
 /**
- * Finds the log or begins it. Gives it a new epoch if it no longer holds what the caller knows of. Rejects
- * with {@link ShardMismatch} and {@link LogNotBegun}.
+ * Finds the log or begins it. Gives it a new epoch if it no longer holds what the caller knows of.
+ * Rejects with {@link ShardMismatch} and {@link LogNotBegun}.
  */
 export async function openLog(
   connection: RedisConnection,

@@ -32,8 +32,9 @@ export async function publishToShards(
 }
 
 /**
- * Takes the idempotency keys of publications that are not in the shard of their key alone, where appending
- * takes it. The outcome of each by its index: accepted now or before, with this id, or not.
+ * Takes the idempotency keys of publications that are not in the shard of their key alone, where
+ * appending takes it. The outcome of each by its index: accepted now or before, with this id, or
+ * not.
  */
 async function claimKeys(
   shards: readonly RedisShard[],
@@ -52,7 +53,10 @@ async function claimKeys(
   return claims
 }
 
-/** What one call sends to each shard, in the order of its items, and the outcomes of each item there. */
+/**
+ * What one call sends to each shard, in the order of its items, and the outcomes of each item
+ * there.
+ */
 class Parts {
   readonly #shards: readonly RedisShard[]
   readonly #parts = new Map<RedisShard, { index: number; publication: ShardPublication }[]>()
@@ -91,8 +95,8 @@ class Parts {
 }
 
 /**
- * A publication with the id under which its key was first taken. Each shard takes it once by that id, which
- * no producer's key equals.
+ * A publication with the id under which its key was first taken. Each shard takes it once by that
+ * id, which no producer's key equals.
  */
 function claimed(
   item: Publication,
@@ -102,7 +106,9 @@ function claimed(
   return { ...item, id, createdAt, idempotency: { key: id, fingerprint } }
 }
 
-/** One outcome for the producer, from the claim of its key, if there was one, and from the shards. */
+/**
+ * One outcome for the producer, from the claim of its key, if there was one, and from the shards.
+ */
 function outcomeOf(
   claim: PublishOutcome | undefined,
   outcomes: readonly PublishOutcome[]

@@ -1,6 +1,8 @@
 import { StoreError } from '../../log/store.ts'
 
-/** True if a script refused to touch the log because its epoch is not the one this process knows. */
+/**
+ * True if a script refused to touch the log because its epoch is not the one this process knows.
+ */
 export const isOtherEpoch = (error: unknown): boolean =>
   error instanceof Error && error.message.startsWith('EPOCH')
 
@@ -29,14 +31,15 @@ export function noteLoneNode(error: Error): void {
 const sentOnReason = (error: Error): string => (ofLoneNodes.has(error) ? LONE_NODE : MASTER_AWAY)
 
 /**
- * True if an ACL forbids it. Inside a script Redis uses other words than outside, and does not name the command.
+ * True if an ACL forbids it. Inside a script Redis uses other words than outside, and does not name
+ * the command.
  */
 const isNotAllowed = ({ message }: Error): boolean =>
   hasCode(message, 'NOPERM') || /can't run this command|ACL failure in script/.test(message)
 
 /**
- * Why a channel can be neither published to nor subscribed to, for an operator. A channel that the user may not
- * use is named as the operator has to grant it.
+ * Why a channel can be neither published to nor subscribed to, for an operator. A channel that the
+ * user may not use is named as the operator has to grant it.
  */
 export function channelRefusal(error: unknown, prefix: string): string {
   if (!(error instanceof Error) || !isNotAllowed(error) || !/channel/.test(error.message))
@@ -44,7 +47,10 @@ export function channelRefusal(error: unknown, prefix: string): string {
   return `the Redis user lacks a channel permission: &${prefix}:* (without it notifications arrive late). ${leastOf(prefix)} (${messageOf(error)})`
 }
 
-/** The message of a server, without the part of the command that it repeats, which contains what was published. */
+/**
+ * The message of a server, without the part of the command that it repeats, which contains what was
+ * published.
+ */
 const messageOf = ({ message }: Error): string =>
   message.replace(/, with args beginning with[\s\S]*/, '')
 
@@ -60,13 +66,19 @@ export const isMisconfiguration = (error: unknown): boolean =>
 export const wasNotSent = (error: unknown): boolean =>
   error instanceof Error && /^(?:Stream isn't writeable|Cluster isn't ready)/.test(error.message)
 
-/** True if the connection broke while the command was in flight: Redis may or may not have carried it out. */
+/**
+ * True if the connection broke while the command was in flight: Redis may or may not have carried
+ * it out.
+ */
 export const isBrokenConnection = (error: unknown): boolean =>
   error instanceof Error &&
   (error.name === 'MaxRetriesPerRequestError' ||
     /Connection is closed|ECONNRESET|EPIPE|Socket closed|Socket timeout/.test(error.message))
 
-/** Redis before 7 wraps an error inside a script: the code is then behind a dash somewhere in the message. */
+/**
+ * Redis before 7 wraps an error inside a script: the code is then behind a dash somewhere in the
+ * message.
+ */
 const hasCode = (message: string, codes: string): boolean =>
   new RegExp(`(?:^|[-\\s])(?:${codes}) `).test(message)
 

@@ -26,16 +26,19 @@ export interface RedisLogOptions
   readonly first: RedisLog | undefined
   /** Receives events in the order of the log. */
   readonly onEvents: (events: readonly FollowedEvent[]) => void
-  /** Receives when the next entry expires, in milliseconds since 1970, each time the log is opened. */
+  /**
+   * Receives when the next entry expires, in milliseconds since 1970, each time the log is opened.
+   */
   readonly onOpened: (nextExpiry: number) => void
   /** Receives why a server refuses, once until the reason changes. */
   readonly onRefused: (reason: string) => void
 }
 
 /**
- * A log in Redis as this process follows it. Pub/Sub only wakes it: after each wake-up, each reconnect and
- * every {@link REDIS_POLL_MS} it reads on from where it is. It reads on the connection that writes, so that
- * the reply to a write always comes before the events of that write.
+ * A log in Redis as this process follows it. Pub/Sub only wakes it: after each wake-up, each
+ * reconnect and every {@link REDIS_POLL_MS} it reads on from where it is. It reads on the
+ * connection that writes, so that the reply to a write always comes before the events of that
+ * write.
  */
 export class RedisLog {
   readonly #clients: RedisClients
@@ -49,7 +52,10 @@ export class RedisLog {
   #fences: readonly Fence[] = []
   #mismatch: string | null = null
   readonly #position = new FollowedPosition()
-  /** True if the stream no longer holds the next entry: this process continues at the head and reports it. */
+  /**
+   * True if the stream no longer holds the next entry: this process continues at the head and
+   * reports it.
+   */
   #missed = false
   #wanted = false
   #pulling: Promise<void> | null = null
@@ -85,7 +91,9 @@ export class RedisLog {
     return this.#closed
   }
 
-  /** Names the log until it may have lost events; empty until Redis has replied for the first time. */
+  /**
+   * Names the log until it may have lost events; empty until Redis has replied for the first time.
+   */
   get epoch(): string {
     return this.#epoch
   }
@@ -164,7 +172,10 @@ export class RedisLog {
     this.#floor = floor
   }
 
-  /** Resolves when this process has followed an entry that a caller was promised, or cannot follow it now. */
+  /**
+   * Resolves when this process has followed an entry that a caller was promised, or cannot follow
+   * it now.
+   */
   followedTo(id: StreamId): Promise<void> {
     this.#position.promise(id.seq)
     if (!this.#position.isBefore(id) || this.#closed) return Promise.resolve()
@@ -173,10 +184,14 @@ export class RedisLog {
     return reached
   }
 
-  /** Resolves when everything has been followed that was in the log at the call, or when that failed. */
+  /**
+   * Resolves when everything has been followed that was in the log at the call, or when that
+   * failed.
+   */
   async pull(): Promise<void> {
     this.#wanted = true
-    // A round that runs may have read already what this one wants: this one needs a round of its own.
+    // A round that runs may have read already what this one wants: this one needs a round of its
+    // own.
     while (this.#pulling) await this.#pulling
     if (!this.#wanted || this.#closed) return
     this.#pulling = this.#pullAll().finally(() => {
@@ -203,8 +218,8 @@ export class RedisLog {
     if (this.#epoch === '') return this.#open()
     const { keys } = this.#options
     const { known, id } = this.#position
-    // Others write between these three: the head from before must be among the entries, and an epoch that
-    // is unchanged after them was unchanged while they were read.
+    // Others write between these three: the head from before must be among the entries, and an
+    // epoch that is unchanged after them was unchanged while they were read.
     const pipeline = this.#clients.commands.pipeline()
     pipeline.hget(keys.state, 'seq')
     pipeline.xrange(keys.log, `(${id.seq}-${id.sub}`, '+', 'COUNT', PAGE)
@@ -225,7 +240,10 @@ export class RedisLog {
     if (entries.length === PAGE) this.#wanted = true
   }
 
-  /** Passes entries on. False if some are missing before them: the stream was trimmed further than this process had followed. */
+  /**
+   * Passes entries on. False if some are missing before them: the stream was trimmed further than
+   * this process had followed.
+   */
   #apply(entries: readonly StreamEntry[], headBefore: number): boolean {
     const events: FollowedEvent[] = []
     let { seq } = this.#position.id
@@ -241,7 +259,10 @@ export class RedisLog {
     return true
   }
 
-  /** An error of the listener is a fault of this program, not of Redis: it ends the process, as with the other stores. */
+  /**
+   * An error of the listener is a fault of this program, not of Redis: it ends the process, as with
+   * the other stores.
+   */
   #emit(events: readonly FollowedEvent[]): void {
     try {
       this.#options.onEvents(events)
@@ -277,7 +298,8 @@ export class RedisLog {
     } catch (error) {
       if (error instanceof ShardMismatch) this.#mismatch = error.message
       if (first === undefined || mayBegin || !(error instanceof LogNotBegun)) throw error
-      // The first shard knows now whether the number is right: it may have been begun again with another.
+      // The first shard knows now whether the number is right: it may have been begun again with
+      // another.
       await first.pull()
       if (first.failure !== null) throw new Error(first.failure.reason)
       return this.#openAs(true)

@@ -42,8 +42,8 @@ export type RedisShardOptions = StoreOptions & { readonly redisUrl: string }
 const SILENT: StoreLog = { trouble: () => {}, warning: () => {} }
 
 /**
- * One log in Redis, which many processes share and each of them follows. It has connections of its own, so
- * that no shard waits for the server of another.
+ * One log in Redis, which many processes share and each of them follows. It has connections of its
+ * own, so that no shard waits for the server of another.
  */
 export class RedisShard
   implements
@@ -98,8 +98,9 @@ export class RedisShard
   }
 
   /**
-   * Connects, and waits briefly for Redis to reply: a server that is away is found when it returns. `first`
-   * is the shard with the index 0, undefined for that shard itself. Rejects with {@link StoreOpenError}.
+   * Connects, and waits briefly for Redis to reply: a server that is away is found when it returns.
+   * `first` is the shard with the index 0, undefined for that shard itself. Rejects with {@link
+   * StoreOpenError}.
    */
   static async open(
     index: number,

@@ -22,13 +22,13 @@ import { channelsByShard, shardOf } from './sharding.ts'
 type Shards = readonly [RedisShard, ...RedisShard[]]
 
 /**
- * The store that many processes share. It is split into shards, each a log with its own sequence, wherever in
- * a Cluster it lies. A user's events, marks and tickets are in one shard, chosen by name; events for a topic
- * or for everyone are appended to each.
+ * The store that many processes share. It is split into shards, each a log with its own sequence,
+ * wherever in a Cluster it lies. A user's events, marks and tickets are in one shard, chosen by
+ * name; events for a topic or for everyone are appended to each.
  *
- * An event for several shards is appended to them one by one. A producer whose request failed in between
- * retries with the same idempotency key and completes it: the key is in one shard, and each shard takes a
- * notification once by its id.
+ * An event for several shards is appended to them one by one. A producer whose request failed in
+ * between retries with the same idempotency key and completes it: the key is in one shard, and each
+ * shard takes a notification once by its id.
  */
 export class RedisStore implements Store {
   readonly kind = 'redis'
@@ -41,8 +41,8 @@ export class RedisStore implements Store {
   }
 
   /**
-   * Connects, and waits briefly for Redis to reply: a server that is away is found when it returns. Rejects
-   * with {@link StoreOpenError}.
+   * Connects, and waits briefly for Redis to reply: a server that is away is found when it returns.
+   * Rejects with {@link StoreOpenError}.
    */
   static async open(options: StoreOptions): Promise<RedisStore> {
     const { redisUrl, log, onCommit } = options
@@ -64,7 +64,8 @@ export class RedisStore implements Store {
           warningsOf(shards).has(warning.code) || log.warning(warning)
       }
     }
-    // The first shard knows whether the number of shards is right; until then no other may be touched.
+    // The first shard knows whether the number of shards is right; until then no other may be
+    // touched.
     const first = await RedisShard.open(0, shardOptions)
     shards.push(first)
     const others = await Promise.allSettled(
@@ -94,7 +95,8 @@ export class RedisStore implements Store {
   }
 
   publish(items: readonly Publication[]): Promise<readonly PublishOutcome[]> {
-    // With one shard nothing has to be divided, which is a fifth of what a publish costs this process.
+    // With one shard nothing has to be divided, which is a fifth of what a publish costs this
+    // process.
     if (this.logs.length > 1) return publishToShards(this.logs, items)
     return this.logs[0].publish(items.map((item) => ({ item, channels: channelsOf(item.to) })))
   }
@@ -150,7 +152,10 @@ export class RedisStore implements Store {
     return this.logOf(args[1].user).putTicket(...args)
   }
 
-  /** A ticket does not name its user and is in the user's shard, where a revocation finds it: all shards are asked. */
+  /**
+   * A ticket does not name its user and is in the user's shard, where a revocation finds it: all
+   * shards are asked.
+   */
   takeTicket(...args: Parameters<Credentials['takeTicket']>): Promise<TicketHolder | null> {
     return firstFound(this.logs.map((shard) => shard.takeTicket(...args)))
   }
@@ -195,8 +200,8 @@ export class RedisStore implements Store {
 }
 
 /**
- * What the first shard returns that knows it; null if none does. Rejects if a shard is away that may be the
- * one that knows it.
+ * What the first shard returns that knows it; null if none does. Rejects if a shard is away that
+ * may be the one that knows it.
  */
 async function firstFound<T>(answers: readonly Promise<T | null>[]): Promise<T | null> {
   const found = answers.map(async (answer) => (await answer) ?? Promise.reject(NOT_FOUND))

@@ -29,13 +29,19 @@ export type RedisAddress =
       readonly sentinelPassword: string | undefined
     })
 
-/** `scheme://[user:password@]host[:port][,host[:port]…][/rest][?sentinel=user:password]`; the last `@` ends the credentials. */
+/**
+ * `scheme://[user:password@]host[:port][,host[:port]…][/rest][?sentinel=user:password]`; the last
+ * `@` ends the credentials.
+ */
 const FORM =
   /^(rediss?|rediss?\+sentinel):\/\/(?:([^\s]*)@)?([^\s/@?]+)(?:\/([^\s/@?]*))?(?:\/([^\s/@?]*))?(?:\?sentinel=([^\s@&]*))?$/
 const HOST = /^(?:\[([0-9A-Fa-f:.]+)\]|([A-Za-z0-9_.-]+))(?::(\d{1,5}))?$/
 const DB = /^\d{1,4}$/
 
-/** Reads `REDIS_URL`; undefined where it has no form that we know. Says nothing about it: it may hold a password. */
+/**
+ * Reads `REDIS_URL`; undefined where it has no form that we know. Says nothing about it: it may
+ * hold a password.
+ */
 export function parseRedisUrl(url: string): RedisAddress | undefined {
   const match = FORM.exec(url)
   if (!match) return undefined
@@ -81,7 +87,8 @@ function parseCredentials(userinfo: string | undefined, tls: boolean): Credentia
 
 /** What the Sentinels are offered: credentials of their own, or the password of the servers. */
 function sentinelCredentials({ password }: Credentials, own: string | undefined) {
-  // To `default` by name: one that wants no password takes any, where the form without a name would be an error.
+  // To `default` by name: one that wants no password takes any, where the form without a name would
+  // be an error.
   if (own === undefined)
     return { sentinelUsername: password && 'default', sentinelPassword: password }
   const read = parseCredentials(own, false)

@@ -47,7 +47,10 @@ export function hashOf(reply: unknown): ReadonlyMap<string, string> {
   return new Map(Object.entries(reply).map(([field, value]) => [field, textOf(value)]))
 }
 
-/** Reads the values of a reply one after the other. Throws {@link UnexpectedReply} if one is missing. */
+/**
+ * Reads the values of a reply one after the other. Throws {@link UnexpectedReply} if one is
+ * missing.
+ */
 export class ReplyReader {
   readonly #values: readonly unknown[]
   #next = 0

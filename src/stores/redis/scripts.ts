@@ -35,8 +35,8 @@ class Script {
 }
 
 /**
- * Every script that reads or changes the log. Each runs as one step; the top of each file says what it
- * takes and returns.
+ * Every script that reads or changes the log. Each runs as one step; the top of each file says what
+ * it takes and returns.
  */
 export const SCRIPTS = {
   open: new Script('open', { checksEpoch: false }),

@@ -13,8 +13,9 @@ export interface ServerReport {
 }
 
 /**
- * Checks that Redis is set up as `REDIS_URL` says; rejects with {@link RedisMisconfigured} if not. A node of a
- * Cluster, used as a single server, may own all slots that are needed today and lose one tomorrow.
+ * Checks that Redis is set up as `REDIS_URL` says; rejects with {@link RedisMisconfigured} if not.
+ * A node of a Cluster, used as a single server, may own all slots that are needed today and lose
+ * one tomorrow.
  */
 export async function checkAddress({ kind, db, commands }: RedisClients): Promise<void> {
   if (kind === 'cluster') return

@@ -4,7 +4,10 @@ import { type Channel, userOf } from '../../log/channel.ts'
 /** The shard of a user, or of an idempotency key. Any process must find the same. */
 export const shardOf = (name: string, shards: number): number => crc32(name) % shards
 
-/** The shards in which a publication's channels lie, each with its own: a user's channel in the user's, a shared one in all. */
+/**
+ * The shards in which a publication's channels lie, each with its own: a user's channel in the
+ * user's, a shared one in all.
+ */
 export function channelsByShard(
   channels: readonly Channel[],
   shards: number
@@ -24,8 +27,8 @@ export function channelsByShard(
 }
 
 /**
- * One list of what stands in several, each member once, in an order in which it comes before another wherever a list says so. Where two
- * lists contradict each other the earlier list is right.
+ * One list of what stands in several, each member once, in an order in which it comes before
+ * another wherever a list says so. Where two lists contradict each other the earlier list is right.
  */
 export function* interleaved(lists: readonly (readonly string[])[]): Generator<string> {
   const at = lists.map(() => 0)

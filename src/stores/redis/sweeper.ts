@@ -76,7 +76,10 @@ export class Sweeper {
     this.#timer = setTimeout(() => void this.#sweepSlice(''), wait).unref()
   }
 
-  /** `oldest`: entries from before this moment are beyond retention; empty: none. True if more is left. */
+  /**
+   * `oldest`: entries from before this moment are beyond retention; empty: none. True if more is
+   * left.
+   */
   async #sweepSlice(oldest: string): Promise<boolean> {
     try {
       const [, nextExpiry, more, floor] = await this.#calls.write('sweep', [oldest])

@@ -17,8 +17,8 @@ export interface WakeUpListener {
 }
 
 /**
- * Pub/Sub messages that say the log has grown. A lost one delays events but loses none, because every
- * node also reads the log at intervals.
+ * Pub/Sub messages that say the log has grown. A lost one delays events but loses none, because
+ * every node also reads the log at intervals.
  */
 export class WakeUps {
   readonly #clients: RedisClients

@@ -27,8 +27,8 @@ interface LongCall extends Weight {
 const isPublishing = (one: Publishing | LongCall): one is Publishing => 'items' in one
 
 /**
- * Publish calls and long calls take turns here. What arrives during one call of Redis goes into the next;
- * long requests go in slices.
+ * Publish calls and long calls take turns here. What arrives during one call of Redis goes into the
+ * next; long requests go in slices.
  */
 export class WriteQueue {
   readonly #calls: LogCalls
