@@ -8,7 +8,7 @@ COPY tsconfig.json tsconfig.build.json ./
 COPY src ./src
 RUN npm run build
 
-# The packages of run time alone, built against the same libc as below.
+# Runtime packages only, for the same libc as in the final image.
 FROM node:24-bookworm-slim AS packages
 WORKDIR /app
 COPY package.json package-lock.json .npmrc ./
@@ -21,7 +21,7 @@ ENV NODE_ENV=production \
     PORT=3000 \
     DATA_DIR=/data
 WORKDIR /app
-# Made before VOLUME, so that a new volume belongs to the user of the process.
+# Created before VOLUME, so that a new volume belongs to the user of the process.
 RUN mkdir -p /data && chown node:node /data
 COPY package.json package-lock.json LICENSE README.md CHANGELOG.md ./
 COPY src/build ./src/build
@@ -33,5 +33,5 @@ EXPOSE 3000
 STOPSIGNAL SIGTERM
 HEALTHCHECK --interval=15s --timeout=3s --start-period=10s --retries=3 \
   CMD ["node", "-e", "fetch(`http://127.0.0.1:${process.env.PORT || 3000}/healthz`).then((r) => process.exit(r.ok ? 0 : 1), () => process.exit(1))"]
-# Exec form: node is process 1 and hears SIGTERM itself.
+# Exec form: node is process 1 and receives SIGTERM itself.
 CMD ["node", "dist/main.js"]

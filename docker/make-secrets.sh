@@ -1,6 +1,8 @@
 #!/bin/sh
-# Makes what docker/compose.yaml needs and is not there yet: keys at random, and a certificate for localhost that browsers will warn of (put
-# your own tls.crt and tls.key there instead). Files are world-readable in a folder that only you can enter: the containers run as other users.
+# Creates the secrets that the compose files need, unless they exist: random keys, and a certificate
+# for localhost. Browsers warn about that certificate; put your own tls.crt and tls.key there
+# instead. The files are world-readable, because the containers run as other users; only you can
+# enter the folder.
 set -eu
 dir=${1:-"$(dirname "$0")/secrets"}
 [ -d "$dir" ] || mkdir -m 700 "$dir"

@@ -1,7 +1,6 @@
 import { existsSync, readdirSync, readFileSync } from 'node:fs'
 import path from 'node:path'
 import { test } from 'tap'
-import { SETTINGS } from '../src/config/config.ts'
 import { RULES } from '../src/monitoring/health-rules.ts'
 import { PROBLEMS } from '../src/plugins/schemas/problem.ts'
 import { blocksOf, PAGES, page } from './fixtures/pages.ts'
@@ -38,22 +37,6 @@ test('every npm script that the pages name exists', async (t) => {
   for (const [file, text] of PAGES)
     for (const [, name] of text.matchAll(/npm run ([\w:]+)/g))
       t.ok(name! in scripts, `${file}: npm run ${name}`)
-})
-
-const rowOf = (text: string, name: string): string | undefined =>
-  text
-    .split('\n')
-    .find((line) => line.startsWith('|') && line.split('|')[1]!.includes(`\`${name}\``))
-
-test('the table of settings has every setting with its default, and no other', async (t) => {
-  const text = page('src/config/README.md')
-  for (const { name, default: fallback } of SETTINGS) {
-    const row = rowOf(text, name)
-    t.ok(row, name)
-    if (fallback) t.match(row, fallback, `${name} defaults to ${fallback}`)
-  }
-  const rows = [...text.matchAll(/^\| `([A-Z_]+)` \|/gm)].map(([, name]) => name)
-  t.same(rows.sort(), SETTINGS.map(({ name }) => name).sort())
 })
 
 test('the table of errors has every problem with its status, and no other', async (t) => {
