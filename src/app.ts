@@ -12,11 +12,11 @@ import { openCluster } from './cluster/open-cluster.ts'
 import type { Config } from './config/config.ts'
 import { openFileLimit } from './config/open-files.ts'
 import { Hub } from './delivery/hub.ts'
-import alerts from './monitoring/alerts.ts'
+import { Alerts } from './monitoring/alerts.ts'
 import { describeError } from './monitoring/describe-error.ts'
 import { Monitoring } from './monitoring/monitoring.ts'
 import { NodeMonitor } from './monitoring/node-monitor.ts'
-import stalePeers from './monitoring/stale-peers.ts'
+import { StalePeers } from './monitoring/stale-peers.ts'
 import clientScript from './plugins/client-script.ts'
 import cors from './plugins/cors.ts'
 import dashboard from './plugins/dashboard.ts'
@@ -156,19 +156,24 @@ export async function createApp(
   await app.register(openSockets, {
     maxSockets: (openFileLimit() ?? Number.POSITIVE_INFINITY) - RESERVED_FILES + RESERVED_SOCKETS
   })
-  await app.register(stalePeers, {
-    hub,
-    onError: (err: unknown) => fault('socket-table', 'the socket table cannot be read', { err })
+  const stalePeers = new StalePeers(hub, (err) =>
+    fault('socket-table', 'the socket table cannot be read', { err })
+  )
+  stalePeers.start()
+  const alerts =
+    config.alertWebhookUrl === undefined
+      ? undefined
+      : new Alerts({
+          health: nodeMonitor.health,
+          node,
+          url: config.alertWebhookUrl,
+          secret: config.alertWebhookSecret,
+          onError: (message) => fault('alert', message)
+        })
+  app.addHook('preClose', async () => {
+    stalePeers.stop()
+    alerts?.stop()
   })
-  if (config.alertWebhookUrl !== undefined) {
-    await app.register(alerts, {
-      health: nodeMonitor.health,
-      node,
-      url: config.alertWebhookUrl,
-      secret: config.alertWebhookSecret,
-      onError: (message: string) => fault('alert', message)
-    })
-  }
 
   await app.register(
     async (routes) => {

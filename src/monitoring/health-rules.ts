@@ -9,7 +9,7 @@ import { STORE_RULES } from './health-rules/store.ts'
 export const RULES: readonly Rule[] = [
   ...STORE_RULES,
   ...SIGN_IN_RULES,
-  ...PROCESS_RULES,
   ...PRODUCER_RULES,
-  ...CONNECTION_RULES
+  ...CONNECTION_RULES,
+  ...PROCESS_RULES
 ]

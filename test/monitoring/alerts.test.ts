@@ -3,9 +3,8 @@ import { once } from 'node:events'
 import { readFileSync } from 'node:fs'
 import { createServer, type IncomingHttpHeaders, type ServerResponse } from 'node:http'
 import type { AddressInfo } from 'node:net'
-import Fastify from 'fastify'
 import { test } from 'tap'
-import alerts from '../../src/monitoring/alerts.ts'
+import { Alerts } from '../../src/monitoring/alerts.ts'
 import { Health, type HealthStatus } from '../../src/monitoring/health.ts'
 import type { HealthInputs } from '../../src/monitoring/health-inputs.ts'
 import { eventually } from '../fixtures/eventually.ts'
@@ -80,7 +79,7 @@ const TROUBLE = {
   keepFiringForMs: 0
 } as const
 
-/** The plugin behind rules that fire as told. */
+/** Alerts behind rules that fire as told. */
 async function alerting(
   t: Teardown,
   url: string,
@@ -92,8 +91,7 @@ async function alerting(
     { ...TROUBLE, code: 'worse', severity: 'critical', level: () => Number(status === 'critical') }
   ])
   const failures: string[] = []
-  const app = Fastify()
-  await app.register(alerts, {
+  const alerts = new Alerts({
     health,
     node: 'node-1',
     url,
@@ -103,10 +101,9 @@ async function alerting(
     onError: (message: string) => failures.push(message),
     ...options
   })
-  await app.ready()
-  t.teardown(() => app.close())
+  t.teardown(() => alerts.stop())
   return {
-    app,
+    alerts,
     failures,
     become(next: HealthStatus): void {
       status = next
@@ -182,10 +179,9 @@ test('a change of status is told, with what to do, and signed so that the receiv
 
 test('without a secret nothing is signed', async (t) => {
   const { heard, url } = await receiver(t, accept)
-  const app = Fastify()
-  t.teardown(() => app.close())
   const health = new Health([{ ...TROUBLE, code: 'bad', severity: 'warning', level: () => 1 }])
-  await app.register(alerts, { health, node: 'n', url, onError: () => {} })
+  const alerts = new Alerts({ health, node: 'n', url, onError: () => {} })
+  t.teardown(() => alerts.stop())
   health.assess({} as HealthInputs, 0)
   await eventually(() => heard.length === 1)
   t.notOk('bellwire-signature' in heard[0]!.headers)
@@ -282,7 +278,7 @@ test('a receiver that hangs is given up, keeps nobody waiting, and holds no shut
   const { heard, url } = await receiver(t, (response, nth) => {
     if (nth === 2) response.writeHead(200).write('and so on')
   })
-  const { app, become, failures } = await alerting(t, url, { timeoutMs: 1000 })
+  const { alerts, become, failures } = await alerting(t, url, { timeoutMs: 1000 })
   become('critical')
   await eventually(() => failures.length === 1)
   t.match(failures[0], 'no answer within 1000 ms')
@@ -292,7 +288,7 @@ test('a receiver that hangs is given up, keeps nobody waiting, and holds no shut
   await eventually(() => heard.length === 3)
   t.match(heard[2]!.body, { previous: 'critical', status: 'ok' })
   const began = performance.now()
-  await app.close()
+  alerts.stop()
   t.ok(performance.now() - began < 900, 'it does not wait for the one that is under way')
 })
 

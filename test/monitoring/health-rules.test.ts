@@ -158,45 +158,6 @@ const CASES: Readonly<Record<string, Case>> = {
       /^Development keys, which are public, are in use for MONITOR_KEYS, next to your own PUBLISH_KEYS\.$/,
     action: /NODE_ENV=production/
   },
-  errors: {
-    bad: { errorsPerMinute: 31, lastErrorCode: 'internal' },
-    between: { errorsPerMinute: 20 },
-    bearable: { errorsPerMinute: 9 },
-    severity: 'warning',
-    message: /^31 errors in the last minute, the last one: internal\.$/,
-    action: /errors\.byCode/
-  },
-  'heartbeat-lag': {
-    bad: { heartbeatLagMs: 2500 },
-    between: { heartbeatLagMs: 1000 },
-    bearable: { heartbeatLagMs: 400 },
-    severity: 'warning',
-    message: /2500 ms late/,
-    action: /CPU/
-  },
-  'event-loop-lag': {
-    bad: { eventLoopLagMs: 150 },
-    between: { eventLoopLagMs: 70 },
-    bearable: { eventLoopLagMs: 40 },
-    severity: 'warning',
-    message: /150 ms late on average/,
-    action: /CPU/
-  },
-  'open-files': {
-    bad: { openFiles: 9500 },
-    between: { openFiles: 8500 },
-    bearable: { openFiles: 8000 },
-    severity: 'warning',
-    message: /^9500 of 10200 file descriptors/,
-    action: /ulimit -n/
-  },
-  draining: {
-    bad: { draining: true },
-    bearable: {},
-    severity: 'info',
-    message: /shutting down/,
-    action: /Nothing to do/
-  },
   'rejected-publishes': {
     bad: { rejections: { producer: 'shop', problem: 'validation', refused: 10, asked: 200 } },
     between: { rejections: { producer: 'shop', problem: 'validation', refused: 6, asked: 200 } },
@@ -288,6 +249,45 @@ const CASES: Readonly<Record<string, Case>> = {
     severity: 'info',
     message: /^All 1000 connections, of 500 users, come from 10\.0\.0\.7\.$/,
     action: /ignores X-Forwarded-For.*TRUST_PROXY/
+  },
+  errors: {
+    bad: { errorsPerMinute: 31, lastErrorCode: 'internal' },
+    between: { errorsPerMinute: 20 },
+    bearable: { errorsPerMinute: 9 },
+    severity: 'warning',
+    message: /^31 errors in the last minute, the last one: internal\.$/,
+    action: /errors\.byCode/
+  },
+  'heartbeat-lag': {
+    bad: { heartbeatLagMs: 2500 },
+    between: { heartbeatLagMs: 1000 },
+    bearable: { heartbeatLagMs: 400 },
+    severity: 'warning',
+    message: /2500 ms late/,
+    action: /CPU/
+  },
+  'event-loop-lag': {
+    bad: { eventLoopLagMs: 150 },
+    between: { eventLoopLagMs: 70 },
+    bearable: { eventLoopLagMs: 40 },
+    severity: 'warning',
+    message: /150 ms late on average/,
+    action: /CPU/
+  },
+  'open-files': {
+    bad: { openFiles: 9500 },
+    between: { openFiles: 8500 },
+    bearable: { openFiles: 8000 },
+    severity: 'warning',
+    message: /^9500 of 10200 file descriptors/,
+    action: /ulimit -n/
+  },
+  draining: {
+    bad: { draining: true },
+    bearable: {},
+    severity: 'info',
+    message: /shutting down/,
+    action: /Nothing to do/
   }
 }
 
