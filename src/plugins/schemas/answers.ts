@@ -1,4 +1,7 @@
 import type { z } from 'zod'
 
-/** Answers by status, for the documentation. Handlers send JSON they encoded themselves, so the type provider need not know. */
+/**
+ * Responses by status, for the documentation. Handlers encode their JSON themselves, so the type
+ * provider does not need the types.
+ */
 export const answers = (schemas: Readonly<Record<number, z.ZodType>>): unknown => schemas

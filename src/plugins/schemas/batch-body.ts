@@ -3,7 +3,7 @@ import { Pace } from '../../bounds/turns.ts'
 import { pointerToken, summaryOf } from './faults.ts'
 import { type Fault, ProblemError } from './problem.ts'
 
-/** Stands for an item that is too long to be looked at. */
+/** Stands for an item that is too long to be parsed. */
 export const OVERSIZED = Symbol('an item that is too long')
 
 const QUOTE = 0x22
@@ -16,13 +16,13 @@ const OPENING_BRACE = 0x7b
 const CLOSING_BRACE = 0x7d
 const SPACE = /[ \t\n\r]*/y
 const SCALAR = /[^ \t\n\r,\]}]+/y
-/** Characters between two looks at the clock. */
+/** Characters to scan before the clock is read again. */
 const STRIDE = 64 * 1024
 
 const malformed = (cause?: unknown): ProblemError =>
   new ProblemError('malformed', 'The body is not valid JSON.', { cause })
 
-/** The value of a JSON text; throws `malformed` if it is none. */
+/** Parses a JSON text. Throws `malformed`. */
 export function parseJson(text: string): unknown {
   try {
     return JSON.parse(text)
@@ -31,7 +31,10 @@ export function parseJson(text: string): unknown {
   }
 }
 
-/** Finds where the values of a JSON text begin and end, with turns of the event loop for others. Whether they are valid JSON.parse tells. */
+/**
+ * Finds where the values of a JSON text begin and end, and gives others turns of the event loop.
+ * `JSON.parse` then tells whether they are valid.
+ */
 class Scanner {
   readonly text: string
   readonly pace = new Pace()
@@ -49,17 +52,18 @@ class Scanner {
     return true
   }
 
+  /** The same, but throws `malformed` if another character follows. */
   expect(char: number): void {
     if (!this.takes(char)) throw malformed()
   }
 
-  /** True if nothing but white space is left. */
+  /** Whether nothing but white space is left. */
   get ended(): boolean {
     this.#space()
     return this.#at === this.text.length
   }
 
-  /** The text of the value that begins here, and goes behind it. */
+  /** Reads the text of the next value. */
   async value(): Promise<string> {
     this.#space()
     const { text } = this
@@ -106,7 +110,7 @@ class Scanner {
   }
 }
 
-/** True where an odd number of backslashes stands before it. */
+/** Whether an odd number of backslashes precedes it. */
 function isEscaped(text: string, at: number): boolean {
   let before = at - 1
   while (text.charCodeAt(before) === BACKSLASH) before--
@@ -114,12 +118,14 @@ function isEscaped(text: string, at: number): boolean {
 }
 
 /**
- * Parses the body of a batch, in pieces between which the event loop has turns: as JSON.parse would, but that items that are too long
- * are {@link OVERSIZED}, and what other fields hold is not looked at. Throws as soon as there is more than a batch may hold.
+ * Parses the body of a batch as `JSON.parse` would, in pieces, with turns of the event loop in
+ * between. Items that are too long become {@link OVERSIZED}, and the values of other fields are
+ * skipped. Throws `malformed`, and `validation` or `payload-too-large` as soon as a limit is
+ * exceeded.
  */
 export async function parseBatch(text: string): Promise<unknown> {
   const scanner = new Scanner(text)
-  // Nothing that is no object is valid here: it is only to be told apart from what is not JSON.
+  // Only an object is valid here. Anything else is parsed just to tell valid JSON from invalid.
   if (!scanner.takes(OPENING_BRACE)) return text.length > MAX_ITEM_TEXT ? null : parseJson(text)
   const body: Record<string, unknown> = {}
   let fields = 0
@@ -133,7 +139,7 @@ export async function parseBatch(text: string): Promise<unknown> {
         name === 'notifications' && scanner.takes(OPENING_BRACKET)
           ? await parseItems(scanner)
           : await skip(scanner)
-      // Not by assignment: `__proto__` is a field like others here, and is refused as one.
+      // Not by assignment: `__proto__` is an unknown field like any other, and rejected as one.
       Object.defineProperty(body, name, {
         value,
         enumerable: true,
@@ -170,15 +176,15 @@ async function parseItems(scanner: Scanner): Promise<unknown[]> {
   return items
 }
 
-const TOO_MANY_RECIPIENTS = `A batch has at most ${MAX_BATCH_RECIPIENTS} recipients in sum, a topic or everyone being one; send several batches, or use a topic.`
+const TOO_MANY_RECIPIENTS = `A batch has at most ${MAX_BATCH_RECIPIENTS} recipients in total, where a topic or everyone counts as one; send several batches, or use a topic.`
 
-/** How many are named, whether or not the item is valid. */
+/** Number of recipients an item names, even if it is invalid. */
 function recipientsOf(item: unknown): number {
   const users = (item as { readonly to?: { readonly users?: unknown } | null } | null)?.to?.users
   return Array.isArray(users) ? new Set(users).size : 1
 }
 
-/** As soon as there are more than a problem would report: the others need not be read. */
+/** Thrown once there are more faults than a problem reports: the rest need not be read. */
 function tooManyFields(name: string): ProblemError {
   const errors: Fault[] = [
     {

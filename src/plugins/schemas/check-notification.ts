@@ -3,12 +3,12 @@ import { faultsOf, pointerToken } from './faults.ts'
 import { BatchItem, encodeContent, NotificationInput, WELL_FORMED } from './notification.ts'
 import type { Fault } from './problem.ts'
 
-/** What a producer sent, as it was found: in order, with its encoded content, or what is wrong with it. */
+/** The result of a check: a valid notification with its encoded content, or its faults. */
 export type Checked<T> =
   | { readonly input: T; readonly content: string }
   | { readonly faults: readonly Fault[]; readonly tooLarge: boolean }
 
-/** What an item is refused for that is larger than a notification may be. */
+/** What is wrong with a notification that is too large. */
 export const TOO_LARGE = `must be at most ${MAX_NOTIFICATION_BYTES} bytes as JSON, not counting to`
 
 interface Flaw {
@@ -19,15 +19,17 @@ const TOO_DEEP: Flaw = { path: [], message: `must be nested at most ${MAX_DATA_D
 const INEXACT =
   'must be at most 2^53 - 1, beyond which JSON readers change whole numbers: send it as a string'
 
-/** Where a value breaks what every encoder and reader can bear, and how; undefined where it does not. */
+/**
+ * Where and how a value exceeds what every encoder and reader can handle; undefined if it does not.
+ */
 function flawOf(value: unknown, depth: number): Flaw | undefined {
   if (typeof value === 'string')
     return value.isWellFormed() ? undefined : { path: [], message: WELL_FORMED }
   if (typeof value === 'number') {
     if (!Number.isFinite(value))
       return { path: [], message: 'must be a number that a double can hold' }
-    // A whole number with so many digits may have been changed by being read here. Beyond 1e21 it is written with an exponent, and
-    // comes back as it went (ECMA-262, Number::toString).
+    // Parsing may have changed a whole number of that size. From 1e21 on it is written with an
+    // exponent and survives (ECMA-262, Number::toString).
     const size = Math.abs(value)
     return size > Number.MAX_SAFE_INTEGER && size < 1e21
       ? { path: [], message: INEXACT }
@@ -37,7 +39,7 @@ function flawOf(value: unknown, depth: number): Flaw | undefined {
   if (depth > MAX_DATA_DEPTH) return TOO_DEEP
   for (const key of Object.keys(value)) {
     if (!key.isWellFormed()) return { path: [], message: `${WELL_FORMED} in the name of a field` }
-    // A name that would reach a prototype when copied.
+    // Copying this name would reach a prototype.
     if (key === '__proto__') return { path: [key], message: 'must not have this name' }
     const flaw = flawOf((value as Record<string, unknown>)[key], depth + 1)
     if (flaw === TOO_DEEP) return flaw
@@ -52,7 +54,7 @@ const KNOWN: ReadonlySet<string> = new Set(Object.keys(BatchItem.shape))
 const isRecord = (value: unknown): value is Record<string, unknown> =>
   typeof value === 'object' && value !== null && !Array.isArray(value)
 
-/** A record without those fields that are null and may be left out; the same one where there are none. */
+/** A record without optional fields that are null; the same record if it has none. */
 function withoutNulls(
   given: Record<string, unknown>,
   isOptional: (name: string) => boolean
@@ -70,7 +72,7 @@ const isOptionalField = (name: string): boolean => KNOWN.has(name) && !REQUIRED.
 const isRecipients = (name: string): boolean =>
   name === 'user' || name === 'users' || name === 'topic' || name === 'everyone'
 
-/** Bytes of JSON that a notification takes without its recipients, and without what belongs to the request. */
+/** Bytes of a notification as JSON, without its recipients and its idempotency key. */
 function sizeOf({ to: _to, idempotencyKey: _key, ...rest }: Record<string, unknown>): number {
   return Buffer.byteLength(JSON.stringify(rest))
 }
@@ -108,7 +110,8 @@ function check<T extends NotificationInput>(
     }
   }
   const content = encodeContent(parsed.data)
-  // A code unit of UTF-16 takes three bytes at most, the fields beside the content a few hundred.
+  // A UTF-16 code unit takes at most three bytes, and the other fields a few hundred: most
+  // notifications need not be measured.
   const length = content.length + (parsed.data.expiresAt?.length ?? 0)
   if (
     length > MAX_NOTIFICATION_BYTES / 4 &&
@@ -118,10 +121,10 @@ function check<T extends NotificationInput>(
   return { input: parsed.data, content }
 }
 
-/** Judges the body of one publish, as parsed from JSON; pointers of faults start at it. */
+/** Checks the body of one publish, parsed from JSON. Pointers of faults start there. */
 export const checkNotification = (value: unknown): Checked<NotificationInput> =>
   check(NotificationInput as Schema<NotificationInput>, value, '')
 
-/** Judges one item of a batch alike; pointers of faults start with `pointer`. */
+/** Checks one item of a batch by the same rules. Pointers of faults start with `pointer`. */
 export const checkBatchItem = (value: unknown, pointer: string): Checked<BatchItem> =>
   check(BatchItem as Schema<BatchItem>, value, pointer)

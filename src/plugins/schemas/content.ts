@@ -1,6 +1,6 @@
 import { z } from 'zod'
 
-/** What a producer wrote, as answers show it. */
+/** What a producer wrote, as responses show it. */
 export const contentMembers = {
   type: z.string(),
   title: z.string().optional(),

@@ -1,7 +1,7 @@
 import { MAX_ENTRIES } from '../../bounds/limits.ts'
 import type { Fault } from './problem.ts'
 
-/** What zod tells about one broken rule, as far as it is used here. */
+/** What zod reports about one broken rule, as far as it is used here. */
 export interface Issue {
   readonly path: readonly PropertyKey[]
   readonly code?: string | undefined
@@ -9,7 +9,9 @@ export interface Issue {
   readonly keys?: readonly string[] | undefined
 }
 
-/** One reference token of a JSON pointer (RFC 6901, 3); of a name longer than any of ours, how it begins. */
+/**
+ * One reference token of a JSON pointer (RFC 6901, 3). A name longer than any of ours is truncated.
+ */
 export const pointerToken = (key: string): string =>
   (key.length > MAX_TOKEN ? `${key.slice(0, MAX_TOKEN)}…` : key)
     .replaceAll('~', '~0')
@@ -17,8 +19,9 @@ export const pointerToken = (key: string): string =>
 const MAX_TOKEN = 256
 
 /**
- * Issues as faults with JSON pointers that start at `base`, behind those already `known`. Each unknown field is a fault of its
- * own. Of more than {@link MAX_ENTRIES} `faults` the last says how many are left out.
+ * Turns issues into faults, after those that are already `known`. Their JSON pointers start at
+ * `base`. Each unknown field is a fault. If there are more than {@link MAX_ENTRIES} `faults`, the
+ * last one says how many are left out.
  */
 export function faultsOf(
   issues: readonly Issue[],
@@ -47,7 +50,7 @@ export function faultsOf(
   return [...shown, { pointer: base, detail: `has ${more} more faults; mend these first`, more }]
 }
 
-/** Zod's own words, said to a caller who may not know zod. */
+/** Zod's message, reworded for callers who may not know zod. */
 function sentenceOf(message: string): string {
   const wrongType = /^Invalid input: expected (.+), received (.+)$/.exec(message)
   if (wrongType)
@@ -60,7 +63,7 @@ function sentenceOf(message: string): string {
   )
 }
 
-/** The faults in one line, for `detail`. */
+/** The faults in one line, for `detail` of a problem. */
 export function summaryOf(faults: readonly Fault[]): string {
   const [first, ...rest] = faults
   if (!first) return 'The request breaks a rule.'

@@ -1,5 +1,6 @@
 import { z } from 'zod'
 import { MAX_ENTRIES } from '../../bounds/limits.ts'
+import type { MarkOp } from '../../log/event.ts'
 import { contentMembers } from './content.ts'
 import { TOPICS_QUERY } from './topics.ts'
 
@@ -12,6 +13,7 @@ const reader = {
 export const ReaderQuery = z.object(reader)
 
 const LIMIT = 'must be a whole number from 1 to 100'
+/** Query of a page of the inbox. */
 export const InboxQuery = z.object({
   ...reader,
   status: z.enum(['all', 'unread', 'archived'], 'must be all, unread or archived').default('all'),
@@ -21,25 +23,28 @@ export const InboxQuery = z.object({
     .default('25')
     .transform(Number)
     .describe('Items in one page'),
-  before: z.string().optional().describe('`next` of the page before')
+  before: z.string().optional().describe('`next` of the previous page')
 })
 
-/** In the form of ours. Fixed: the log's own head would show anyone how much is published. */
+/** A cursor in our form. Fixed, because the real head would tell anyone how much is published. */
 const EXAMPLE_CURSOR = '0n9a2h58yq-42'
-/** In the form of ours; marking an id that does not exist changes nothing. */
+/** An id in our form. To mark an id that does not exist changes nothing. */
 const EXAMPLE_ID = '01890a5d-ac96-774b-bcce-b302099a8057'
 
 const ids = z
-  // Ids that cannot exist count as not there, so they are not checked any closer.
-  .array(z.string().max(200, 'must be an id as answered by this service'))
+  // An id that cannot exist is ignored like one that does not, so nothing else is checked.
+  .array(z.string().max(200, 'must be an id that this service returned'))
   .max(MAX_ENTRIES.markIds, `must hold at most ${MAX_ENTRIES.markIds} ids`)
 const upTo = z
   .string()
-  .max(200, 'must be a cursor as answered by this service')
-  .describe('Cursor: everything up to it')
+  .max(200, 'must be a cursor that this service returned')
+  .describe('Cursor: marks everything up to it')
 
+/** Body of a mark by ids. */
 export const IdsOnly = z.strictObject({ ids }).meta({ examples: [{ ids: [EXAMPLE_ID] }] })
+/** Body of a mark up to a cursor. */
 export const UpToOnly = z.strictObject({ upTo }).meta({ examples: [{ upTo: EXAMPLE_CURSOR }] })
+/** Body of a mark by either. */
 export const IdsOrUpTo = z
   .strictObject({ ids: ids.nullish(), upTo: upTo.nullish() })
   .refine(
@@ -48,13 +53,34 @@ export const IdsOrUpTo = z
   )
   .meta({
     minProperties: 1,
-    description: 'Exactly one of the two; null is as if it were left out',
+    description: 'Exactly one of the two; null counts as left out',
     examples: [{ ids: [EXAMPLE_ID] }]
   })
 
+/** Ways to mark: the last part of the path, the operation, and the body. */
+export const MARKS = [
+  { path: 'read', op: 'read', body: IdsOrUpTo, operationId: 'markRead', summary: 'Mark as read' },
+  {
+    path: 'unread',
+    op: 'unread',
+    body: IdsOnly,
+    operationId: 'markUnread',
+    summary: 'Mark as unread'
+  },
+  { path: 'archive', op: 'archived', body: IdsOrUpTo, operationId: 'archive', summary: 'Archive' },
+  {
+    path: 'seen',
+    op: 'seen',
+    body: UpToOnly,
+    operationId: 'markSeen',
+    summary: 'Mark as seen, up to a cursor'
+  }
+] as const satisfies readonly { readonly op: MarkOp; readonly [field: string]: unknown }[]
+
+/** Counts of an inbox. */
 export const CountsAnswer = z
   .object({ unread: z.int(), unseen: z.int() })
-  .describe('What is left, in the topics asked for')
+  .describe('What is left, in the requested topics')
 const Item = z.object({
   id: z.string(),
   cursor: z.string(),
@@ -67,6 +93,7 @@ const Item = z.object({
   times: z.int(),
   replaces: z.string().optional()
 })
+/** A page of the inbox. */
 export const InboxAnswer = z
   .object({
     items: z.array(Item),
@@ -74,7 +101,8 @@ export const InboxAnswer = z
     cursor: z.string(),
     next: z.string().nullable()
   })
-  .describe('One page; `next` is `before` of the page after it, or null')
+  .describe('One page; `next` is `before` of the next page, or null on the last')
+/** What a mark changed. */
 export const MarkAnswer = z
   .object({ affected: z.int(), counts: CountsAnswer, cursor: z.string() })
-  .describe('Marked and durable: how many that changed, and what is left')
+  .describe('Marked and durable: how many items changed, and what is left')

@@ -27,7 +27,10 @@ export function decodeJson(
 const startsWithMark = (body: Buffer): boolean =>
   body[0] === 0xef && body[1] === 0xbb && body[2] === 0xbf
 
-/** Makes the routes of a scope read JSON bodies with `parse`, which rejects for a text it cannot read. */
+/**
+ * Makes the routes of a scope read JSON bodies with `parse`, which rejects for a text it cannot
+ * read.
+ */
 export function parseJsonWith(
   scope: FastifyInstance,
   parse: (text: string) => Promise<unknown>

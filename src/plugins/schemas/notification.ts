@@ -6,13 +6,15 @@ import { TopicGrant, TopicName, UserName } from '../../log/names.ts'
 import type { Recipients } from '../../log/notification.ts'
 import { contentMembers } from './content.ts'
 
-// biome-ignore lint/suspicious/noControlCharactersInRegex: they are what is refused
+// biome-ignore lint/suspicious/noControlCharactersInRegex: this pattern rejects them
 const CONTROL = /[\u0000-\u001f\u007f-\u009f]/
 const HTTP_URL = /^https?:\/\//i
-/** Another host hides behind `//` and, for browsers, behind `/\`. */
+/** A path on the same host. `//` and, in browsers, `/\` would lead to another host. */
 const LOCAL_PATH = /^\/(?![/\\])/
+/** Form of an idempotency key. */
 export const IDEMPOTENCY_KEY = /^[\x21-\x7e]{1,255}$/
 
+/** What is wrong with a string that UTF-8 cannot encode. */
 export const WELL_FORMED = 'must not hold half of a surrogate pair'
 const text = (max: number) =>
   z
@@ -34,7 +36,7 @@ const address = z
   )
   .refine((value) => value.isWellFormed(), WELL_FORMED)
 
-/** Its inside is checked with `data` itself, before the schema copies it. */
+/** Its values are checked in `check-notification.ts`, before the schema copies them. */
 const Data = z.record(z.string(), z.unknown(), 'must be an object')
 
 const To = z
@@ -66,7 +68,7 @@ const members = {
   title: text(200).optional(),
   body: text(4000).optional(),
   url: address.optional().describe('Where a click leads'),
-  image: address.optional().describe('A picture to show beside it, such as who it is from'),
+  image: address.optional().describe('A picture to show beside it, such as the sender’s'),
   level: z
     .enum(['info', 'success', 'warning', 'error'], 'must be info, success, warning or error')
     .default('info'),
@@ -75,7 +77,9 @@ const members = {
     .string()
     .regex(/^[ -~]{1,128}$/, 'must be 1–128 printable ASCII characters')
     .optional()
-    .describe('Collapse key: replaces the earlier notification with it in the same channel'),
+    .describe(
+      'Collapse key: replaces the earlier notification with the same key in the same channel'
+    ),
   expiresAt: z.iso
     .datetime({
       offset: true,
@@ -91,13 +95,13 @@ const members = {
   ephemeral: z
     .boolean()
     .optional()
-    .describe('For who is connected now only: not stored, not counted')
+    .describe('Only for clients that are connected now: neither stored nor counted')
 }
 
 const oneExpiry = (value: { ttl?: number | undefined; expiresAt?: string | undefined }): boolean =>
   value.ttl === undefined || value.expiresAt === undefined
 const ONE_EXPIRY = {
-  message: 'must not stand beside ttl; send one of the two',
+  message: 'must not be combined with ttl: send one of the two',
   path: ['expiresAt']
 }
 
@@ -116,9 +120,10 @@ export const NotificationInput = z
   .strictObject(members)
   .refine(oneExpiry, ONE_EXPIRY)
   .meta({ examples: [EXAMPLE] })
+/** A valid body of a publish. */
 export type NotificationInput = z.output<typeof NotificationInput>
 
-/** One of a batch. */
+/** An item of a batch. */
 export const BatchItem = z
   .strictObject({
     ...members,
@@ -128,18 +133,19 @@ export const BatchItem = z
       .optional()
   })
   .refine(oneExpiry, ONE_EXPIRY)
+/** A valid item of a batch. */
 export type BatchItem = z.output<typeof BatchItem>
 
-/** The items are looked at one by one, so that a bad one does not spoil the others. */
+/**
+ * Body of a batch. Items are checked one by one, so that an invalid one does not affect the others.
+ */
 export const BatchInput = z
   .strictObject({
     notifications: z
       .array(z.unknown())
       .min(1, 'must hold at least one notification')
       .max(MAX_ENTRIES.batch, `must hold at most ${MAX_ENTRIES.batch} notifications`)
-      .describe(
-        'Each as the body of POST /v1/notifications, with an optional idempotencyKey of its own'
-      )
+      .describe('Each like the body of POST /v1/notifications, with an optional idempotencyKey')
   })
   .meta({
     examples: [
@@ -159,11 +165,13 @@ export const BatchInput = z
     ]
   })
 
+/** Answer to a publish. */
 export const Created = z
   .object({ id: z.string(), createdAt: z.iso.datetime() })
   .describe(
-    'Accepted and durable; `Location` says where to look it up, `Idempotent-Replayed: true` that it had been accepted before'
+    'Accepted and durable. `Location` is its address; `Idempotent-Replayed: true` means that it was accepted before'
   )
+/** Answer to a batch. */
 export const BatchResults = z
   .object({
     results: z.array(
@@ -176,7 +184,8 @@ export const BatchResults = z
       ])
     )
   })
-  .describe('A result for each item, in order; those with 201 are durable')
+  .describe('A result for each item, in order; items with 201 are durable')
+/** A notification, looked up by its id. */
 export const StoredNotificationAnswer = z
   .object({
     id: z.string(),
@@ -187,6 +196,7 @@ export const StoredNotificationAnswer = z
   })
   .describe('As it is stored')
 
+/** Body of a request for a ticket. */
 export const TicketInput = z
   .strictObject({
     user: UserName,
@@ -197,11 +207,12 @@ export const TicketInput = z
       .default([])
   })
   .meta({ examples: [{ user: 'alice', topics: ['news', 'project:*'] }] })
+/** A ticket. */
 export const TicketAnswer = z
   .object({ ticket: z.string(), expiresAt: z.iso.datetime() })
-  .describe('Good for one request with `?ticket=`, until `expiresAt`')
+  .describe('Valid for one request with `?ticket=`, until `expiresAt`')
 
-/** Whom it is for, each user once. */
+/** The recipients, each user once. */
 export function recipientsOf(to: NotificationInput['to']): Recipients {
   if (to.user !== undefined) return { user: to.user }
   if (to.users !== undefined) return { users: [...new Set(to.users)] }
@@ -209,7 +220,7 @@ export function recipientsOf(to: NotificationInput['to']): Recipients {
   return { everyone: true }
 }
 
-/** The content as JSON members without the braces; `type` and `level` hold nothing that JSON escapes. */
+/** The content as JSON members without braces. `type` and `level` never need escaping. */
 export function encodeContent(input: NotificationInput): string {
   let content = `"type":"${input.type}"`
   if (input.title !== undefined) content += `,"title":${JSON.stringify(input.title)}`
@@ -222,14 +233,14 @@ export function encodeContent(input: NotificationInput): string {
   return content
 }
 
-/** When it expires, if ever. */
+/** When it expires, in milliseconds since 1970; undefined if never. */
 export function expiryOf(input: NotificationInput, now: number): number | undefined {
   if (input.expiresAt !== undefined) return Math.min(Date.parse(input.expiresAt), MAX_INSTANT)
   if (input.ttl !== undefined) return Math.min(now + input.ttl * 1000, MAX_INSTANT)
   return undefined
 }
 
-/** JSON with sorted names, so that the same thing said in another order is the same. */
+/** JSON with sorted names, so that the order of fields does not matter. */
 function canonical(value: unknown): string {
   if (typeof value !== 'object' || value === null) return JSON.stringify(value)
   if (Array.isArray(value)) return `[${value.map(canonical).join(',')}]`
@@ -238,7 +249,10 @@ function canonical(value: unknown): string {
   return `{${entries.map(([key, inner]) => `${JSON.stringify(key)}:${canonical(inner)}`).join(',')}}`
 }
 
-/** What was asked, as a hash; a relative `ttl` counts as it was written. */
+/**
+ * A hash of the request, to compare requests with the same idempotency key. `ttl` counts as
+ * written.
+ */
 export function fingerprintOf(input: NotificationInput): string {
   return createHash('sha256').update(canonical(input)).digest('base64url')
 }

@@ -1,6 +1,8 @@
 import type { FastifyDynamicSwaggerOptions } from '@fastify/swagger'
 
-/** Headers that a handler reads itself, for the documentation: the framework does not check them. */
+/**
+ * Headers that a handler reads itself, for the documentation: the framework does not check them.
+ */
 export const REQUEST_HEADERS = {
   'Idempotency-Key': {
     type: 'string',

@@ -1,4 +1,7 @@
-/** The one table of errors that callers see: slug → status and title (RFC 9457 `type` is the slug under a fixed address). */
+/**
+ * The one table of errors that callers see: slug → status and title (RFC 9457 `type` is the slug
+ * under a fixed address).
+ */
 export const PROBLEMS = {
   validation: { status: 422, title: 'The request is well-formed but breaks a rule' },
   malformed: { status: 400, title: 'The request cannot be read' },
@@ -18,7 +21,10 @@ export const PROBLEMS = {
 
 export type ProblemSlug = keyof typeof PROBLEMS
 
-/** One fault of a request: a JSON pointer into its body (RFC 6901), or the name of a query parameter or header, and what to do. */
+/**
+ * One fault of a request: a JSON pointer into its body (RFC 6901), or the name of a query parameter
+ * or header, and what to do.
+ */
 export interface Fault {
   readonly pointer: string
   readonly detail: string
@@ -36,7 +42,10 @@ export interface Problem {
   readonly errors?: readonly Fault[]
 }
 
-/** Thrown by handlers and hooks; the errors plugin turns it into the answer. `detail` is shown to the caller and says what to do. */
+/**
+ * Thrown by handlers and hooks; the errors plugin turns it into the answer. `detail` is shown to
+ * the caller and says what to do.
+ */
 export class ProblemError extends Error {
   readonly slug: ProblemSlug
   readonly errors: readonly Fault[]

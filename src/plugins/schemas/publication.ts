@@ -46,7 +46,9 @@ export function itemsIn(body: unknown): readonly unknown[] {
   throw new ProblemError('validation', summaryOf(errors), { errors })
 }
 
-/** Gives a valid notification its id and its time. `key` is the idempotency key, if there is one. */
+/**
+ * Gives a valid notification its id and its time. `key` is the idempotency key, if there is one.
+ */
 export function publicationOf(
   { input, content }: ValidNotification,
   producer: string,
@@ -61,7 +63,8 @@ export function publicationOf(
     createdAt,
     expiresAt: expiryOf(input, createdAt),
     ephemeral: input.ephemeral === true,
-    // Producers choose their keys independently. No NUL in between: SQLite's driver ends a text there.
+    // Producers choose their keys independently. No NUL in between: SQLite's driver ends a text
+    // there.
     idempotency:
       key === undefined
         ? undefined

@@ -4,7 +4,9 @@ import { asProblem } from './as-problem.ts'
 import { summaryOf } from './faults.ts'
 import { type Fault, ProblemError, type ProblemSlug, problemDocument } from './problem.ts'
 
-/** A notification that is durable: now, or since an earlier request with the same idempotency key. */
+/**
+ * A notification that is durable: now, or since an earlier request with the same idempotency key.
+ */
 type Stored = Extract<PublishOutcome, { readonly kind: 'accepted' | 'replayed' }>
 type Rejected = Exclude<PublishOutcome, Stored>
 
@@ -19,7 +21,9 @@ export const isStored = (outcome: PublishOutcome): outcome is Stored =>
 export const storedMembers = ({ id, createdAt }: Stored): string =>
   `"id":"${id}","createdAt":"${iso(createdAt)}"`
 
-/** The problem of a notification that the store rejected; `pointer` is where it stands in the body. */
+/**
+ * The problem of a notification that the store rejected; `pointer` is where it stands in the body.
+ */
 export function problemOf(outcome: Rejected, pointer = ''): ProblemError {
   switch (outcome.kind) {
     case 'key-reused':

@@ -1,9 +1,15 @@
 import { parse } from 'node:querystring'
 
-/** Parameters that hold lists: given more than once, as generated clients write lists, their values are joined. */
+/**
+ * Parameters that are lists. Generated clients repeat the name for each value; the values are
+ * joined.
+ */
 const LISTS: ReadonlySet<string> = new Set(['topics'])
 
-/** Server option `querystringParser`: every parameter is one string. Of one that is no list, the first value counts. */
+/**
+ * Server option `querystringParser`: every parameter is one string. If one that is no list is
+ * repeated, its first value counts.
+ */
 export function parseQuery(text: string): Record<string, string> {
   const query: Record<string, string> = Object.create(null)
   for (const [name, value] of Object.entries(parse(text))) {

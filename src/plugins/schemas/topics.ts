@@ -7,9 +7,10 @@ import { ProblemError } from './problem.ts'
 export const TOPICS_QUERY = `Comma-separated names, at most ${MAX_ENTRIES.topics}; default: all exact names of the credential`
 
 /**
- * The topics a request reads: those of `topics=a,b`, each of which the credential must allow, or all exact names it lists.
- * An empty `topics=` reads none. A name that only a wildcard allows is read if it is asked for. Throws `validation` for more
- * than {@link MAX_ENTRIES} `topics`: a credential may list more, if `topics=` narrows them.
+ * The topics a request reads: those of `topics=a,b`, each of which the credential must allow, or
+ * all exact names it lists. An empty `topics=` reads none. A name that only a wildcard allows is
+ * read if it is asked for. Throws `validation` for more than {@link MAX_ENTRIES} `topics`: a
+ * credential may list more, if `topics=` narrows them.
  */
 export function selectTopics(subscriber: Subscriber, query: string | undefined): string[] {
   if (query === '') return []
