@@ -1,7 +1,10 @@
 import { existsSync, readdirSync, readFileSync } from 'node:fs'
 import path from 'node:path'
 import { test } from 'tap'
+import { FIGURES } from '../src/monitoring/figures.ts'
 import { RULES } from '../src/monitoring/health-rules.ts'
+import { InboxAnswer } from '../src/plugins/schemas/inbox.ts'
+import { NotificationInput } from '../src/plugins/schemas/notification.ts'
 import { PROBLEMS } from '../src/plugins/schemas/problem.ts'
 import { blocksOf, PAGES, page } from './fixtures/pages.ts'
 
@@ -37,6 +40,33 @@ test('every npm script that the pages name exists', async (t) => {
   for (const [file, text] of PAGES)
     for (const [, name] of text.matchAll(/npm run ([\w:]+)/g))
       t.ok(name! in scripts, `${file}: npm run ${name}`)
+})
+
+/** Names in the first column of a table, whose heading is given. */
+function namesIn(text: string, heading: string): string[] {
+  const [, rows = ''] = text.split(`| ${heading} |`)
+  const [table = ''] = rows.split('\n\n')
+  return table
+    .split('\n')
+    .filter((line) => line.startsWith('| `'))
+    .flatMap((line) => [...line.split(' | ')[0]!.matchAll(/`([\w.]+)`/g)].map(([, name]) => name!))
+}
+
+test('the table of figures has every figure of /monitor, and no other', async (t) => {
+  let group = ''
+  const paths = namesIn(page('src/monitoring/README.md'), 'figure').map((name) => {
+    const grouped = name.includes('.')
+    if (grouped) group = name.slice(0, name.indexOf('.') + 1)
+    return grouped || !FIGURES.some(({ path }) => path === group + name) ? name : group + name
+  })
+  t.same(paths.sort(), FIGURES.flatMap(({ path }) => path ?? []).sort())
+})
+
+test('the tables of fields have every field of a notification and of an item', async (t) => {
+  const fields = namesIn(page('src/plugins/README.md'), 'field')
+  t.same(fields.sort(), Object.keys(NotificationInput.shape).sort())
+  const members = namesIn(page('src/delivery/README.md'), 'field of an item')
+  t.same(members.sort(), Object.keys(InboxAnswer.shape.items.element.shape).sort())
 })
 
 test('the table of errors has every problem with its status, and no other', async (t) => {

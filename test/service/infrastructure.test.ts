@@ -1,6 +1,7 @@
 import { spawn } from 'node:child_process'
 import { once } from 'node:events'
 import { existsSync, mkdirSync, writeFileSync } from 'node:fs'
+import { connect } from 'node:net'
 import path from 'node:path'
 import { EventSource } from 'eventsource'
 import { createEventSource } from 'eventsource-client'
@@ -28,13 +29,8 @@ test('behind nginx defaults (HTTP/1.0 upstream, buffering on) frames arrive at o
      http { access_log off; client_body_temp_path ${dir}/b; proxy_temp_path ${dir}/p; fastcgi_temp_path ${dir}/f; uwsgi_temp_path ${dir}/u; scgi_temp_path ${dir}/s;
        server { listen 127.0.0.1:${port}; location / { proxy_pass ${service.url}; } } }`
   )
-  const child = spawn(
-    nginx!,
-    ['-c', path.join(dir, 'nginx.conf'), '-p', dir, '-e', path.join(dir, 'error.log')],
-    {
-      stdio: 'ignore'
-    }
-  )
+  const args = ['-c', path.join(dir, 'nginx.conf'), '-p', dir, '-e', path.join(dir, 'error.log')]
+  const child = spawn(nginx!, args, { stdio: 'ignore' })
   t.teardown(async () => {
     child.kill('SIGQUIT')
     await once(child, 'exit')
@@ -102,7 +98,6 @@ test('independent clients receive the same events', async (t) => {
 
 test('pipelined stream requests on one socket leave no connection behind', async (t) => {
   const service = await startService(t)
-  const { connect } = await import('node:net')
   const { port, hostname } = new URL(service.url)
   const socket = connect(Number(port), hostname)
   t.teardown(() => socket.destroy())
@@ -125,7 +120,6 @@ test('pipelined stream requests on one socket leave no connection behind', async
 
 test('clients that leave during authentication, or at once, leave no connection behind', async (t) => {
   const service = await startService(t)
-  const { connect } = await import('node:net')
   const { port, hostname } = new URL(service.url)
   for (let round = 0; round < 10; round++) {
     await Promise.all(
