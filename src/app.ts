@@ -17,13 +17,14 @@ import { describeError } from './monitoring/describe-error.ts'
 import { Monitoring } from './monitoring/monitoring.ts'
 import { NodeMonitor } from './monitoring/node-monitor.ts'
 import { StalePeers } from './monitoring/stale-peers.ts'
+import auth from './plugins/auth.ts'
 import clientScript from './plugins/client-script.ts'
 import cors from './plugins/cors.ts'
 import dashboard from './plugins/dashboard.ts'
 import trace from './plugins/delivery-report.ts'
 import demo from './plugins/demo.ts'
 import responseHeaders from './plugins/headers.ts'
-import inbox, { subscriberRateLimit } from './plugins/inbox.ts'
+import inbox from './plugins/inbox.ts'
 import metrics from './plugins/metrics.ts'
 import monitor from './plugins/monitor.ts'
 import documentation from './plugins/openapi.ts'
@@ -31,6 +32,7 @@ import changes from './plugins/poll.ts'
 import healthProbes from './plugins/probes.ts'
 import problems from './plugins/problems.ts'
 import publish from './plugins/publish.ts'
+import rateLimit from './plugins/rate-limit.ts'
 import { PROBLEMS } from './plugins/schemas/problem.ts'
 import { parseQuery } from './plugins/schemas/query.ts'
 import shutdown from './plugins/shutdown.ts'
@@ -130,11 +132,12 @@ export async function createApp(
   cluster.join(new HubMember(hub, traces, () => nodeMonitor.report()))
   await nodeMonitor.start()
 
-  const producers = createKeyring(config.publishKeys)
-  // A browser asks its user for Basic.
-  const operators = createKeyring(config.monitorKeys, { basic: true })
-  const identity = createIdentity({ ...config.auth, store, observer: monitoring.signIns })
-  const rateLimit = subscriberRateLimit(config.rateLimit)
+  const identity = createIdentity({
+    ...config.auth,
+    store,
+    observer: monitoring.signIns,
+    parseCookie: (header) => app.parseCookie(header)
+  })
 
   await app.register(oneAtATime)
   if (config.trustProxy !== false) await app.register(forwarded)
@@ -143,6 +146,15 @@ export async function createApp(
     onError: fault,
     onRefusal: (code, detail, place) => lines.refused(code, detail, place)
   })
+  await app.register(auth, {
+    identity,
+    producers: createKeyring(config.publishKeys),
+    // A browser asks its user for Basic.
+    operators: createKeyring(config.monitorKeys, { basic: true }),
+    corsOrigins: config.corsOrigins,
+    publicUrl: config.publicUrl
+  })
+  await app.register(rateLimit, config)
   await app.register(responseHeaders)
   await app.register(cors, {
     corsOrigins: config.corsOrigins,
@@ -185,14 +197,11 @@ export async function createApp(
       await routes.register(healthProbes, { hub, store })
       await routes.register(publish, {
         store,
-        keyring: producers,
-        publishRate: config.publishRate,
         basePath: config.basePath,
         observer: publishes
       })
       await routes.register(users, {
         store,
-        keyring: producers,
         issueTicket: (user: string, topics: readonly string[]) => issueTicket(store, user, topics),
         revoke: async (user: string) => {
           // Counted first: the revocation ends the streams on every node.
@@ -201,37 +210,19 @@ export async function createApp(
           return counts.reduce((sum, count) => sum + count, 0)
         }
       })
-      await routes.register(stream, { hub, identity, onError: fault })
-      await routes.register(socket, {
-        hub,
-        identity,
-        onError: fault,
-        corsOrigins: config.corsOrigins,
-        publicUrl: config.publicUrl
-      })
-      await routes.register(changes, { hub, identity, rateLimit })
-      await routes.register(inbox, {
-        store,
-        identity,
-        corsOrigins: config.corsOrigins,
-        publicUrl: config.publicUrl,
-        rateLimit
-      })
+      await routes.register(stream, { hub, onError: fault })
+      await routes.register(socket, { hub, onError: fault })
+      await routes.register(changes, { hub })
+      await routes.register(inbox, { store })
       await routes.register(dashboard)
       await routes.register(monitor, {
         cluster,
-        match: (authorization) => operators.match(authorization),
         freshState: () => nodeMonitor.freshState()
       })
-      await routes.register(trace, {
-        cluster,
-        store,
-        match: (authorization) => operators.match(authorization)
-      })
+      await routes.register(trace, { cluster, store })
       await routes.register(clientScript)
       await routes.register(metrics, {
         stats,
-        match: (authorization) => operators.match(authorization),
         freshState: () => nodeMonitor.freshState()
       })
       if (config.demo) {

@@ -3,7 +3,7 @@ import type { Subscriber } from '../log/subscriber.ts'
 import type { SignInObserver } from '../monitoring/sign-ins.ts'
 import { AuthError, denied } from './auth-error.ts'
 import type { ClaimRules } from './claims.ts'
-import { readCookies } from './cookie-header.ts'
+import { type CookieParser, cookieValues } from './cookie-values.ts'
 import { createJwtVerifier, looksLikeJwt } from './jwt.ts'
 import { KeySet } from './key-set.ts'
 import { bearerOf } from './keyring.ts'
@@ -18,6 +18,7 @@ export interface IdentityOptions extends ClaimRules {
   /** Name of the cookie that holds a JWT or a signed user id. */
   readonly cookie: string
   readonly cookieSecrets: readonly string[]
+  readonly parseCookie: CookieParser
   readonly sessionUrl?: string | undefined
   readonly store: Pick<Store, 'takeTicket' | 'revokedAt'>
   /** Hears how sign-ins go. */
@@ -41,7 +42,7 @@ export interface Authenticated {
    * Uses a ticket up; does nothing for other credentials. Call it when nothing else can refuse the
    * request any more. Rejects with an {@link AuthError} `denied` if another request used it first.
    */
-  enter(): Promise<void>
+  redeem(): Promise<void>
 }
 
 export interface Identity {
@@ -55,10 +56,10 @@ export interface Identity {
 type Found = {
   readonly via: Via
   verify(): Promise<Subscriber> | Subscriber
-  enter?(): Promise<void>
+  redeem?(): Promise<void>
 }
 
-const nothingToUse = async (): Promise<void> => {}
+const nothingToRedeem = async (): Promise<void> => {}
 
 /** Finds out who a subscriber is. The first credential that is configured and present decides, for yes or for no. */
 export function createIdentity(options: IdentityOptions): Identity {
@@ -81,7 +82,9 @@ export function createIdentity(options: IdentityOptions): Identity {
 
   const inCookie = (header: string | undefined): Found | undefined => {
     const values =
-      header === undefined || !(jwt || signed) ? [] : readCookies(header, options.cookie)
+      header === undefined || !(jwt || signed)
+        ? []
+        : cookieValues(header, options.cookie, options.parseCookie)
     if (values.length === 0) return undefined
     const readings = values.flatMap((value) => [
       ...(jwt && looksLikeJwt(value) ? [() => jwt(value)] : []),
@@ -103,7 +106,7 @@ export function createIdentity(options: IdentityOptions): Identity {
       return {
         via: 'ticket',
         verify: () => readTicket(store, ticket),
-        enter: () => useTicket(store, ticket)
+        redeem: () => useTicket(store, ticket)
       }
     const found = inBearer(authorization) ?? inCookie(cookie)
     if (found) return found
@@ -114,13 +117,13 @@ export function createIdentity(options: IdentityOptions): Identity {
 
   return {
     async authenticate(credentials) {
-      const { via, verify, enter = nothingToUse } = find(credentials)
+      const { via, verify, redeem = nothingToRedeem } = find(credentials)
       const checkedAt = performance.now()
       const subscriber = await verify()
       if (subscriber.expiresAt !== undefined && subscriber.expiresAt <= Date.now())
         throw denied('The credential has expired: get a new one.')
       observer.identified()
-      return { subscriber: { ...subscriber, checkedAt }, via, enter }
+      return { subscriber: { ...subscriber, checkedAt }, via, redeem }
     },
     close() {
       keySet?.close()

@@ -22,3 +22,43 @@ export function originMatcher(entries: readonly string[]): (origin: string) => b
         SUBDOMAIN.test(origin.slice(scheme.length, -suffix.length))
     )
 }
+
+/** Whose pages may act in a subscriber's name. */
+export interface OriginOptions {
+  /** Entries of `CORS_ORIGINS`. */
+  readonly corsOrigins: readonly string[]
+  readonly publicUrl?: string | undefined
+}
+
+/** The address of the service as the client sees it. */
+interface SeenAddress {
+  readonly protocol: string
+  /** With its port, if the address names one. */
+  readonly host: string
+}
+
+/** The origin of an address; undefined if it has none (also for `null`, which sandboxed pages send). */
+function originOf(address: string): string | undefined {
+  if (!URL.canParse(address)) return undefined
+  const { origin } = new URL(address)
+  return origin === 'null' ? undefined : origin
+}
+
+/**
+ * Makes the test whether a page of some origin may act in a subscriber's name: the service's own origin
+ * as the client sees it, that of `PUBLIC_URL`, or one of `CORS_ORIGINS`.
+ */
+export function trustedOrigins({
+  corsOrigins,
+  publicUrl
+}: OriginOptions): (seen: SeenAddress, origin: string) => boolean {
+  const listed = originMatcher(corsOrigins)
+  const published = publicUrl === undefined ? undefined : originOf(publicUrl)
+  return ({ protocol, host }, origin) => {
+    if (listed(origin)) return true
+    const given = originOf(origin)
+    return (
+      given !== undefined && (given === published || given === originOf(`${protocol}://${host}`))
+    )
+  }
+}

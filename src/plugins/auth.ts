@@ -1,64 +1,96 @@
-import rateLimit from '@fastify/rate-limit'
-import type { FastifyContextConfig, FastifyInstance, FastifyReply, FastifyRequest } from 'fastify'
-import { originMatcher } from '../auth/origins.ts'
-import { WindowCounts } from '../bounds/window-counts.ts'
+import cookie from '@fastify/cookie'
+import type { FastifyReply, FastifyRequest } from 'fastify'
+import fp from 'fastify-plugin'
+import type { Credentials, Identity, Via } from '../auth/identity.ts'
+import type { Keyring } from '../auth/keyring.ts'
+import { type OriginOptions, trustedOrigins } from '../auth/origins.ts'
 import type { Subscriber } from '../log/subscriber.ts'
 import { ProblemError } from './schemas/problem.ts'
-import { selectTopics } from './schemas/topics.ts'
 import { hasLeft } from './transports/report-error.ts'
-
-declare module 'fastify' {
-  interface FastifyRequest {
-    /** Name of the publish key, behind {@link producerOnly}. */
-    producer?: string
-    /** Who reads, behind {@link subscriberOnly}. */
-    subscriber?: Subscriber
-    /** Which way in `subscriber` came by. */
-    via?: string
-    /** Uses a ticket up, if `subscriber` came by one: called when nothing else refuses the request any more. */
-    enter?: () => Promise<void>
-  }
-}
-
-/** What a request brings to prove who reads. */
-export interface Credentials {
-  readonly ticket?: string | undefined
-  readonly authorization?: string | undefined
-  readonly cookie?: string | undefined
-}
-
-/** Finds the subscriber, or throws a {@link ProblemError} `unauthenticated` or `unavailable`. */
-export interface SubscriberIdentity {
-  authenticate(credentials: Credentials): Promise<{
-    readonly subscriber: Subscriber
-    readonly via: string
-    /** Uses a ticket up. */
-    enter(): Promise<void>
-  }>
-}
-
-/** Finds the name of the key that an Authorization header holds. */
-export interface ProducerKeys {
-  match(authorization: string | undefined): string | undefined
-}
-
-/** The credentials of a request. */
-export function credentialsOf(request: FastifyRequest): Credentials {
-  return {
-    ticket: (request.query as { ticket?: string }).ticket,
-    authorization: request.headers.authorization,
-    cookie: request.headers.cookie
-  }
-}
-
-/** Methods that change nothing (RFC 9110, 9.2.1). */
-const READS: ReadonlySet<string> = new Set(['GET', 'HEAD'])
 
 type OnRequest = (
   request: FastifyRequest,
   reply: FastifyReply,
   done: (error?: Error) => void
 ) => void
+
+declare module 'fastify' {
+  interface FastifyInstance {
+    /** `onRequest` hook: a publish key, checked before the body is read. Sets `request.producer`. */
+    requireProducer: OnRequest
+    /** `onRequest` hook: a key for operators; browsers ask their user for it. Sets `request.operator`. */
+    requireOperator: OnRequest
+    /**
+     * `onRequest` hook: a subscriber's credential, checked before the body is read. Sets
+     * `request.subscriber`, `request.via` and `request.redeem`. Throws an `AuthError`.
+     */
+    requireSubscriber: (request: FastifyRequest) => Promise<void>
+    /** `onRequest` hook behind `requireSubscriber`: a change made with a cookie must be JSON, from a trusted page. */
+    requireOwnPage: OnRequest
+    /** Behind `requireSubscriber`: whether a page of an origin that is not trusted caused this request, with a cookie. */
+    isForeignPage: (request: FastifyRequest) => boolean
+  }
+  interface FastifyRequest {
+    /** Name of the publish key; empty if none was checked, or none fits. */
+    producer: string
+    /** Name of the operator's key; empty if none was checked, or none fits. */
+    operator: string
+    /** Set by `requireSubscriber` only. */
+    subscriber: Subscriber
+    /** The auth method that found `subscriber`. */
+    via: Via
+    /** Uses a ticket up, if `subscriber` came with one. Call it when nothing else can refuse the request any more. */
+    redeem: () => Promise<void>
+  }
+}
+
+interface AuthOptions extends OriginOptions {
+  readonly identity: Pick<Identity, 'authenticate'>
+  readonly producers: Keyring
+  readonly operators: Keyring
+}
+
+/** Finds out who calls: a producer, an operator, a subscriber. */
+export default fp<AuthOptions>(
+  async (app, { identity, producers, operators, ...origins }) => {
+    // Most requests need no cookie: `parseCookie` is called where a subscriber's credential is looked for.
+    await app.register(cookie, { hook: false })
+    app.decorateRequest('producer', '')
+    app.decorateRequest('operator', '')
+    app.decorateRequest('subscriber')
+    app.decorateRequest('via')
+    app.decorateRequest('redeem')
+    app.decorate('requireProducer', requireProducer(producers))
+    app.decorate('requireOperator', requireOperator(operators))
+    app.decorate('requireSubscriber', async (request) => {
+      const { subscriber, via, redeem } = await identity.authenticate(credentialsOf(request))
+      request.subscriber = subscriber
+      request.via = via
+      // A client that has left uses nothing up.
+      request.redeem = async () => {
+        if (!hasLeft(request)) await redeem()
+      }
+    })
+    const trusted = trustedOrigins(origins)
+    const isForeignPage = (request: FastifyRequest): boolean => {
+      const { origin } = request.headers
+      return isAmbient(request) && origin !== undefined && !trusted(request, origin)
+    }
+    app.decorate('isForeignPage', isForeignPage)
+    app.decorate('requireOwnPage', requireOwnPage(isForeignPage))
+  },
+  { name: 'auth', dependencies: ['problems'] }
+)
+
+const credentialsOf = (request: FastifyRequest): Credentials => ({
+  ticket: (request.query as { ticket?: string }).ticket,
+  authorization: request.headers.authorization,
+  cookie: request.headers.cookie
+})
+
+/** Whether a browser sent the credential by itself, so that any page could have caused the request. */
+const isAmbient = (request: FastifyRequest): boolean =>
+  request.headers.cookie !== undefined && request.via !== 'ticket' && request.via !== 'bearer'
 
 /** What is wrong with the key that a request brought; empty if it brought none. */
 function wrongKey(
@@ -68,202 +100,53 @@ function wrongKey(
   if (!authorization) return ''
   // One word that is no scheme: the key alone.
   if (!/\s|^(?:bearer|basic)$/i.test(authorization)) return '`Bearer ` is missing before the key. '
-  return `What was sent is not one of ${setting}. `
+  return `The key sent is not one of ${setting}. `
 }
 
-/** `onRequest` hook: a publish key, checked before the body is read. */
-export function producerOnly(keyring: ProducerKeys): OnRequest {
+function requireProducer(keys: Keyring): OnRequest {
   return (request, _reply, done) => {
     const { authorization } = request.headers
-    const producer = keyring.match(authorization)
-    if (producer === undefined) {
-      const told = wrongKey(authorization, 'PUBLISH_KEYS')
-      return done(
-        new ProblemError(
-          'unauthenticated',
-          `${told}Send a publish key: Authorization: Bearer <key>.`
-        )
-      )
-    }
-    request.producer = producer
-    done()
+    request.producer = keys.match(authorization) ?? ''
+    if (request.producer !== '') return done()
+    const detail = `${wrongKey(authorization, 'PUBLISH_KEYS')}Send a publish key: Authorization: Bearer <key>.`
+    done(new ProblemError('unauthenticated', detail))
   }
 }
 
-/** `onRequest` hook: a key for operators. A browser is asked for it. */
-export function operatorOnly(match: ProducerKeys['match']): OnRequest {
+/** Methods that change nothing (RFC 9110, 9.2.1). */
+const READS: ReadonlySet<string> = new Set(['GET', 'HEAD'])
+/** Two fields, not one with a comma: Chromium takes the latter for one malformed challenge, and asks for no key. */
+const CHALLENGES = ['Basic realm="Bellwire monitor", charset="UTF-8"', 'Bearer']
+
+function requireOperator(keys: Keyring): OnRequest {
   return (request, reply, done) => {
-    // A browser that keeps the key for Basic sends it along with whatever any page asks for (Fetch Metadata, 2.3).
-    if (request.headers['sec-fetch-site'] === 'cross-site' && !READS.has(request.method)) {
-      return done(
-        new ProblemError(
-          'forbidden',
-          'A page of another site may not change anything here; use the dashboard.'
-        )
-      )
-    }
     const { authorization } = request.headers
-    if (match(authorization) !== undefined) return done()
-    // Two fields, not one with a comma: Chromium takes the latter for one malformed challenge, and asks for nothing.
-    reply.header('www-authenticate', ['Basic realm="Bellwire monitor", charset="UTF-8"', 'Bearer'])
-    const told = wrongKey(authorization, 'MONITOR_KEYS')
-    done(
-      new ProblemError(
-        'unauthenticated',
-        `${told}Send an operator key: Authorization: Bearer <key>, or Basic with the key as password.`
-      )
-    )
-  }
-}
-
-/** `onRequest` hook: a subscriber's credential, checked before the body is read. Whoever uses it alone has to call `request.enter`. */
-export function subscriberOnly(
-  identity: SubscriberIdentity
-): (request: FastifyRequest) => Promise<void> {
-  return async (request) => {
-    const { subscriber, via, enter } = await identity.authenticate(credentialsOf(request))
-    request.subscriber = subscriber
-    request.via = via
-    // A client that left uses nothing up.
-    request.enter = async () => {
-      if (!hasLeft(request)) await enter()
+    // A browser that keeps the key for Basic adds it to every request of any page (Fetch Metadata, 2.3).
+    if (request.headers['sec-fetch-site'] === 'cross-site' && !READS.has(request.method)) {
+      const detail = 'A page of another site may change nothing here; use the dashboard.'
+      return done(new ProblemError('forbidden', detail))
     }
+    request.operator = keys.match(authorization) ?? ''
+    if (request.operator !== '') return done()
+    reply.header('www-authenticate', CHALLENGES)
+    const detail = `${wrongKey(authorization, 'MONITOR_KEYS')}Send an operator key: Authorization: Bearer <key>, or Basic with the key as password.`
+    done(new ProblemError('unauthenticated', detail))
   }
 }
 
-/** The hooks of a route that answers a subscriber at once: a ticket is used up when neither credential nor query refuses the request. */
-export function subscriberHooks(identity: SubscriberIdentity) {
-  return {
-    onRequest: subscriberOnly(identity),
-    preHandler: async (request: FastifyRequest): Promise<void> => {
-      selectTopics(request.subscriber!, (request.query as { topics?: string }).topics)
-      if (request.method !== 'HEAD') await request.enter!()
-    }
-  }
-}
-
-/** Whose pages may act in a subscriber's name. */
-export interface OriginOptions {
-  /** Entries of `CORS_ORIGINS`. */
-  readonly corsOrigins: readonly string[]
-  readonly publicUrl?: string | undefined
-}
-
-/** The origin of an address, or undefined if it has none (also for `null`, which sandboxed pages send). */
-function originOf(address: string): string | undefined {
-  if (!URL.canParse(address)) return undefined
-  const { origin } = new URL(address)
-  return origin === 'null' ? undefined : origin
-}
-
-/**
- * Makes the test whether a page of some origin may act in a subscriber's name: the service's own origin as the client saw it,
- * `PUBLIC_URL`'s, or one of `CORS_ORIGINS`.
- */
-export function trustedOrigins({
-  corsOrigins,
-  publicUrl
-}: OriginOptions): (request: FastifyRequest, origin: string) => boolean {
-  const listed = originMatcher(corsOrigins)
-  const published = publicUrl === undefined ? undefined : originOf(publicUrl)
-  return (request, origin) => {
-    if (listed(origin)) return true
-    const given = originOf(origin)
-    return (
-      given !== undefined &&
-      (given === published || given === originOf(`${request.protocol}://${request.host}`))
-    )
-  }
-}
-
-/** Whether a browser sent the credential by itself, so that any page could have caused the request. */
-export const isAmbient = (request: FastifyRequest): boolean =>
-  request.headers.cookie !== undefined && request.via !== 'ticket' && request.via !== 'bearer'
-
-/** `onRequest` hook behind {@link subscriberOnly}: a change asked for with a cookie must be JSON, and from a page of ours. */
-export function ownPagesOnly(options: OriginOptions): OnRequest {
-  const trusted = trustedOrigins(options)
+function requireOwnPage(isForeignPage: (request: FastifyRequest) => boolean): OnRequest {
   return (request, _reply, done) => {
     if (!isAmbient(request)) return done()
     const type = request.headers['content-type']?.split(';', 1)[0]?.trim().toLowerCase()
     if (type !== 'application/json') {
-      return done(
-        new ProblemError(
-          'unsupported-media-type',
-          'With a cookie, send Content-Type: application/json.'
-        )
-      )
+      const detail = 'With a cookie, send Content-Type: application/json.'
+      return done(new ProblemError('unsupported-media-type', detail))
     }
-    const { origin } = request.headers
-    if (origin !== undefined && !trusted(request, origin)) {
-      return done(
-        new ProblemError(
-          'forbidden',
-          'This origin may not act with a cookie; add it to CORS_ORIGINS, or send a bearer token.'
-        )
-      )
+    if (isForeignPage(request)) {
+      const detail =
+        'This origin may not act with a cookie; add it to CORS_ORIGINS, or send a bearer token.'
+      return done(new ProblemError('forbidden', detail))
     }
     done()
-  }
-}
-
-type Counted = (error: Error | null, result?: { current: number; ttl: number }) => void
-
-/** The counts of one group of routes. */
-class Counts {
-  readonly #counts = new WindowCounts()
-
-  incr(caller: string, counted: Counted, windowMs: number): void {
-    const { current, leftMs } = this.#counts.count(caller, windowMs)
-    counted(null, { current, ttl: leftMs })
-  }
-}
-
-/** Counts for @fastify/rate-limit: its own store counts each route apart, this one all routes of a group together. */
-class GroupedCounts {
-  /** Bounded by the groups that our own routes name. */
-  readonly #groups = new Map<string, Counts>()
-
-  /** Of a route: one for each group. */
-  child({ groupId = '' }: { groupId?: string }): Counts {
-    let counts = this.#groups.get(groupId)
-    if (!counts) {
-      counts = new Counts()
-      this.#groups.set(groupId, counts)
-    }
-    return counts
-  }
-}
-
-/** Makes {@link limitedRoute} work for the routes that are registered later. */
-export async function enableRateLimits(app: FastifyInstance): Promise<void> {
-  if (app.hasDecorator('rateLimit')) return
-  await app.register(rateLimit, { global: false, store: GroupedCounts as never })
-}
-
-/** Route config: at most `max` requests in `windowMs` of each caller, over all routes of the group. 0 = no limit. */
-export function limitedRoute(
-  groupId: string,
-  max: number,
-  windowMs: number,
-  callerOf: (request: FastifyRequest) => string
-): FastifyContextConfig {
-  if (max === 0) return {}
-  return {
-    rateLimit: {
-      max,
-      timeWindow: windowMs,
-      groupId,
-      hook: 'onRequest',
-      keyGenerator: callerOf,
-      errorResponseBuilder: (_request, { ttl }) =>
-        new ProblemError(
-          'rate-limited',
-          `At most ${max} requests in ${windowMs / 1000} s; slow down.`,
-          {
-            retryAfter: Math.max(1, Math.ceil(ttl / 1000))
-          }
-        )
-    }
   }
 }

@@ -1,8 +1,7 @@
 import cors, { type FastifyCorsOptions } from '@fastify/cors'
 import type { FastifyRequest } from 'fastify'
 import fp from 'fastify-plugin'
-import { originMatcher } from '../auth/origins.ts'
-import { type OriginOptions, trustedOrigins } from './auth.ts'
+import { type OriginOptions, originMatcher, trustedOrigins } from '../auth/origins.ts'
 
 interface CorsOptions extends OriginOptions {
   /** What the addresses of all routes begin with. */

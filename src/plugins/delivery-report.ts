@@ -17,14 +17,12 @@ import {
   type Sighting,
   type Verdict
 } from '../monitoring/delivery-report.ts'
-import { operatorOnly, type ProducerKeys } from './auth.ts'
 import { answers } from './schemas/answers.ts'
 import { ProblemError } from './schemas/problem.ts'
 
 interface TraceOptions {
   readonly cluster: Cluster
   readonly store: Pick<EventLog, 'logOf'> & Pick<Operator, 'details'>
-  readonly match: ProducerKeys['match']
 }
 
 /** Channels named one by one in an answer; of more, only their number. */
@@ -107,12 +105,12 @@ const isoOrNull = (at: number | null | undefined): string | null => (at == null 
 
 /** `GET /monitor/notifications/{id}`: what became of one notification, and for one user why they did or did not get it. No content. */
 export default fp<TraceOptions>(
-  async (instance, { cluster, store, match }) => {
+  async (instance, { cluster, store }) => {
     const app = instance.withTypeProvider<ZodTypeProvider>()
     app.get(
       '/monitor/notifications/:id',
       {
-        onRequest: operatorOnly(match),
+        onRequest: app.requireOperator,
         schema: {
           tags: ['operations'],
           security: [{ operator: [] }],
@@ -201,7 +199,7 @@ export default fp<TraceOptions>(
         reading.place < 0 ? null : formatCursor(store.logOf(reading.user).epoch, reading.place)
     })
   },
-  { name: 'trace' }
+  { name: 'delivery-report', dependencies: ['auth'] }
 )
 
 const round = (ms: number): number => Math.round(ms * 1000) / 1000

@@ -1,4 +1,4 @@
-import type { FastifyContextConfig, FastifyReply, FastifyRequest } from 'fastify'
+import type { FastifyReply, FastifyRequest } from 'fastify'
 import fp from 'fastify-plugin'
 import type { ZodTypeProvider } from 'fastify-type-provider-zod'
 import { encodeCounts } from '../delivery/encoded-event.ts'
@@ -9,14 +9,6 @@ import { encodeItem } from '../log/item.ts'
 import { Id } from '../log/names.ts'
 import type { EventLog, Inbox, MarkTarget } from '../log/store.ts'
 import { allowsTopic, type Subscriber } from '../log/subscriber.ts'
-import {
-  enableRateLimits,
-  limitedRoute,
-  type OriginOptions,
-  ownPagesOnly,
-  type SubscriberIdentity,
-  subscriberHooks
-} from './auth.ts'
 import { answers } from './schemas/answers.ts'
 import {
   CountsAnswer,
@@ -32,16 +24,9 @@ import { ProblemError } from './schemas/problem.ts'
 import { selectTopics } from './schemas/topics.ts'
 import { entityTag, isCurrent } from './transports/entity-tag.ts'
 
-interface InboxOptions extends OriginOptions {
+interface InboxOptions {
   readonly store: EventLog & Inbox
-  readonly identity: SubscriberIdentity
-  /** See {@link subscriberRateLimit}. */
-  readonly rateLimit: FastifyContextConfig
 }
-
-/** Route config: at most `perMinute` requests of each subscriber, over all routes that have it. 0 = no limit. */
-export const subscriberRateLimit = (perMinute: number): FastifyContextConfig =>
-  limitedRoute('subscriber', perMinute, 60_000, (request) => request.subscriber?.user ?? '')
 
 const JSON_TYPE = 'application/json; charset=utf-8'
 const documented = { tags: ['inbox'], security: [{ ticket: [] }, { bearer: [] }, { cookie: [] }] }
@@ -74,10 +59,13 @@ const MARKS = [
 
 /** What a subscriber reads and marks outside the stream; the user is the credential's, never the request's. */
 export default fp<InboxOptions>(
-  async (instance, { store, identity, rateLimit, ...origins }) => {
+  async (instance, { store }) => {
     const app = instance.withTypeProvider<ZodTypeProvider>()
-    await enableRateLimits(instance)
-    const reading = { ...subscriberHooks(identity), config: rateLimit }
+    const reading = {
+      onRequest: app.requireSubscriber,
+      preHandler: redeemTicket,
+      config: app.rateLimits.subscriber
+    }
 
     app.get(
       '/v1/inbox',
@@ -93,7 +81,7 @@ export default fp<InboxOptions>(
       },
       async (request, reply) => {
         const { status, limit, before, topics } = request.query
-        const subscriber = request.subscriber!
+        const subscriber = request.subscriber
         const page = await store.inbox(
           subscriber.user,
           scopeOf(subscriber.user, selectTopics(subscriber, topics)),
@@ -131,7 +119,7 @@ export default fp<InboxOptions>(
         }
       },
       async (request, reply) => {
-        const subscriber = request.subscriber!
+        const subscriber = request.subscriber
         const counts = await store.counts(
           subscriber.user,
           scopeOf(subscriber.user, selectTopics(subscriber, request.query.topics))
@@ -145,7 +133,7 @@ export default fp<InboxOptions>(
         `/v1/inbox/${path}`,
         {
           ...reading,
-          onRequest: [reading.onRequest, ownPagesOnly(origins)],
+          onRequest: [app.requireSubscriber, app.requireOwnPage],
           schema: {
             ...documented,
             operationId,
@@ -157,7 +145,7 @@ export default fp<InboxOptions>(
           }
         },
         async (request, reply) => {
-          const subscriber = request.subscriber!
+          const subscriber = request.subscriber
           const scope = scopeOf(subscriber.user, selectTopics(subscriber, request.query.topics))
           const { affected, seq } = await store.mark(
             subscriber.user,
@@ -195,8 +183,14 @@ export default fp<InboxOptions>(
       return { ids, allows: (channel) => mayRead(subscriber, channel) }
     }
   },
-  { name: 'inbox', dependencies: ['problems'] }
+  { name: 'inbox', dependencies: ['auth', 'rate-limit'] }
 )
+
+/** A ticket is used up when neither the credential nor the query can refuse the request any more. */
+async function redeemTicket(request: FastifyRequest): Promise<void> {
+  selectTopics(request.subscriber, (request.query as { topics?: string }).topics)
+  if (request.method !== 'HEAD') await request.redeem()
+}
 
 /** Whether a credential covers a channel, also where no request has asked for it. */
 function mayRead(subscriber: Subscriber, channel: Channel): boolean {

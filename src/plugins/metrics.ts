@@ -4,11 +4,9 @@ import type { Metric, MetricValue } from '../monitoring/figure.ts'
 import { FIGURES } from '../monitoring/figures.ts'
 import type { NodeState } from '../monitoring/node-monitor.ts'
 import type { Stats } from '../monitoring/stats.ts'
-import { operatorOnly, type ProducerKeys } from './auth.ts'
 
 interface MetricsOptions {
   readonly stats: Stats
-  readonly match: ProducerKeys['match']
   /** Looks at every connection and at the operating system, once a scrape. */
   readonly freshState: () => Promise<NodeState>
 }
@@ -65,7 +63,7 @@ function write(metric: Gauge | Counter, value: MetricValue): void {
 
 /** `GET /metrics`, for Prometheus. */
 export default fp<MetricsOptions>(
-  async (app, { stats, match, freshState }) => {
+  async (app, { stats, freshState }) => {
     const registry = new Registry()
     collectDefaultMetrics({ register: registry })
     for (const name of TOO_EXPENSIVE) registry.removeSingleMetric(name)
@@ -73,7 +71,7 @@ export default fp<MetricsOptions>(
     app.get(
       '/metrics',
       {
-        onRequest: operatorOnly(match),
+        onRequest: app.requireOperator,
         schema: {
           tags: ['operations'],
           security: [{ operator: [] }],
@@ -91,5 +89,5 @@ export default fp<MetricsOptions>(
       }
     )
   },
-  { name: 'metrics' }
+  { name: 'metrics', dependencies: ['auth'] }
 )

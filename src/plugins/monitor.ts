@@ -9,14 +9,12 @@ import { mergeRows } from '../cluster/node-answers.ts'
 import { iso } from '../log/iso.ts'
 import { monitorBody } from '../monitoring/monitor-body.ts'
 import type { NodeState } from '../monitoring/node-monitor.ts'
-import { operatorOnly, type ProducerKeys } from './auth.ts'
 import { ProblemError } from './schemas/problem.ts'
 import { addVary } from './transports/common-headers.ts'
 import { STREAM_HEADERS, sendHeadOnly } from './transports/sse-sink.ts'
 
 interface MonitorOptions {
   readonly cluster: Cluster
-  readonly match: ProducerKeys['match']
   /** Looks at every connection and at the operating system. */
   readonly freshState: () => Promise<NodeState>
 }
@@ -32,31 +30,24 @@ const documented = { tags: ['operations'], security: [{ operator: [] }] }
  * Reading changes nothing, and no answer holds content of notifications.
  */
 export default fp<MonitorOptions>(
-  async (app, { cluster, match, freshState }) => {
-    const onRequest = operatorOnly(match)
-    serveState(app, onRequest, freshState)
-    serveConnections(app, onRequest, cluster)
-    serveStream(app, onRequest, freshState)
+  async (app, { cluster, freshState }) => {
+    serveState(app, freshState)
+    serveConnections(app, cluster)
+    serveStream(app, freshState)
   },
-  { name: 'monitor', dependencies: ['dashboard'] }
+  { name: 'monitor', dependencies: ['auth', 'dashboard'] }
 )
-
-type OnRequest = ReturnType<typeof operatorOnly>
 
 /** Browsers get the dashboard. Programs, which accept anything, get JSON. */
 const prefersPage = ({ raw }: FastifyRequest): boolean =>
   new Negotiator(raw).mediaTypes(['application/json', 'text/html'])[0] === 'text/html'
 
 /** `GET /monitor`: the state, or for a browser the dashboard. */
-function serveState(
-  app: FastifyInstance,
-  onRequest: OnRequest,
-  freshState: () => Promise<NodeState>
-): void {
+function serveState(app: FastifyInstance, freshState: () => Promise<NodeState>): void {
   app.get(
     '/monitor',
     {
-      onRequest,
+      onRequest: app.requireOperator,
       schema: {
         ...documented,
         operationId: 'getMonitor',
@@ -86,12 +77,12 @@ const ConnectionsQuery = z.object({
 })
 
 /** `GET /monitor/connections` lists connections, `DELETE /monitor/connections/{id}` closes one. */
-function serveConnections(instance: FastifyInstance, onRequest: OnRequest, cluster: Cluster): void {
+function serveConnections(instance: FastifyInstance, cluster: Cluster): void {
   const app = instance.withTypeProvider<ZodTypeProvider>()
   app.get(
     '/monitor/connections',
     {
-      onRequest,
+      onRequest: app.requireOperator,
       schema: {
         ...documented,
         operationId: 'listConnections',
@@ -120,7 +111,7 @@ function serveConnections(instance: FastifyInstance, onRequest: OnRequest, clust
   app.delete(
     '/monitor/connections/:id',
     {
-      onRequest,
+      onRequest: app.requireOperator,
       schema: {
         ...documented,
         operationId: 'closeConnection',
@@ -144,11 +135,7 @@ function serveConnections(instance: FastifyInstance, onRequest: OnRequest, clust
  * `GET /monitor/stream`: the state every second. These streams are few, are not counted among the
  * connections, and end with the process.
  */
-function serveStream(
-  app: FastifyInstance,
-  onRequest: OnRequest,
-  freshState: () => Promise<NodeState>
-): void {
+function serveStream(app: FastifyInstance, freshState: () => Promise<NodeState>): void {
   const watchers = new Set<ServerResponse>()
   const frame = async (): Promise<string> =>
     `event: stats\ndata: ${JSON.stringify(monitorBody(await freshState()))}\n\n`
@@ -168,7 +155,7 @@ function serveStream(
   app.get(
     '/monitor/stream',
     {
-      onRequest,
+      onRequest: app.requireOperator,
       schema: {
         ...documented,
         operationId: 'streamMonitor',

@@ -1,9 +1,7 @@
-import type { FastifyContextConfig } from 'fastify'
 import fp from 'fastify-plugin'
 import type { ZodTypeProvider } from 'fastify-type-provider-zod'
 import { pollCodec } from '../delivery/codec.ts'
 import type { Hub } from '../delivery/hub.ts'
-import { enableRateLimits, type SubscriberIdentity, subscriberOnly } from './auth.ts'
 import { answers } from './schemas/answers.ts'
 import { ProblemError } from './schemas/problem.ts'
 import { ChangesAnswer, ChangesQuery, cursorOf } from './schemas/stream.ts'
@@ -12,21 +10,17 @@ import { type PollAnswer, PollSink } from './transports/poll-sink.ts'
 
 interface ChangesOptions {
   readonly hub: Hub
-  readonly identity: SubscriberIdentity
-  /** Route config that limits the rate of a subscriber; shared with the inbox. */
-  readonly rateLimit: FastifyContextConfig
 }
 
 /** `GET /v1/changes`: the events and cursors of the stream, one answer at a time. The same connection, with a sink that takes one write. */
 export default fp<ChangesOptions>(
-  async (instance, { hub, identity, rateLimit }) => {
+  async (instance, { hub }) => {
     const app = instance.withTypeProvider<ZodTypeProvider>()
-    await enableRateLimits(instance)
     app.get(
       '/v1/changes',
       {
-        onRequest: subscriberOnly(identity),
-        config: rateLimit,
+        onRequest: app.requireSubscriber,
+        config: app.rateLimits.subscriber,
         schema: {
           tags: ['stream'],
           operationId: 'pollChanges',
@@ -40,7 +34,7 @@ export default fp<ChangesOptions>(
         }
       },
       async (request, reply) => {
-        const subscriber = request.subscriber!
+        const subscriber = request.subscriber
         const topics = selectTopics(subscriber, request.query.topics)
         reply.header('cache-control', 'private, no-store').type('application/json; charset=utf-8')
         // Only the head is asked for: nothing to wait for, nothing to take a place for.
@@ -83,7 +77,7 @@ export default fp<ChangesOptions>(
           })
         const { user } = subscriber
         const admitted =
-          wait > 0 ? await hub.admit(user, request.ip, request.enter!, { rated: false }) : 'drain'
+          wait > 0 ? await hub.admit(user, request.ip, request.redeem, { rated: false }) : 'drain'
         if (admitted === 'unavailable') throw away()
         if (admitted === 'limit') {
           hub.observer.refused('limit')
@@ -98,7 +92,7 @@ export default fp<ChangesOptions>(
         if (admitted === 'drain') {
           // A poll that does not wait is a request like any other: it takes nobody's place.
           if (hub.refusal(user, request.ip) === 'unavailable') throw away()
-          await request.enter!()
+          await request.redeem()
         }
         const answer = admitted === 'drain' ? await poll(hub, 0) : await poll(admitted, wait)
         if (answer.cursor === null)
@@ -111,5 +105,5 @@ export default fp<ChangesOptions>(
       }
     )
   },
-  { name: 'changes' }
+  { name: 'poll', dependencies: ['auth', 'rate-limit'] }
 )

@@ -9,7 +9,6 @@ import { iso } from '../log/iso.ts'
 import type { Publication } from '../log/notification.ts'
 import type { Store } from '../log/store.ts'
 import type { PublishObserver } from '../monitoring/publish-observer.ts'
-import { enableRateLimits, limitedRoute, type ProducerKeys, producerOnly } from './auth.ts'
 import { answers } from './schemas/answers.ts'
 import { asProblem } from './schemas/as-problem.ts'
 import { OVERSIZED, parseBatch, parseJson } from './schemas/batch-body.ts'
@@ -33,9 +32,8 @@ import {
 } from './schemas/publish-answer.ts'
 import { sendJson } from './transports/send-json.ts'
 
-interface PublishOptions extends Pick<Config, 'publishRate'> {
+interface PublishOptions {
   readonly store: Pick<Store, 'publish' | 'notification' | 'recall'>
-  readonly keyring: ProducerKeys
   /** Prefix of `Location`. */
   readonly basePath?: Config['basePath'] | undefined
   readonly observer: PublishObserver
@@ -46,24 +44,22 @@ const documented = { tags: ['publish'], security: [{ producer: [] }] }
 /** What a producer does with notifications: publish one or a batch, look one up, recall it. */
 export default fp<PublishOptions>(
   async (app, options) => {
-    const { keyring, publishRate, observer } = options
-    await enableRateLimits(app)
-    const onRequest = producerOnly(keyring)
+    const { observer } = options
     const publishing = {
-      onRequest,
-      config: limitedRoute('publish', publishRate, 1000, (request) => request.producer ?? ''),
+      onRequest: app.requireProducer,
+      config: app.rateLimits.producer,
       // The handlers check the body, so that one notification and an item of a batch are checked alike.
       validatorCompiler: () => () => true,
       onError: (request: FastifyRequest, _reply: unknown, error: Error, done: () => void) => {
-        report(observer, asProblem(error).slug, 1, request.producer)
+        report(observer, asProblem(error).slug, 1, request.producer || undefined)
         done()
       }
     }
     await app.register(async (scope) => publishOne(scope, publishing, options))
     await app.register(async (scope) => publishBatch(scope, publishing, options))
-    storedNotifications(app, onRequest, options)
+    storedNotifications(app, options)
   },
-  { name: 'publish', dependencies: ['problems'] }
+  { name: 'publish', dependencies: ['auth', 'rate-limit'] }
 )
 
 /** Only a fault that is the producer's own counts against it. */
@@ -103,7 +99,7 @@ function publishOne(scope: FastifyInstance, publishing: Publishing, needs: Needs
     },
     async (request, reply) => {
       const startedAt = performance.now()
-      const { producer = '', id: requestId } = request
+      const { producer, id: requestId } = request
       const key = idempotencyKeyOf(request)
       const publication = publicationOf(notificationIn(request.body), producer, key)
       const outcome = (await store.publish([publication]))[0]!
@@ -163,7 +159,7 @@ const pointerTo = (index: number): string => `/notifications/${index}`
 
 /** The valid items of a batch; the others are rejected in the answer. */
 async function validItems(request: FastifyRequest, answer: BatchAnswer): Promise<Item[]> {
-  const { producer = '' } = request
+  const { producer } = request
   const batchKey = idempotencyKeyOf(request)
   const items: Item[] = []
   await inTurns(itemsIn(request.body), (item, index) => {
@@ -191,7 +187,7 @@ async function storeItems(
   startedAt: number,
   { store, observer }: Needs
 ): Promise<void> {
-  const { producer = '', id: requestId } = request
+  const { producer, id: requestId } = request
   const outcomes = await store.publish(items.map(({ publication }) => publication))
   const durableAfterMs = performance.now() - startedAt
   observer.acknowledged(durableAfterMs)
@@ -214,12 +210,9 @@ async function storeItems(
   if (replayed > 0) observer.replayed(replayed, producer)
 }
 
-function storedNotifications(
-  instance: FastifyInstance,
-  onRequest: ReturnType<typeof producerOnly>,
-  { store }: Needs
-): void {
+function storedNotifications(instance: FastifyInstance, { store }: Needs): void {
   const app = instance.withTypeProvider<ZodTypeProvider>()
+  const onRequest = app.requireProducer
   const schema = { ...documented, params: z.object({ id: z.string() }) }
   app.get(
     '/v1/notifications/:id',

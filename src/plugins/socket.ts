@@ -10,13 +10,6 @@ import { goodbyeToRefused, type Refusal } from '../delivery/close-reason.ts'
 import { socketCodec } from '../delivery/codec.ts'
 import type { Hub } from '../delivery/hub.ts'
 import { asCursor } from '../log/cursor.ts'
-import {
-  isAmbient,
-  type OriginOptions,
-  type SubscriberIdentity,
-  subscriberOnly,
-  trustedOrigins
-} from './auth.ts'
 import { asProblem } from './schemas/as-problem.ts'
 import { ProblemError } from './schemas/problem.ts'
 import { cursorOf, StreamQuery } from './schemas/stream.ts'
@@ -33,9 +26,8 @@ declare module 'fastify' {
   }
 }
 
-interface SocketOptions extends OriginOptions {
+interface SocketOptions {
   readonly hub: Hub
-  readonly identity: SubscriberIdentity
   readonly onError: OnError
 }
 
@@ -49,9 +41,7 @@ const HANDSHAKE_KEY = /^[A-Za-z0-9+/]{22}==$/
  * the upgrade; what may pass is a goodbye and a close code after it, for a page cannot see the status of a failed handshake.
  */
 export default fp<SocketOptions>(
-  async (instance, { hub, identity, onError, ...origins }) => {
-    const trusted = trustedOrigins(origins)
-    const subscribe = subscriberOnly(identity)
+  async (instance, { hub, onError }) => {
     const path = `${instance.prefix}/v1/socket`
     const isOurs = (request: IncomingMessage): boolean =>
       request.method === 'GET' &&
@@ -112,10 +102,10 @@ export default fp<SocketOptions>(
             reservation.release()
             return refuse(sink, refusal, after)
           }
-          const topics = selectTopics(subscriber!, query.topics)
+          const topics = selectTopics(subscriber, query.topics)
           sink.connect(
             reservation.open({
-              subscriber: subscriber!,
+              subscriber,
               topics,
               sink,
               codec: socketCodec,
@@ -141,15 +131,15 @@ export default fp<SocketOptions>(
           'Sec-WebSocket-Key must be sixteen random bytes in base64.'
         )
       try {
-        await subscribe(request)
+        await instance.requireSubscriber(request)
         // Browsers open WebSockets to anywhere and send the cookies along: no CORS stands before them.
-        if (isAmbient(request) && headers.origin !== undefined && !trusted(request, headers.origin))
+        if (instance.isForeignPage(request))
           throw new ProblemError(
             'forbidden',
             'This origin may not read with a cookie; add it to CORS_ORIGINS, or use a ticket.'
           )
-        selectTopics(request.subscriber!, (request.query as Query).topics)
-        request.reservation = await hub.admit(request.subscriber!.user, request.ip, request.enter!)
+        selectTopics(request.subscriber, (request.query as Query).topics)
+        request.reservation = await hub.admit(request.subscriber.user, request.ip, request.redeem)
       } catch (error) {
         const problem = asProblem(error)
         if (problem.slug !== 'unavailable') throw error
@@ -187,5 +177,5 @@ export default fp<SocketOptions>(
       sink.end(socketCodec.frame('goodbye', goodbyeToRefused(reason).data, asCursor(after)), reason)
     }
   },
-  { name: 'socket' }
+  { name: 'socket', dependencies: ['auth'] }
 )

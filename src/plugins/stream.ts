@@ -5,7 +5,6 @@ import { goodbyeToRefused, type Refusal } from '../delivery/close-reason.ts'
 import { sseCodec } from '../delivery/codec.ts'
 import type { Hub } from '../delivery/hub.ts'
 import { asCursor } from '../log/cursor.ts'
-import { type SubscriberIdentity, subscriberOnly } from './auth.ts'
 import { asProblem } from './schemas/as-problem.ts'
 import { cursorOf, StreamQuery } from './schemas/stream.ts'
 import { selectTopics } from './schemas/topics.ts'
@@ -14,7 +13,6 @@ import { SseSink, sendHeadOnly } from './transports/sse-sink.ts'
 
 interface StreamOptions {
   readonly hub: Hub
-  readonly identity: SubscriberIdentity
   readonly onError: OnError
 }
 
@@ -23,7 +21,7 @@ interface StreamOptions {
  * error, and everything that may pass is a 200 that says when to come back.
  */
 export default fp<StreamOptions>(
-  async (instance, { hub, identity, onError }) => {
+  async (instance, { hub, onError }) => {
     const app = instance.withTypeProvider<ZodTypeProvider>()
     const schema = {
       tags: ['stream'],
@@ -37,11 +35,9 @@ export default fp<StreamOptions>(
       produces: ['text/event-stream']
     }
 
-    const subscribe = subscriberOnly(identity)
-
     app.get('/v1/stream', { schema, exposeHeadRoute: false }, async (request, reply) => {
       try {
-        await subscribe(request)
+        await app.requireSubscriber(request)
         if (hasLeft(request)) return leave(reply)
         return await open(request, reply)
       } catch (error) {
@@ -53,9 +49,9 @@ export default fp<StreamOptions>(
     })
 
     async function open(request: FastifyRequest, reply: FastifyReply): Promise<FastifyReply> {
-      const { query, subscriber, enter } = request as FastifyRequest & { query: StreamQuery }
-      const topics = selectTopics(subscriber!, query.topics)
-      const admitted = await hub.admit(subscriber!.user, request.ip, enter!)
+      const { query, subscriber, redeem } = request as FastifyRequest & { query: StreamQuery }
+      const topics = selectTopics(subscriber, query.topics)
+      const admitted = await hub.admit(subscriber.user, request.ip, redeem)
       // The client may have left meanwhile; nobody would tell us any more.
       if (hasLeft(request)) {
         if (typeof admitted !== 'string') admitted.release()
@@ -66,7 +62,7 @@ export default fp<StreamOptions>(
       const sink = SseSink.open(request, reply)
       sink.connect(
         admitted.open({
-          subscriber: subscriber!,
+          subscriber,
           topics,
           sink,
           codec: sseCodec,
@@ -87,8 +83,8 @@ export default fp<StreamOptions>(
       config: { swagger: { exposeHeadRoute: true } }
     }
     app.head('/v1/stream', headOnly, async (request, reply) => {
-      await subscribe(request)
-      selectTopics(request.subscriber!, request.query.topics)
+      await app.requireSubscriber(request)
+      selectTopics(request.subscriber, request.query.topics)
       return sendHeadOnly(reply)
     })
 
@@ -107,5 +103,5 @@ export default fp<StreamOptions>(
       return reply
     }
   },
-  { name: 'stream' }
+  { name: 'stream', dependencies: ['auth'] }
 )

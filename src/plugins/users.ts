@@ -4,14 +4,12 @@ import { z } from 'zod'
 import { iso } from '../log/iso.ts'
 import { UserName } from '../log/names.ts'
 import type { Store } from '../log/store.ts'
-import { type ProducerKeys, producerOnly } from './auth.ts'
 import { answers } from './schemas/answers.ts'
 import { TicketAnswer, TicketInput } from './schemas/notification.ts'
 import { sendJson } from './transports/send-json.ts'
 
 interface UserOptions {
   readonly store: Pick<Store, 'erase'>
-  readonly keyring: ProducerKeys
   /** Issues a single-use ticket; `expiresAt` is in milliseconds since 1970. */
   readonly issueTicket: (
     user: string,
@@ -25,9 +23,9 @@ const documented = { tags: ['publish'], security: [{ producer: [] }] }
 
 /** What a producer does with its users: issue a ticket, revoke their access, erase their data. */
 export default fp<UserOptions>(
-  async (instance, { store, keyring, issueTicket, revoke }) => {
+  async (instance, { store, issueTicket, revoke }) => {
     const app = instance.withTypeProvider<ZodTypeProvider>()
-    const onRequest = producerOnly(keyring)
+    const onRequest = app.requireProducer
     const ofUser = { ...documented, params: z.object({ user: UserName }) }
 
     app.post(
@@ -83,5 +81,5 @@ export default fp<UserOptions>(
       }
     )
   },
-  { name: 'users', dependencies: ['problems'] }
+  { name: 'users', dependencies: ['auth'] }
 )

@@ -11,6 +11,7 @@ import {
   identityWith,
   jwt,
   nowSeconds,
+  parseCookie,
   RULES,
   SECRET,
   serve,
@@ -34,7 +35,7 @@ test('a ticket admits once, and can be looked at before', async (t) => {
     identity.authenticate({ ticket })
   ])
   t.strictSame(whoIs(one.subscriber), { user: 'u', topics: ['a', 'b*'] })
-  const entered = await Promise.allSettled([one.enter(), other.enter()])
+  const entered = await Promise.allSettled([one.redeem(), other.redeem()])
   t.strictSame(
     entered.map(({ status }) => status).sort(),
     ['fulfilled', 'rejected'],
@@ -65,7 +66,7 @@ test('the first credential that is present decides, for yes and for no', async (
   const { ticket } = await issueTicket(store, 'ticket-user', [])
   const good = { ...bearer(jwt({ sub: 'bearer-user' })), ...session(jwt({ sub: 'cookie-user' })) }
   t.equal(await ask({ ...good, ticket }), 'ticket-user by ticket')
-  await (await identity.authenticate({ ticket })).enter()
+  await (await identity.authenticate({ ticket })).redeem()
   t.equal(
     await ask({ ...good, ticket }),
     'unauthenticated',
@@ -151,6 +152,7 @@ test('no refusal and no line in the log holds the credential', async (t) => {
     cookieSecrets: [KEY],
     sessionUrl: 'http://127.0.0.1:1/',
     store: new FakeStore(),
+    parseCookie,
     observer: new SignIns((trouble) =>
       lines.push(`${JSON.stringify(trouble)} ${(trouble as OutsideError).stack}`)
     )

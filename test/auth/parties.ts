@@ -2,6 +2,8 @@ import { createHmac } from 'node:crypto'
 import { once } from 'node:events'
 import http from 'node:http'
 import type { AddressInfo } from 'node:net'
+import cookie from '@fastify/cookie'
+import Fastify from 'fastify'
 import { AuthError } from '../../src/auth/auth-error.ts'
 import { type Credentials, createIdentity, type IdentityOptions } from '../../src/auth/identity.ts'
 import type { Subscriber } from '../../src/log/subscriber.ts'
@@ -15,6 +17,11 @@ export const SECRET = 'a-secret-for-tests-of-32-bytes-or-more'
 
 /** What is asked of a token unless a setting asks more. */
 export const RULES = { jwtAudience: [], jwtUserClaim: 'sub', jwtTopicsClaim: 'topics' } as const
+
+/** The parser of the service's cookies; the plugin offers it once it is ready. */
+const app = Fastify()
+await app.register(cookie)
+export const parseCookie = app.parseCookie
 
 /** A real server on a port of its own; `close` takes it down early. */
 export async function serve(t: Teardown, listener: http.RequestListener, port = 0) {
@@ -69,6 +76,7 @@ export function identityWith(options: Partial<IdentityOptions> = {}) {
     cookieSecrets: [],
     store,
     observer: signIns,
+    parseCookie,
     ...options
   })
   return {

@@ -5,7 +5,9 @@ import { setFlagsFromString } from 'node:v8'
 import { runInNewContext } from 'node:vm'
 import Fastify from 'fastify'
 import { type Test, test } from 'tap'
+import type { Credentials } from '../../src/auth/identity.ts'
 import { createJwtVerifier, signDevToken } from '../../src/auth/jwt.ts'
+import { createKeyring } from '../../src/auth/keyring.ts'
 import { createSessionLookUp } from '../../src/auth/session-lookup.ts'
 import { BoundedCache, boundedCaches, type CacheName } from '../../src/bounds/bounded-cache.ts'
 import { CACHE_BYTES } from '../../src/bounds/limits.ts'
@@ -13,7 +15,9 @@ import { Hub } from '../../src/delivery/hub.ts'
 import { rememberedTopics, Traces } from '../../src/monitoring/delivery-report.ts'
 import { MinuteLines } from '../../src/monitoring/minute-lines.ts'
 import { SignIns } from '../../src/monitoring/sign-ins.ts'
-import { enableRateLimits, limitedRoute } from '../../src/plugins/auth.ts'
+import auth from '../../src/plugins/auth.ts'
+import problems from '../../src/plugins/problems.ts'
+import rateLimit from '../../src/plugins/rate-limit.ts'
 import { openStore } from '../../src/stores/open-store.ts'
 import { RULES } from '../auth/parties.ts'
 import { observe } from '../fixtures/observe.ts'
@@ -67,11 +71,21 @@ const FEEDS = {
   rates: async (t) => {
     const app = Fastify()
     t.teardown(() => app.close())
-    await enableRateLimits(app)
-    const config = limitedRoute('test', 5, 60_000, (request) => String(request.headers['x-caller']))
-    app.get('/', { config }, async () => '')
+    const identity = {
+      authenticate: async ({ authorization }: Credentials) => ({
+        subscriber: { user: String(authorization), topics: [] },
+        via: 'bearer' as const,
+        redeem: async () => {}
+      })
+    }
+    const keys = createKeyring([])
+    await app.register(problems)
+    await app.register(auth, { identity, producers: keys, operators: keys, corsOrigins: [] })
+    await app.register(rateLimit, { rateLimit: 5, publishRate: 0 })
+    const config = app.rateLimits.subscriber
+    app.get('/', { onRequest: app.requireSubscriber, config }, async () => '')
     for (let n = 0; n < 1500; n++)
-      await app.inject({ url: '/', headers: { 'x-caller': `${n}`.padEnd(4000, 'x') } })
+      await app.inject({ url: '/', headers: { authorization: `${n}`.padEnd(4000, 'x') } })
     return app
   },
   sightings: async () => {

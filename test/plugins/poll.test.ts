@@ -1,11 +1,13 @@
 import Fastify from 'fastify'
 import { serializerCompiler, validatorCompiler } from 'fastify-type-provider-zod'
 import { test } from 'tap'
+import { createKeyring } from '../../src/auth/keyring.ts'
 import { SingleNode } from '../../src/cluster/single-node.ts'
 import { Hub } from '../../src/delivery/hub.ts'
-import { subscriberRateLimit } from '../../src/plugins/inbox.ts'
+import auth from '../../src/plugins/auth.ts'
 import changes from '../../src/plugins/poll.ts'
 import problems from '../../src/plugins/problems.ts'
+import rateLimit from '../../src/plugins/rate-limit.ts'
 import { MemoryStore } from '../../src/stores/memory/memory-store.ts'
 import { observe } from '../fixtures/observe.ts'
 
@@ -36,12 +38,15 @@ test('polls are limited in rate whatever other routes the service has', async (t
   const identity = {
     authenticate: async () => ({
       subscriber: { user: 'ann', topics: [] },
-      via: 'bearer',
-      enter: async () => {}
+      via: 'bearer' as const,
+      redeem: async () => {}
     })
   }
   await app.register(problems)
-  await app.register(changes, { hub, identity, rateLimit: subscriberRateLimit(2) })
+  const keys = createKeyring([])
+  await app.register(auth, { identity, producers: keys, operators: keys, corsOrigins: [] })
+  await app.register(rateLimit, { rateLimit: 2, publishRate: 0 })
+  await app.register(changes, { hub })
   const statuses: number[] = []
   for (let n = 0; n < 3; n++) statuses.push((await app.inject('/v1/changes')).statusCode)
   t.strictSame(statuses, [200, 200, 429])
