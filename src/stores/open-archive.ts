@@ -25,7 +25,7 @@ export async function openArchiveSource({
     case 'memory':
       throw nothingKept()
     case 'sqlite': {
-      const { SqliteArchiveSource } = await import('./sqlite/sqlite-archive.ts')
+      const { SqliteArchiveSource } = await import('./sqlite/archive-source.ts')
       return new SqliteArchiveSource(options.dataDir)
     }
     case 'redis': {
@@ -64,7 +64,7 @@ export async function openArchiveTarget({
     case 'memory':
       throw nothingKept()
     case 'sqlite': {
-      const { SqliteArchiveTarget } = await import('./sqlite/sqlite-archive.ts')
+      const { SqliteArchiveTarget } = await import('./sqlite/archive-target.ts')
       return new SqliteArchiveTarget(options.dataDir)
     }
     case 'redis': {

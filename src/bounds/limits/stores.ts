@@ -65,4 +65,4 @@ export const UNDONE_CALM_MS = 60 * 60_000
  * Group-commit window: how long to wait for as many commands as the last batch had. Shorter than a
  * disk flush, and not noticeable next to a network.
  */
-export const COMPANY_MS = 5
+export const GROUP_COMMIT_MS = 5

@@ -1,20 +1,31 @@
 import { IDEMPOTENCY_MS } from '../../bounds/limits.ts'
-import { ITEM } from './commands.ts'
-import type { SqlValue, Statement } from './driver.ts'
-import type { Ledger } from './write-context.ts'
+import { type Channel, channelsOf } from '../../log/channel.ts'
+import type { Idempotency, Publication } from '../../log/notification.ts'
+import type { Collapse, ItemResult } from './commands.ts'
+import type { Statement } from './driver.ts'
+import { encodeRecipients } from './recipients.ts'
+import type { WriteContext } from './write-context.ts'
+
+const NO_COLLAPSE: Collapse = { times: 0, replaces: null }
 
 /** Appends publications. */
-export class Publisher {
-  readonly #ledger: Ledger
-  readonly #findKey: Statement
+export class Append {
+  readonly #context: WriteContext
+  readonly #findKey: Statement<{ fingerprint: string; id: string; at: number }>
   readonly #putKey: Statement
   readonly #insertNote: Statement
   readonly #insertEntry: Statement
-  readonly #findCollapsed: Statement
+  readonly #findCollapsed: Statement<{
+    seq: number
+    note: number
+    times: number
+    exp: number | null
+    id: string
+  }>
 
-  constructor(ledger: Ledger) {
-    const { db } = ledger
-    this.#ledger = ledger
+  constructor(context: WriteContext) {
+    const { db } = context
+    this.#context = context
     this.#findKey = db.prepare('SELECT fingerprint, id, at FROM idem WHERE key = ? AND exp > ?')
     this.#putKey = db.prepare(
       'INSERT OR REPLACE INTO idem (key, fingerprint, id, at, exp) VALUES (?, ?, ?, ?, ?)'
@@ -30,90 +41,58 @@ export class Publisher {
     )
   }
 
-  /** One publication, as it lies at `at` in the request; see {@link ITEM}. */
-  publish(request: readonly unknown[], at: number, results: unknown[]): void {
-    const ledger = this.#ledger
-    const id = request[at] as string
-    const recipients = request[at + 1] as string
-    const createdAt = request[at + 4] as number
-    const expiresAt = request[at + 5] as number | null
-    const idempotencyKey = request[at + 7] as string | null
-    const fingerprint = request[at + 8] as string | null
-
-    if (idempotencyKey !== null) {
-      const before = this.#findKey.get(idempotencyKey, ledger.now)
-      if (before) {
-        if (before['fingerprint'] === fingerprint)
-          results.push(ITEM.replayed, before['id'], before['at'])
-        else results.push(ITEM.reused)
-        return
-      }
+  publish(item: Publication): ItemResult {
+    const { now } = this.#context
+    const { idempotency, expiresAt } = item
+    const repeated = idempotency && this.#repeated(idempotency)
+    if (repeated) return repeated
+    if (expiresAt !== undefined && expiresAt <= now) return { kind: 'expired' }
+    if (idempotency) {
+      const { key, fingerprint } = idempotency
+      this.#putKey.run(key, fingerprint, item.id, item.createdAt, now + IDEMPOTENCY_MS)
     }
-    if (expiresAt !== null && expiresAt <= ledger.now) {
-      results.push(ITEM.expired)
-      return
-    }
-    if (idempotencyKey !== null)
-      this.#putKey.run(idempotencyKey, fingerprint, id, createdAt, ledger.now + IDEMPOTENCY_MS)
-    if (request[at + 6] === 1) {
-      results.push(ITEM.ephemeral)
-      return
-    }
-    if (expiresAt !== null && expiresAt < ledger.nextExpiry) ledger.nextExpiry = expiresAt
-
-    const seq = ledger.next
-    const key = request[at + 3] as string | null
-    const users = recipients.startsWith('users:')
-      ? [...new Set(recipients.slice(6).split('\n'))]
-      : null
-    const content = request[at + 2] as SqlValue
-    const producer = request[at + 9] as SqlValue
-    this.#insertNote.run(
-      seq,
-      id,
-      recipients,
-      content,
-      createdAt,
-      expiresAt,
-      users ? users.length : 1,
-      producer
-    )
-    const start = results.length
-    results.push(ITEM.accepted, seq)
-    const collapses: unknown[] = []
-    if (users)
-      for (const user of users) this.#append(`user:${user}`, seq, key, expiresAt, collapses)
-    else this.#append(recipients, seq, key, expiresAt, collapses)
-    if (key === null || !collapses.some((value) => typeof value === 'string')) return
-    results[start] = ITEM.collapsed
-    for (const value of collapses) results.push(value)
+    return item.ephemeral ? { kind: 'ephemeral' } : this.#append(item)
   }
 
-  #append(
-    channel: string,
-    note: number,
-    key: string | null,
-    expiresAt: number | null,
-    collapses: unknown[]
-  ): void {
-    const ledger = this.#ledger
-    let times = 0
-    let replaces: string | null = null
+  /** What a request with an idempotency key that was used before gets. */
+  #repeated({ key, fingerprint }: Idempotency): ItemResult | undefined {
+    const first = this.#findKey.get(key, this.#context.now)
+    if (!first) return undefined
+    return first.fingerprint === fingerprint
+      ? { kind: 'replayed', id: first.id, createdAt: first.at }
+      : { kind: 'key-reused' }
+  }
+
+  #append({ id, to, content, key, createdAt, expiresAt, producer }: Publication): ItemResult {
+    const context = this.#context
+    const exp = expiresAt ?? null
+    if (exp !== null && exp < context.nextExpiry) context.nextExpiry = exp
+    const channels = channelsOf(to)
+    const first = context.nextSeq()
+    const recipients = encodeRecipients(to)
+    this.#insertNote.run(first, id, recipients, content, createdAt, exp, channels.length, producer)
+    const collapses = channels.map((channel) => this.#insert(channel, first, key, exp))
+    const replacing = key !== undefined && collapses.some(({ replaces }) => replaces !== null)
+    return { kind: 'appended', first, collapses: replacing ? collapses : [] }
+  }
+
+  #insert(channel: Channel, note: number, key: string | undefined, exp: number | null): Collapse {
+    const context = this.#context
+    let collapse = NO_COLLAPSE
     let replaced: number | null = null
-    if (key !== null) {
-      const before = this.#findCollapsed.get(channel, key)
-      if (before) {
-        // One that has expired and only waits to be swept makes room, but nobody saw it go: this one is new.
-        if (before['exp'] === null || Number(before['exp']) > ledger.now) {
-          times = Number(before['times']) + 1
-          replaces = before['id'] as string
-          replaced = before['seq'] as number
-        }
-        ledger.takeBack(channel, Number(before['seq']), Number(before['note']))
+    const before = key === undefined ? undefined : this.#findCollapsed.get(channel, key)
+    if (before) {
+      // An entry that has expired but is not yet removed is not replaced: for clients this one is new.
+      if (before.exp === null || before.exp > context.now) {
+        collapse = { times: before.times + 1, replaces: before.id }
+        replaced = before.seq
       }
-      collapses.push(times, replaces)
+      context.retract(channel, before.seq, before.note)
     }
-    this.#insertEntry.run(channel, ledger.take(), note, times, key, replaces, replaced, expiresAt)
-    ledger.entryAdded(channel)
+    const { times, replaces } = collapse
+    const seq = context.takeSeq()
+    this.#insertEntry.run(channel, seq, note, times, key ?? null, replaces, replaced, exp)
+    context.entryAdded(channel)
+    return collapse
   }
 }

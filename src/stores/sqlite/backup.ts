@@ -11,16 +11,17 @@ import {
 import { dirname, join, resolve } from 'node:path'
 import { StoreOpenError } from '../store-open-error.ts'
 import { openDatabase, SQLITE, sqliteCode } from './driver.ts'
-import { APPLICATION_ID } from './schema.ts'
+import { APPLICATION_ID, applicationId } from './schema.ts'
+import { messageOf } from './write-failure.ts'
 
-/** How long the copy waits for a lock: the service may be at its start, or be recovering the file. */
+/** How long the copy waits for a lock: the service may be starting, or recovering the file. */
 const BUSY_MS = 30_000
 
 /**
- * Writes a copy of the database as it is at one moment, from beside the process that serves it; returns its size in bytes. The copy is
- * on the disk when this returns, and nothing stands under `file` before it is whole. Throws {@link StoreOpenError}.
+ * Writes a copy of the database as of one moment, while the service may run, and returns its size in bytes. The copy is on the disk
+ * when this returns, and `file` does not exist before it is complete. Throws {@link StoreOpenError}.
  *
- * `VACUUM INTO` reads within one transaction, so that no write makes it begin again, as the backup interface of SQLite has to.
+ * `VACUUM INTO` reads in one transaction. SQLite's backup interface would start again at every write.
  */
 export function backUp(dataDir: string, file: string): number {
   const source = join(dataDir, 'bellwire.db')
@@ -49,7 +50,7 @@ export function backUp(dataDir: string, file: string): number {
 function copy(source: string, target: string): void {
   const db = openDatabase(source, { readOnly: true, timeout: BUSY_MS })
   try {
-    if (db.prepare('PRAGMA application_id').get()?.['application_id'] !== APPLICATION_ID) {
+    if (applicationId(db) !== APPLICATION_ID) {
       throw new StoreOpenError(
         `${source}: is not a Bellwire database; set DATA_DIR to the directory of the store`
       )
@@ -60,15 +61,20 @@ function copy(source: string, target: string): void {
   }
 }
 
-/** Gives the copy its name, unless that was taken meanwhile. */
+/** Error codes of a file system that has no links. */
+const NO_LINKS: readonly unknown[] = ['EPERM', 'ENOTSUP', 'EOPNOTSUPP']
+
+const codeOf = (error: unknown): unknown =>
+  error instanceof Error && 'code' in error ? error.code : undefined
+
+/** Gives the copy its name. Throws if another file has got it meanwhile. */
 function publish(partial: string, file: string): void {
   try {
     linkSync(partial, file)
   } catch (error) {
     refuseExisting(file)
-    const { code } = error as NodeJS.ErrnoException
-    if (code !== 'EPERM' && code !== 'ENOTSUP' && code !== 'EOPNOTSUPP') throw error
-    // A file system without links: only between the look and the renaming could another take the name.
+    if (!NO_LINKS.includes(codeOf(error))) throw error
+    // Without links, another process could take the name between the check and the rename.
     renameSync(partial, file)
   }
 }
@@ -90,7 +96,7 @@ function sync(path: string): void {
 }
 
 function explain(error: unknown): string {
-  const { message } = error as Error
+  const message = messageOf(error)
   switch (sqliteCode(error)) {
     case SQLITE.full:
       return 'there is not enough room for the copy; free some space, or name a file on another disk'

@@ -1,98 +1,118 @@
-import type { Publication, Recipients } from '../../log/notification.ts'
+import type { Channel } from '../../log/channel.ts'
+import type { MarkOp } from '../../log/event.ts'
+import type { Publication } from '../../log/notification.ts'
+import type { TicketHolder } from '../../log/store.ts'
+import type { Flat } from './flat.ts'
 
-/**
- * What the main thread and the writer say to each other: flat arrays, because cloning many small objects costs more than the
- * database does. A command is its number followed by its arguments.
- */
-export const COMMAND = {
-  publish: 0,
-  recall: 1,
-  mark: 2,
-  erase: 3,
-  putTicket: 4,
-  takeTicket: 5,
-  revoke: 6
-} as const
+/** An entry that a mark is for. */
+export interface MarkedEntry {
+  readonly channel: Channel
+  readonly seq: number
+  readonly id: string
+}
 
-/** How many values follow each command's number; a publication's items follow their count. */
-export const ARGUMENTS = [1, 1, 6, 1, 4, 1, 1] as const
-/** Values of one publication: id, recipients, content, key, createdAt, expiresAt, ephemeral, idempotency key, fingerprint, producer. */
-export const ITEM_VALUES = 10
+/** Where a mark that is too long for one transaction continues. */
+export interface MarkProgress {
+  /** Index of the channel in the scope. */
+  readonly channel: number
+  /** Entries of that channel up to this seq are done. */
+  readonly after: number
+  /** Entries changed so far. */
+  readonly affected: number
+}
 
-/** Where a mark that is too long for one transaction goes on: which of its channels, after which place, and how many changed before. */
-export type MarkProgress = readonly [channel: number, after: number, affected: number]
+/** The arguments of each command. */
+export interface Commands {
+  publish: { readonly items: readonly Publication[] }
+  recall: { readonly id: string }
+  mark: { readonly user: string; readonly op: MarkOp; readonly entries: readonly MarkedEntry[] }
+  markUpTo: {
+    readonly user: string
+    readonly op: MarkOp
+    readonly upTo: number
+    readonly scope: readonly Channel[]
+    readonly progress: MarkProgress
+  }
+  erase: { readonly user: string }
+  putTicket: { readonly hash: string; readonly holder: TicketHolder; readonly expiresAt: number }
+  takeTicket: { readonly hash: string }
+  revoke: { readonly user: string }
+}
 
-/** First value of one publication's result. */
-export const ITEM = {
-  accepted: 0,
-  collapsed: 1,
-  ephemeral: 2,
-  replayed: 3,
-  reused: 4,
-  expired: 5
-} as const
+/** What happened to one publication. */
+export type ItemResult =
+  | { readonly kind: 'key-reused' | 'expired' | 'ephemeral' }
+  | { readonly kind: 'replayed'; readonly id: string; readonly createdAt: number }
+  /** Its k-th entry has the seq `first + k`. `collapses` has one element for each entry, or none if no entry replaces another. */
+  | { readonly kind: 'appended'; readonly first: number; readonly collapses: readonly Collapse[] }
 
-/** First value of a command's result; the failures are followed by a message. */
-export const RESULT = { done: 0, full: 1, unavailable: 2, broken: 3 } as const
+/** What an entry took over from the one with the same key. */
+export interface Collapse {
+  readonly times: number
+  /** Id of the notification it replaces; null if there was none. */
+  readonly replaces: string | null
+}
 
-/** What the writer is at, in memory that both threads see: a transaction, none, or none ever again because the process ends. */
+/** The result of each command. */
+export interface Results {
+  publish: readonly ItemResult[]
+  /** The channels it was removed from. Their events follow each other; `first` is the seq of the first. */
+  recall: { readonly channels: readonly Channel[]; readonly first: number }
+  /** Ids of the entries that changed, and the seq of the event, or of the head if none changed. */
+  mark: { readonly ids: readonly string[]; readonly seq: number }
+  /** `next` is null when the mark is complete. Before that there is no event, and `seq` is 0. */
+  markUpTo: {
+    readonly affected: number
+    readonly seq: number
+    readonly next: MarkProgress | null
+  }
+  /** Seq of the event; null if there is more to erase. */
+  erase: number | null
+  putTicket: null
+  takeTicket: TicketHolder | null
+  revoke: null
+}
+
+/** Name of a command. */
+export type CommandKind = keyof Commands
+
+/** Why a command failed. `full` and `unavailable` are the disk's fault, `broken` is a bug. */
+export interface Failure {
+  readonly kind: 'full' | 'unavailable' | 'broken'
+  readonly message: string
+}
+
+/** What the writer is doing, in memory that both threads see: nothing, a transaction, or nothing ever again because the process ends. */
 export const TURN = { idle: 0, busy: 1, over: 2 } as const
 
-/** To the writer: commands to run in one transaction, or the end. */
-export type WriterRequest = readonly unknown[] | 'close'
+/** What the writer thread starts with. */
+export interface WriterData {
+  readonly path: string
+  readonly sync: 'full' | 'normal'
+  readonly retentionDays: number
+  readonly retentionPerChannel: number
+  /** The first event of this process comes after this seq; null in a new log. */
+  readonly leap: number | null
+  /** One of {@link TURN}. */
+  readonly turn: Int32Array
+}
 
-/** From the writer. `answers` is true where `results` are those of the commands in flight, in order. */
+/** What the writer does for each command. */
+export type Handlers = { readonly [K in CommandKind]: (command: Commands[K]) => Results[K] }
+
+/** To the writer: commands to run in one transaction, or the end. */
+export type WriterRequest = Readonly<Flat> | 'close'
+
+/** From the writer, after each transaction. */
 export interface WriterReport {
-  readonly answers: boolean
-  readonly results: readonly unknown[]
+  /** One answer for each command in flight, in order; null if the writer did work of its own. */
+  readonly answers: Readonly<Flat> | null
   readonly head: number
   readonly floor: number
-  /** Milliseconds of the commit; 0 where nothing was committed. */
+  /** Duration of the commit in milliseconds; 0 if there was none. */
   readonly commitMs: number
-  /** Channels whose entries expired or were pruned, before the commands ran. */
-  readonly dropped: readonly string[] | null
-  /** Why the last transaction failed. */
+  /** Channels that lost entries without an event, before the commands ran. */
+  readonly dropped: readonly Channel[]
+  /** Why the last transaction failed; null if it succeeded. */
   readonly trouble: string | null
-}
-
-/** The command that appends publications; see {@link ITEM_VALUES}. */
-export function encodePublish(items: readonly Publication[]): readonly unknown[] {
-  const request: unknown[] = [COMMAND.publish, items.length]
-  for (const {
-    id,
-    to,
-    content,
-    key,
-    createdAt,
-    expiresAt,
-    ephemeral,
-    idempotency,
-    producer
-  } of items) {
-    request.push(
-      id,
-      encodeRecipients(to),
-      content,
-      key ?? null,
-      createdAt,
-      expiresAt ?? null,
-      ephemeral ? 1 : 0
-    )
-    request.push(idempotency?.key ?? null, idempotency?.fingerprint ?? null, producer)
-  }
-  return request
-}
-
-/** Recipients as one string: a channel's name, or `users:` and names by line (no name holds a line end). */
-export function encodeRecipients(to: Recipients): string {
-  if ('user' in to) return `user:${to.user}`
-  if ('users' in to) return `users:${to.users.join('\n')}`
-  return 'topic' in to ? `topic:${to.topic}` : 'everyone'
-}
-
-/** The inverse of {@link encodeRecipients}. */
-export function decodeRecipients(text: string): Recipients {
-  if (text.startsWith('user:')) return { user: text.slice(5) }
-  if (text.startsWith('users:')) return { users: text.slice(6).split('\n') }
-  return text === 'everyone' ? { everyone: true } : { topic: text.slice(6) }
 }

@@ -1,51 +1,60 @@
-/** What SQLite takes and gives; never more than 53 bits of integer here. */
+/** What SQLite takes and returns. Integers here never exceed 53 bits. */
 export type SqlValue = string | number | null
+/** A row whose columns the statement does not declare. */
 export type Row = Record<string, SqlValue>
 
-export interface Statement {
+/** A prepared statement whose rows are `R`. */
+export interface Statement<R = Row> {
   run(...values: SqlValue[]): { readonly changes: number | bigint }
-  get(...values: SqlValue[]): Row | undefined
-  all(...values: SqlValue[]): Row[]
+  get(...values: SqlValue[]): R | undefined
+  all(...values: SqlValue[]): R[]
 }
 
+/** A connection to a database file. */
 export interface Database {
   exec(sql: string): void
-  prepare(sql: string): Statement
+  /** The caller declares the columns of the rows: only SQL knows them. */
+  prepare<R = Row>(sql: string): Statement<R>
   close(): void
 }
 
+interface OpenOptions {
+  readonly readOnly?: boolean
+  /** Milliseconds to wait for a lock of another connection. */
+  readonly timeout?: number
+}
+
 interface Driver {
-  readonly DatabaseSync: new (
-    path: string,
-    options?: { readonly readOnly?: boolean; readonly timeout?: number }
-  ) => Database
+  readonly DatabaseSync: new (path: string, options?: OpenOptions) => Database
 }
 
 // A variable, because the compiler's Node 20 types do not know the module. The package has the same interface.
 const builtIn: string = 'node:sqlite'
 const driver: Driver = await import(builtIn).catch(() => import('@photostructure/sqlite'))
 
-/** Opens a connection. The one place that knows which SQLite this Node has. */
-export function openDatabase(
-  path: string,
-  options: { readonly readOnly?: boolean; readonly timeout?: number } = {}
-): Database {
+/** Opens a connection. Only this file knows which SQLite this Node has. */
+export function openDatabase(path: string, options: OpenOptions = {}): Database {
   return new driver.DatabaseSync(path, options)
 }
 
-/** The primary result code of an error of SQLite's, or undefined for any other error. */
+/** The number of rows a statement changed. */
+export const changes = (statement: Statement, ...values: SqlValue[]): number =>
+  Number(statement.run(...values).changes)
+
+/** The primary result code of an SQLite error; undefined for any other error. */
 export function sqliteCode(error: unknown): number | undefined {
   const code = extendedCode(error)
   return code === undefined ? undefined : code & 0xff
 }
 
-/** The extended result code of an error of SQLite's. */
+/** The extended result code of an SQLite error; undefined for any other error. */
 export function extendedCode(error: unknown): number | undefined {
-  const code = (error as { errcode?: unknown } | null)?.errcode
-  return typeof code === 'number' ? code : undefined
+  return error instanceof Error && 'errcode' in error && typeof error.errcode === 'number'
+    ? error.errcode
+    : undefined
 }
 
-/** Result codes we tell apart (https://sqlite.org/rescode.html). */
+/** The result codes that Bellwire tells apart (https://sqlite.org/rescode.html). */
 export const SQLITE = {
   busy: 5,
   readonly: 8,

@@ -1,9 +1,11 @@
 import { StoreOpenError } from '../store-open-error.ts'
 import { type Database, openDatabase, SQLITE, sqliteCode } from './driver.ts'
+import { messageOf } from './write-failure.ts'
 
 /**
- * Takes the data directory for this process. The lock is SQLite's own on a second file, so the kernel lets go of it however
- * the process ends. Nothing else may open that file here: closing any descriptor of it would drop the lock.
+ * Locks the data directory for this process. The lock is SQLite's own, on a second file, so the kernel releases it however the
+ * process ends. Nothing else in this process may open that file: closing any descriptor of it would release the lock. Throws
+ * {@link StoreOpenError}.
  */
 export function takeLock(path: string): Database {
   let db: Database | undefined
@@ -22,7 +24,7 @@ export function takeLock(path: string): Database {
       )
     }
     throw new StoreOpenError(
-      `${path}: cannot be locked (${(error as Error).message}); check that DATA_DIR is writable and on a local disk`,
+      `${path}: cannot be locked (${messageOf(error)}); check that DATA_DIR is writable and on a local disk`,
       {
         cause: error
       }

@@ -6,36 +6,38 @@ import { StoreOpenError } from '../store-open-error.ts'
 import { type Database, openDatabase, SQLITE, sqliteCode } from './driver.ts'
 import { leapFrom } from './leap.ts'
 import { takeLock } from './lock.ts'
-import { drawWord, Life } from './restore-detector.ts'
-import { APPLICATION_ID, migrate, SCHEMA_VERSION, schemaVersion } from './schema.ts'
+import { readMeta } from './meta.ts'
+import { drawWord, RestoreDetector } from './restore-detector.ts'
+import { APPLICATION_ID, applicationId, migrate, SCHEMA_VERSION, schemaVersion } from './schema.ts'
+import { messageOf } from './write-failure.ts'
 
-/** Above this a check of the whole file would hold up the start for too long. */
+/** Checking a larger file would delay the start for too long. */
 const CHECKED_BYTES = 1024 ** 3
 
-/** A database that is ours, sound, of this version, locked, and whose epoch is settled. */
+/** A database that is Bellwire's, undamaged, migrated and locked, and whose epoch is settled. */
 export interface PreparedFile {
   readonly path: string
   readonly lock: Database
-  readonly life: Life
+  readonly detector: RestoreDetector
   readonly epoch: string
   readonly head: number
   readonly floor: number
-  /** Place that the first event of this life comes after; null in a new log. */
+  /** The first event of this process comes after this seq; null in a new log. */
   readonly leap: number | null
   readonly fences: readonly Fence[]
-  /** Epochs that the log had, and how far it had come when each ended. */
+  /** Earlier epochs of the log, each with the head at which it ended. */
   readonly pastEpochs: ReadonlyMap<string, number>
-  /** True if an earlier state was found, which is why the epoch is new. */
+  /** True if an earlier state was restored: the epoch is new. */
   readonly putBack: boolean
 }
 
-/** Does all that has to be done, and may be refused, before the writer starts. */
+/** Does everything that must succeed before the writer starts. Throws {@link StoreOpenError}. */
 export function prepareFile(dataDir: string, sync: 'full' | 'normal'): PreparedFile {
   try {
     makeDirectory(resolve(dataDir))
   } catch (error) {
     throw new StoreOpenError(
-      `${dataDir}: cannot be created (${(error as Error).message}); set DATA_DIR to a directory that is writable`,
+      `${dataDir}: cannot be created (${messageOf(error)}); set DATA_DIR to a directory that is writable`,
       { cause: error }
     )
   }
@@ -56,7 +58,7 @@ export function prepareFile(dataDir: string, sync: 'full' | 'normal'): PreparedF
   }
 }
 
-/** Step by step: the recursive one of Node 20 spins for ever if a parent exists in which nothing can be made, as in /proc. */
+/** One level at a time: in Node 20 the recursive option loops for ever below a directory that refuses new entries, such as /proc. */
 function makeDirectory(path: string): void {
   const isThere = (): boolean => statSync(path, { throwIfNoEntry: false })?.isDirectory() ?? false
   if (isThere()) return
@@ -64,14 +66,14 @@ function makeDirectory(path: string): void {
   try {
     mkdirSync(path)
   } catch (error) {
-    // Another process may have made it meanwhile.
+    // Another process may have created it meanwhile.
     if (!isThere()) throw error
   }
 }
 
 function check(db: Database, path: string): void {
-  const id = db.prepare('PRAGMA application_id').get()?.['application_id']
-  const empty = db.prepare('SELECT count(*) AS n FROM sqlite_schema').get()?.['n'] === 0
+  const id = applicationId(db)
+  const empty = db.prepare('SELECT 1 FROM sqlite_schema LIMIT 1').get() === undefined
   if (id !== APPLICATION_ID && !(id === 0 && empty)) throw foreign(path)
   const version = empty ? 0 : schemaVersion(db)
   if (version > SCHEMA_VERSION) {
@@ -80,7 +82,7 @@ function check(db: Database, path: string): void {
     )
   }
   if (statSync(path).size >= CHECKED_BYTES) return
-  const verdict = db.prepare('PRAGMA quick_check(1)').get()?.['quick_check']
+  const verdict = db.prepare<{ quick_check: string }>('PRAGMA quick_check(1)').get()?.quick_check
   if (verdict !== 'ok') throw damaged(path, String(verdict).split('\n')[0] ?? '')
 }
 
@@ -90,48 +92,48 @@ function settleEpoch(
   dataDir: string,
   sync: 'full' | 'normal'
 ): Omit<PreparedFile, 'path' | 'lock'> {
-  const read = db.prepare('SELECT v FROM meta WHERE k = ?')
+  const read = db.prepare<{ v: string }>('SELECT v FROM meta WHERE k = ?')
   const write = db.prepare('INSERT OR REPLACE INTO meta VALUES (?, ?)')
-  const head = Number(read.get('head')?.['v'])
-  const lastLife = (read.get('life')?.['v'] as string | undefined) ?? null
-  const lastEpoch = read.get('epoch')?.['v'] as string | undefined
-  const life = new Life(join(dataDir, 'bellwire.life'), path, sync)
-  const keeps = lastEpoch !== undefined && life.unbroken({ life: lastLife, head })
-  const epoch = keeps ? lastEpoch : drawWord()
-  // The file first, naming both tokens, and once more when the new one is in the database: an end at any point between is survived.
-  // Where the life is broken the file must not vouch for the old token: an end before the commit has to be found again.
-  if (keeps) life.write(head, { previous: lastLife })
+  const head = readMeta(db, 'head')
+  const lastToken = read.get('life')?.v ?? null
+  const lastEpoch = read.get('epoch')?.v
+  const detector = new RestoreDetector(join(dataDir, 'bellwire.life'), path, sync)
+  const complete = detector.isComplete({ token: lastToken, head })
+  const epoch = complete && lastEpoch !== undefined ? lastEpoch : drawWord()
+  const putBack = lastEpoch !== undefined && epoch !== lastEpoch
+  // First the file, with both tokens, and again when the database has the new one: a kill at any point between does no harm. After a
+  // restore the file must not name the old token, so that a kill before the commit is detected again.
+  if (epoch === lastEpoch) detector.record(head, { previous: lastToken })
   db.exec('BEGIN IMMEDIATE')
   write.run('epoch', epoch)
-  write.run('life', life.token)
-  if (lastEpoch !== undefined && !keeps)
-    db.prepare('INSERT OR REPLACE INTO past_epoch VALUES (?, ?)').run(lastEpoch, head)
+  write.run('life', detector.token)
+  if (putBack) db.prepare('INSERT OR REPLACE INTO past_epoch VALUES (?, ?)').run(lastEpoch, head)
   const known = trimHistory(db)
   db.exec('COMMIT')
-  life.write(head)
-  // What is not seen here may have been appended nonetheless, by a life of which only the beginning was put back.
+  detector.record(head)
+  // A restore may have undone later events of the same process that nothing here shows.
   const leap = lastEpoch === undefined ? null : leapFrom(head, Date.now())
-  return { life, epoch, head, leap, putBack: lastEpoch !== undefined && !keeps, ...known }
+  return { detector, epoch, head, leap, putBack, ...known }
 }
 
-/** Forgets fences and epochs that no cursor can lead to any more, and the oldest of too many. */
+/** Deletes fences and epochs that no valid cursor leads to, and the oldest if there are too many. */
 function trimHistory(db: Database): Pick<PreparedFile, 'floor' | 'fences' | 'pastEpochs'> {
-  const floor = db.prepare("SELECT v FROM meta WHERE k = 'floor'")
   const beyond = db
-    .prepare('SELECT top FROM fence ORDER BY tail DESC LIMIT 1 OFFSET ?')
+    .prepare<{ top: number }>('SELECT top FROM fence ORDER BY tail DESC LIMIT 1 OFFSET ?')
     .get(MAX_FENCES - 1)
-  if (beyond) db.prepare("UPDATE meta SET v = max(v, ?) WHERE k = 'floor'").run(beyond['top']!)
+  if (beyond) db.prepare("UPDATE meta SET v = max(v, ?) WHERE k = 'floor'").run(beyond.top)
   db.exec("DELETE FROM fence WHERE top <= (SELECT v FROM meta WHERE k = 'floor')")
   db.prepare(
     `DELETE FROM past_epoch WHERE tail < (SELECT v FROM meta WHERE k = 'floor')
      OR epoch NOT IN (SELECT epoch FROM past_epoch ORDER BY tail DESC LIMIT ?)`
   ).run(MAX_PAST_EPOCHS)
-  const fences = db.prepare('SELECT tail, top FROM fence ORDER BY tail').all()
-  const pastEpochs = db.prepare('SELECT epoch, tail FROM past_epoch').all()
+  const pastEpochs = db.prepare<{ epoch: string; tail: number }>(
+    'SELECT epoch, tail FROM past_epoch'
+  )
   return {
-    floor: Number(floor.get()?.['v']),
-    fences: fences.map(({ tail, top }) => ({ tail: Number(tail), top: Number(top) })),
-    pastEpochs: new Map(pastEpochs.map(({ epoch, tail }) => [epoch as string, Number(tail)]))
+    floor: readMeta(db, 'floor'),
+    fences: db.prepare<Fence>('SELECT tail, top FROM fence ORDER BY tail').all(),
+    pastEpochs: new Map(pastEpochs.all().map(({ epoch, tail }) => [epoch, tail]))
   }
 }
 
@@ -146,7 +148,7 @@ const damaged = (path: string, what: string): StoreOpenError =>
   )
 
 function explain(error: unknown, path: string): unknown {
-  const { message } = error as Error
+  const message = messageOf(error)
   switch (sqliteCode(error)) {
     case SQLITE.notadb:
       return foreign(path)

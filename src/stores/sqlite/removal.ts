@@ -1,81 +1,75 @@
 import { RETENTION_SLICE } from '../../bounds/limits.ts'
-import type { Statement } from './driver.ts'
-import type { Reach } from './reach.ts'
-import type { Ledger } from './write-context.ts'
+import { channelsOf, userChannel } from '../../log/channel.ts'
+import type { Commands, Results } from './commands.ts'
+import { changes, type Statement } from './driver.ts'
+import { decodeRecipients } from './recipients.ts'
+import type { Watermarks } from './watermarks.ts'
+import type { WriteContext } from './write-context.ts'
 
-/** Rows of a kind that one step of an erasure removes. */
-const SLICE = RETENTION_SLICE
+/** Recalls notifications and erases users. */
+export class Removal {
+  readonly #context: WriteContext
+  readonly #watermarks: Watermarks
+  readonly #find: Statement<{ seq: number; recipients: string }>
+  readonly #ownEntries: Statement<{ seq: number; note: number }>
+  readonly #deleteStates: Statement
+  readonly #deleteMarks: Statement
+  readonly #deleteTickets: Statement
 
-/** Takes back what was published, and what a user had. */
-export class Remover {
-  readonly #ledger: Ledger
-  readonly #reach: Reach
-  readonly #find: Statement
-  readonly #own: Statement
-  readonly #ownStates: Statement
-  readonly #ownMarks: Statement
-  readonly #ownTickets: Statement
-
-  constructor(ledger: Ledger, reach: Reach) {
-    const { db } = ledger
-    this.#ledger = ledger
-    this.#reach = reach
+  constructor(context: WriteContext, watermarks: Watermarks) {
+    const { db } = context
+    this.#context = context
+    this.#watermarks = watermarks
     this.#find = db.prepare(
       'SELECT seq, recipients FROM note WHERE id = ? AND (exp IS NULL OR exp > ?)'
     )
-    this.#own = db.prepare('SELECT seq, note FROM entry WHERE channel = ? LIMIT ?')
-    this.#ownStates = db.prepare(
+    this.#ownEntries = db.prepare('SELECT seq, note FROM entry WHERE channel = ? LIMIT ?')
+    this.#deleteStates = db.prepare(
       'DELETE FROM state WHERE seq IN (SELECT seq FROM state WHERE channel = ? LIMIT ?)'
     )
-    this.#ownMarks = db.prepare(
+    this.#deleteMarks = db.prepare(
       'DELETE FROM mark WHERE (user, channel, seq) IN (SELECT user, channel, seq FROM mark WHERE user = ? LIMIT ?)'
     )
-    this.#ownTickets = db.prepare(
+    this.#deleteTickets = db.prepare(
       'DELETE FROM ticket WHERE hash IN (SELECT hash FROM ticket WHERE user = ? LIMIT ?)'
     )
   }
 
-  /** Pushes the channels it was removed from, and the place of the first of its events; they follow each other. */
-  recall(id: string, results: unknown[]): void {
-    const ledger = this.#ledger
-    const note = this.#find.get(id, ledger.now)
-    const channels: string[] = []
-    const first = note ? ledger.next : 0
-    if (note) {
-      const seq = Number(note['seq'])
-      const text = note['recipients'] as string
-      const all = text.startsWith('users:')
-        ? [...new Set(text.slice(6).split('\n'))].map((user) => `user:${user}`)
-        : [text]
-      all.forEach((channel, k) => {
-        if (!ledger.takeBack(channel, seq + k, seq)) return
-        ledger.appendState(channel, 'removed', JSON.stringify([id]), null)
-        channels.push(channel)
-      })
-    }
-    results.push(channels, first)
+  recall({ id }: Commands['recall']): Results['recall'] {
+    const context = this.#context
+    const note = this.#find.get(id, context.now)
+    if (!note) return { channels: [], first: 0 }
+    const first = context.nextSeq()
+    const channels = channelsOf(decodeRecipients(note.recipients)).filter((channel, k) => {
+      if (!context.retract(channel, note.seq + k, note.seq)) return false
+      context.appendState(channel, 'removed', [id], null)
+      return true
+    })
+    return { channels, first }
   }
 
-  /** One slice of what a user has. Pushes the place of the event, or null if there is more. */
-  erase(user: string, results: unknown[]): void {
-    const ledger = this.#ledger
-    const channel = `user:${user}`
-    const entries = this.#own.all(channel, SLICE)
-    for (const entry of entries)
-      ledger.removeEntry(channel, Number(entry['seq']), Number(entry['note']))
-    // What was there can no longer be told: a cursor from before gets a fresh page instead. One of the last event has had all of it,
-    // and that may lie a place before the head.
-    ledger.raiseFloor(channel, ledger.head - 1)
-    const last = ledger.next - 1
-    ledger.forget(channel)
-    const others = [
-      this.#ownStates.run(channel, SLICE),
-      this.#ownMarks.run(user, SLICE),
-      this.#ownTickets.run(user, SLICE)
+  /** Erases one slice of what a user has. */
+  erase({ user }: Commands['erase']): Results['erase'] {
+    const context = this.#context
+    const channel = userChannel(user)
+    const entries = this.#ownEntries.all(channel, RETENTION_SLICE)
+    for (const { seq, note } of entries) context.removeEntry(channel, seq, note)
+    // The log no longer knows what was there: an earlier cursor gets a fresh page instead. A client at the last event has seen
+    // all of it, and that event may lie one seq before the head.
+    context.raiseFloor(channel, context.head - 1)
+    const last = context.nextSeq() - 1
+    context.forget(channel)
+    const deleted = [
+      changes(this.#deleteStates, channel, RETENTION_SLICE),
+      changes(this.#deleteMarks, user, RETENTION_SLICE),
+      changes(this.#deleteTickets, user, RETENTION_SLICE),
+      entries.length
     ]
-    const more = entries.length === SLICE || others.some(({ changes }) => Number(changes) === SLICE)
-    if (more) this.#reach.lower(user)
-    else this.#reach.forget(user)
-    results.push(more ? null : ledger.appendState(channel, 'removed', null, last))
+    if (deleted.includes(RETENTION_SLICE)) {
+      this.#watermarks.lower(user)
+      return null
+    }
+    this.#watermarks.forget(user)
+    return context.appendState(channel, 'removed', null, last)
   }
 }

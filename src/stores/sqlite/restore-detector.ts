@@ -1,29 +1,30 @@
 import { randomBytes } from 'node:crypto'
 import { readFileSync, renameSync, statSync, writeFileSync } from 'node:fs'
 
-/** What lies beside the database, so that a database that was put back from a copy is told from one that went on living. */
-interface LifeFile {
-  /** Drawn at each start and also written into the database. */
+/** The file beside the database. It shows whether the database was restored from a copy since. */
+interface RecordFile {
+  /** Token of the process that wrote it, also written into the database at its start. */
   readonly life: string
-  /** The token before, while the new one may not be in the database yet. */
+  /** The token before, while the database may not have the new one yet. */
   readonly previous: string | null
-  /** A place that the log had reached. */
+  /** A seq that the log had reached. */
   readonly head: number
   readonly inode: number
   /** False while the process runs. */
   readonly clean: boolean
-  /** How it syncs, which is what its last commits were worth. */
+  /** How the process syncs, and so what its last commits survive. */
   readonly sync: 'full' | 'normal'
   readonly boot: string
 }
 
-/** What the database says of itself. */
-export interface Testimony {
-  readonly life: string | null
+/** What the database says about itself. */
+export interface DatabaseState {
+  /** Token of the last process; null if there was none. */
+  readonly token: string | null
   readonly head: number
 }
 
-/** A short random word for an epoch or a life. */
+/** A short random word, for an epoch or a token. */
 export const drawWord = (): string =>
   BigInt(`0x1${randomBytes(8).toString('hex')}`)
     .toString(36)
@@ -33,13 +34,13 @@ function bootId(): string {
   try {
     return readFileSync('/proc/sys/kernel/random/boot_id', 'utf8').trim()
   } catch {
-    // Elsewhere than on Linux no boot can be told from another: never the same.
+    // Only Linux tells one boot from another. Elsewhere every start counts as a new boot.
     return drawWord()
   }
 }
 
-/** The proof of unbroken life: one small file, replaced as a whole. */
-export class Life {
+/** Detects whether an earlier state of the database was restored, by one small file that is replaced as a whole. */
+export class RestoreDetector {
   readonly token = drawWord()
   readonly #path: string
   readonly #database: string
@@ -52,23 +53,23 @@ export class Life {
     this.#sync = sync
   }
 
-  /** Whether the database holds all that the last process acknowledged, as far as the file can tell. */
-  unbroken({ life, head }: Testimony): boolean {
+  /** True if the database holds everything that the last process acknowledged, as far as the file shows. */
+  isComplete({ token, head }: DatabaseState): boolean {
     const last = this.#read()
-    if (!last || life === null) return false
-    if (life !== last.life && life !== last.previous) return false
+    if (!last || token === null) return false
+    if (token !== last.life && token !== last.previous) return false
     if (head < last.head || statSync(this.#database).ino !== last.inode) return false
-    // Without an fsync at each commit the last ones may be gone if the machine went down too.
+    // Without an fsync at each commit the last ones may be lost if the machine went down as well.
     return last.sync === 'full' || last.clean || last.boot === this.#boot
   }
 
-  /** Replaces the file. Throws as the file system does. */
-  write(
+  /** Replaces the file. Throws the errors of the file system. */
+  record(
     head: number,
     { previous = null, clean = false }: { previous?: string | null; clean?: boolean } = {}
   ): void {
     const inode = statSync(this.#database).ino
-    const file: LifeFile = {
+    const file: RecordFile = {
       life: this.token,
       previous,
       head,
@@ -81,9 +82,9 @@ export class Life {
     renameSync(`${this.#path}.tmp`, this.#path)
   }
 
-  #read(): LifeFile | null {
+  #read(): RecordFile | null {
     try {
-      return JSON.parse(readFileSync(this.#path, 'utf8')) as LifeFile
+      return JSON.parse(readFileSync(this.#path, 'utf8'))
     } catch {
       return null
     }

@@ -1,276 +1,199 @@
 import { RETENTION_SLICE } from '../../bounds/limits.ts'
-import type { Row, Statement } from './driver.ts'
-import type { Ledger } from './write-context.ts'
+import { type Channel, channelsOf } from '../../log/channel.ts'
+import type { Statement } from './driver.ts'
+import { decodeRecipients } from './recipients.ts'
+import { type Step, Sweeps } from './sweeps.ts'
+import type { WriteContext } from './write-context.ts'
 
 const DAY_MS = 24 * 60 * 60 * 1000
 /** Index rows that one slice counts: about a millisecond. */
 const COUNTED_ROWS = 5000
 
-/** Removes what expired, what is too old, and what is too much, in slices that leave room for publishing between them. */
+/** Removes entries that expired, are too old, or are too many, in slices between which commands run. */
 export class Retention {
-  readonly #ledger: Ledger
+  readonly #context: WriteContext
   readonly #keep: number
   readonly #days: number
-  /** Jobs of the hourly round that have more to do. */
-  readonly #round = new Set<() => boolean>()
-  #markAt: [user: string, channel: string, seq: number] = ['', '', 0]
-  #reachAt: [user: string, channel: string] = ['', '']
-  #floorAt = ''
-  #entriesAt = ''
-  #statesAt = ''
+  readonly #sweeps: Sweeps
+  /** Steps of the hourly round that are not finished. */
+  readonly #round = new Set<Step>()
+  /** The channels up to these names have been counted. */
+  #countedEntries = ''
+  #countedStates = ''
   readonly #s: ReturnType<typeof statements>
 
-  constructor(ledger: Ledger, options: { readonly days: number; readonly perChannel: number }) {
-    this.#ledger = ledger
+  constructor(
+    context: WriteContext,
+    options: { readonly days: number; readonly perChannel: number }
+  ) {
+    this.#context = context
     this.#keep = options.perChannel
     this.#days = options.days
-    this.#s = statements(ledger)
+    this.#sweeps = new Sweeps(context)
+    this.#s = statements(context)
   }
 
   /** Starts a round over everything. */
   startRound(): void {
-    this.#markAt = ['', '', 0]
-    this.#reachAt = ['', '']
-    this.#floorAt = ''
-    this.#entriesAt = this.#statesAt = ''
-    const jobs = [
-      this.#age,
-      this.#ageStates,
-      this.#countEntries,
-      this.#countStates,
-      this.#forgetKeys,
-      this.#forgetTickets,
-      this.#sweepMarks,
-      this.#sweepReach,
-      this.#sweepSizes,
-      this.#sweepFloors
-    ]
-    for (const job of jobs) this.#round.add(job)
+    this.#countedEntries = this.#countedStates = ''
+    const own = [this.#removeOld, this.#removeOldStates, this.#countEntries, this.#countStates]
+    for (const step of [...own, ...this.#sweeps.start()]) this.#round.add(step)
   }
 
-  /** True while {@link slice} has something to do. */
+  /** True if {@link slice} has something to do. */
   get busy(): boolean {
-    return this.#round.size > 0 || this.#ledger.over.size > 0
+    return this.#round.size > 0 || this.#context.over.size > 0
   }
 
   /** Removes what expired, about a slice of it. */
   expire(): void {
-    const ledger = this.#ledger
+    const context = this.#context
     let room = RETENTION_SLICE
-    const due = this.#s.due.all(ledger.now, RETENTION_SLICE)
-    for (const note of due) {
-      room -= this.#removeNote(note, (channel, seq, first) => ledger.takeBack(channel, seq, first))
+    for (const note of this.#s.due.all(context.now, RETENTION_SLICE)) {
+      room -= this.#removeNote(note, (channel, seq) => context.retract(channel, seq, note.seq))
       if (room <= 0) break
     }
-    ledger.nextExpiry = ledger.firstExpiry()
+    context.nextExpiry = context.firstExpiry()
   }
 
-  /** One slice of what is waiting. */
+  /** Removes one slice. */
   slice(): void {
-    for (const channel of this.#ledger.over) {
-      if (this.#prune(channel)) this.#ledger.over.delete(channel)
+    for (const channel of this.#context.over) {
+      if (this.#prune(channel)) this.#context.over.delete(channel)
       return
     }
-    for (const job of this.#round) {
-      if (job()) this.#round.delete(job)
+    for (const step of this.#round) {
+      if (step()) this.#round.delete(step)
       return
     }
   }
 
-  #prune(channel: string): boolean {
-    const ledger = this.#ledger
+  #prune(channel: Channel): boolean {
+    const context = this.#context
     const s = this.#s
-    const oldestKept = s.oldestKept.get(channel, ledger.now, this.#keep - 1)
-    const entries = oldestKept
-      ? s.entriesBefore.all(channel, oldestKept['seq']!, RETENTION_SLICE)
-      : []
-    for (const entry of entries)
-      ledger.removeEntry(channel, Number(entry['seq']), Number(entry['note']))
+    const oldestKept = s.oldestKept.get(channel, context.now, this.#keep - 1)
+    const entries = oldestKept ? s.entriesBefore.all(channel, oldestKept.seq, RETENTION_SLICE) : []
+    for (const { seq, note } of entries) context.removeEntry(channel, seq, note)
     const oldestState = s.oldestKeptState.get(channel, this.#keep - 1)
-    const states = oldestState
-      ? s.statesBefore.all(channel, oldestState['seq']!, RETENTION_SLICE)
-      : []
-    for (const state of states) s.deleteState.run(state['seq']!)
-    const last = Math.max(Number(entries.at(-1)?.['seq'] ?? 0), Number(states.at(-1)?.['seq'] ?? 0))
-    if (last > 0) ledger.raiseFloor(channel, last)
-    if (entries.length > 0) ledger.dropped.add(channel)
-    ledger.forget(channel)
+    const states = oldestState ? s.statesBefore.all(channel, oldestState.seq, RETENTION_SLICE) : []
+    for (const { seq } of states) s.deleteState.run(seq)
+    const last = Math.max(entries.at(-1)?.seq ?? 0, states.at(-1)?.seq ?? 0)
+    if (last > 0) context.raiseFloor(channel, last)
+    if (entries.length > 0) context.dropped.add(channel)
+    context.forget(channel)
     return entries.length < RETENTION_SLICE && states.length < RETENTION_SLICE
   }
 
-  #age = (): boolean => {
+  #removeOld: Step = () => {
     if (this.#days === 0) return true
-    const ledger = this.#ledger
-    const before = ledger.now - this.#days * DAY_MS
+    const context = this.#context
+    const before = context.now - this.#days * DAY_MS
     let room = RETENTION_SLICE
     for (const note of this.#s.oldest.all(RETENTION_SLICE)) {
-      if (Number(note['at']) >= before) return true
-      const places = this.#removeNote(note, (channel, seq, first) =>
-        ledger.removeEntry(channel, seq, first)
+      if (note.at >= before) return true
+      const removed = this.#removeNote(note, (channel, seq) =>
+        context.removeEntry(channel, seq, note.seq)
       )
-      room -= places
-      ledger.floor = Math.max(ledger.floor, Number(note['seq']) + places - 1)
+      room -= removed
+      context.floor = Math.max(context.floor, note.seq + removed - 1)
       if (room <= 0) return false
     }
     return true
   }
 
-  #ageStates = (): boolean => {
+  #removeOldStates: Step = () => {
     if (this.#days === 0) return true
-    const ledger = this.#ledger
-    const before = ledger.now - this.#days * DAY_MS
-    let n = 0
-    for (const state of this.#s.oldestStates.all(RETENTION_SLICE)) {
-      if (Number(state['at']) >= before) return true
-      this.#s.deleteState.run(state['seq']!)
-      ledger.floor = Math.max(ledger.floor, Number(state['seq']))
-      n += 1
+    const context = this.#context
+    const before = context.now - this.#days * DAY_MS
+    const states = this.#s.oldestStates.all(RETENTION_SLICE)
+    for (const { seq, at } of states) {
+      if (at >= before) return true
+      this.#s.deleteState.run(seq)
+      context.floor = Math.max(context.floor, seq)
     }
-    return n < RETENTION_SLICE
+    return states.length < RETENTION_SLICE
   }
 
-  /** Channels that nobody writes to any more are too full where the setting was lowered, or the process ended before it pruned. */
-  #countEntries = (): boolean => {
-    const at = this.#count(this.#s.nextEntries, this.#entriesAt)
-    this.#entriesAt = at ?? ''
-    return at === null
+  /** Finds channels that are too full without a write: the setting was lowered, or the process ended before it pruned them. */
+  #countEntries: Step = () => {
+    const last = this.#count(this.#s.nextEntries, this.#countedEntries)
+    this.#countedEntries = last ?? ''
+    return last === null
   }
 
-  #countStates = (): boolean => {
-    const at = this.#count(this.#s.nextStates, this.#statesAt)
-    this.#statesAt = at ?? ''
-    return at === null
+  #countStates: Step = () => {
+    const last = this.#count(this.#s.nextStates, this.#countedStates)
+    this.#countedStates = last ?? ''
+    return last === null
   }
 
-  /** Looks at the channels after one, some rows at a time; the last it came to, or null where there are no more. */
-  #count(next: Statement, after: string): string | null {
-    const { most, over } = this.#ledger
+  /** Counts the channels after one, a slice of rows. Returns the last channel it counted; null if there are no more. */
+  #count(next: Statement<ChannelSize>, after: string): string | null {
+    const { most, over } = this.#context
     if (most === Number.POSITIVE_INFINITY) return null
-    let at = after
+    let last = after
     for (let rows = 0; rows < COUNTED_ROWS; ) {
-      const row = next.get(at, most + 1)
+      const row = next.get(last, most + 1)
       if (!row) return null
-      at = row['channel'] as string
-      const size = Number(row['n'])
-      if (size > most) over.add(at)
-      rows += size
+      if (row.n > most) over.add(row.channel)
+      rows += row.n
+      last = row.channel
     }
-    return at
+    return last
   }
 
-  #forgetKeys = (): boolean =>
-    Number(this.#s.forgetKeys.run(RETENTION_SLICE, this.#ledger.now).changes) < RETENTION_SLICE
-
-  #forgetTickets = (): boolean =>
-    Number(this.#s.forgetTickets.run(this.#ledger.now, RETENTION_SLICE).changes) < RETENTION_SLICE
-
-  /** Marks on entries that are gone never count; they only take room. */
-  #sweepMarks = (): boolean => {
-    const rows = this.#s.marks.all(...this.#markAt, RETENTION_SLICE)
-    for (const { user, channel, seq, orphan } of rows as {
-      user: string
-      channel: string
-      seq: number
-      orphan: number
-    }[]) {
-      if (orphan === 1) this.#s.deleteMark.run(user, channel, seq)
-      this.#markAt = [user, channel, seq]
-    }
-    return rows.length < RETENTION_SLICE
-  }
-
-  /** Without marks there is nothing below any level. */
-  #sweepReach = (): boolean => {
-    const rows = this.#s.reach.all(...this.#reachAt, RETENTION_SLICE)
-    for (const { user, channel, orphan } of rows as {
-      user: string
-      channel: string
-      orphan: number
-    }[]) {
-      if (orphan === 1) this.#s.deleteReach.run(user, channel)
-      this.#reachAt = [user, channel]
-    }
-    return rows.length < RETENTION_SLICE
-  }
-
-  /** Whoever comes from below the floor of all begins anew anyway. */
-  #sweepFloors = (): boolean => {
-    const rows = this.#s.floors.all(this.#floorAt, RETENTION_SLICE)
-    for (const { channel, seq, dropped } of rows as {
-      channel: string
-      seq: number
-      dropped: number
-    }[]) {
-      if (Math.max(seq, dropped) <= this.#ledger.floor) this.#s.deleteFloor.run(channel)
-      this.#floorAt = channel
-    }
-    return rows.length < RETENTION_SLICE
-  }
-
-  #sweepSizes = (): boolean =>
-    Number(this.#s.deleteSizes.run(RETENTION_SLICE).changes) < RETENTION_SLICE
-
-  #removeNote(note: Row, remove: (channel: string, seq: number, first: number) => boolean): number {
-    const recipients = note['recipients'] as string
-    const first = Number(note['seq'])
-    const channels = recipients.startsWith('users:')
-      ? [...new Set(recipients.slice(6).split('\n'))].map((user) => `user:${user}`)
-      : [recipients]
+  /** Removes the entries of a note, and returns the number of its channels. */
+  #removeNote(
+    { seq, recipients }: NoteOfChannels,
+    remove: (channel: Channel, seq: number) => boolean
+  ): number {
+    const channels = channelsOf(decodeRecipients(recipients))
     channels.forEach((channel, k) => {
-      if (remove(channel, first + k, first)) this.#ledger.dropped.add(channel)
+      if (remove(channel, seq + k)) this.#context.dropped.add(channel)
     })
     return channels.length
   }
 }
 
-function statements({ db }: Ledger) {
-  const prepare = (sql: string): Statement => db.prepare(sql)
+interface NoteOfChannels {
+  readonly seq: number
+  readonly recipients: string
+}
+interface ChannelSize {
+  readonly channel: Channel
+  readonly n: number
+}
+
+function statements({ db }: WriteContext) {
   return {
-    due: prepare('SELECT seq, recipients FROM note WHERE exp <= ? ORDER BY exp LIMIT ?'),
-    oldestKept: prepare(
+    due: db.prepare<NoteOfChannels>(
+      'SELECT seq, recipients FROM note WHERE exp <= ? ORDER BY exp LIMIT ?'
+    ),
+    oldestKept: db.prepare<{ seq: number }>(
       'SELECT seq FROM entry WHERE channel = ? AND (exp IS NULL OR exp > ?) ORDER BY seq DESC LIMIT 1 OFFSET ?'
     ),
-    entriesBefore: prepare(
+    entriesBefore: db.prepare<{ seq: number; note: number }>(
       'SELECT seq, note FROM entry WHERE channel = ? AND seq < ? ORDER BY seq LIMIT ?'
     ),
-    oldestKeptState: prepare(
+    oldestKeptState: db.prepare<{ seq: number }>(
       'SELECT seq FROM state WHERE channel = ? ORDER BY seq DESC LIMIT 1 OFFSET ?'
     ),
-    statesBefore: prepare(
+    statesBefore: db.prepare<{ seq: number }>(
       'SELECT seq FROM state WHERE channel = ? AND seq < ? ORDER BY seq LIMIT ?'
     ),
-    deleteState: prepare('DELETE FROM state WHERE seq = ?'),
-    oldest: prepare('SELECT seq, recipients, at FROM note ORDER BY seq LIMIT ?'),
-    oldestStates: prepare('SELECT seq, at FROM state ORDER BY seq LIMIT ?'),
-    nextEntries: prepare(nextChannel('entry')),
-    nextStates: prepare(nextChannel('state')),
-    forgetKeys: prepare(
-      'DELETE FROM idem WHERE n IN (SELECT n FROM idem ORDER BY n LIMIT ?) AND exp <= ?'
+    deleteState: db.prepare('DELETE FROM state WHERE seq = ?'),
+    oldest: db.prepare<NoteOfChannels & { at: number }>(
+      'SELECT seq, recipients, at FROM note ORDER BY seq LIMIT ?'
     ),
-    forgetTickets: prepare(
-      'DELETE FROM ticket WHERE hash IN (SELECT hash FROM ticket WHERE exp <= ? LIMIT ?)'
+    oldestStates: db.prepare<{ seq: number; at: number }>(
+      'SELECT seq, at FROM state ORDER BY seq LIMIT ?'
     ),
-    marks: prepare(
-      `SELECT user, channel, seq, NOT EXISTS (SELECT 1 FROM entry e WHERE e.channel = mark.channel AND e.seq = mark.seq) AS orphan
-       FROM mark WHERE (user, channel, seq) > (?, ?, ?) ORDER BY user, channel, seq LIMIT ?`
-    ),
-    reach: prepare(
-      `SELECT user, channel, NOT EXISTS (SELECT 1 FROM mark m WHERE m.user = reach.user AND m.channel = reach.channel) AS orphan
-       FROM reach WHERE (user, channel) > (?, ?) ORDER BY user, channel LIMIT ?`
-    ),
-    deleteReach: prepare('DELETE FROM reach WHERE user = ? AND channel = ?'),
-    floors: prepare(
-      'SELECT channel, seq, dropped FROM floor WHERE channel > ? ORDER BY channel LIMIT ?'
-    ),
-    deleteFloor: prepare('DELETE FROM floor WHERE channel = ?'),
-    deleteSizes: prepare(
-      'DELETE FROM size WHERE channel IN (SELECT channel FROM size WHERE n = 0 LIMIT ?)'
-    ),
-    deleteMark: prepare('DELETE FROM mark WHERE user = ? AND channel = ? AND seq = ?')
+    nextEntries: db.prepare<ChannelSize>(nextChannel('entry')),
+    nextStates: db.prepare<ChannelSize>(nextChannel('state'))
   }
 }
 
-/** The channel after one, by index, and its rows as far as the limit. */
+/** Selects the channel after one, by index, and its number of rows up to a limit. */
 const nextChannel = (table: 'entry' | 'state'): string =>
   `SELECT c.channel, (SELECT count(*) FROM (SELECT 1 FROM ${table} WHERE channel = c.channel LIMIT ?2)) AS n
    FROM (SELECT channel FROM ${table} WHERE channel > ?1 ORDER BY channel LIMIT 1) c`

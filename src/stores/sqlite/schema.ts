@@ -1,22 +1,22 @@
 import type { Database } from './driver.ts'
 import { ARCHIVED, READ } from './flags.ts'
-import { REACH_OF_ALL } from './reach.ts'
+import { WATERMARKS_OF_ALL } from './watermarks.ts'
 
-/** Marks the file as ours: "Bell". */
+/** Marks the file as Bellwire's: "Bell". */
 export const APPLICATION_ID = 0x42656c6c
 
-/** Counts the entries of all shared channels, for a file that has entries and no sizes yet. */
+/** Counts the entries of all shared channels, for a file that has entries but no sizes yet. */
 export const SIZES_OF_ALL =
   "INSERT INTO size SELECT channel, count(*) FROM entry WHERE substr(channel, 1, 5) <> 'user:' GROUP BY channel"
 
 /**
  * Forward migrations: step n takes version n to n + 1. A step is never edited once released; a new one is appended.
  *
- * `note` holds the content once; its rowid is the first place it took, the entry in its k-th channel lies at `seq + k`, and
- * `left_over` counts the entries that still lie somewhere. `entry.replaced` is the place of the entry whose place it took; a
- * `state` with `since` concerns only who comes from there or later. `idem` is a rowid table so that pruning walks it by age.
- * `size` counts the entries of each shared channel. `floor.dropped` is a place behind the last entries that left a channel
- * without an event.
+ * `note` holds the content once. Its rowid is the seq of its first entry, the entry in its k-th channel has the seq `seq + k`,
+ * and `left_over` counts the entries that are left (renaming the column would need a migration). `entry.replaced` is the seq of the
+ * entry that it replaced. A `state` with `since` is only for a client that resumes at that seq or later. `idem` is a rowid table so
+ * that pruning walks it by age. `size` counts the entries of each shared channel. `floor.dropped` is a seq above all entries
+ * that left a channel without an event.
  */
 const STEPS: readonly string[] = [
   `CREATE TABLE meta (k TEXT PRIMARY KEY, v ANY) STRICT, WITHOUT ROWID;
@@ -38,21 +38,21 @@ const STEPS: readonly string[] = [
    CREATE INDEX ticket_exp ON ticket (exp);
    CREATE TABLE revocation (user TEXT PRIMARY KEY, at INTEGER NOT NULL) STRICT, WITHOUT ROWID;
    INSERT INTO meta VALUES ('head', 0), ('floor', 0);`,
-  // For traces: by which key, and who of a shared channel's readers did what. For replays: what a collapsed entry had replaced.
+  // For delivery reports: the publish key, and what the subscribers of a shared channel did. For replays: what a collapsed entry replaced.
   `ALTER TABLE note ADD COLUMN producer TEXT NOT NULL DEFAULT '';
    CREATE INDEX mark_place ON mark (channel, seq);
    ALTER TABLE entry ADD COLUMN replaced INTEGER;
    ALTER TABLE state ADD COLUMN since INTEGER NOT NULL DEFAULT 0;`,
-  // For counts whose cost does not grow with what was ever read; see `reach.ts`.
+  // So that the cost of counts does not grow with what was ever read; see `watermarks.ts`.
   `CREATE TABLE size (channel TEXT PRIMARY KEY, n INTEGER NOT NULL) STRICT, WITHOUT ROWID;
    ${SIZES_OF_ALL};
    CREATE INDEX mark_done ON mark (user, channel, seq) WHERE flags & ${READ | ARCHIVED} <> 0;
    CREATE INDEX mark_archived ON mark (user, channel, seq) WHERE flags & ${ARCHIVED} <> 0;
    CREATE TABLE reach (user TEXT NOT NULL, channel TEXT NOT NULL, done INTEGER NOT NULL, seen INTEGER NOT NULL, archived INTEGER NOT NULL,
      PRIMARY KEY (user, channel)) STRICT, WITHOUT ROWID;
-   ${REACH_OF_ALL};
+   ${WATERMARKS_OF_ALL};
    ALTER TABLE floor ADD COLUMN dropped INTEGER NOT NULL DEFAULT 0;`,
-  // Which places were never given, and up to which place a cursor of an earlier epoch names one of this log.
+  // Which seqs were never used, and up to which seq a cursor of an earlier epoch is valid in this log.
   `CREATE TABLE fence (tail INTEGER PRIMARY KEY, top INTEGER NOT NULL) STRICT;
    CREATE TABLE past_epoch (epoch TEXT PRIMARY KEY, tail INTEGER NOT NULL) STRICT, WITHOUT ROWID;`
 ]
@@ -60,10 +60,16 @@ const STEPS: readonly string[] = [
 /** The version this program writes. */
 export const SCHEMA_VERSION = STEPS.length
 
-/** Version of the schema in the file; 0 for an empty one. */
+/** The `application_id` of the file; 0 in an empty one. */
+export const applicationId = (db: Database): number =>
+  db.prepare<{ application_id: number }>('PRAGMA application_id').get()?.application_id ?? 0
+
+/** Version of the schema in the file; 0 in an empty one. */
 export function schemaVersion(db: Database): number {
   const made = db.prepare("SELECT 1 FROM sqlite_schema WHERE name = 'meta'").get()
-  return made ? Number(db.prepare("SELECT v FROM meta WHERE k = 'schema'").get()?.['v'] ?? 0) : 0
+  return made
+    ? (db.prepare<{ v: number }>("SELECT v FROM meta WHERE k = 'schema'").get()?.v ?? 0)
+    : 0
 }
 
 /** Brings the file to {@link SCHEMA_VERSION}, all steps in one transaction. */

@@ -1,14 +1,14 @@
 import { statSync } from 'node:fs'
-import { type Slice, sliced, type Weight, weightOf } from '../../bounds/fair-queue.ts'
-import { RETENTION_SLICE, TRANSACTION_LIMIT, WRITER_STALL_MS } from '../../bounds/limits.ts'
-import { type Channel, channelsOf, userChannel } from '../../log/channel.ts'
+import { sliced } from '../../bounds/fair-queue.ts'
+import { RETENTION_SLICE, TRANSACTION_LIMIT } from '../../bounds/limits.ts'
+import type { Channel } from '../../log/channel.ts'
 import type { FollowedEvent, MarkOp } from '../../log/event.ts'
 import type { Counts, Publication } from '../../log/notification.ts'
 import {
   type CursorStatus,
   type Follower,
   type InboxPage,
-  type InboxStatus,
+  type InboxQuery,
   type Log,
   type LogGap,
   type LogPage,
@@ -27,16 +27,19 @@ import { type Fence, isFenced } from '../fences.ts'
 import { joinOutcomes } from '../join-outcomes.ts'
 import { StoreOpenError } from '../store-open-error.ts'
 import type { StoreOptions } from '../store-options.ts'
-import { COMMAND, encodePublish, ITEM, type MarkProgress, type WriterReport } from './commands.ts'
+import { weightOfPublication } from '../weight-of-publication.ts'
+import type { MarkProgress, Results } from './commands.ts'
+import { Commits } from './commits.ts'
 import { type PreparedFile, prepareFile } from './prepare-file.ts'
 import { Reader } from './reader.ts'
-import { type Command, WriterThread } from './writer-thread.ts'
+import { eraseReport, markReport, markUpToReport, type Report, recallReport } from './reports.ts'
+import { messageOf } from './write-failure.ts'
 
-/** How often the proof of life is brought up to the head, at most. */
-const LIFE_MS = 1000
-/** Entries that a mark up to a place is expected to change in each channel: most readers have marked what is older. */
+/** How often at most the head is recorded for the restore detector. */
+const RECORD_MS = 1000
+/** Entries that a mark up to a seq is expected to change in each channel: most subscribers have marked older ones already. */
 const MARKED_PER_CHANNEL = 10
-/** How old the size of the files may be that the status tells. */
+/** How old the size of the files in the status may be. */
 const SIZE_MS = 1000
 
 const PUT_BACK: StoreWarning = {
@@ -47,47 +50,38 @@ const PUT_BACK: StoreWarning = {
     'Expected after a restore, and after a power cut with STORE_SYNC=normal. Clients that have seen what is missing get a reset, the others resume.'
 }
 
-/** The embedded store: one SQLite file, one writer thread, short reads on this thread. */
+/** The embedded store: one SQLite file, a writer thread, and short reads on this thread. */
 export class SqliteStore implements Store, Log {
   readonly kind = 'sqlite'
   readonly logs: readonly [Log] = [this]
   readonly epoch: string
-  head: number
   readonly #file: PreparedFile
-  readonly #writer: WriterThread
+  readonly #commits: Commits
   readonly #reader: Reader
   readonly #fences: readonly Fence[]
-  #floor: number
   #listener: Follower = () => {}
-  /** Events of the report that is being taken apart. */
-  #events: FollowedEvent[] = []
-  #commitMs: number | undefined
-  readonly #onCommit: StoreOptions['onCommit']
-  #trouble: string | null = null
+  #recordTrouble: string | null = null
   #opened = false
-  #lifeAt = 0
-  #sized = { at: Number.NEGATIVE_INFINITY, bytes: 0 }
+  #recordedAt = 0
+  #size = { at: Number.NEGATIVE_INFINITY, bytes: 0 }
   #closed: Promise<void> | undefined
 
   private constructor(file: PreparedFile, options: StoreOptions) {
     this.#file = file
     this.epoch = file.epoch
-    this.head = file.head
-    this.#floor = file.floor
-    // The one of this life is in force from its first event; until then all places in it are beyond the head.
+    // The fence of this process applies from its first event; until then its seqs are all above the head.
     this.#fences =
       file.leap === null ? file.fences : [...file.fences, { tail: file.head, top: file.leap }]
-    this.#onCommit = options.onCommit
     const { sync, retentionDays, retentionPerChannel } = options
     const { path, leap } = file
-    this.#writer = new WriterThread(
-      { path, sync, retentionDays, retentionPerChannel, leap },
-      this.#take,
-      (error) => {
-        // One that never started is the opener's to tell.
+    this.#commits = new Commits({ path, sync, retentionDays, retentionPerChannel, leap }, file, {
+      reported: (events) => this.#reported(events),
+      committed: (ms) => options.onCommit?.(ms),
+      lost: (error) => {
+        // If the writer never started, `open` rejects instead.
         if (this.#opened) options.onLost?.(error)
       }
-    )
+    })
     this.#reader = new Reader(file.path)
   }
 
@@ -96,17 +90,16 @@ export class SqliteStore implements Store, Log {
     const file = prepareFile(options.dataDir, options.sync)
     const store = new SqliteStore(file, options)
     try {
-      await store.#writer.ready
+      await store.#commits.ready
       store.#opened = true
       if (file.putBack) options.log?.warning(PUT_BACK)
       return store
     } catch (error) {
       store.#reader.close()
       file.lock.close()
-      throw new StoreOpenError(
-        `${file.path}: the writer could not start (${(error as Error).message})`,
-        { cause: error }
-      )
+      throw new StoreOpenError(`${file.path}: the writer could not start (${messageOf(error)})`, {
+        cause: error
+      })
     }
   }
 
@@ -114,8 +107,12 @@ export class SqliteStore implements Store, Log {
     return this
   }
 
+  get head(): number {
+    return this.#commits.head
+  }
+
   get oldest(): number {
-    return this.#floor
+    return this.#commits.floor
   }
 
   get healthy(): boolean {
@@ -132,61 +129,12 @@ export class SqliteStore implements Store, Log {
     this.#listener = listener
   }
 
-  /** Nobody else writes: one process a file. */
+  /** Does nothing: one process has the file, so this one is never behind. */
   async catchUp(): Promise<void> {}
 
   publish(items: readonly Publication[]): Promise<readonly PublishOutcome[]> {
-    const slices = sliced(items, weigh, TRANSACTION_LIMIT)
-    const commands: Command[] = []
-    const answers = slices.map(
-      (slice) =>
-        new Promise<readonly PublishOutcome[]>((resolve, failed) => {
-          commands.push(this.#publishing(slice, resolve, failed))
-        })
-    )
-    this.#writer.send(...commands)
-    return joinOutcomes(slices, answers)
-  }
-
-  #publishing(
-    { items, entries, bytes }: Slice<Publication>,
-    resolve: (outcomes: readonly PublishOutcome[]) => void,
-    failed: (error: Error) => void
-  ): Command {
-    const done = (results: readonly unknown[], at: number): number => {
-      let next = at
-      const outcomes = items.map((item): PublishOutcome => {
-        switch (results[next++]) {
-          case ITEM.replayed:
-            next += 2
-            return {
-              kind: 'replayed',
-              id: results[next - 2] as string,
-              createdAt: results[next - 1] as number
-            }
-          case ITEM.reused:
-            return { kind: 'key-reused' }
-          case ITEM.expired:
-            return { kind: 'expired' }
-          case ITEM.ephemeral:
-            this.#ephemeral(item)
-            break
-          case ITEM.accepted:
-            this.#appended(item, results[next++] as number, null)
-            break
-          case ITEM.collapsed: {
-            const seq = results[next++] as number
-            const end = next + 2 * channelsOf(item.to).length
-            this.#appended(item, seq, results.slice(next, end))
-            next = end
-          }
-        }
-        return { kind: 'accepted', id: item.id, createdAt: item.createdAt }
-      })
-      resolve(outcomes)
-      return next
-    }
-    return { encode: () => encodePublish(items), entries, bytes, done, failed }
+    const slices = sliced(items, weightOfPublication, TRANSACTION_LIMIT)
+    return joinOutcomes(slices, this.#commits.publish(slices))
   }
 
   async notification(id: string): Promise<StoredNotification | null> {
@@ -198,77 +146,45 @@ export class SqliteStore implements Store, Log {
   }
 
   async recall(id: string): Promise<boolean> {
-    const entries = this.#read(() => this.#reader.entriesOf(id))
-    const answer = (channels: unknown, first: unknown): boolean => {
-      const names = channels as Channel[]
-      names.forEach((channel, k) => {
-        this.#events.push({
-          kind: 'state',
-          op: 'removed',
-          channel,
-          seq: (first as number) + k,
-          ids: [id],
-          upTo: null
-        })
-      })
-      return names.length > 0
-    }
-    return this.#send([COMMAND.recall, id], 2, answer, entries)
+    const entries = this.#read(() => this.#reader.entriesLeft(id))
+    const command = { id }
+    return this.#commits.send('recall', command, (result) => recallReport(command, result), entries)
   }
 
   async mark(user: string, op: MarkOp, target: MarkTarget): Promise<MarkOutcome> {
-    const byIds = 'ids' in target
-    const places = byIds
-      ? this.#read(() => this.#reader.places(user, target.ids, target.allows))
-      : []
-    if (byIds && places.length === 0) return { affected: 0, seq: this.head }
-    const channels = byIds ? places.map(({ channel }) => channel) : [...target.scope]
-    const upTo = byIds ? null : target.upTo
-    const named = [places.map(({ seq }) => seq), places.map(({ id }) => id)]
-    const entries = byIds
-      ? places.length
-      : Math.min(TRANSACTION_LIMIT.entries, MARKED_PER_CHANNEL * channels.length)
-    const answer = (affected: unknown, seq: unknown, ids: unknown, rest: unknown) => {
-      const outcome = { affected: affected as number, seq: seq as number }
-      if (rest === null && outcome.affected > 0) {
-        this.#events.push({
-          kind: 'state',
-          op,
-          channel: userChannel(user),
-          seq: outcome.seq,
-          ids: ids as string[] | null,
-          upTo
-        })
-      }
-      return { outcome, rest: rest as MarkProgress | null }
-    }
-    for (let progress: MarkProgress = [0, 0, 0]; ; ) {
-      const { outcome, rest } = await this.#send(
-        [COMMAND.mark, user, op, upTo, channels, named, progress],
-        4,
-        answer,
-        entries
-      )
-      if (rest === null) return outcome
-      progress = rest
+    if ('upTo' in target) return this.#markUpTo(user, op, target.upTo, target.scope)
+    const entries = this.#read(() => this.#reader.markable(user, target.ids, target.allows))
+    if (entries.length === 0) return { affected: 0, seq: this.head }
+    const command = { user, op, entries }
+    return this.#commits.send(
+      'mark',
+      command,
+      (result) => markReport(command, result),
+      entries.length
+    )
+  }
+
+  async #markUpTo(
+    user: string,
+    op: MarkOp,
+    upTo: number,
+    channels: readonly Channel[]
+  ): Promise<MarkOutcome> {
+    const scope = [...channels]
+    const weight = Math.min(TRANSACTION_LIMIT.entries, MARKED_PER_CHANNEL * scope.length)
+    for (let progress: MarkProgress = { channel: 0, after: 0, affected: 0 }; ; ) {
+      const command = { user, op, upTo, scope, progress }
+      const report = (result: Results['markUpTo']) => markUpToReport(command, result)
+      const { affected, seq, next } = await this.#commits.send('markUpTo', command, report, weight)
+      if (next === null) return { affected, seq }
+      progress = next
     }
   }
 
   async erase(user: string): Promise<void> {
-    const answer = (place: unknown): boolean => {
-      if (place === null) return false
-      const seq = place as number
-      this.#events.push({
-        kind: 'state',
-        op: 'removed',
-        channel: userChannel(user),
-        seq,
-        ids: null,
-        upTo: seq - 1
-      })
-      return true
-    }
-    while (!(await this.#send([COMMAND.erase, user], 1, answer, RETENTION_SLICE)));
+    const command = { user }
+    const report = (result: Results['erase']) => eraseReport(command, result)
+    while (!(await this.#commits.send('erase', command, report, RETENTION_SLICE)));
   }
 
   async read(
@@ -281,11 +197,7 @@ export class SqliteStore implements Store, Log {
     return this.#read(() => this.#reader.read(user, scope, after, limit))
   }
 
-  async inbox(
-    user: string,
-    scope: readonly Channel[],
-    query: { status: InboxStatus; limit: number; before?: number | undefined }
-  ): Promise<InboxPage> {
+  async inbox(user: string, scope: readonly Channel[], query: InboxQuery): Promise<InboxPage> {
     return this.#read(() => this.#reader.inbox(user, scope, query))
   }
 
@@ -293,12 +205,8 @@ export class SqliteStore implements Store, Log {
     return this.#read(() => this.#reader.counts(user, scope))
   }
 
-  putTicket(hash: string, holder: TicketHolder, expiresAt: number): Promise<void> {
-    return this.#send(
-      [COMMAND.putTicket, hash, holder.user, JSON.stringify(holder.topics), expiresAt],
-      0,
-      () => {}
-    )
+  async putTicket(hash: string, holder: TicketHolder, expiresAt: number): Promise<void> {
+    await this.#commits.send('putTicket', { hash, holder, expiresAt }, silently)
   }
 
   async takeTicket(
@@ -306,17 +214,12 @@ export class SqliteStore implements Store, Log {
     { keep = false }: { keep?: boolean } = {}
   ): Promise<TicketHolder | null> {
     if (keep) return this.#read(() => this.#reader.ticket(hash))
-    return this.#send([COMMAND.takeTicket, hash], 2, (user, topics) =>
-      user === null
-        ? null
-        : { user: user as string, topics: JSON.parse(topics as string) as string[] }
-    )
+    return this.#commits.send('takeTicket', { hash }, silently)
   }
 
-  revoke(user: string): Promise<void> {
-    return this.#send([COMMAND.revoke, user], 0, () => {
-      this.#events.push({ kind: 'revoked', user })
-    })
+  async revoke(user: string): Promise<void> {
+    const events: readonly FollowedEvent[] = [{ kind: 'revoked', user }]
+    await this.#commits.send('revoke', { user }, (outcome) => ({ outcome, events }))
   }
 
   async revokedAt(user: string): Promise<number> {
@@ -328,23 +231,19 @@ export class SqliteStore implements Store, Log {
     return {
       healthy: reason === null,
       ...(reason === null ? {} : { reason }),
-      lost: this.#writer.gone !== null,
+      lost: this.#commits.lost,
       bytes: this.#bytes(),
-      commitMs: this.#commitMs
+      commitMs: this.#commits.commitMs
     }
   }
 
   get #reason(): string | null {
     if (this.#closed) return 'the store is closed'
-    if (this.#writer.gone) return this.#writer.gone.message
-    const { busyMs } = this.#writer
-    return busyMs > WRITER_STALL_MS
-      ? `the disk has not finished a write for ${Math.floor(busyMs / 1000)} s`
-      : this.#trouble
+    return this.#commits.trouble ?? this.#recordTrouble
   }
 
   abandon(): void {
-    this.#writer.abandon()
+    this.#commits.abandon()
   }
 
   close(): Promise<void> {
@@ -353,74 +252,26 @@ export class SqliteStore implements Store, Log {
   }
 
   async #end(): Promise<void> {
-    await this.#writer.close()
+    await this.#commits.close()
     this.#reader.close()
-    this.#proveLife(this.#writer.gone === null)
+    this.#recordHead(!this.#commits.lost)
     this.#file.lock.close()
   }
 
-  /** Takes one report: answers first, then one batch of events, in one turn. */
-  #take = (report: WriterReport, settle: () => void): void => {
-    this.#floor = report.floor
-    if (report.commitMs > 0) {
-      this.#commitMs = report.commitMs
-      this.#onCommit?.(report.commitMs)
-    }
-    this.#trouble = report.trouble
-    const events: FollowedEvent[] = report.dropped
-      ? report.dropped.map((channel) => ({ kind: 'dropped', channel: channel as Channel }))
-      : []
-    this.#events = events
-    this.head = report.head
-    settle()
+  #reported(events: readonly FollowedEvent[]): void {
+    this.#recordTrouble = null
     if (events.length > 0) this.#listener(events, this)
-    if (Date.now() - this.#lifeAt >= LIFE_MS) this.#proveLife(false)
+    if (Date.now() - this.#recordedAt >= RECORD_MS) this.#recordHead(false)
   }
 
-  #appended(item: Publication, first: number, collapses: readonly unknown[] | null): void {
-    const { id, content, createdAt, expiresAt } = item
-    channelsOf(item.to).forEach((channel, k) => {
-      const times = collapses ? (collapses[2 * k] as number) : 0
-      const replaces = (collapses?.[2 * k + 1] as string | null | undefined) ?? undefined
-      const entry = { id, seq: first + k, content, createdAt, expiresAt, times, replaces }
-      this.#events.push({
-        kind: 'notification',
-        op: replaces === undefined ? 'created' : 'updated',
-        channel,
-        seq: first + k,
-        entry
-      })
-    })
-  }
-
-  #ephemeral({ id, to, content, createdAt, expiresAt }: Publication): void {
-    const entry = { id, content, createdAt, expiresAt, times: 0 }
-    for (const channel of channelsOf(to)) this.#events.push({ kind: 'ephemeral', channel, entry })
-  }
-
-  /** `entries`: how many it may touch, if that is more than a few. */
-  #send<T>(
-    request: readonly unknown[],
-    values: number,
-    answer: (...values: readonly unknown[]) => T,
-    entries = 1
-  ): Promise<T> {
-    return new Promise((resolve, failed) => {
-      const done = (results: readonly unknown[], at: number): number => {
-        resolve(answer(...results.slice(at, at + values)))
-        return at + values
-      }
-      this.#writer.send({ encode: () => request, entries, bytes: 0, done, failed })
-    })
-  }
-
-  /** Every stream that opens asks for the status; the files are looked at once a second. */
+  /** Every stream that opens asks for the status, so the files are looked at once a second. */
   #bytes(): number {
     const now = performance.now()
-    if (now - this.#sized.at >= SIZE_MS) {
-      this.#sized = { at: now, bytes: size(this.#file.path) + size(`${this.#file.path}-wal`) }
+    if (now - this.#size.at >= SIZE_MS) {
+      const { path } = this.#file
+      this.#size = { at: now, bytes: sizeOf(path) + sizeOf(`${path}-wal`) }
     }
-    return this.#sized.bytes
+    return this.#size.bytes
   }
 
   #read<T>(work: () => T): T {
@@ -428,28 +279,23 @@ export class SqliteStore implements Store, Log {
     try {
       return work()
     } catch (error) {
-      throw new StoreError(
-        'unavailable',
-        `the database cannot be read: ${(error as Error).message}`,
-        { cause: error }
-      )
+      const message = `the database cannot be read: ${messageOf(error)}`
+      throw new StoreError('unavailable', message, { cause: error })
     }
   }
 
-  #proveLife(clean: boolean): void {
-    this.#lifeAt = Date.now()
+  #recordHead(clean: boolean): void {
+    this.#recordedAt = Date.now()
     try {
-      this.#file.life.write(this.head, { clean })
+      this.#file.detector.record(this.head, { clean })
     } catch (error) {
-      // An older head in it only proves less.
-      this.#trouble ??= `the proof of life cannot be written: ${(error as Error).message}`
+      // The file then has an older head, which detects less.
+      this.#recordTrouble = `the head cannot be recorded: ${messageOf(error)}`
     }
   }
 }
 
-const weigh = ({ content, to }: Publication): Weight =>
-  weightOf(content, 'users' in to ? to.users.length : 1)
+/** The result is the outcome, and there is no event. */
+const silently = <Result>(outcome: Result): Report<Result> => ({ outcome, events: [] })
 
-function size(path: string): number {
-  return statSync(path, { throwIfNoEntry: false })?.size ?? 0
-}
+const sizeOf = (path: string): number => statSync(path, { throwIfNoEntry: false })?.size ?? 0

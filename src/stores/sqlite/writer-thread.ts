@@ -1,42 +1,42 @@
 import { Worker } from 'node:worker_threads'
 import { FairQueue, type Weight } from '../../bounds/fair-queue.ts'
 import {
-  COMPANY_MS,
+  GROUP_COMMIT_MS,
   MAX_PENDING_BYTES,
   MAX_PENDING_COMMANDS,
   TRANSACTION_LIMIT
 } from '../../bounds/limits.ts'
 import { StoreError } from '../../log/store.ts'
-import { RESULT, TURN, type WriterReport } from './commands.ts'
-import type { WriterData } from './writer.ts'
+import { type Failure, TURN, type WriterData, type WriterReport } from './commands.ts'
+import { type Flat, FlatReader } from './flat.ts'
+import { decodeFailure } from './wire.ts'
 
-/** One command on its way, with what it costs the writer. */
-export interface Command extends Weight {
-  /** The command as in `commands.ts`; asked for when it is its turn. */
-  readonly encode: () => readonly unknown[]
-  /** Takes its results from the array, where they begin, and returns where they end. */
-  readonly done: (results: readonly unknown[], at: number) => number
-  readonly failed: (error: Error) => void
+/** A command on its way to the writer, with its cost. */
+export interface PendingCommand extends Weight {
+  /** Appends the command to a request; called when it is its turn. */
+  encode(to: Flat): void
+  /** Reads its result from the answers. */
+  done(from: FlatReader): void
+  failed(error: Error): void
 }
 
-/** How long an exit waits for the transaction that runs: many times what one takes, and little of what a shutdown has left. */
-const PARK_MS = 500
+/** How long an exit waits for the running transaction: many times its usual length, and little of what a shutdown has left. */
+const EXIT_WAIT_MS = 500
 
-const STOPPING = 'the process is stopping and takes no more writes'
+const STOPPING = 'the process is stopping and accepts no more writes'
 
 const SOURCE = import.meta.url.endsWith('.ts')
 const ENTRY = new URL(SOURCE ? './writer.ts' : './writer.js', import.meta.url)
 
 function startWorker(workerData: WriterData): Worker {
-  // From source, TypeScript has to be taught to the thread first; without the loaders of a test runner, which start in seconds.
+  // From source, the thread first needs a TypeScript loader, and not those of a test runner, which take seconds to start.
   if (SOURCE) {
     const tsx = JSON.stringify(import.meta.resolve('tsx/esm/api'))
     const source = `import(${tsx}).then((tsx) => { tsx.register(); return import(${JSON.stringify(ENTRY.href)}) })`
     return new Worker(source, { eval: true, execArgv: [], workerData })
   }
-  // Nor what the process was made to import first, be it to instrument requests or by a test runner: the thread serves none, and starts
-  // with each opening. Most other flags are the process' alone, and a thread refuses them; which SQLite there is may depend on one, and
-  // two in one process would break each other's locks.
+  // Without the modules that the process preloads, such as instrumentation: the thread serves no requests. A thread refuses most
+  // other flags. It needs the one that selects SQLite: two versions in one process would break each other's locks.
   return new Worker(ENTRY, {
     execArgv: process.execArgv.filter((flag) => flag.endsWith('experimental-sqlite')),
     workerData
@@ -44,32 +44,33 @@ function startWorker(workerData: WriterData): Worker {
 }
 
 /**
- * The writer's end on the main thread. Commands that come while a commit runs go together into the next one, in turns: a transaction
- * takes short requests first and one slice of a long one, so that nobody waits for more than that. A commit costs much the same for one as for fifty, so it also waits for company, briefly, where there was some
- * lately: whoever publishes one after the other, or now and then, waits for nobody.
+ * The main thread's end of the writer. Commands that arrive while a commit runs go together into the next transaction: short requests
+ * first, then one slice of a long one, so that none waits for more than that. A commit costs about the same for one command as
+ * for fifty, so it also waits briefly for as many commands as the last one had. A producer that publishes one at a time never waits.
  */
 export class WriterThread {
   readonly ready: Promise<void>
-  /** Why the writer is gone, once it is. */
-  gone: Error | null = null
   readonly #worker: Worker
-  readonly #turn: Int32Array
+  readonly #turn = new Int32Array(new SharedArrayBuffer(4))
   readonly #onReport: (report: WriterReport, settle: () => void) => void
   readonly #onLost: (error: Error) => void
-  #handedOverAt = 0
-  readonly #waiting = new FairQueue<Command>(TRANSACTION_LIMIT)
-  #inFlight: Command[] = []
-  /** How many may be expected to go together. */
-  #company = 1
-  #soon: NodeJS.Immediate | undefined
-  #late: NodeJS.Timeout | undefined
-  #closing: (() => void) | null = null
-  #abandoned = false
+  readonly #waiting = new FairQueue<PendingCommand>(TRANSACTION_LIMIT)
   readonly #ended: Promise<void>
+  #inFlight: PendingCommand[] = []
+  #sentAt = 0
+  /** Group commit: how many commands to wait for. */
+  #groupSize = 1
+  /** Waits until the sockets that are readable now have been read. */
+  #afterReads: NodeJS.Immediate | undefined
+  /** Waits for the group to fill, for {@link GROUP_COMMIT_MS} at most. */
+  #afterWindow: NodeJS.Timeout | undefined
+  #onIdle: (() => void) | null = null
+  #abandoned = false
+  #gone: Error | null = null
 
   /**
-   * `onReport` is told of each report, and calls `settle` when the answers in it are to be given. `onLost` hears that the thread ended
-   * though nobody closed it.
+   * `onReport` receives each report, and calls `settle` when the commands may have their answers. `onLost` is called if the thread ends
+   * before it was closed.
    */
   constructor(
     data: Omit<WriterData, 'turn'>,
@@ -78,9 +79,7 @@ export class WriterThread {
   ) {
     this.#onReport = onReport
     this.#onLost = onLost
-    const turn = new Int32Array(new SharedArrayBuffer(4))
-    this.#turn = turn
-    const worker = startWorker({ ...data, turn })
+    const worker = startWorker({ ...data, turn: this.#turn })
     this.#worker = worker
     this.ready = new Promise((resolve, reject) => {
       worker.once('message', () => resolve())
@@ -89,13 +88,12 @@ export class WriterThread {
     })
     this.#ended = new Promise((resolve) => {
       worker.once('exit', (code) => {
-        process.off('exit', this.#park)
-        if (code !== 0 || !this.#closing)
-          this.#lost(new Error(`the writer ended with code ${code}`))
+        process.off('exit', this.#waitForTransaction)
+        if (code !== 0 || !this.#onIdle) this.#lost(new Error(`the writer ended with code ${code}`))
         resolve()
       })
     })
-    process.on('exit', this.#park)
+    process.on('exit', this.#waitForTransaction)
     worker.on('message', (report: WriterReport) =>
       this.#onReport(report, () => this.#settle(report))
     )
@@ -104,8 +102,13 @@ export class WriterThread {
     )
   }
 
-  /** Hands over the commands of one request, which run in order. All fail at once if too many wait, or if no writer can take them. */
-  send(...commands: readonly Command[]): void {
+  /** Why the writer is gone; null while it lives. */
+  get gone(): Error | null {
+    return this.#gone
+  }
+
+  /** Sends the commands of one request, which run in order. All fail at once if too many wait, or if there is no writer. */
+  send(commands: readonly PendingCommand[]): void {
     const refusal = this.#refusal(commands)
     if (refusal) {
       for (const command of commands) command.failed(refusal)
@@ -115,39 +118,38 @@ export class WriterThread {
     this.#schedule()
   }
 
-  /** Milliseconds that the thread has been at what it was handed last; 0 if it has answered. */
+  /** Milliseconds since the request in flight was sent; 0 if there is none. */
   get busyMs(): number {
-    return this.#inFlight.length === 0 ? 0 : performance.now() - this.#handedOverAt
+    return this.#inFlight.length === 0 ? 0 : performance.now() - this.#sentAt
   }
 
-  /** Takes nothing more, and fails what has not been handed to the thread. */
+  /** Accepts no more commands, and fails those that were not sent yet. */
   abandon(): void {
     this.#abandoned = true
     for (const command of this.#waiting.clear())
       command.failed(new StoreError('unavailable', STOPPING))
-    this.#finish()
+    this.#reportIdle()
   }
 
-  /** Finishes what was sent, then ends the thread. */
+  /** Finishes the commands it has, then ends the thread. */
   async close(): Promise<void> {
-    if (!this.gone) {
+    if (!this.#gone) {
       await new Promise<void>((resolve) => {
-        this.#closing = resolve
+        this.#onIdle = resolve
         this.#schedule()
-        this.#finish()
+        this.#reportIdle()
       })
-      if (!this.gone) this.#worker.postMessage('close')
+      if (!this.#gone) this.#worker.postMessage('close')
     }
     await this.#ended
   }
 
-  #refusal(commands: readonly Command[]): StoreError | null {
-    if (this.gone)
-      return new StoreError('unavailable', `the store has stopped: ${this.gone.message}`)
-    if (this.#closing) return new StoreError('unavailable', 'the store is closed')
+  #refusal(commands: readonly PendingCommand[]): StoreError | null {
+    if (this.#gone) return stopped(this.#gone)
+    if (this.#onIdle) return new StoreError('unavailable', 'the store is closed')
     if (this.#abandoned) return new StoreError('unavailable', STOPPING)
     const bytes = commands.reduce((sum, command) => sum + command.bytes, this.#waiting.bytes)
-    // One alone is taken whatever its size: it has been checked before.
+    // A single request is accepted whatever its size: the route has checked it.
     const crowded =
       this.#waiting.size >= MAX_PENDING_COMMANDS ||
       (this.#waiting.size > 0 && bytes > MAX_PENDING_BYTES)
@@ -158,68 +160,67 @@ export class WriterThread {
 
   #schedule(): void {
     if (this.#inFlight.length > 0 || this.#waiting.size === 0) return
-    // After the sockets that are readable now have been read: what they ask for shares one commit.
-    if (this.#waiting.size >= this.#company || this.#closing)
-      this.#soon ??= setImmediate(this.#flush)
-    else this.#late ??= setTimeout(this.#flush, COMPANY_MS)
+    if (this.#waiting.size >= this.#groupSize || this.#onIdle)
+      this.#afterReads ??= setImmediate(this.#flush)
+    else this.#afterWindow ??= setTimeout(this.#flush, GROUP_COMMIT_MS)
   }
 
   #flush = (): void => {
-    clearImmediate(this.#soon)
-    clearTimeout(this.#late)
-    this.#soon = this.#late = undefined
-    if (this.gone || this.#inFlight.length > 0 || this.#waiting.size === 0) return
+    clearImmediate(this.#afterReads)
+    clearTimeout(this.#afterWindow)
+    this.#afterReads = this.#afterWindow = undefined
+    if (this.#gone || this.#inFlight.length > 0 || this.#waiting.size === 0) return
     this.#inFlight = this.#waiting.take()
-    this.#handedOverAt = performance.now()
-    // Falls by half where company stays away, and rises at once.
-    this.#company = Math.max(this.#inFlight.length, this.#company >> 1)
-    const request: unknown[] = []
-    for (const command of this.#inFlight) for (const value of command.encode()) request.push(value)
+    this.#sentAt = performance.now()
+    // Rises at once, and falls by half when fewer commands come.
+    this.#groupSize = Math.max(this.#inFlight.length, this.#groupSize >> 1)
+    const request: Flat = []
+    for (const command of this.#inFlight) command.encode(request)
     this.#worker.postMessage(request)
   }
 
-  #settle({ answers, results }: WriterReport): void {
+  #settle({ answers }: WriterReport): void {
     if (!answers) return
     const commands = this.#inFlight
     this.#inFlight = []
-    let at = 0
+    const from = new FlatReader(answers)
     for (const command of commands) {
-      const result = results[at++]
-      if (result === RESULT.done) at = command.done(results, at)
-      else command.failed(failure(result as number, String(results[at++])))
+      const failure = decodeFailure(from)
+      if (failure) command.failed(errorOf(failure))
+      else command.done(from)
     }
     this.#schedule()
-    this.#finish()
+    this.#reportIdle()
   }
 
-  /** An exit at once must not tear the thread out of a running transaction: the native code would abort the process. */
-  #park = (): void => {
+  /** An immediate exit must not end the thread in a transaction: the native code would abort the process. */
+  #waitForTransaction = (): void => {
     while (Atomics.compareExchange(this.#turn, 0, TURN.idle, TURN.over) === TURN.busy) {
-      if (Atomics.wait(this.#turn, 0, TURN.busy, PARK_MS) === 'timed-out') return
+      if (Atomics.wait(this.#turn, 0, TURN.busy, EXIT_WAIT_MS) === 'timed-out') return
     }
   }
 
-  #finish(): void {
-    if (this.#inFlight.length === 0 && this.#waiting.size === 0) this.#closing?.()
+  #reportIdle(): void {
+    if (this.#inFlight.length === 0 && this.#waiting.size === 0) this.#onIdle?.()
   }
 
   #lost(error: Error): void {
-    if (this.gone) return
-    this.gone = error
+    if (this.#gone) return
+    this.#gone = error
     const commands = [...this.#inFlight, ...this.#waiting.clear()]
     this.#inFlight = []
-    for (const command of commands)
-      command.failed(
-        new StoreError('unavailable', `the store has stopped: ${error.message}`, { cause: error })
-      )
-    if (this.#closing) this.#closing()
+    for (const command of commands) command.failed(stopped(error))
+    if (this.#onIdle) this.#onIdle()
     else this.#onLost(error)
   }
 }
 
-function failure(result: number, message: string): Error {
-  if (result === RESULT.full) return new StoreError('full', `the disk is full: ${message}`)
-  if (result === RESULT.unavailable)
-    return new StoreError('unavailable', `the disk does not take writes: ${message}`)
+const stopped = (cause: Error): StoreError =>
+  new StoreError('unavailable', `the store has stopped: ${cause.message}`, { cause })
+
+function errorOf({ kind, message }: Failure): Error {
+  if (kind === 'full') return new StoreError('full', `the disk is full: ${message}`)
+  if (kind === 'unavailable')
+    return new StoreError('unavailable', `the disk does not accept writes: ${message}`)
   return new Error(`the store refused a command: ${message}`)
 }

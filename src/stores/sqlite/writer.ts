@@ -1,48 +1,34 @@
-import { statfsSync } from 'node:fs'
-import { dirname } from 'node:path'
 import { performance } from 'node:perf_hooks'
 import { parentPort, workerData } from 'node:worker_threads'
 import { MAX_TIMER_MS, WAL_BYTES } from '../../bounds/limits.ts'
-import type { MarkOp } from '../../log/event.ts'
-import { Publisher } from './append.ts'
+import { Append } from './append.ts'
 import {
-  ARGUMENTS,
-  COMMAND,
-  ITEM_VALUES,
-  type MarkProgress,
-  RESULT,
+  type Handlers,
   TURN,
+  type WriterData,
   type WriterReport,
   type WriterRequest
 } from './commands.ts'
-import { extendedCode, openDatabase, SQLITE, sqliteCode } from './driver.ts'
-import { Marker } from './marks.ts'
-import { Reach } from './reach.ts'
-import { Remover } from './removal.ts'
+import { openDatabase } from './driver.ts'
+import type { Flat } from './flat.ts'
+import { MarkTable } from './marks.ts'
+import { Removal } from './removal.ts'
 import { Retention } from './retention.ts'
 import { Tickets } from './tickets.ts'
-import { Ledger } from './write-context.ts'
+import { Watermarks } from './watermarks.ts'
+import { decodeRequest, encodeFailure, type Job } from './wire.ts'
+import { WriteContext } from './write-context.ts'
+import { failureOf, messageOf } from './write-failure.ts'
 
-/** What the worker thread is started with. */
-export interface WriterData {
-  readonly path: string
-  readonly sync: 'full' | 'normal'
-  readonly retentionDays: number
-  readonly retentionPerChannel: number
-  /** Place that the first event of this life comes after; null in a new log. */
-  readonly leap: number | null
-  /** One of {@link TURN}. */
-  readonly turn: Int32Array
-}
+// The writer thread: the only writer of the database. It runs each request in one transaction, and work of its own in between.
 
 const HOUR_MS = 60 * 60 * 1000
-/** Pause before own work is tried again after a failure; commands do not wait for it. */
+/** Pause before own work is tried again after a failure. Commands do not wait for it. */
 const RETRY_MS = 1000
-/** Less room than this behind a failed write means that the disk is full, whatever SQLite called it. */
-const FULL_BYTES = 1024 * 1024
 
-const port = parentPort!
-const options = workerData as WriterData
+if (!parentPort) throw new Error('writer.ts runs as a worker thread')
+const port = parentPort
+const options: WriterData = workerData
 const db = openDatabase(options.path, { timeout: 5000 })
 db.exec(
   `PRAGMA synchronous = ${options.sync}; PRAGMA cache_size = -65536; PRAGMA wal_autocheckpoint = 4000;
@@ -50,20 +36,32 @@ db.exec(
 )
 const begin = db.prepare('BEGIN')
 const commit = db.prepare('COMMIT')
-const ledger = new Ledger(db, options.retentionPerChannel, options.leap)
-const publisher = new Publisher(ledger)
-const reach = new Reach(ledger)
-const marker = new Marker(ledger, reach)
-const remover = new Remover(ledger, reach)
-const tickets = new Tickets(ledger)
-const retention = new Retention(ledger, {
+const context = new WriteContext(db, options.retentionPerChannel, options.leap)
+const append = new Append(context)
+const watermarks = new Watermarks(context)
+const marks = new MarkTable(context, watermarks)
+const removal = new Removal(context, watermarks)
+const tickets = new Tickets(context)
+const retention = new Retention(context, {
   days: options.retentionDays,
   perChannel: options.retentionPerChannel
 })
+const handlers: Handlers = {
+  publish: ({ items }) => items.map((item) => append.publish(item)),
+  recall: (command) => removal.recall(command),
+  mark: (command) => marks.mark(command),
+  markUpTo: (command) => marks.markUpTo(command),
+  erase: (command) => removal.erase(command),
+  putTicket: (command) => tickets.put(command),
+  takeTicket: (command) => tickets.take(command),
+  revoke: (command) => tickets.revoke(command)
+}
 let commitMs = 0
 let trouble: string | null = null
+let timer: NodeJS.Timeout | undefined
+let nextTidy: NodeJS.Immediate | undefined
 
-/** One transaction, or nothing of it. */
+/** Runs one transaction. If it throws, nothing of it remains. */
 function transact(work: () => void): void {
   if (Atomics.compareExchange(options.turn, 0, TURN.idle, TURN.busy) === TURN.over)
     throw new Error('the process ends')
@@ -76,12 +74,12 @@ function transact(work: () => void): void {
 }
 
 function commitAll(work: () => void): void {
-  ledger.now = Date.now()
+  context.now = Date.now()
   begin.run()
   try {
-    if (ledger.nextExpiry <= ledger.now) retention.expire()
+    if (context.nextExpiry <= context.now) retention.expire()
     work()
-    ledger.save()
+    context.save()
     const started = performance.now()
     commit.run()
     commitMs = performance.now() - started
@@ -89,168 +87,84 @@ function commitAll(work: () => void): void {
     try {
       db.exec('ROLLBACK')
     } catch {
-      // SQLite has rolled back by itself, as it does for some errors of the disk.
+      // After some errors of the disk SQLite has rolled back by itself.
     }
-    ledger.rollback()
-    ledger.nextExpiry = Math.min(ledger.nextExpiry, ledger.now)
+    context.rollback()
+    context.nextExpiry = Math.min(context.nextExpiry, context.now)
     throw error
   }
-  ledger.committed()
+  context.committed()
   trouble = null
 }
 
-function report(answers: boolean, results: readonly unknown[]): void {
-  const dropped = ledger.dropped.size > 0 ? [...ledger.dropped] : null
-  ledger.dropped.clear()
+function report(answers: Flat | null): void {
   port.postMessage({
     answers,
-    results,
-    head: ledger.head,
-    floor: ledger.floor,
+    head: context.head,
+    floor: context.floor,
     commitMs,
-    dropped,
+    dropped: [...context.dropped],
     trouble
   } satisfies WriterReport)
+  context.dropped.clear()
   commitMs = 0
 }
 
-/** Where the command after the one at `at` begins. */
-function next(request: readonly unknown[], at: number): number {
-  const command = request[at] as number
-  return (
-    at +
-    1 +
-    ARGUMENTS[command]! +
-    (command === COMMAND.publish ? (request[at + 1] as number) * ITEM_VALUES : 0)
-  )
-}
-
-function run(r: readonly unknown[], at: number, results: unknown[]): void {
-  results.push(RESULT.done)
-  switch (r[at]) {
-    case COMMAND.publish: {
-      const end = next(r, at)
-      for (let item = at + 2; item < end; item += ITEM_VALUES) publisher.publish(r, item, results)
-      return
-    }
-    case COMMAND.recall:
-      return remover.recall(r[at + 1] as string, results)
-    case COMMAND.mark:
-      return marker.mark(
-        r[at + 1] as string,
-        r[at + 2] as MarkOp,
-        r[at + 3] as number | null,
-        r[at + 4] as string[],
-        r[at + 5] as [number[], string[]],
-        r[at + 6] as MarkProgress,
-        results
-      )
-    case COMMAND.erase:
-      return remover.erase(r[at + 1] as string, results)
-    case COMMAND.putTicket:
-      return tickets.put(
-        r[at + 1] as string,
-        r[at + 2] as string,
-        r[at + 3] as string,
-        r[at + 4] as number
-      )
-    case COMMAND.takeTicket:
-      return tickets.take(r[at + 1] as string, results)
-    case COMMAND.revoke:
-      return tickets.revoke(r[at + 1] as string)
-  }
-}
-
-/** The failure as the caller is to hear it. Anything that is not the world's fault is a bug of ours, and told apart. */
-function classify(error: unknown): number {
-  const code = sqliteCode(error)
-  if (code === SQLITE.full || extendedCode(error) === SQLITE.ioerrShmSize) return RESULT.full
-  if (
-    code !== SQLITE.ioerr &&
-    code !== SQLITE.cantopen &&
-    code !== SQLITE.readonly &&
-    code !== SQLITE.busy &&
-    code !== SQLITE.corrupt
-  )
-    return RESULT.broken
-  try {
-    const { bavail, bsize } = statfsSync(dirname(options.path))
-    if (bavail * bsize < FULL_BYTES) return RESULT.full
-  } catch {
-    // The directory itself is out of reach.
-  }
-  return RESULT.unavailable
-}
-
-/** Runs the commands together; if that fails for a fault of one of them, or for want of room, each by itself: the others do not suffer. */
-function answer(request: readonly unknown[]): void {
-  const results: unknown[] = []
+/**
+ * Runs the commands in one transaction. If that fails because one of them is at fault, or because the disk is full, each runs by
+ * itself, so that the others succeed.
+ */
+function answerAll(jobs: readonly Job[]): Flat {
+  const answers: Flat = []
   try {
     transact(() => {
-      for (let at = 0; at < request.length; at = next(request, at)) run(request, at, results)
+      for (const job of jobs) job.run(answers)
     })
+    return answers
   } catch (error) {
-    results.length = 0
-    const kind = classify(error)
-    if (kind !== RESULT.broken) trouble = (error as Error).message
-    const alone = kind !== RESULT.unavailable && next(request, 0) < request.length
-    if (alone) answerEach(request, results)
-    else
-      for (let at = 0; at < request.length; at = next(request, at))
-        results.push(kind, (error as Error).message)
+    const failure = failureOf(error, options.path)
+    if (failure.kind !== 'broken') trouble = failure.message
+    if (failure.kind !== 'unavailable' && jobs.length > 1) return answerEach(jobs)
+    const failures: Flat = []
+    for (const _ of jobs) encodeFailure(failure, failures)
+    return failures
   }
-  report(true, results)
-  // Messages that follow each other fast are taken in one turn of the loop; an immediate would wait for the last of them.
-  if (soon) tidy()
-  else arrange()
 }
 
-/** Each by itself, in order. What is as large as one for which there was no room is not tried. */
-function answerEach(request: readonly unknown[], results: unknown[]): void {
+/** Runs each command by itself, in order. One as large as another that did not fit on the disk is not tried. */
+function answerEach(jobs: readonly Job[]): Flat {
+  const answers: Flat = []
   let room = Number.POSITIVE_INFINITY
-  let full = ''
-  for (let at = 0; at < request.length; at = next(request, at)) {
-    const size = sizeOf(request, at)
-    if (size >= room) {
-      results.push(RESULT.full, full)
+  let full: string | null = null
+  for (const job of jobs) {
+    if (full !== null && job.size >= room) {
+      encodeFailure({ kind: 'full', message: full }, answers)
       continue
     }
-    const start = results.length
-    answerAlone(request, at, results)
-    if (results[start] !== RESULT.full) continue
-    room = size
-    full = results[start + 1] as string
+    const dropped = [...context.dropped]
+    const answer: Flat = []
+    try {
+      transact(() => job.run(answer))
+      for (const value of answer) answers.push(value)
+    } catch (error) {
+      const failure = failureOf(error, options.path)
+      encodeFailure(failure, answers)
+      if (failure.kind === 'full') {
+        room = job.size
+        full = failure.message
+      }
+    }
+    // A rollback forgets them, but what earlier transactions dropped is not reported yet.
+    for (const channel of dropped) context.dropped.add(channel)
   }
-  if (full !== '') trouble = full
+  if (full !== null) trouble = full
+  return answers
 }
 
-/** Characters that it wants to store, roughly. */
-function sizeOf(request: readonly unknown[], at: number): number {
-  let size = 0
-  for (let i = at; i < next(request, at); i++)
-    size += typeof request[i] === 'string' ? (request[i] as string).length : 0
-  return size
-}
-
-function answerAlone(request: readonly unknown[], at: number, results: unknown[]): void {
-  const start = results.length
-  const dropped = [...ledger.dropped]
-  try {
-    transact(() => run(request, at, results))
-  } catch (error) {
-    results.length = start
-    results.push(classify(error), (error as Error).message)
-  }
-  for (const channel of dropped) ledger.dropped.add(channel)
-}
-
-let timer: NodeJS.Timeout | undefined
-let soon: NodeJS.Immediate | undefined
-
-/** Own work: what expired, and a slice of retention. */
+/** Own work: removes what expired, and one slice of what retention has to remove. */
 function tidy(): void {
-  clearImmediate(soon)
-  soon = undefined
+  clearImmediate(nextTidy)
+  nextTidy = undefined
   let failed = false
   try {
     transact(() => {
@@ -258,41 +172,48 @@ function tidy(): void {
     })
   } catch (error) {
     failed = true
-    trouble = (error as Error).message
+    trouble = messageOf(error)
   }
-  report(false, [])
-  arrange(failed)
+  report(null)
+  schedule(failed)
 }
 
-/** Comes back for own work: at once between two batches, or when the next entry expires. */
-function arrange(failed = false): void {
+/** Schedules own work: at once between two requests, or when the next entry expires. */
+function schedule(failed = false): void {
   clearTimeout(timer)
-  if (soon) return
+  if (nextTidy) return
   if (failed) timer = setTimeout(tidy, RETRY_MS)
-  else if (retention.busy || ledger.nextExpiry <= Date.now()) soon = setImmediate(tidy)
-  else if (ledger.nextExpiry < Number.POSITIVE_INFINITY)
-    timer = setTimeout(tidy, Math.min(ledger.nextExpiry - Date.now(), MAX_TIMER_MS))
+  else if (retention.busy || context.nextExpiry <= Date.now()) nextTidy = setImmediate(tidy)
+  else if (context.nextExpiry < Number.POSITIVE_INFINITY)
+    timer = setTimeout(tidy, Math.min(context.nextExpiry - Date.now(), MAX_TIMER_MS))
 }
 
 const hourly = setInterval(() => {
   retention.startRound()
-  arrange()
+  schedule()
 }, HOUR_MS)
 
-port.on('message', (request: WriterRequest) => {
-  if (request !== 'close') return answer(request)
+function close(): void {
   clearInterval(hourly)
   clearTimeout(timer)
-  if (soon) clearImmediate(soon)
+  if (nextTidy) clearImmediate(nextTidy)
   try {
     db.exec('PRAGMA wal_checkpoint(TRUNCATE)')
   } catch {
-    // What is in the WAL is durable there, too.
+    // What is in the write-ahead log is durable as well.
   }
   db.close()
   port.close()
+}
+
+port.on('message', (request: WriterRequest) => {
+  if (request === 'close') return close()
+  report(answerAll(decodeRequest(request, handlers)))
+  // Messages that arrive in quick succession are taken in one turn of the loop, so an immediate would wait for the last of them.
+  if (nextTidy) tidy()
+  else schedule()
 })
 
 retention.startRound()
-report(false, [])
-arrange()
+report(null)
+schedule()
