@@ -9,7 +9,7 @@ import { parseRedisUrl } from '../../src/stores/redis/redis-url.ts'
 import { freePort } from '../fixtures/free-port.ts'
 import { skipOwnServer, startRedis } from './redis-server.ts'
 
-t.test('an address is read in each of its forms', async (t) => {
+t.test('REDIS_URL is parsed in each of its forms, and every other text is refused', async (t) => {
   const none = { tls: false, username: undefined, password: undefined }
   t.strictSame(parseRedisUrl('redis://h'), {
     kind: 'single',
@@ -96,7 +96,7 @@ t.test('an address is read in each of its forms', async (t) => {
   }
 })
 
-/** `once` of node:events would end with the errors that are part of the matter here. */
+/** Unlike `once` of node:events, this does not reject on the errors that these tests provoke. */
 const heard = (connection: RedisConnection, event: string): Promise<void> =>
   new Promise((resolve) => connection.once(event, () => resolve()))
 
@@ -114,11 +114,11 @@ const connect = async (
 }
 
 t.test(
-  'a command never hangs: not without a server, not with a frozen one',
+  'a command never hangs, neither without a server nor with a frozen one',
   { skip: skipOwnServer },
   async (t) => {
     const nobody = await connect(t, `redis://127.0.0.1:${await freePort()}`)
-    await t.rejects(nobody.clients.commands.ping(), 'fails at once, for there is nobody')
+    await t.rejects(nobody.clients.commands.ping(), 'fails at once without a server')
     await heard(nobody.clients.commands, 'reconnecting')
     t.match(nobody.errors[0], /ECONNREFUSED/)
 
@@ -131,15 +131,15 @@ t.test(
     server.freeze()
     const asked = performance.now()
     await t.rejects(clients.commands.ping(), { message: 'Command timed out' })
-    t.ok(performance.now() - asked < 6000, 'within its time')
+    t.ok(performance.now() - asked < 6000, 'within its time limit')
     server.thaw()
-    t.equal(await clients.commands.ping(), 'PONG', 'and goes on when it thaws')
+    t.equal(await clients.commands.ping(), 'PONG', 'continues when the server thaws')
 
     await server.kill()
     await heard(clients.commands, 'close')
     t.notOk(isReady(clients.commands))
     await t.rejects(clients.commands.ping())
     await Promise.all([server.start(), heard(clients.commands, 'ready')])
-    t.equal(await clients.commands.ping(), 'PONG', 'and when it is back')
+    t.equal(await clients.commands.ping(), 'PONG', 'continues when the server is back')
   }
 )

@@ -32,7 +32,7 @@ const report = (connections: number): NodeReport => ({
   rssBytes: 0
 })
 
-/** A node that has what it is told to have. */
+/** A node with the connections that the test gives it. */
 class TestNode implements Member {
   readonly users = new Map<string, number>()
   readonly asked: Question[] = []
@@ -92,7 +92,7 @@ async function join(t: Test, url: string, prefix: string, name: string, most = 3
   }
 }
 
-/** All see all, and can be asked. */
+/** Resolves when every node sees every other and answers. */
 const met = (...nodes: Joined[]): Promise<void> =>
   eventually(async () => {
     for (const { cluster } of nodes) {
@@ -103,7 +103,7 @@ const met = (...nodes: Joined[]): Promise<void> =>
     return true
   })
 
-test('an answer to another node has a bound in bytes, and its total still counts all', {
+test('an answer to another node is cut to a size in bytes, and its total still counts all rows', {
   skip: skipRedis
 }, async (t) => {
   const url = await redisUrl(t)
@@ -139,7 +139,7 @@ test('an answer to another node has a bound in bytes, and its total still counts
   t.match(other, { total: 7000, rows: [{ id: 'b-0', topicCount: 200 }] })
 })
 
-test('nodes see each other, ask each other, and are gone at once when they leave', {
+test('nodes see and ask each other, and disappear at once when they leave', {
   skip: skipRedis
 }, async (t) => {
   const url = await redisUrl(t)
@@ -174,17 +174,19 @@ test('nodes see each other, ask each other, and are gone at once when they leave
 
   await c.cluster.leave()
   await eventually(() => a.cluster.nodes().length === 2)
-  // The quickest of some: a busy machine delays one or the other, who waits is late each time.
+  // The fastest of several: a busy machine delays some of them, a wrong wait delays all.
   let quickest = Number.POSITIVE_INFINITY
   for (let n = 0; n < 5; n++) {
     const started = performance.now()
     t.equal((await a.cluster.ask({ kind: 'count-user', user: 'u' })).length, 2)
     quickest = Math.min(quickest, performance.now() - started)
   }
-  t.ok(quickest < 300, 'who is gone is not waited for')
+  t.ok(quickest < 300, 'a node that left is not waited for')
 })
 
-test('the last place is given once, however many ask at once', { skip: skipRedis }, async (t) => {
+test('the last slot of a user is given once, however many nodes ask at once', {
+  skip: skipRedis
+}, async (t) => {
   const url = await redisUrl(t)
   const prefix = freshPrefix()
   const nodes = [
@@ -202,11 +204,11 @@ test('the last place is given once, however many ask at once', { skip: skipRedis
     const [one] = nodes.filter(({ node }) => node.heldOf(user) > 0)
     one!.close(user)
     const again = await Promise.all(nodes.map((node) => node.open(user)))
-    t.equal(again.filter(Boolean).length, 1, 'a place that was given back is there for one')
+    t.equal(again.filter(Boolean).length, 1, 'a slot that was released is given once')
   }
 })
 
-test('places of a node that died are free when its lease is over, and it is in no list any more', {
+test('slots of a dead node are free when its lease ends, and no list shows the node any more', {
   skip: skipRedis
 }, async (t) => {
   const url = await redisUrl(t)
@@ -225,16 +227,16 @@ test('places of a node that died are free when its lease is over, and it is in n
   await redis.hset(places, 'u', 2)
   const a = await join(t, url, prefix, 'a', 2)
   await eventually(() => a.cluster.nodes().length === 2)
-  t.notOk(await a.open('u'), 'a node that was silent for less than its lease may yet live')
+  t.notOk(await a.open('u'), 'a node that was silent for less than its lease counts as alive')
   await diedAgo(LEASE_MS + 1000)
   t.ok(await a.open('u'))
   t.ok(await a.open('u'))
   t.notOk(await a.open('u'))
   await eventually(() => a.cluster.nodes().length === 1)
-  t.equal(await redis.exists(places), 0, 'nothing of it is left')
+  t.equal(await redis.exists(places), 0, 'its keys are deleted')
 })
 
-test('a node whose lease ran out in a pause tells its places again', {
+test('a node whose lease ended during a pause reports its slots again', {
   skip: skipRedis
 }, async (t) => {
   const url = await redisUrl(t)
@@ -250,7 +252,7 @@ test('a node whose lease ran out in a pause tells its places again', {
   t.notOk(await a.open('u'))
 })
 
-test('while Redis is away or hangs nobody waits for it, and the limit holds on each node; then over all of them again', {
+test('while Redis is away or hangs, opening a stream does not wait and the limit holds on each node; then on all nodes again', {
   skip: skipOwnServer
 }, async (t) => {
   const server = await startRedis(t, { persistence: 'none' })
@@ -275,30 +277,30 @@ test('while Redis is away or hangs nobody waits for it, and the limit holds on e
     [true, false],
     'two on this node, as if it were alone'
   )
-  t.ok(performance.now() - started < ACQUIRE_SLOT_MS, 'the next do not wait')
+  t.ok(performance.now() - started < ACQUIRE_SLOT_MS, 'later ones do not wait')
   t.match(b.troubles, [/limits per user hold on each node by itself/])
   await server.kill()
   t.same(await b.cluster.ask({ kind: 'count-user', user: 'u' }), [2], 'its own answer, at once')
   a.close('u')
   t.ok(await a.open('u'))
-  t.equal(b.troubles.length, 1, 'told once')
+  t.equal(b.troubles.length, 1, 'reported once')
 
   await server.start()
   await met(a, b)
   const redis = new Redis(server.url)
   t.teardown(() => redis.disconnect())
   await eventually(async () => (await redis.hget(`${prefix}:{nodes}:places:b`, 'u')) === '2')
-  t.notOk(await a.open('u'), 'nobody was cut off, and nobody more is let in')
+  t.notOk(await a.open('u'), 'no connection was closed, and none more is admitted')
   b.close('u')
   b.close('u')
-  // Nobody waits for what closes: the other node may ask before Redis has heard of it.
+  // Closing does not wait for Redis: the other node may ask before Redis knows of it.
   await eventually(
     async () => Number((await redis.hget(`${prefix}:{nodes}:places:b`, 'u')) ?? 0) === 0
   )
   t.ok(await a.open('u'))
 })
 
-test('of more users than are remembered while Redis does not answer, all are told when it does', {
+test('after an outage a node reports all its users, also if there were more than it remembers', {
   skip: skipOwnServer
 }, async (t) => {
   const server = await startRedis(t, { persistence: 'none' })
@@ -308,7 +310,7 @@ test('of more users than are remembered while Redis does not answer, all are tol
   server.freeze()
   for (let n = 0; n <= MAX_UNSURE_USERS + 5; n++) {
     const open = b.open(`u${n}`)
-    // The first finds out that nobody answers, the others know.
+    // The first call notices that Redis is away, the others know it.
     if (n === 0) await open
   }
   server.thaw()
@@ -320,7 +322,7 @@ test('of more users than are remembered while Redis does not answer, all are tol
   t.equal(await redis.hget(`${prefix}:{nodes}:places:b`, 'u1'), '1')
 })
 
-test('on a Redis that is a cluster itself: nodes meet, ask, share places, and an archive goes in and out', {
+test('on a Redis Cluster nodes see each other, ask and share slots, and an archive is imported and exported', {
   skip: skipOwnServer,
   timeout: 90_000
 }, async (t) => {

@@ -31,11 +31,11 @@ const seqsOf = ({ events }: Followed): number[] =>
 
 interface Switch {
   readonly port: number
-  /** Sends everybody to another server, or to none. */
+  /** Sends every connection to another server, or to none. */
   to(server: RedisServer | null): void
 }
 
-/** What stands between the nodes and the servers, or between two servers: it can be turned, as a fail-over does, and cut. */
+/** A proxy before a server. It can be pointed at another server, as a fail-over does, or cut. */
 async function startSwitch(t: Test, first: RedisServer): Promise<Switch> {
   let target: RedisServer | null = first
   const sockets = new Set<Socket>()
@@ -73,7 +73,10 @@ async function startSwitch(t: Test, first: RedisServer): Promise<Switch> {
   }
 }
 
-/** A replica that has everything its master has now, and gets nothing more until the link is mended. */
+/**
+ * A replica that has everything its master has now, and receives nothing more until it is linked
+ * again.
+ */
 async function cutReplica(
   t: Test,
   master: RedisServer
@@ -93,9 +96,9 @@ async function cutReplica(
   return { replica, link }
 }
 
-t.test('Redis loses what it accepted', { skip: skipOwnServer }, async (t) => {
+t.test('Redis loses events that it accepted', { skip: skipOwnServer }, async (t) => {
   t.test(
-    'a fail-over to a replica that lags: everybody hears it, and no place is used twice',
+    'a fail-over to a replica that lags reaches every node, and uses no seq twice',
     async (t) => {
       const master = await startRedis(t)
       const between = await startSwitch(t, master)
@@ -114,18 +117,25 @@ t.test('Redis loses what it accepted', { skip: skipOwnServer }, async (t) => {
       between.to(replica)
       await Promise.all([one.followed.until(restarted), two.followed.until(restarted)])
       t.not(one.store.logs[0].epoch, epoch, 'a new epoch')
-      t.equal(two.store.logs[0].epoch, one.store.logs[0].epoch, 'the same one everywhere')
-      t.equal((await one.store.counts('ann', scope)).unread, 10, 'what the replica had is there')
+      t.equal(two.store.logs[0].epoch, one.store.logs[0].epoch, 'the same on every node')
+      t.equal(
+        (await one.store.counts('ann', scope)).unread,
+        10,
+        'everything that the replica had is there'
+      )
       await publish(two.store, 1)
       const last = await one.followed.until((event) => 'seq' in event && event.seq > 20)
-      t.ok('seq' in last && last.seq > 1_000_000_000, 'beyond anything the master can have used')
+      t.ok(
+        'seq' in last && last.seq > 1_000_000_000,
+        'above every seq that the master can have used'
+      )
       const seqs = seqsOf(one.followed)
       t.equal(new Set(seqs).size, seqs.length)
     }
   )
 
   t.test(
-    'a fail-over that nobody saw: cursors of what was lost are told so, all others go on',
+    'after a fail-over while all nodes were stopped, lost cursors get a gap and all others continue',
     async (t) => {
       const master = await startRedis(t)
       const before = (await open(t, master.url)).store
@@ -138,7 +148,7 @@ t.test('Redis loses what it accepted', { skip: skipOwnServer }, async (t) => {
       const { store } = await open(t, replica.url)
       await publish(store, 1)
       const { head } = store.logs[0]
-      t.ok(head > 1e9 && Number.isSafeInteger(head), 'it leaps')
+      t.ok(head > 1e9 && Number.isSafeInteger(head), 'the head leaps')
       for (const [after, wanted] of [
         [10, 1],
         [9, 2],
@@ -152,7 +162,7 @@ t.test('Redis loses what it accepted', { skip: skipOwnServer }, async (t) => {
     }
   )
 
-  t.test('two lives that go on from one copy give no place twice', async (t) => {
+  t.test('two servers that continue from one copy use no seq twice', async (t) => {
     const master = await startRedis(t)
     const { store } = await open(t, master.url)
     await publish(store, 10)
@@ -162,13 +172,13 @@ t.test('Redis loses what it accepted', { skip: skipOwnServer }, async (t) => {
       await replica.say('REPLICAOF NO ONE')
       const restored = (await open(t, replica.url)).store
       await publish(restored, 3)
-      t.equal(restored.logs[0].epoch, store.logs[0].epoch, 'the copies cannot know of each other')
+      t.equal(restored.logs[0].epoch, store.logs[0].epoch, 'neither copy can know of the other')
       heads.push(restored.logs[0].head)
     }
     t.ok(Math.abs(heads[0]! - heads[1]!) >= 3, heads.join(' and '))
   })
 
-  t.test('an empty Redis is a new life', async (t) => {
+  t.test('an emptied Redis begins a new epoch', async (t) => {
     for (const lose of [
       async (redis: RedisServer) => void (await redis.say('FLUSHALL')),
       async (redis: RedisServer) => {
@@ -191,7 +201,7 @@ t.test('Redis loses what it accepted', { skip: skipOwnServer }, async (t) => {
     }
   })
 
-  t.test('a publish to an empty Redis is in its new life', async (t) => {
+  t.test('a publish to an emptied Redis is in its new epoch', async (t) => {
     const redis = await startRedis(t)
     const { store } = await open(t, redis.url)
     const { epoch } = store.logs[0]
@@ -201,7 +211,7 @@ t.test('Redis loses what it accepted', { skip: skipOwnServer }, async (t) => {
     t.equal((await store.counts('ann', scope)).unread, 1)
   })
 
-  t.test('a restart that kept everything is none', async (t) => {
+  t.test('a restart that kept all data keeps the epoch', async (t) => {
     const redis = await startRedis(t)
     const { store, followed } = await open(t, redis.url)
     await publish(store, 5)
@@ -218,7 +228,7 @@ t.test('Redis loses what it accepted', { skip: skipOwnServer }, async (t) => {
   })
 
   t.test(
-    'a node that was behind for longer than the stream reaches begins anew, and says so',
+    'a node that falls behind further than the stream reaches continues at the head, and reports it',
     async (t) => {
       const redis = await startRedis(t)
       const { store, followed } = await open(t, redis.url)
@@ -252,7 +262,7 @@ t.test('Redis loses what it accepted', { skip: skipOwnServer }, async (t) => {
 })
 
 t.test(
-  'what was recalled before it expired is waited for by nobody',
+  'a notification recalled before it expires leaves no expiry behind',
   { skip: skipOwnServer },
   async (t) => {
     const redis = await startRedis(t)
@@ -271,11 +281,11 @@ t.test(
   }
 )
 
-t.test('bells that are lost delay, and lose nothing', { skip: skipOwnServer }, async (t) => {
+t.test('lost wake-ups delay events and lose none', { skip: skipOwnServer }, async (t) => {
   const redis = await startRedis(t)
   const [one, two] = [await open(t, redis.url), await open(t, redis.url)]
   for (let n = 0; n < 20; n++) {
-    // Whoever listens is cut off, and what is rung until they are back is heard by nobody.
+    // Every subscriber is disconnected, and wake-ups reach nobody until they are back.
     await redis.say('CLIENT KILL TYPE pubsub')
     await publish(one.store, 5)
   }
@@ -290,7 +300,7 @@ t.test('bells that are lost delay, and lose nothing', { skip: skipOwnServer }, a
 })
 
 t.test(
-  'connections that are cut with a publish on its way: it is repeated, and done once',
+  'a publish whose connection breaks is repeated, and appended once',
   { skip: skipOwnServer },
   async (t) => {
     const redis = await startRedis(t, { persistence: 'none' })
@@ -315,8 +325,8 @@ t.test(
   }
 )
 
-t.test('what Redis answers', { skip: skipOwnServer }, async (t) => {
-  t.test('REDIS_WAIT_REPLICAS: without the replica it is not accepted', async (t) => {
+t.test('what Redis refuses', { skip: skipOwnServer }, async (t) => {
+  t.test('with REDIS_WAIT_REPLICAS a publish is not accepted without the replica', async (t) => {
     const master = await startRedis(t)
     const { store } = await open(t, master.url, { redisWaitReplicas: 1 })
     await t.rejects(publish(store, 1), {
@@ -342,7 +352,7 @@ t.test('what Redis answers', { skip: skipOwnServer }, async (t) => {
     t.match(await publish(store, 1), [{ kind: 'accepted' }])
   })
 
-  t.test('a full Redis: 507 for who publishes, and readers read on', async (t) => {
+  t.test('a full Redis refuses publishing as full, and subscribers still read', async (t) => {
     const redis = await startRedis(t, { args: ['--maxmemory-policy', 'noeviction'] })
     const { store, followed } = await open(t, redis.url)
     const expiresAt = Date.now() + 2500
@@ -350,20 +360,28 @@ t.test('what Redis answers', { skip: skipOwnServer }, async (t) => {
       publication(ann, { expiresAt }),
       ...Array.from({ length: 5 }, () => publication(ann))
     ])
-    // Less than an empty one takes.
+    // Less than an empty Redis uses.
     await redis.say('CONFIG SET maxmemory 100kb')
     await t.rejects(publish(store, 1), { name: 'StoreError', kind: 'full' })
     const { head } = store.logs[0]
     t.equal((await store.counts('ann', scope)).unread, head)
     await followed.until((event) => event.kind === 'dropped')
-    t.equal((await store.counts('ann', scope)).unread, head - 1, 'also what expires goes')
+    t.equal(
+      (await store.counts('ann', scope)).unread,
+      head - 1,
+      'expired entries are still removed'
+    )
     t.equal((await store.inbox('ann', scope, { status: 'all', limit: 5 })).items.length, 5)
     t.ok(store.status().healthy)
     await redis.say('CONFIG SET maxmemory 100mb')
-    t.match(await publish(store, 1), [{ kind: 'accepted' }], 'with room it goes on')
+    t.match(
+      await publish(store, 1),
+      [{ kind: 'accepted' }],
+      'publishing works again once there is room'
+    )
   })
 
-  t.test('settings that lose notifications are told', async (t) => {
+  t.test('settings that lose notifications are reported', async (t) => {
     const redis = await startRedis(t, {
       persistence: 'none',
       args: ['--maxmemory', '100mb', '--maxmemory-policy', 'allkeys-lru']

@@ -4,7 +4,7 @@ import { type RedisServer, startRedis } from './redis-server.ts'
 
 type Teardown = { teardown(fn: () => unknown): void }
 
-/** Three masters that share the slots; one that is gone takes no other with it. */
+/** A Cluster of three masters. It serves the slots of the others if one is gone. */
 export async function startRedisCluster(
   t: Teardown
 ): Promise<{ readonly servers: RedisServer[]; readonly url: string }> {

@@ -12,28 +12,31 @@ const PROGRAM = ['redis-server', 'valkey-server'].find(
   (name) => spawnSync(name, ['--version']).status === 0
 )
 
-/** Why a test that stops, freezes or starts servers of its own cannot run; false where it can. */
+/** Why a test that stops, freezes or starts its own servers cannot run; false if it can. */
 export const skipOwnServer: string | false =
   PROGRAM === undefined && 'redis-server not found: apt-get install redis-server'
 
-/** Why a test that needs any Redis cannot run; false where it can. */
+/** Why a test that needs any Redis cannot run; false if it can. */
 export const skipRedis: string | false =
   process.env['TEST_REDIS_URL'] === undefined && PROGRAM === undefined
     ? 'redis-server not found: apt-get install redis-server, or set TEST_REDIS_URL'
     : false
 
-/** What survives the end of a server: everything (an append-only file, synced before each answer), or nothing. */
+/**
+ * What survives the end of a server: everything, in an append-only file synced before each reply,
+ * or nothing.
+ */
 export type Persistence = 'always' | 'none'
 
 export interface RedisServerOptions {
   readonly persistence?: Persistence
   /** More of the configuration, as on the command line: `['--maxmemory', '4mb']`. */
   readonly args?: readonly string[]
-  /** In place of all of it, where it is to be something else than a store: only the port is added. */
+  /** Replaces the whole configuration, for a server that is not a store; only the port is added. */
   readonly command?: readonly string[]
 }
 
-/** A redis-server of the test's own, on a port that stays the same over restarts. */
+/** A redis-server for one test, on a port that restarts keep. */
 export class RedisServer {
   readonly port: number
   readonly #dir: string
@@ -68,7 +71,7 @@ export class RedisServer {
     return this.#child.pid
   }
 
-  /** Starts, or starts again with the same port and files; resolves when it answers PING with PONG. */
+  /** Starts, or restarts with the same port and files; resolves when it replies PONG to PING. */
   async start(): Promise<void> {
     const child = spawn(PROGRAM!, this.#args, { stdio: ['ignore', 'pipe', 'pipe'] })
     this.#child = child
@@ -84,7 +87,7 @@ export class RedisServer {
     throw new Error(`redis-server did not answer: ${output}`)
   }
 
-  /** Sends an inline command over a connection of its own; resolves with the first part of the raw answer. */
+  /** Sends an inline command over a new connection; resolves with the start of the raw reply. */
   async say(command: string): Promise<string> {
     const socket = connect(this.port, '127.0.0.1')
     try {
@@ -97,7 +100,7 @@ export class RedisServer {
     }
   }
 
-  /** Ends it as a power switch would, or as the signal says; resolves when it is gone. */
+  /** Ends it like a power cut, or with the signal; resolves when it is gone. */
   async kill(signal: NodeJS.Signals = 'SIGKILL'): Promise<void> {
     const child = this.#child
     if (!child || child.exitCode !== null || child.signalCode !== null) return
@@ -106,7 +109,7 @@ export class RedisServer {
     await gone
   }
 
-  /** Stops answering without closing anything, until {@link thaw}. */
+  /** Stops it from replying, without closing anything, until {@link thaw}. */
   freeze(): void {
     process.kill(this.pid, 'SIGSTOP')
   }
@@ -118,12 +121,15 @@ export class RedisServer {
   /** Removes it with its files. */
   async end(): Promise<void> {
     await this.kill()
-    // A child that writes a file for it may outlive it by a moment.
+    // A child process that writes a file for it may live a moment longer.
     rmSync(this.#dir, { recursive: true, force: true, maxRetries: 20, retryDelay: 50 })
   }
 }
 
-/** A server on a free port with a directory of its own, gone with the test. Another program may take the port first: tried again. */
+/**
+ * A server on a free port, removed with the test. Tries again if another program takes the port
+ * first.
+ */
 export async function startRedis(
   t: Teardown,
   options: RedisServerOptions = {}
@@ -141,7 +147,9 @@ export async function startRedis(
   }
 }
 
-/** Address of a Redis for tests that leave it running: `TEST_REDIS_URL`, or a server of the test's own. */
+/**
+ * Address of a Redis for tests that leave it running: `TEST_REDIS_URL`, or a server for the test.
+ */
 export async function redisUrl(t: Teardown): Promise<string> {
   return process.env['TEST_REDIS_URL'] ?? (await startRedis(t, { persistence: 'none' })).url
 }

@@ -14,7 +14,7 @@ import { publication, storeOptions } from './store-fixtures.ts'
 
 const LONE_NODE = /node of a Cluster.*write redis:\/\/host:port,host:port/
 
-/** Opens a store; what it logs is kept. */
+/** Opens a store and keeps its log lines. */
 async function open(
   t: Test,
   redisUrl: string,
@@ -58,7 +58,7 @@ t.test(
       ['other?sentinel=:its%3Aown', /Sentinels watch no master of the name/]
     ] as const) {
       const { lines } = await open(t, `redis+sentinel://:pw@127.0.0.1:${guarded}/${path}`)
-      t.match(lines.join('\n'), said, 'the log says who refused, and what to change')
+      t.match(lines.join('\n'), said, 'the log says which server refused, and what to change')
     }
   }
 )
@@ -84,12 +84,16 @@ t.test(
       })
     }
     const twice = await open(t, `redis://127.0.0.1:${port},127.0.0.1:${port}`)
-    t.equal(twice.store.status().reason, undefined, 'written twice, one address is followed')
+    t.equal(
+      twice.store.status().reason,
+      undefined,
+      'an address that is written twice is used as a Cluster'
+    )
   }
 )
 
 t.test(
-  'a database that Redis does not have is reported, never replaced by another',
+  'a database that Redis does not have is reported, and no other is used',
   { skip: skipOwnServer },
   async (t) => {
     const { url } = await startRedis(t, { args: ['--databases', '4'] })
@@ -104,7 +108,7 @@ t.test(
 )
 
 t.test(
-  'the least ACL of the README is enough, and one that is less is reported with it',
+  'the smallest ACL of the README is enough, and a smaller one is reported with it',
   { skip: skipOwnServer },
   async (t) => {
     const redis = await startRedis(t)
@@ -135,7 +139,7 @@ t.test(
 )
 
 t.test(
-  'a Redis user without the right to a channel is reported, and no write fails half done',
+  'a Redis user without a channel permission is reported, and no write stops halfway',
   { skip: skipOwnServer },
   async (t) => {
     const redis = await startRedis(t)
@@ -154,18 +158,22 @@ t.test(
       t.match(store.status().reason, /\+@all -@admin -@dangerous \+info/)
       t.match(lines.join('\n'), lacking, 'and the log')
       const item = publication({ user }, { idempotency: { key: user, fingerprint: 'f' } })
-      t.match(await store.publish([item]), [{ kind: 'accepted' }], 'what was stored is accepted')
+      t.match(
+        await store.publish([item]),
+        [{ kind: 'accepted' }],
+        'an event that was stored is accepted'
+      )
       t.match(await store.publish([item]), [{ kind: 'replayed' }], 'once')
       t.match(await store.counts(user, scopeOf(user, [])), { unread: 1 })
       await redis.say(`ACL SETUSER ${user} &bellwire:* +publish`)
       await eventually(() => store.status().healthy)
-      t.equal(lines.length, 1, 'a right that is granted later is found without a restart')
+      t.equal(lines.length, 1, 'a permission that is granted later works without a restart')
     }
   }
 )
 
 t.test(
-  'what is refused or missing in the middle of a write never leaves half of it',
+  'a permission or key that is missing in the middle of a write never leaves half of it',
   { skip: skipOwnServer },
   async (t) => {
     const redis = await startRedis(t)
@@ -197,7 +205,7 @@ t.test(
       'a refused mark has marked nothing'
     )
 
-    // As a Redis does that may evict.
+    // As a Redis does that evicts keys.
     await redis.say('DEL bellwire:{bellwire}:l:user:ann')
     t.match(await store.publish([publication({ user: 'ann' }, { key: 'k' })]), [
       { kind: 'accepted' }

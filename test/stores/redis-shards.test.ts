@@ -21,11 +21,11 @@ const idempotent = (key: string, fingerprint = 'f') => ({
   idempotency: { key: `tests\n${key}`, fingerprint }
 })
 
-t.test('lists become one, in an order that all of them agree with', async (t) => {
+t.test('merging lists keeps the order of each of them', async (t) => {
   const member = fc.record({ id: fc.nat(30), lists: fc.nat(7) })
   fc.assert(
     fc.property(fc.uniqueArray(member, { selector: ({ id }) => id, maxLength: 30 }), (members) => {
-      // Any order, and each member in those of three lists whose bit is set.
+      // In any order; a member is in those of three lists whose bit is set.
       const lists = [0, 1, 2].map((k) =>
         members.filter((one) => (one.lists >> k) & 1).map(({ id }) => String(id))
       )
@@ -47,7 +47,7 @@ t.test('lists become one, in an order that all of them agree with', async (t) =>
       ])
     ],
     ['c', 'a', 'b', 'd'],
-    'where they contradict, the first is right'
+    'if lists contradict each other, the first counts'
   )
 })
 
@@ -69,7 +69,7 @@ t.test('three shards on one server', { skip: skipRedis }, async (t) => {
   }
 
   t.test(
-    'a user lives in one, what is shared lies in each, and the order of a call is that of every reader',
+    'a user is in one shard, a shared event is in each, and every subscriber sees the order of the call',
     async (t) => {
       const store = await open()
       t.equal(new Set(users.map((user) => store.logOf(user))).size, 3)
@@ -100,7 +100,7 @@ t.test('three shards on one server', { skip: skipRedis }, async (t) => {
     }
   )
 
-  t.test('an idempotency key is one for all shards, whatever it was used for', async (t) => {
+  t.test('an idempotency key counts once over all shards, for any recipients', async (t) => {
     const store = await open()
     const followed = new Followed(store)
     for (const [n, to] of [
@@ -115,7 +115,11 @@ t.test('three shards on one server', { skip: skipRedis }, async (t) => {
         store.publish([first]),
         store.publish([again()])
       ])
-      t.same([accepted?.kind, replayed?.kind].sort(), ['accepted', 'replayed'], 'also at once')
+      t.same(
+        [accepted?.kind, replayed?.kind].sort(),
+        ['accepted', 'replayed'],
+        'also for concurrent calls'
+      )
       const { id } = accepted as { id: string }
       t.equal((replayed as { id: string }).id, id)
       const other = publication({ user: users[(n + 1) % users.length]! }, idempotent(`k${n}`, 'g'))
@@ -129,39 +133,45 @@ t.test('three shards on one server', { skip: skipRedis }, async (t) => {
       event.kind === 'notification' ? `${event.channel} ${event.entry.id}` : event.kind
     )
     t.equal(new Set(seen).size, 2 * users.length + 2, 'nothing else was appended')
-    t.equal(seen.length, 2 * users.length + 2 * 3, 'and what is shared once to each shard')
+    t.equal(seen.length, 2 * users.length + 2 * 3, 'and a shared event once to each shard')
   })
 
-  t.test('what has expired is in no shard, and its key stays free of an id', async (t) => {
-    const store = await open()
-    const late = { ...idempotent('late'), expiresAt: Date.now() - 1 }
-    t.same(await store.publish([publication({ topic: 'news' }, late)]), [{ kind: 'expired' }])
-    t.match(await store.publish([publication({ topic: 'news' }, idempotent('late', 'g'))]), [
-      { kind: 'accepted' }
-    ])
-  })
-
-  t.test('a ticket is found whose ever it is, once, and forgotten with its user', async (t) => {
-    const store = await open()
-    for (const user of users) {
-      await store.putTicket(`hash-${user}`, { user, topics: ['news'] }, Date.now() + 60_000)
-      await store.putTicket(`other-${user}`, { user, topics: [] }, Date.now() + 60_000)
-      t.same(await store.takeTicket(`hash-${user}`, { keep: true }), { user, topics: ['news'] })
-      const taken = await Promise.all([
-        store.takeTicket(`hash-${user}`),
-        store.takeTicket(`hash-${user}`)
+  t.test(
+    'an expired notification is in no shard, and leaves its idempotency key free',
+    async (t) => {
+      const store = await open()
+      const late = { ...idempotent('late'), expiresAt: Date.now() - 1 }
+      t.same(await store.publish([publication({ topic: 'news' }, late)]), [{ kind: 'expired' }])
+      t.match(await store.publish([publication({ topic: 'news' }, idempotent('late', 'g'))]), [
+        { kind: 'accepted' }
       ])
-      t.same(
-        taken.filter((one) => one !== null),
-        [{ user, topics: ['news'] }]
-      )
-      await store.revoke(user)
-      t.equal(await store.takeTicket(`other-${user}`), null)
-      t.ok((await store.revokedAt(user)) > 0)
     }
-  })
+  )
 
-  t.test('another number of shards is refused, and touches nothing', async (t) => {
+  t.test(
+    'the ticket of any user is found, once, and deleted when the user is revoked',
+    async (t) => {
+      const store = await open()
+      for (const user of users) {
+        await store.putTicket(`hash-${user}`, { user, topics: ['news'] }, Date.now() + 60_000)
+        await store.putTicket(`other-${user}`, { user, topics: [] }, Date.now() + 60_000)
+        t.same(await store.takeTicket(`hash-${user}`, { keep: true }), { user, topics: ['news'] })
+        const taken = await Promise.all([
+          store.takeTicket(`hash-${user}`),
+          store.takeTicket(`hash-${user}`)
+        ])
+        t.same(
+          taken.filter((one) => one !== null),
+          [{ user, topics: ['news'] }]
+        )
+        await store.revoke(user)
+        t.equal(await store.takeTicket(`other-${user}`), null)
+        t.ok((await store.revokedAt(user)) > 0)
+      }
+    }
+  )
+
+  t.test('another number of shards is refused, and changes nothing', async (t) => {
     const store = await open()
     const item = publication({ everyone: true })
     await store.publish([item])
@@ -253,7 +263,7 @@ t.test(
 )
 
 t.test(
-  'shards that do not agree which notification has a collapse key can be moved',
+  'shards that disagree on the holder of a collapse key can be exported',
   { skip: skipRedis },
   async (t) => {
     const url = await redisUrl(t)
@@ -269,7 +279,7 @@ t.test(
       publication({ topic: 'news' }, { key: 'build' })
     )
     await store.publish([older!, publication({ everyone: true })])
-    // As two nodes do it at once, and as one does where a shard is away.
+    // As two nodes do at once, and as one does while a shard is away.
     const parts = [[newer!, other!], [], [other!, newer!]]
     await Promise.all(
       parts.map((part, k) =>
@@ -287,7 +297,7 @@ t.test(
     const views = new Set(
       await Promise.all(users.map(async (user) => (await titles(moved, user)).join()))
     )
-    t.equal(views.size, 1, 'all see the same')
+    t.equal(views.size, 1, 'every user sees the same')
     const [first, second, third] = [...views][0]!.split(',')
     t.equal(third, undefined)
     t.ok(
@@ -298,7 +308,7 @@ t.test(
 )
 
 t.test(
-  'a Redis that was away at the start: another number of shards begins nothing and serves nobody',
+  'if Redis was away at the start, a process with another number of shards begins no log and serves nobody',
   {
     skip: skipOwnServer
   },
@@ -339,7 +349,7 @@ t.test(
       )
     }
 
-    // Emptied, and begun anew with another number by somebody who was faster.
+    // Emptied, and begun again with another number by a faster process.
     await redis.say('FLUSHALL\r\nHSET bellwire:{bellwire}:state epoch e seq 0 sub 0 shards 1 run r')
     while (late.logs.some(({ healthy }) => healthy))
       await new Promise((resolve) => setTimeout(resolve, 20))
@@ -352,7 +362,7 @@ t.test(
 )
 
 t.test(
-  'a cluster: each shard where it belongs, and one that is away is no loss',
+  'in a Cluster each shard is in its own slot, and the others work while one is away',
   { skip: skipOwnServer },
   async (t) => {
     const { servers, url } = await startRedisCluster(t)
@@ -374,7 +384,7 @@ t.test(
     )
     t.ok(held.filter((n) => n > 0).length > 1, `they lie on several masters: ${held}`)
 
-    // The master of some shards, but not of the one that knows the key.
+    // The master of some shards, but not of the shard with the key.
     const home = shardOf('tests\nagain', shards)
     const tagOf = (shard: number): string => (shard === 0 ? 'bellwire' : `bellwire.${shard}`)
     const holds = async (server: (typeof servers)[0], shard: number): Promise<boolean> =>
@@ -396,14 +406,14 @@ t.test(
     while (store.status().healthy) await new Promise((resolve) => setTimeout(resolve, 20))
     t.ok(store.status().reason)
     for (const user of of(false)) {
-      t.ok(store.logOf(user).healthy, 'users of the other shards go on')
+      t.ok(store.logOf(user).healthy, 'users of the other shards are served')
       t.match(await store.publish([publication({ user })]), [{ kind: 'accepted' }])
       t.equal((await titles(store, user)).length, 3)
     }
     for (const user of of(true))
       await t.rejects(store.publish([publication({ user })]), { name: 'StoreError' })
 
-    // The clients ask the others where its slots are, and not as fast as they can.
+    // The clients ask the others where its slots are, at a limited rate.
     const asked = async (): Promise<number> => {
       const told = await Promise.all(
         servers.filter((server) => server !== away).map((server) => server.say('INFO commandstats'))
@@ -417,9 +427,10 @@ t.test(
     await new Promise((resolve) => setTimeout(resolve, 1000))
     const clients = 2 * shards * 3
     const most = clients * ((performance.now() - since) / REDIS_REFRESH_MS + 2)
-    t.ok((await asked()) - before <= most, 'at most every so often by each')
+    t.ok((await asked()) - before <= most, 'each client asks at a limited rate')
 
-    // What is of the others alone can be asked for and taken back, and of what may be of those that are away nobody can tell.
+    // Notifications in the other shards only can be read and recalled. For the rest nobody can
+    // tell.
     const [lucky] = of(false)
     await store.putTicket('ticket', { user: lucky!, topics: [] }, Date.now() + 60_000)
     t.same(await store.takeTicket('ticket', { keep: true }), { user: lucky, topics: [] })
@@ -461,14 +472,14 @@ t.test(
       followed.events.filter((event) => event.kind === 'notification' && event.entry.id === id)
     // One of the shards has none of these users.
     await followed.until(() => heard().length >= shards)
-    t.equal(heard().length, shards, 'the other process heard it once from each shard')
+    t.equal(heard().length, shards, 'the other process receives it once from each shard')
 
     // A process that starts while the first shard is away.
     for (const server of servers) if (await holds(server, 0)) await server.kill()
     const late = await openStore(options)
     t.teardown(() => late.close())
     t.notOk(late.logs[0].healthy)
-    // The masters that are left have five seconds to answer, as after any start.
+    // The other masters have five seconds to reply, as after any start.
     const served = () => users.filter((user) => late.logOf(user).healthy)
     for (
       const begun = performance.now();
@@ -476,7 +487,7 @@ t.test(
     )
       await new Promise((resolve) => setTimeout(resolve, 50))
     const there = served()
-    t.ok(there.length > 0, 'what was begun before is served without it')
+    t.ok(there.length > 0, 'shards that were begun before are served without it')
     for (const user of there) t.equal((await titles(late, user))[0], after.id)
   }
 )

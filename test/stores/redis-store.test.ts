@@ -10,7 +10,7 @@ import { countsProperty, storeProperty } from './store-property.ts'
 
 let drawn = 0
 
-/** A log of its own within the one server. */
+/** A separate log on the same server. */
 const fresh = (url: string) =>
   storeOptions('', {
     store: 'redis',
@@ -22,13 +22,13 @@ t.test('redis', { skip: skipRedis }, async (t) => {
   const url = await redisUrl(t)
   storeContract(t, (options) => openStore({ ...fresh(url), ...options }))
 
-  t.test('counts and lists are those of the entries, whatever takes entries away', async (t) => {
+  t.test('counts and lists match the entries, however entries leave', async (t) => {
     const store = await openStore({ ...fresh(url), retentionPerChannel: 4 })
     t.teardown(() => store.close())
     await countsProperty(t, store, 25)
   })
 
-  t.test('marks that the version before has summed up are counted as they are', async (t) => {
+  t.test('marks that an earlier version has summed up are counted correctly', async (t) => {
     const options = fresh(url)
     const store = await openStore(options)
     t.teardown(() => store.close())
@@ -65,7 +65,7 @@ t.test('redis', { skip: skipRedis }, async (t) => {
     storeContract(t, (options) => openStore({ ...fresh(url), redisShards: 3, ...options }))
   })
 
-  t.test('a batch for many is appended in slices, in order', async (t) => {
+  t.test('a batch for many recipients is appended in slices, in order', async (t) => {
     const store = await openStore(fresh(url))
     t.teardown(() => store.close())
     const followed = new Followed(store)
@@ -89,7 +89,7 @@ t.test('redis', { skip: skipRedis }, async (t) => {
   })
 
   t.test(
-    'what is older than retention goes when a process starts, and a cursor from before it says so',
+    'entries beyond retention are removed when a process starts, and an older cursor gets a gap',
     async (t) => {
       const options = { ...fresh(url), retentionDays: 30 }
       const old = Date.now() - 31 * 24 * 60 * 60 * 1000
@@ -117,7 +117,7 @@ t.test('redis', { skip: skipRedis }, async (t) => {
     }
   )
 
-  t.test('a cursor of a process that is ahead is found by one that is behind', async (t) => {
+  t.test('a process that is behind recognizes a cursor of one that is ahead', async (t) => {
     const options = fresh(url)
     const [one, other] = [await openStore(options), await openStore(options)]
     t.teardown(() => Promise.all([one.close(), other.close()]))
@@ -171,7 +171,7 @@ t.test('redis', { skip: skipRedis }, async (t) => {
           await store.close()
           store = await openStore(options)
           if (store.logs[0].epoch !== epoch || store.logs[0].head !== head)
-            throw new Error('a restart is no new life')
+            throw new Error('a restart keeps the epoch')
           return store
         }
         return { store, reopen, end: () => store.close() }

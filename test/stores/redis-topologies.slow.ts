@@ -22,7 +22,7 @@ t.test('a cluster passes the contract', { skip: skipOwnServer }, async (t) => {
   )
 
   t.test(
-    'the bell of one process is heard by another at once, also after all servers were killed',
+    'a wake-up reaches another process at once, also after all servers were killed',
     async (t) => {
       const options = storeOptions('', { store: 'redis', redisUrl })
       const [one, two] = [await openStore(options), await openStore(options)]
@@ -37,7 +37,7 @@ t.test('a cluster passes the contract', { skip: skipOwnServer }, async (t) => {
             (event) => event.kind === 'notification' && event.entry.id === item.id
           )
         }
-        t.ok(performance.now() - began < 4000, 'not by the timer, which takes a second each')
+        t.ok(performance.now() - began < 4000, 'not by polling, which takes a second each')
       }
       await ring()
 
@@ -65,7 +65,7 @@ t.test('a cluster passes the contract', { skip: skipOwnServer }, async (t) => {
   )
 })
 
-/** A sentinel of the test's own, which watches `master`. */
+/** A Sentinel for one test, which watches `master`. */
 async function startSentinel(t: Test, master: RedisServer): Promise<RedisServer> {
   const dir = mkdtempSync(join(tmpdir(), 'sentinel-'))
   const file = join(dir, 'sentinel.conf')
@@ -113,7 +113,7 @@ t.test(
       )
     )
     await followed.until((event) => event.kind === 'notification' && event.entry.id === last.id)
-    t.equal(other.logs[0].epoch, epoch, 'the replica had everything: no new life')
+    t.equal(other.logs[0].epoch, epoch, 'the replica had everything, so the epoch stays')
     const seqs = followed.events.flatMap((event) => ('seq' in event ? [event.seq] : []))
     t.equal(seqs.length, 21)
     for (const one of [store, other]) await eventually(async () => one.status().healthy)

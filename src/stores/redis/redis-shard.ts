@@ -46,12 +46,7 @@ const SILENT: StoreLog = { trouble: () => {}, warning: () => {} }
  * own, so that no shard waits for the server of another.
  */
 export class RedisShard
-  implements
-    Log,
-    Pick<EventLog, 'notification' | 'recall' | 'read' | 'follow'>,
-    Inbox,
-    Credentials,
-    Pick<Operator, 'details' | 'abandon' | 'close'>
+  implements Log, Inbox, Credentials, Pick<EventLog, 'read'>, Pick<Operator, 'details'>
 {
   readonly #clients: RedisClients
   readonly #keys: RedisKeys

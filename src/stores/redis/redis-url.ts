@@ -10,7 +10,7 @@ interface Credentials {
   readonly password: string | undefined
 }
 
-/** Where Redis is, and which kind of set-up it is. */
+/** Where Redis is, and how it is set up. */
 export type RedisAddress =
   | (Credentials & {
       readonly kind: 'single'
@@ -24,7 +24,7 @@ export type RedisAddress =
       readonly sentinels: readonly HostPort[]
       readonly master: string
       readonly db: number
-      /** Of the Sentinels themselves. */
+      /** For the Sentinels themselves. */
       readonly sentinelUsername: string | undefined
       readonly sentinelPassword: string | undefined
     })
@@ -39,8 +39,8 @@ const HOST = /^(?:\[([0-9A-Fa-f:.]+)\]|([A-Za-z0-9_.-]+))(?::(\d{1,5}))?$/
 const DB = /^\d{1,4}$/
 
 /**
- * Reads `REDIS_URL`; undefined where it has no form that we know. Says nothing about it: it may
- * hold a password.
+ * Reads `REDIS_URL`. Undefined if it has another form; without a reason, which could show a
+ * password.
  */
 export function parseRedisUrl(url: string): RedisAddress | undefined {
   const match = FORM.exec(url)
@@ -66,15 +66,17 @@ export function parseRedisUrl(url: string): RedisAddress | undefined {
   if (own !== undefined) return undefined
   if (second !== '' || (first !== '' && !DB.test(first))) return undefined
   const db = Number(first)
-  if (hosts.length === 1) return { kind: 'single', ...credentials, ...hosts[0]!, db }
-  // A cluster has one database only.
+  const [host, ...others] = hosts
+  if (host !== undefined && others.length === 0)
+    return { kind: 'single', ...credentials, ...host, db }
+  // A Cluster has only one database.
   return db === 0 ? { kind: 'cluster', ...credentials, nodes: hosts } : undefined
 }
 
 function parseCredentials(userinfo: string | undefined, tls: boolean): Credentials | undefined {
   if (userinfo === undefined) return { tls, username: undefined, password: undefined }
   const colon = userinfo.indexOf(':')
-  if (colon < 0) return undefined // a name without a password is a slip: Redis knows no such thing
+  if (colon < 0) return undefined // Redis needs a password with a name
   try {
     const username = decodeURIComponent(userinfo.slice(0, colon))
     const password = decodeURIComponent(userinfo.slice(colon + 1))
@@ -85,10 +87,9 @@ function parseCredentials(userinfo: string | undefined, tls: boolean): Credentia
   }
 }
 
-/** What the Sentinels are offered: credentials of their own, or the password of the servers. */
+/** The credentials for the Sentinels: their own, or the password of the servers. */
 function sentinelCredentials({ password }: Credentials, own: string | undefined) {
-  // To `default` by name: one that wants no password takes any, where the form without a name would
-  // be an error.
+  // Named `default`: a Sentinel without a password accepts any with that name, and none without.
   if (own === undefined)
     return { sentinelUsername: password && 'default', sentinelPassword: password }
   const read = parseCredentials(own, false)
@@ -102,7 +103,7 @@ function parseHosts(authority: string, defaultPort: number): readonly HostPort[]
     if (!match) return undefined
     const port = match[3] === undefined ? defaultPort : Number(match[3])
     if (port < 1 || port > 65_535) return undefined
-    hosts.push({ host: (match[1] ?? match[2])!, port })
+    hosts.push({ host: match[1] ?? match[2] ?? '', port })
   }
   return hosts
 }

@@ -2,8 +2,8 @@ import type { Channel } from '../../log/channel.ts'
 import type { Publication } from '../../log/notification.ts'
 
 /**
- * What one shard keeps of a publication: the channels that lie in it. Without any, and ephemeral,
- * its idempotency key alone.
+ * What one shard keeps of a publication: the channels that it holds. Without channels, and
+ * ephemeral, only the idempotency key.
  */
 export interface ShardPublication {
   readonly item: Publication

@@ -1,12 +1,12 @@
 import { crc32 } from 'node:zlib'
 import { type Channel, userOf } from '../../log/channel.ts'
 
-/** The shard of a user, or of an idempotency key. Any process must find the same. */
+/** Index of the shard of a user or of an idempotency key, the same in every process. */
 export const shardOf = (name: string, shards: number): number => crc32(name) % shards
 
 /**
- * The shards in which a publication's channels lie, each with its own: a user's channel in the
- * user's, a shared one in all.
+ * The shards that hold channels, each with its own: a user's channel is in one, a shared one in
+ * all.
  */
 export function channelsByShard(
   channels: readonly Channel[],
@@ -27,28 +27,23 @@ export function channelsByShard(
 }
 
 /**
- * One list of what stands in several, each member once, in an order in which it comes before
- * another wherever a list says so. Where two lists contradict each other the earlier list is right.
+ * Merges lists into one, with each member once. A member comes before another if a list says so; if
+ * two lists contradict each other, the earlier list counts.
  */
 export function* interleaved(lists: readonly (readonly string[])[]): Generator<string> {
-  const at = lists.map(() => 0)
-  const members = lists.map((list) => new Set(list))
   const done = new Set<string>()
-  const head = (k: number): string | undefined => {
-    const list = lists[k]!
-    while (at[k]! < list.length && done.has(list[at[k]!]!)) at[k]!++
-    return list[at[k]!]
+  const queues = lists.map((list) => ({ list, members: new Set(list), at: 0 }))
+  const headOf = (queue: (typeof queues)[number]): string | undefined => {
+    let head = queue.list[queue.at]
+    while (head !== undefined && done.has(head)) head = queue.list[++queue.at]
+    return head
   }
   for (;;) {
-    let next: string | undefined
-    let free = false
-    for (let k = 0; k < lists.length && !free; k++) {
-      const own = head(k)
-      if (own === undefined) continue
-      free = members.every((member, j) => !member.has(own) || head(j) === own)
-      if (free) next = own
-      else next ??= own
-    }
+    const heads = queues.map(headOf).filter((head) => head !== undefined)
+    const free = heads.find((head) =>
+      queues.every((queue) => !queue.members.has(head) || headOf(queue) === head)
+    )
+    const next = free ?? heads[0]
     if (next === undefined) return
     done.add(next)
     yield next
