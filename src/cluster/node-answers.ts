@@ -1,10 +1,10 @@
 import { MAX_ANSWER_READINGS, REMEMBERED_NAMES } from '../bounds/limits.ts'
-import type { Connection } from '../delivery/connection.ts'
 import type { Hub } from '../delivery/hub.ts'
+import type { Receiver } from '../delivery/receiver.ts'
 import { type Reading, readingOf, type Traces } from '../monitoring/delivery-report.ts'
 import type { Answer, ConnectionRow, Member, NodeReport, Question } from './cluster.ts'
 
-const stateOf = (connection: Connection): ConnectionRow['state'] =>
+const stateOf = (connection: Receiver): ConnectionRow['state'] =>
   connection.stale ? 'stale' : connection.phase
 const TROUBLE = {
   stale: 3,
@@ -81,8 +81,8 @@ export class HubMember implements Member {
     sort,
     limit
   }: Extract<Question, { kind: 'list-connections' }>): Answer<'list-connections'> {
-    const ranked: { readonly connection: Connection; readonly rank: number }[] = []
-    const others: Connection[] = []
+    const ranked: { readonly connection: Receiver; readonly rank: number }[] = []
+    const others: Receiver[] = []
     let total = 0
     for (const connection of this.#hub.connections) {
       if (user !== undefined && connection.user !== user) continue
@@ -101,7 +101,7 @@ export class HubMember implements Member {
     }
   }
 
-  #row(connection: Connection): ConnectionRow {
+  #row(connection: Receiver): ConnectionRow {
     return {
       id: connection.id,
       user: connection.user,

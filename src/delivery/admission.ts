@@ -1,10 +1,15 @@
 import ipaddr from 'ipaddr.js'
 import { MIN_OPENINGS, OPENINGS_MS, OPENINGS_PER_SLOT } from '../bounds/limits.ts'
 import { WindowCounts } from '../bounds/window-counts.ts'
+import type { Subscriber } from '../log/subscriber.ts'
 import type { Refusal } from './close-reason.ts'
-import type { Connection, OpenRequest } from './connection.ts'
+import type { Codec } from './codec.ts'
+import type { Connection } from './connection.ts'
 import type { Connections } from './connections.ts'
+import type { Poll, PollOpening } from './poll.ts'
 import type { Quota } from './quota.ts'
+import type { Receiver } from './receiver.ts'
+import type { Sink } from './sink.ts'
 
 /** Limits on open connections; 0 switches one off. */
 export interface ConnectionLimits {
@@ -15,11 +20,30 @@ export interface ConnectionLimits {
   readonly maxConnectionsPerIp: number
 }
 
+/** What a transport asks for when it opens a connection. */
+export interface OpenRequest {
+  readonly subscriber: Subscriber
+  /** Topics to read; default all exact names of the credential. */
+  readonly topics?: readonly string[] | undefined
+  readonly sink: Sink
+  readonly codec: Codec
+  /** The cursor that the client sent, which may be any text. */
+  readonly after?: string | undefined
+  /** Notifications in the page of `ready`; default 25. */
+  readonly items?: number | undefined
+  /** The id of the request, for the observer; it is not kept. */
+  readonly requestId?: string | undefined
+}
+
+/** What a transport asks for when it opens a poll. */
+export interface PollRequest extends OpenRequest, Pick<PollOpening, 'limit' | 'waits'> {}
+
 /** The right to open one connection. It counts against all limits until it is used or released. */
 export interface Reservation {
   /** What prevents opening by now, null if nothing does. Ask when time has passed since it was granted. */
   refusal(): Refusal | null
   open(request: OpenRequest): Connection
+  poll(request: PollRequest): Poll
   /** Gives it back unused. Does nothing once it was used or released; needs no `this`. */
   readonly release: () => void
 }
@@ -29,6 +53,7 @@ export interface AdmissionHost {
   /** What prevents any connection of a user, whatever the limits say. */
   trouble(user: string): Refusal | null
   open(request: OpenRequest): Connection
+  poll(request: PollRequest): Poll
 }
 
 /** Decides who may open a connection: limits in all, by user and by address, and how often a user may open one. */
@@ -103,11 +128,11 @@ export class Admission {
   }
 
   /** A connection was opened, with a reservation or without. */
-  opened({ remoteAddress }: Connection): void {
+  opened({ remoteAddress }: Receiver): void {
     this.#countAddress(remoteAddress, 1)
   }
 
-  closed({ user, remoteAddress }: Connection): void {
+  closed({ user, remoteAddress }: Receiver): void {
     this.#countAddress(remoteAddress, -1)
     this.#quota.report(user, this.heldOf(user))
   }
@@ -126,6 +151,10 @@ export class Admission {
       open: (request) => {
         use()
         return this.#host.open(request)
+      },
+      poll: (request) => {
+        use()
+        return this.#host.poll(request)
       },
       // Reported even if the quota was not granted: reports made meanwhile counted this one.
       release: () => {

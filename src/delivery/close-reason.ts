@@ -1,3 +1,5 @@
+import type { Codec } from './codec.ts'
+
 /** What a connection's end means: the words of `goodbye`, then those that no goodbye can reach the peer for. */
 export type GoodbyeReason =
   | 'drain'
@@ -48,6 +50,12 @@ export function drawRetryMs([low, high]: readonly [number, number]): number {
 export function retryMsFor(reason: CloseReason): number | null {
   const range = CLOSE_REASONS[reason].retryMs
   return range && drawRetryMs(range)
+}
+
+/** The last frame of a connection. */
+export function goodbyeFrame(codec: Codec, reason: CloseReason, cursor: string | null): Buffer {
+  const retryMs = retryMsFor(reason)
+  return codec.frame('goodbye', `{"reason":"${reason}","retryMs":${retryMs}}`, cursor, retryMs)
 }
 
 /** What a peer is told that cannot be let in now. It comes back late, even from a drain: nothing changes within a second. */

@@ -1,11 +1,11 @@
-import { type Connection, connectionId } from './connection.ts'
+import { connectionId, type Receiver } from './receiver.ts'
 
-/** All open connections of this process, by number and by user. There is no other list of them. */
-export class Connections implements Iterable<Connection> {
+/** All open connections of this process, polls included, by number and by user. No other list of them exists. */
+export class Connections implements Iterable<Receiver> {
   readonly #node: string
-  readonly #byNumber = new Map<number, Connection>()
+  readonly #byNumber = new Map<number, Receiver>()
   /** Bounded by the open connections. */
-  readonly #byUser = new Map<string, Connection[]>()
+  readonly #byUser = new Map<string, Receiver[]>()
 
   constructor(node: string) {
     this.#node = node
@@ -20,39 +20,40 @@ export class Connections implements Iterable<Connection> {
     return this.#byUser.size
   }
 
-  [Symbol.iterator](): Iterator<Connection> {
+  /** Oldest first. One that is closed meanwhile is left out. */
+  [Symbol.iterator](): Iterator<Receiver> {
     return this.#byNumber.values()
   }
 
   /** The users that have connections, and how many. */
   *counts(): Generator<readonly [user: string, count: number]> {
-    for (const [user, connections] of this.#byUser) yield [user, connections.length]
+    for (const [user, own] of this.#byUser) yield [user, own.length]
   }
 
-  /** The connections of a user, oldest first. It changes when they do: copy it before closing any. */
-  of(user: string): readonly Connection[] {
+  /** The connections of a user, oldest first. The list changes when they do: copy it before closing any. */
+  of(user: string): readonly Receiver[] {
     return this.#byUser.get(user) ?? NONE
   }
 
   /** The connection with a public id. */
-  find(id: string): Connection | undefined {
+  find(id: string): Receiver | undefined {
     const number = Number.parseInt(id.slice(this.#node.length + 1), 36)
     return connectionId(this.#node, number) === id ? this.#byNumber.get(number) : undefined
   }
 
-  add(connection: Connection): void {
-    this.#byNumber.set(connection.number, connection)
-    const own = this.#byUser.get(connection.user)
-    if (own) own.push(connection)
-    else this.#byUser.set(connection.user, [connection])
+  add(receiver: Receiver): void {
+    this.#byNumber.set(receiver.number, receiver)
+    const own = this.#byUser.get(receiver.user)
+    if (own) own.push(receiver)
+    else this.#byUser.set(receiver.user, [receiver])
   }
 
-  remove(connection: Connection): void {
-    this.#byNumber.delete(connection.number)
-    const own = this.#byUser.get(connection.user) ?? []
-    if (own.length > 1) own.splice(own.indexOf(connection), 1)
-    else this.#byUser.delete(connection.user)
+  remove(receiver: Receiver): void {
+    this.#byNumber.delete(receiver.number)
+    const own = this.#byUser.get(receiver.user) ?? []
+    if (own.length > 1) own.splice(own.indexOf(receiver), 1)
+    else this.#byUser.delete(receiver.user)
   }
 }
 
-const NONE: readonly Connection[] = []
+const NONE: readonly Receiver[] = []

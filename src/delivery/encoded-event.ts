@@ -24,10 +24,11 @@ function openData(event: Sendable, epoch: string): string {
 }
 
 /** One event on its way out: its JSON is made once, its shared frame once per codec. */
-export class Outgoing {
+export class EncodedEvent {
   readonly event: Sendable
-  /** Live connections that it was handed to. */
-  connections = 0
+  /** True if a notification was appended: everyone who receives it adds one to both counts. */
+  readonly created: boolean
+  #connections = 0
   readonly #epoch: string
   readonly #open: string
   readonly #shared = new Map<Codec, Buffer>()
@@ -35,8 +36,18 @@ export class Outgoing {
 
   constructor(event: Sendable, epoch: string) {
     this.event = event
+    this.created = event.kind === 'notification' && event.op === 'created'
     this.#epoch = epoch
     this.#open = openData(event, epoch)
+  }
+
+  /** How many open connections it was handed to. */
+  get connections(): number {
+    return this.#connections
+  }
+
+  handedTo(connections: number): void {
+    this.#connections += connections
   }
 
   get name(): 'notification' | 'state' {

@@ -1,82 +1,143 @@
 import { detachedTexts } from '../bounds/bounded-cache.ts'
-import { EVERYONE, isPersonal, topicOf, userOf } from '../log/channel.ts'
+import { type Channel, EVERYONE, isPersonal, topicOf, userOf } from '../log/channel.ts'
 import { formatCursor } from '../log/cursor.ts'
+import type { FollowedEvent } from '../log/event.ts'
 import type { Log } from '../log/store.ts'
 import type { Codec } from './codec.ts'
-import type { Connection, Run } from './connection.ts'
-import type { Outgoing } from './encoded-event.ts'
+import { EncodedEvent, type Sendable } from './encoded-event.ts'
+import type { Observer } from './observer.ts'
 
-/** Connections that read the same shared channels in the same codec, so that they share their frames. */
-export interface Group {
-  readonly topics: readonly string[]
-  readonly codec: Codec
-  /** A flat array: it is what is written to. */
-  readonly connections: Connection[]
-  /** What the running {@link Lane.deliver} has for it so far. */
-  due: Outgoing[]
+/** Frames that a whole audience shares, as one write. */
+export interface SharedFrames {
+  readonly events: readonly EncodedEvent[]
+  readonly bytes: Buffer
+  readonly firstSeq: number
+  readonly lastSeq: number
+  /** How many of them add one to the counts of everyone who receives them. */
+  readonly created: number
+  /** True if they may change counts in a way that only the store knows. */
+  readonly changesCounts: boolean
 }
 
-/** One log as this process follows it: how far it has come, and who reads its shared channels. A user's connections are all in one. */
-export class Lane {
+/** What events are handed to. */
+export interface Listener {
+  readonly user: string
+  readonly topics: readonly string[]
+  readonly codec: Codec
+  deliver(events: readonly EncodedEvent[]): void
+  deliverShared(shared: SharedFrames): void
+  invalidateCounts(): void
+}
+
+/** The listeners of each user, whatever they read. */
+export interface ListenersByUser {
+  of(user: string): readonly Listener[]
+}
+
+/** Listeners that read the same shared channels in the same codec, and so share their frames. */
+export interface Audience {
+  /** Sorted; one list for all of its listeners. */
+  readonly topics: readonly string[]
+  readonly codec: Codec
+  readonly listeners: Set<Listener>
+}
+
+/**
+ * Hands the events of one log to those who may have them, as this process follows it. All listeners
+ * of a user belong to one log.
+ */
+export class FanOut {
   readonly log: Log
-  /** Place of the newest event that was handed to connections. */
-  position: number
+  readonly #byUser: ListenersByUser
+  readonly #observer: Observer
+  #position: number
   /** Bounded by the open connections, as is the next. */
-  readonly #groups = new Map<string, Group>()
-  /** Who reads a topic. Nearly always one group, which then stands for itself: a set for each takes far more room. */
-  readonly #readers = new Map<string, Group | Set<Group>>()
+  readonly #audiences = new Map<string, Audience>()
+  /** Who reads a topic. Nearly always one audience, which stands for itself: a set for each takes far more memory. */
+  readonly #byTopic = new Map<string, Audience | Set<Audience>>()
   readonly #codecs: Codec[] = []
   /** The newest heartbeat of each codec. */
   readonly #heartbeats = new Map<Codec, { position: number; epoch: string; frame: Buffer }>()
 
-  constructor(log: Log) {
+  constructor(log: Log, byUser: ListenersByUser, observer: Observer) {
     this.log = log
-    this.position = log.head
+    this.#byUser = byUser
+    this.#observer = observer
+    this.#position = log.head
   }
 
-  /** Where a connection with these topics belongs. */
-  group(topics: readonly string[], codec: Codec): Group {
+  /** The newest seq up to which everything was handed to listeners. */
+  get position(): number {
+    return this.#position
+  }
+
+  /** How many audiences there are, and topics that any of them reads. */
+  get sizes(): { readonly audiences: number; readonly topics: number } {
+    return { audiences: this.#audiences.size, topics: this.#byTopic.size }
+  }
+
+  /** The audience of those who read these topics; made if there is none. Each of its listeners has to {@link leave}. */
+  audience(topics: readonly string[], codec: Codec): Audience {
     const sorted = [...new Set(topics)].sort()
     const key = this.#key(sorted, codec)
-    let group = this.#groups.get(key)
-    if (!group) {
-      group = { topics: Object.freeze(detachedTexts(sorted)), codec, connections: [], due: [] }
-      this.#groups.set(key, group)
-      for (const topic of group.topics) {
-        const readers = this.#readers.get(topic)
-        if (readers === undefined) this.#readers.set(topic, group)
-        else if (readers instanceof Set) readers.add(group)
-        else this.#readers.set(topic, new Set([readers, group]))
+    const known = this.#audiences.get(key)
+    if (known) return known
+    const names = Object.freeze(detachedTexts(sorted))
+    const audience: Audience = { topics: names, codec, listeners: new Set() }
+    this.#audiences.set(key, audience)
+    for (const topic of names) {
+      const readers = this.#byTopic.get(topic)
+      if (readers === undefined) this.#byTopic.set(topic, audience)
+      else if (readers instanceof Set) readers.add(audience)
+      else this.#byTopic.set(topic, new Set([readers, audience]))
+    }
+    return audience
+  }
+
+  leave(listener: Listener): void {
+    const key = this.#key(listener.topics, listener.codec)
+    const audience = this.#audiences.get(key)
+    audience?.listeners.delete(listener)
+    if (audience?.listeners.size !== 0) return
+    this.#audiences.delete(key)
+    for (const topic of audience.topics) {
+      const readers = this.#byTopic.get(topic)
+      if (readers instanceof Set) readers.delete(audience)
+      if (!(readers instanceof Set) || readers.size === 0) this.#byTopic.delete(topic)
+    }
+  }
+
+  /** The log continues at `head`, wherever it was before. */
+  restart(head: number): void {
+    this.#position = head
+  }
+
+  /** Hands over what became durable together, in one write to each listener. */
+  follow(events: readonly FollowedEvent[]): void {
+    const sent: EncodedEvent[] = []
+    const unsent: Sendable[] = []
+    const dropped = new Set<Channel>()
+    for (const event of events) {
+      if (event.kind === 'restarted' || event.kind === 'revoked') continue
+      if (event.kind === 'dropped') {
+        dropped.add(event.channel)
+        continue
       }
+      if (event.kind !== 'ephemeral') this.#position = event.seq
+      const user = userOf(event.channel)
+      if (user !== undefined && this.#byUser.of(user).length === 0) unsent.push(event)
+      else sent.push(new EncodedEvent(event, this.log.epoch))
     }
-    return group
+    // Some seqs belong to no event: behind an event of a shared channel, and when entries leave without one.
+    this.#position = Math.max(this.#position, this.log.head)
+    for (const channel of dropped) this.#invalidateCounts(channel)
+    this.#deliver(sent)
+    this.#observer.followed(sent, unsent)
   }
 
-  leave(connection: Connection): void {
-    const key = this.#key(connection.topics, connection.codec)
-    const group = this.#groups.get(key)
-    const last = group?.connections.pop()
-    if (group && last && last !== connection) {
-      group.connections[connection.groupIndex] = last
-      last.groupIndex = connection.groupIndex
-    }
-    if (group?.connections.length !== 0) return
-    this.#groups.delete(key)
-    for (const topic of group.topics) {
-      const readers = this.#readers.get(topic)
-      if (readers instanceof Set) readers.delete(group)
-      if (!(readers instanceof Set) || readers.size === 0) this.#readers.delete(topic)
-    }
-  }
-
-  /** How many groups, and topics that any of them reads, there are. */
-  get sizes(): { readonly groups: number; readonly topics: number } {
-    return { groups: this.#groups.size, topics: this.#readers.size }
-  }
-
-  /** The heartbeat frame for the position. */
+  /** The heartbeat frame for {@link position}. */
   heartbeatFrame(codec: Codec): Buffer {
-    const { position } = this
+    const position = this.#position
     const { epoch } = this.log
     const known = this.#heartbeats.get(codec)
     if (known && known.position === position && known.epoch === epoch) return known.frame
@@ -85,48 +146,63 @@ export class Lane {
     return frame
   }
 
-  /** To everybody but the users who also get something of their own, who are returned: theirs goes out in one piece, in order. */
-  deliver(
-    shared: readonly Outgoing[],
-    personal: ReadonlyMap<string, unknown>
-  ): ReadonlySet<Connection> {
-    const mixed = new Set<Connection>()
-    const groups: Group[] = []
-    for (const outgoing of shared) {
-      for (const group of this.#readersOf(outgoing.event.channel)) {
-        if (group.due.push(outgoing) === 1) groups.push(group)
+  #deliver(events: readonly EncodedEvent[]): void {
+    const shared: EncodedEvent[] = []
+    const personal = new Map<string, EncodedEvent[]>()
+    for (const event of events) {
+      const user = userOf(event.event.channel)
+      if (user === undefined) shared.push(event)
+      else append(personal, user, event)
+    }
+    const mixed = shared.length > 0 ? this.#deliverShared(shared, personal) : NOBODY
+    for (const [user, own] of personal) {
+      // A copy: a listener that is closed by its write leaves the list.
+      for (const listener of [...this.#byUser.of(user)]) {
+        for (const event of own) event.handedTo(1)
+        listener.deliver(
+          mixed.has(listener) ? events.filter((event) => reads(listener, event)) : own
+        )
       }
     }
-    for (const group of groups) {
-      const mine = group.due
-      group.due = []
-      const run = runOf(mine, group.codec)
-      const connections = group.connections
-      for (const outgoing of mine) outgoing.connections += connections.length
-      // From the end: one that is closed by its write is replaced by one that had its turn.
-      for (let i = connections.length - 1; i >= 0; i--) {
-        const connection = connections[i]
-        if (!connection) continue
-        if (personal.size > 0 && personal.has(connection.user)) mixed.add(connection)
-        else if (run) connection.deliverRun(run)
-        else connection.deliver(mine)
+  }
+
+  /** Returns the listeners that also get events of their own, and no shared ones yet: theirs are one write, in order. */
+  #deliverShared(
+    shared: readonly EncodedEvent[],
+    personal: ReadonlyMap<string, unknown>
+  ): ReadonlySet<Listener> {
+    const mixed = new Set<Listener>()
+    const byAudience = new Map<Audience, EncodedEvent[]>()
+    for (const event of shared)
+      for (const audience of this.#audiencesOf(event.event.channel))
+        append(byAudience, audience, event)
+    for (const [{ codec, listeners }, events] of byAudience) {
+      const frames = sharedFrames(events, codec)
+      for (const event of events) event.handedTo(listeners.size)
+      for (const listener of listeners) {
+        if (personal.size > 0 && personal.has(listener.user)) mixed.add(listener)
+        else if (frames) listener.deliverShared(frames)
+        else listener.deliver(events)
       }
     }
     return mixed
   }
 
-  /** Counts over a shared channel may have changed. */
-  recount(channel: Outgoing['event']['channel']): void {
-    for (const group of this.#readersOf(channel))
-      for (const connection of group.connections) connection.recount()
+  /** Counts over a channel may have changed without an event. */
+  #invalidateCounts(channel: Channel): void {
+    const user = userOf(channel)
+    if (user !== undefined)
+      for (const listener of this.#byUser.of(user)) listener.invalidateCounts()
+    else
+      for (const { listeners } of this.#audiencesOf(channel))
+        for (const listener of listeners) listener.invalidateCounts()
   }
 
-  /** The groups that read a shared channel. */
-  #readersOf(channel: Outgoing['event']['channel']): Iterable<Group> {
-    if (channel === EVERYONE) return this.#groups.values()
-    const topic = topicOf(channel)
-    const readers = topic === undefined ? undefined : this.#readers.get(topic)
-    return readers instanceof Set ? readers : readers === undefined ? NOBODY : [readers]
+  /** Who reads a shared channel. */
+  #audiencesOf(channel: Channel): Iterable<Audience> {
+    if (channel === EVERYONE) return this.#audiences.values()
+    const readers = this.#byTopic.get(topicOf(channel) ?? '')
+    return readers instanceof Set ? readers : readers === undefined ? [] : [readers]
   }
 
   #key(topics: readonly string[], codec: Codec): string {
@@ -136,37 +212,34 @@ export class Lane {
   }
 }
 
-const NOBODY: readonly Group[] = []
+const NOBODY: ReadonlySet<Listener> = new Set()
 
-function covers(topics: readonly string[], channel: Outgoing['event']['channel']): boolean {
-  if (channel === EVERYONE) return true
-  const topic = topicOf(channel)
-  return topic !== undefined && topics.includes(topic)
+function append<K, V>(lists: Map<K, V[]>, key: K, value: V): void {
+  const list = lists.get(key)
+  if (list) list.push(value)
+  else lists.set(key, [value])
 }
 
-/** True where the connection reads what lies in the channel. */
-export const readsChannel = (
-  connection: Connection,
-  channel: Outgoing['event']['channel']
-): boolean =>
-  isPersonal(channel) ? userOf(channel) === connection.user : covers(connection.topics, channel)
+/** True if the listener reads the channel of the event. */
+function reads({ user, topics }: Listener, { event: { channel } }: EncodedEvent): boolean {
+  if (channel === EVERYONE) return true
+  if (isPersonal(channel)) return userOf(channel) === user
+  return topics.includes(topicOf(channel) ?? '')
+}
 
-/** Null where the frames differ from reader to reader. */
-function runOf(outgoing: readonly Outgoing[], codec: Codec): Run | null {
+/** Null if the frames differ from listener to listener. */
+function sharedFrames(events: readonly EncodedEvent[], codec: Codec): SharedFrames | null {
   let created = 0
-  let recount = false
-  for (const { event } of outgoing) {
-    if (event.kind === 'ephemeral') return null
-    if (event.kind === 'notification' && event.op === 'created') created++
-    else recount = true
+  let firstSeq: number | undefined
+  let lastSeq = 0
+  for (const event of events) {
+    if (event.seq === undefined) return null
+    firstSeq ??= event.seq
+    lastSeq = event.seq
+    if (event.created) created++
   }
-  const bytes = codec.join(outgoing.map((one) => one.frame(codec)))
-  return {
-    outgoing,
-    bytes,
-    first: outgoing[0]!.seq!,
-    last: outgoing.at(-1)!.seq!,
-    created,
-    recount
-  }
+  if (firstSeq === undefined) return null
+  const bytes = codec.join(events.map((event) => event.frame(codec)))
+  const changesCounts = created < events.length
+  return { events, bytes, firstSeq, lastSeq, created, changesCounts }
 }

@@ -1,7 +1,7 @@
 /** What the wheel turns: one method. It never sees a socket. */
 export interface Beating {
-  /** Where the wheel keeps it; the wheel's alone. */
-  slot: number
+  /** Counts up from member to member. */
+  readonly number: number
   /** Writes a heartbeat if one is due; true where it did. `now` is monotonic, milliseconds. */
   beat(now: number): boolean
 }
@@ -67,17 +67,20 @@ export class HeartbeatManager {
   }
 
   /**
-   * Its first beat comes at a random moment within the interval, those after it once an interval. After a restart all
-   * clients open within seconds: whatever went by the time of opening would have them beat within seconds ever after.
+   * Its slot follows from its number, as its multiples of the golden ratio spread evenly over the wheel. After a restart
+   * all clients open within seconds: the time of opening would have them beat within seconds ever after.
    */
+  #slotOf({ number }: Beating): Set<Beating> {
+    const turn = (Math.imul(number, 0x9e3779b1) >>> 0) / 2 ** 32
+    return this.#slots[Math.floor(turn * this.#slots.length)]!
+  }
+
   add(member: Beating): void {
-    member.slot = Math.floor(Math.random() * this.#slots.length)
-    this.#slots[member.slot]!.add(member)
+    this.#slotOf(member).add(member)
   }
 
   remove(member: Beating): void {
-    if (member.slot >= 0) this.#slots[member.slot]!.delete(member)
-    member.slot = -1
+    this.#slotOf(member).delete(member)
   }
 
   readonly #tick = (): void => {

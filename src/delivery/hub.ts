@@ -1,6 +1,3 @@
-import { BoundedCache } from '../bounds/bounded-cache.ts'
-import { REVOCATION_ECHO_MS } from '../bounds/limits.ts'
-import { type Channel, userOf } from '../log/channel.ts'
 import type { FollowedEvent } from '../log/event.ts'
 import type { Log, Store } from '../log/store.ts'
 import { exactTopics } from '../log/subscriber.ts'
@@ -8,49 +5,48 @@ import {
   Admission,
   type AdmissionHost,
   type ConnectionLimits,
+  type OpenRequest,
+  type PollRequest,
   type Reservation
 } from './admission.ts'
 import type { CloseReason, Refusal } from './close-reason.ts'
-import { Connection, type ConnectionHost, type Opening, type OpenRequest } from './connection.ts'
+import { Connection } from './connection.ts'
 import { Connections } from './connections.ts'
-import { Outgoing, type Sendable } from './encoded-event.ts'
-import { Lane, readsChannel } from './fan-out.ts'
+import { FanOut } from './fan-out.ts'
 import { HeartbeatManager } from './heartbeat-manager.ts'
 import type { Observer } from './observer.ts'
+import { Poll } from './poll.ts'
 import type { Quota } from './quota.ts'
+import type { Opening, Receiver, ReceiverHost } from './receiver.ts'
+import { Revocations } from './revocations.ts'
 
-export interface HubSettings extends ConnectionLimits {
-  readonly heartbeatMs: number
-  readonly maxBufferedBytes: number
-  readonly stallMs: number
+export interface HubSettings
+  extends ConnectionLimits,
+    Pick<ReceiverHost, 'heartbeatMs' | 'maxBufferedBytes' | 'stallMs'> {
+  /** A connection is closed as `rotate` at this age, give or take a tenth. */
   readonly maxConnectionAgeMs: number
 }
 
-/** How often deadlines are looked at. */
+/** How often deadlines are checked. */
 const DEADLINES_MS = 250
+/** Notifications in the page of `ready`, unless the client asks for another number. */
+const ITEMS = 25
 
-/** Decides who gets what: it opens connections, hands them what the store's logs bring, and closes them. */
-export class Hub implements ConnectionHost, AdmissionHost {
+/** Decides who gets what: it opens connections, hands them what the logs of the store bring, and closes them. */
+export class Hub implements ReceiverHost, AdmissionHost {
   readonly store: Store
-  readonly heartbeats: HeartbeatManager
   readonly node: string
   readonly observer: Observer
-  /** Those that are open: one leaves in the call that closes it. */
+  /** A connection leaves in the call that closes it. */
   readonly connections: Connections
-  readonly #settings: HubSettings
+  readonly heartbeats: HeartbeatManager
+  readonly heartbeatMs: number
+  readonly maxBufferedBytes: number
+  readonly stallMs: number
+  readonly #maxConnectionAgeMs: number
   readonly #admission: Admission
-  readonly #lanes: ReadonlyMap<Log, Lane>
-  /** Users revoked lately, and when we heard of it: a connection authenticated before that but opened after it must be closed. */
-  readonly #revoked = new BoundedCache<number>('revocations', {
-    keep: 'newest',
-    ttlMs: REVOCATION_ECHO_MS,
-    sizeOf: () => 16,
-    onEvict: (at) => {
-      this.#revokedUnknown = at
-    }
-  })
-  /** Revocations up to here may have been forgotten for want of room. */
-  #revokedUnknown = Number.NEGATIVE_INFINITY
+  readonly #fanOuts = new Map<Log, FanOut>()
+  readonly #revocations = new Revocations()
   #lastNumber = 0
   #draining = false
   #deadlinesAt = 0
@@ -58,25 +54,18 @@ export class Hub implements ConnectionHost, AdmissionHost {
   constructor(store: Store, node: string, quota: Quota, settings: HubSettings, observer: Observer) {
     this.store = store
     this.node = node
-    this.#settings = settings
+    this.observer = observer
+    this.heartbeatMs = settings.heartbeatMs
+    this.maxBufferedBytes = settings.maxBufferedBytes
+    this.stallMs = settings.stallMs
+    this.#maxConnectionAgeMs = settings.maxConnectionAgeMs
     this.connections = new Connections(node)
     this.#admission = new Admission(this, quota, settings)
-    this.observer = observer
-    this.#lanes = new Map(store.logs.map((log) => [log, new Lane(log)]))
     this.heartbeats = new HeartbeatManager(settings.heartbeatMs, (now) => this.#checkDeadlines(now))
     this.heartbeats.start()
-    store.follow((events, log) => this.#follow(events, this.#laneOf(log)))
+    store.follow((events, log) => this.#follow(events, this.#fanOutOf(log)))
   }
 
-  get heartbeatMs(): number {
-    return this.#settings.heartbeatMs
-  }
-  get maxBufferedBytes(): number {
-    return this.#settings.maxBufferedBytes
-  }
-  get stallMs(): number {
-    return this.#settings.stallMs
-  }
   get draining(): boolean {
     return this.#draining
   }
@@ -117,54 +106,52 @@ export class Hub implements ConnectionHost, AdmissionHost {
     return this.#admission.heldOf(user)
   }
 
-  /** Registers a connection and starts it. Only {@link admit} asks about the limits. */
+  /** Opens a stream and starts it. Only {@link admit} checks the limits. */
   open(request: OpenRequest): Connection {
-    const { subscriber, sink } = request
-    const now = performance.now()
-    const { maxConnectionAgeMs } = this.#settings
-    // Ages are spread by a tenth, so that what was opened together does not end together.
-    const aged = now + maxConnectionAgeMs * (0.9 + Math.random() * 0.2)
-    const expires =
-      subscriber.expiresAt === undefined
-        ? Number.POSITIVE_INFINITY
-        : now + (subscriber.expiresAt - Date.now())
-    const lane = this.#laneOf(this.store.logOf(subscriber.user))
-    const group = lane.group(request.topics ?? exactTopics(subscriber), request.codec)
-    const opening: Opening = {
-      user: subscriber.user,
-      topics: group.topics,
-      sink,
-      codec: request.codec,
-      after: request.after,
-      items: request.items ?? 25,
-      announce: request.announce ?? true,
-      once: request.once,
-      closeAt: Math.min(aged, expires),
-      closeReason: expires <= aged ? 'expired' : 'rotate'
-    }
-    const connection = new Connection(this, lane, ++this.#lastNumber, opening)
-    this.connections.add(connection)
-    this.#admission.opened(connection)
-    connection.groupIndex = group.connections.push(connection) - 1
-    if (connection.beats) this.heartbeats.add(connection)
-    this.observer.opened(connection, this.connections.size, request.requestId)
-    const checkedAt = subscriber.checkedAt ?? now
-    const revoked = (this.#revoked.get(connection.user) ?? Number.NEGATIVE_INFINITY) >= checkedAt
-    // In a moment: the caller has not connected the sink yet.
-    if (revoked) queueMicrotask(() => connection.close('revoked'))
-    // Nobody can tell any more: it comes back, and its credential is checked again.
-    else if (this.#revokedUnknown >= checkedAt)
-      queueMicrotask(() => connection.close('unavailable'))
-    else void connection.begin(opening.after)
+    const connection = this.#add(request, (opening) => new Connection(this, opening))
+    this.heartbeats.add(connection)
     return connection
   }
 
-  /** Ends all connections of a user. */
-  closeUser(user: string, reason: CloseReason): void {
-    for (const connection of [...this.connections.of(user)]) connection.close(reason)
+  /** Opens a poll and starts it. Only {@link admit} checks the limits. */
+  poll(request: PollRequest): Poll {
+    const { limit, waits } = request
+    return this.#add(request, (opening) => new Poll(this, { ...opening, limit, waits }))
   }
 
-  /** Lets nobody in any more and ends everybody, spread over the time given. */
+  #add<R extends Receiver>(request: OpenRequest, create: (opening: Opening) => R): R {
+    const { subscriber, sink, codec, after, items = ITEMS } = request
+    const { user } = subscriber
+    const fanOut = this.#fanOutOf(this.store.logOf(user))
+    const audience = fanOut.audience(request.topics ?? exactTopics(subscriber), codec)
+    const number = ++this.#lastNumber
+    const { topics } = audience
+    const ends = this.#endOf(subscriber.expiresAt)
+    const receiver = create({ number, user, topics, fanOut, sink, codec, after, items, ...ends })
+    this.connections.add(receiver)
+    this.#admission.opened(receiver)
+    audience.listeners.add(receiver)
+    this.observer.opened(receiver, this.connections.size, request.requestId)
+    const checkedAt = subscriber.checkedAt ?? receiver.openedAt
+    const reason = this.#revocations.reasonToClose(user, checkedAt)
+    // Later in this turn: the caller has not connected the sink yet.
+    if (reason) queueMicrotask(() => receiver.close(reason))
+    else void receiver.begin()
+    return receiver
+  }
+
+  /** When a connection that opens now ends at the latest, and why. `expiresAt` is milliseconds since 1970. */
+  #endOf(expiresAt = Number.POSITIVE_INFINITY): Pick<Opening, 'closeAt' | 'closeReason'> {
+    const now = performance.now()
+    // Spread by a tenth, so that connections that opened together do not end together.
+    const aged = now + this.#maxConnectionAgeMs * (0.9 + Math.random() * 0.2)
+    const expires = now + (expiresAt - Date.now())
+    return expires <= aged
+      ? { closeAt: expires, closeReason: 'expired' }
+      : { closeAt: aged, closeReason: 'rotate' }
+  }
+
+  /** Refuses new connections and closes all, spread over the time given. */
   async drain(drainMs: number): Promise<void> {
     this.#draining = true
     const steps = Math.max(1, Math.min(50, Math.floor(drainMs / 20)))
@@ -177,108 +164,67 @@ export class Hub implements ConnectionHost, AdmissionHost {
       }
       await new Promise((resolve) => setTimeout(resolve, drainMs / steps))
     }
-    for (const connection of this.connections) connection.close('drain')
+    this.closeAll('drain')
   }
 
+  /** Refuses new connections and closes all now. */
   stop(): void {
     this.#draining = true
     this.heartbeats.stop()
     this.closeAll('drain')
   }
 
-  /** Ends all connections at once. */
   closeAll(reason: CloseReason): void {
     for (const connection of this.connections) connection.close(reason)
   }
 
-  // What a connection tells its host.
-
-  closed(connection: Connection, reason: CloseReason): void {
-    this.heartbeats.remove(connection)
-    this.connections.remove(connection)
-    connection.lane.leave(connection)
-    this.#admission.closed(connection)
-    this.observer.closed(connection, reason)
+  /** A connection tells that it has ended. */
+  closed(receiver: Receiver, reason: CloseReason): void {
+    if (receiver instanceof Connection) this.heartbeats.remove(receiver)
+    this.connections.remove(receiver)
+    receiver.fanOut.leave(receiver)
+    this.#admission.closed(receiver)
+    this.observer.closed(receiver, reason)
   }
 
-  // The fan-out.
-
-  /** What became durable together goes out together: one write a connection. */
-  #follow(events: readonly FollowedEvent[], lane: Lane): void {
-    const shared: Outgoing[] = []
-    const personal = new Map<string, Outgoing[]>()
-    const all: Outgoing[] = []
-    const unsent: Sendable[] = []
-    const recount = new Set<Channel>()
+  #follow(events: readonly FollowedEvent[], fanOut: FanOut): void {
     for (const event of events) {
-      if (event.kind === 'restarted') this.#restart(lane, event.head)
-      else if (event.kind === 'revoked') {
-        this.#revoked.set(event.user, performance.now())
-        this.closeUser(event.user, 'revoked')
-      } else if (event.kind === 'dropped') recount.add(event.channel)
-      else {
-        if (event.kind !== 'ephemeral') lane.position = event.seq
-        const user = userOf(event.channel)
-        if (user !== undefined && this.connections.of(user).length === 0) {
-          unsent.push(event)
-          continue
-        }
-        const outgoing = new Outgoing(event, lane.log.epoch)
-        all.push(outgoing)
-        if (user === undefined) shared.push(outgoing)
-        else {
-          const own = personal.get(user)
-          if (own) own.push(outgoing)
-          else personal.set(user, [outgoing])
-        }
-      }
+      if (event.kind === 'restarted') this.#restart(fanOut, event.head)
+      else if (event.kind === 'revoked') this.#revoke(event.user)
     }
-    // Behind events of shared channels, and where entries left without one, there are places that are no event's.
-    lane.position = Math.max(lane.position, lane.log.head)
-    for (const channel of recount) this.#recount(lane, channel)
-    const mixed = shared.length > 0 ? lane.deliver(shared, personal) : null
-    for (const [user, own] of personal) {
-      const tabs = this.connections.of(user)
-      // From the end: one that is closed by its write leaves, and those before it stay where they are.
-      for (let i = tabs.length - 1; i >= 0; i--) {
-        const connection = tabs[i]
-        if (!connection) continue
-        for (const outgoing of own) outgoing.connections++
-        connection.deliver(
-          mixed?.has(connection)
-            ? all.filter(({ event }) => readsChannel(connection, event.channel))
-            : own
-        )
-      }
-    }
-    this.observer.followed(all, unsent)
+    fanOut.follow(events)
   }
 
-  /** What was written so far cannot be gone on from: everybody begins anew. */
-  #restart(lane: Lane, head: number): void {
-    lane.position = head
+  /** No connection can continue from what it was sent: each starts over. */
+  #restart(fanOut: FanOut, head: number): void {
+    fanOut.restart(head)
     for (const connection of [...this.connections])
-      if (connection.lane === lane) connection.restart()
+      if (connection.fanOut === fanOut) connection.restart()
   }
 
-  #recount(lane: Lane, channel: Channel): void {
-    const user = userOf(channel)
-    if (user === undefined) lane.recount(channel)
-    else for (const connection of this.connections.of(user)) connection.recount()
+  #revoke(user: string): void {
+    this.#revocations.add(user)
+    for (const connection of [...this.connections.of(user)]) connection.close('revoked')
   }
 
   #checkDeadlines(now: number): void {
     if (now < this.#deadlinesAt) return
     this.#deadlinesAt = now + DEADLINES_MS
-    // A stall of our own is no fault of the readers: they get the time back.
-    const own = this.heartbeats.lagMs
+    // If this process stalled, clients are not to blame: they get the time back.
+    const { lagMs } = this.heartbeats
     for (const connection of this.connections) {
-      if (connection.stallAt > 0 && connection.stallAt + own <= now) connection.close('slow')
+      const { stallAt } = connection
+      if (stallAt !== null && stallAt + lagMs <= now) connection.close('slow')
       else if (connection.closeAt <= now) connection.close(connection.closeReason)
     }
   }
 
-  #laneOf(log: Log): Lane {
-    return this.#lanes.get(log)!
+  #fanOutOf(log: Log): FanOut {
+    let fanOut = this.#fanOuts.get(log)
+    if (!fanOut) {
+      fanOut = new FanOut(log, this.connections, this.observer)
+      this.#fanOuts.set(log, fanOut)
+    }
+    return fanOut
   }
 }

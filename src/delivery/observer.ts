@@ -1,6 +1,6 @@
 import type { ResetReason } from '../log/cursor.ts'
 import type { CloseReason, Refusal } from './close-reason.ts'
-import type { Outgoing, Sendable } from './encoded-event.ts'
+import type { EncodedEvent, Sendable } from './encoded-event.ts'
 import type { Sink } from './sink.ts'
 
 /** What an observer may know of a connection, at any moment of its life and after it. */
@@ -16,7 +16,7 @@ export interface ObservedConnection {
   /** How many frames it was sent. */
   readonly frames: number
   /** The newest `seq` up to which the client has everything that concerns it; -1 before the first frame. */
-  readonly place: number
+  readonly seq: number
 }
 
 /** Hears what the hub does, as it happens. Nothing in delivery asks it anything, and it never throws. */
@@ -41,5 +41,5 @@ export interface Observer {
    * Events became durable together and were sent: `sent` to as many connections as each says,
    * `unsent` to none, because their user has no connection here.
    */
-  followed(sent: readonly Outgoing[], unsent: readonly Sendable[]): void
+  followed(sent: readonly EncodedEvent[], unsent: readonly Sendable[]): void
 }

@@ -1,5 +1,5 @@
 import type { CloseReason, Refusal } from '../delivery/close-reason.ts'
-import type { Outgoing, Sendable } from '../delivery/encoded-event.ts'
+import type { EncodedEvent, Sendable } from '../delivery/encoded-event.ts'
 import type { ObservedConnection, Observer } from '../delivery/observer.ts'
 import type { ResetReason } from '../log/cursor.ts'
 import type { LogLines } from './delivery-log.ts'
@@ -55,7 +55,7 @@ export class DeliveryObserver implements Observer {
     this.#lines.failed(connection, error)
   }
 
-  followed(sent: readonly Outgoing[], unsent: readonly Sendable[]): void {
+  followed(sent: readonly EncodedEvent[], unsent: readonly Sendable[]): void {
     const now = Date.now()
     for (const event of unsent) this.#traces.followed(event, 0, now)
     let lastCreatedAt = 0

@@ -77,7 +77,7 @@ export function readingOf(
     openedAt: Date.now() - (performance.now() - connection.openedAt),
     closedAt,
     reason,
-    place: connection.place
+    place: connection.seq
   }
 }
 

@@ -1,4 +1,4 @@
-import type { Connection } from '../delivery/connection.ts'
+import { Connection } from '../delivery/connection.ts'
 import type { Hub } from '../delivery/hub.ts'
 import { type WaitingSocket, waitingSockets } from './socket-table.ts'
 
@@ -72,7 +72,7 @@ export class StalePeers {
   }
 
   #anyBehind(): boolean {
-    for (const { stallAt } of this.#hub.connections) if (stallAt > 0) return true
+    for (const { stallAt } of this.#hub.connections) if (stallAt !== null) return true
     return false
   }
 
@@ -83,18 +83,18 @@ export class StalePeers {
     const unacknowledged = new Map(sockets.map(({ peer, bytes }) => [peer, bytes]))
     const behind = new Map<Connection, number>()
     for (const connection of this.#hub.connections) {
+      // A poll is answered in one write: there is nothing to watch.
+      if (!(connection instanceof Connection)) continue
       const { peer } = connection
       if (peer === null) continue
-      if (connection.stallAt > 0) {
+      if (connection.stallAt !== null) {
         const bytes = unacknowledged.get(peer) ?? 0
-        if (bytes < (this.#behind.get(connection) ?? 0)) connection.taking()
+        if (bytes < (this.#behind.get(connection) ?? 0)) connection.progressed()
         behind.set(connection, bytes)
       }
       const since = this.#suspects.get(peer)?.since ?? now
       const stale = now - since >= STALE_HEARTBEATS * this.#hub.heartbeatMs
-      // Marked for one sample before it is closed, so that an operator can see it.
-      if (stale && connection.stale) connection.close('stale')
-      else connection.stale = stale
+      connection.sampled(stale)
     }
     this.#behind = behind
   }

@@ -41,19 +41,19 @@ export default fp<ChangesOptions>(
         if (request.method === 'HEAD') return reply.send()
         const after = cursorOf(request, request.query)
         const wait = hub.draining ? 0 : request.query.wait
-        const poll = (opener: Pick<Hub, 'open'>, wait: number): Promise<PollAnswer> =>
+        const poll = (opener: Pick<Hub, 'poll'>, wait: number): Promise<PollAnswer> =>
           new Promise((resolve) => {
             const sink = new PollSink(request.ip, resolve)
-            const connection = opener.open({
+            const connection = opener.poll({
               subscriber,
               topics,
               sink,
               codec: pollCodec,
               after,
-              announce: after === undefined,
               items: request.query.items,
               requestId: request.id,
-              once: { limit: request.query.limit, waits: wait > 0 }
+              limit: request.query.limit,
+              waits: wait > 0
             })
             sink.connect(connection)
             const { socket } = request.raw

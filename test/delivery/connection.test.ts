@@ -2,9 +2,10 @@ import fc from 'fast-check'
 import { test } from 'tap'
 import type { CloseReason } from '../../src/delivery/close-reason.ts'
 import { sseCodec } from '../../src/delivery/codec.ts'
-import { Connection, type ConnectionHost } from '../../src/delivery/connection.ts'
-import { Outgoing } from '../../src/delivery/encoded-event.ts'
-import { Lane } from '../../src/delivery/fan-out.ts'
+import { Connection } from '../../src/delivery/connection.ts'
+import { EncodedEvent } from '../../src/delivery/encoded-event.ts'
+import { FanOut } from '../../src/delivery/fan-out.ts'
+import type { ReceiverHost } from '../../src/delivery/receiver.ts'
 import type { Sink } from '../../src/delivery/sink.ts'
 import { formatCursor } from '../../src/log/cursor.ts'
 import type { LoggedEvent } from '../../src/log/event.ts'
@@ -152,8 +153,7 @@ function born(start: number | undefined): Life {
   for (let i = 0; i < (start ?? 0) + 3; i++) log.append(i % 2 === 0)
   const sink = new StrictSink()
   const closed: CloseReason[] = []
-  const lane = new Lane(log)
-  const host: ConnectionHost = {
+  const host: ReceiverHost = {
     store: log.asStore(),
     heartbeatMs: 1000,
     maxBufferedBytes: 5_000,
@@ -166,18 +166,20 @@ function born(start: number | undefined): Life {
       }
     })
   }
-  const connection = new Connection(host, lane, 1, {
+  const fanOut = new FanOut(log, { of: () => [] }, host.observer)
+  const connection = new Connection(host, {
+    number: 1,
+    fanOut,
     user: 'u',
     topics: ['t'],
     sink,
     codec: sseCodec,
-    after: undefined,
+    after: start === undefined ? undefined : formatCursor(EPOCH, start),
     items: 25,
-    announce: true,
     closeAt: Number.POSITIVE_INFINITY,
     closeReason: 'rotate'
   })
-  const begun = connection.begin(start === undefined ? undefined : formatCursor(EPOCH, start))
+  const begun = connection.begin()
   let wasLive = false
   let queued = false
   const look = (): Place => {
@@ -202,9 +204,9 @@ function born(start: number | undefined): Life {
       if (step === 'append-personal' || step === 'append-shared')
         log.append(step === 'append-personal')
       else if (step === 'follow') {
-        const news = log.events.slice(lane.position).map((event) => new Outgoing(event, EPOCH))
-        lane.position = log.head
-        connection.deliver(news)
+        const news = log.events.slice(fanOut.position)
+        fanOut.restart(log.head)
+        connection.deliver(news.map((event) => new EncodedEvent(event, EPOCH)))
       } else if (step === 'answer') {
         log.answer()
         await new Promise((resolve) => setImmediate(resolve))
@@ -216,7 +218,7 @@ function born(start: number | undefined): Life {
         connection.drained()
         await new Promise((resolve) => setImmediate(resolve))
       } else if (step === 'beat') connection.beat(performance.now() + 10_000)
-      else if (step === 'recount') connection.recount()
+      else if (step === 'recount') connection.invalidateCounts()
       else connection.close(step)
     }
   }

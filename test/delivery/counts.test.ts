@@ -4,6 +4,7 @@ import { SingleNode } from '../../src/cluster/single-node.ts'
 import { pollCodec, sseCodec } from '../../src/delivery/codec.ts'
 import type { Connection } from '../../src/delivery/connection.ts'
 import { Hub } from '../../src/delivery/hub.ts'
+import type { Receiver } from '../../src/delivery/receiver.ts'
 import type { Sink } from '../../src/delivery/sink.ts'
 import { scopeOf } from '../../src/log/channel.ts'
 import type { MarkOp } from '../../src/log/event.ts'
@@ -145,7 +146,7 @@ async function live(store: Store, hub: Hub, steps: readonly Step[]): Promise<voi
   const ids: string[] = []
   let open: { readonly wire: Wire; readonly connection: Connection; taken: number } | undefined
 
-  const settled = async (connection: Connection): Promise<void> => {
+  const settled = async (connection: Receiver): Promise<void> => {
     // The store has been asked, and has answered.
     while (connection.phase === 'replaying') await new Promise((resolve) => setImmediate(resolve))
   }
@@ -162,13 +163,13 @@ async function live(store: Store, hub: Hub, steps: readonly Step[]): Promise<voi
   const poll = (limit: number, waits: boolean): Promise<PollAnswer> =>
     new Promise((resolve) => {
       const sink = new PollSink('127.0.0.1', resolve)
-      const connection = hub.open({
+      const connection = hub.poll({
         subscriber,
         sink,
         codec: pollCodec,
         after: client.cursor,
-        announce: client.cursor === undefined,
-        once: { limit, waits }
+        limit,
+        waits
       })
       sink.connect(connection)
       if (waits) void settled(connection).then(() => connection.close('closed'))

@@ -1,8 +1,10 @@
 import { test } from 'tap'
 import { type Beating, HeartbeatManager } from '../../src/delivery/heartbeat-manager.ts'
 
+let members = 0
+
 class Member implements Beating {
-  slot = -1
+  readonly number = ++members
   beats: number[] = []
   readonly #heard: (() => void) | undefined
   constructor(heard?: () => void) {

@@ -344,10 +344,10 @@ test('a topic that nobody reads costs nothing, however many topics thousands of 
   await publish({ topic: 'own-3-7' })
   await settled()
   t.match(reader.sink.text, /event: notification/)
-  const { lane } = reader.connection
-  t.strictSame(lane.sizes, { groups: 1501, topics: 75_001 })
+  const { fanOut } = reader.connection
+  t.strictSame(fanOut.sizes, { audiences: 1501, topics: 75_001 })
   hub.stop()
-  t.strictSame(lane.sizes, { groups: 0, topics: 0 }, 'those that leave leave nothing behind')
+  t.strictSame(fanOut.sizes, { audiences: 0, topics: 0 }, 'those that leave leave nothing behind')
 })
 
 test('one user who opens without end is refused for a while, all others are not, and neither is a crowd behind one address', async (t) => {

@@ -1,4 +1,4 @@
-import type { Connection } from '../../delivery/connection.ts'
+import type { Poll } from '../../delivery/poll.ts'
 import type { Sink } from '../../delivery/sink.ts'
 
 /** What a poll is answered with: the events as JSON elements, the cursor they move to, and whether more wait. */
@@ -16,7 +16,7 @@ export class PollSink implements Sink {
   readonly remoteAddress: string
   readonly bufferedBytes = 0
   #answer: ((answer: PollAnswer) => void) | undefined
-  #connection: Connection | undefined
+  #poll: Poll | undefined
   #events: Buffer | undefined
   #done: (() => void) | undefined
 
@@ -31,14 +31,12 @@ export class PollSink implements Sink {
     else done()
   }
 
-  connect(connection: Connection): void {
-    this.#connection = connection
+  connect(poll: Poll): void {
+    this.#poll = poll
   }
 
   write(bytes: Buffer): boolean {
     this.#events ??= bytes
-    // Answered before the connection counts the bytes, so that nothing follows them.
-    queueMicrotask(() => this.#connection?.close('closed'))
     this.#finish()
     return true
   }
@@ -53,14 +51,14 @@ export class PollSink implements Sink {
 
   #finish(): void {
     const answer = this.#answer
-    const connection = this.#connection
-    if (!answer || !connection) return
+    const poll = this.#poll
+    if (!answer || !poll) return
     this.#answer = undefined
     this.#done?.()
     answer({
       events: this.#events?.toString() ?? '',
-      cursor: connection.cursor,
-      more: connection.more
+      cursor: poll.cursor,
+      more: poll.more
     })
   }
 }

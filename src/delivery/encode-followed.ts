@@ -1,0 +1,60 @@
+import type { Codec } from './codec.ts'
+import type { EncodedEvent } from './encoded-event.ts'
+import type { Progress } from './progress.ts'
+
+/** What one answer may hold. */
+export interface AnswerLimits {
+  /** Events of the log. */
+  readonly events: number
+  /** Once a frame goes beyond it, no other follows. */
+  readonly bytes: number
+}
+
+/** What {@link encodeFollowed} made of some events. */
+export interface Encoded {
+  readonly frames: Buffer[]
+  /** The events that are left: only a read of the store yields the counts of the first, or there was no room. */
+  readonly rest: readonly EncodedEvent[]
+  /** True if there was no room for the rest. */
+  readonly isFull: boolean
+}
+
+/**
+ * Encodes events for one client, in order, as they are followed; those it has had are skipped. With
+ * `answer`, the frames have to fit into one answer, and what they leave out of the counts is left to
+ * a read of the store; without, the next heartbeat carries it.
+ */
+export function encodeFollowed(
+  events: readonly EncodedEvent[],
+  codec: Codec,
+  progress: Progress,
+  answer?: AnswerLimits
+): Encoded {
+  const frames: Buffer[] = []
+  let logged = 0
+  let bytes = 0
+  for (const [i, event] of events.entries()) {
+    if (answer && (logged === answer.events || bytes > answer.bytes))
+      return { frames, rest: events.slice(i), isFull: true }
+    const { seq, created, personal } = event
+    if (seq !== undefined && seq <= progress.seq) continue
+    const countsFollow = created || seq === undefined
+    if (personal ? !(progress.countsKnown && countsFollow) : answer && !countsFollow)
+      return { frames, rest: events.slice(i), isFull: false }
+    const frame = encodeOne(event, codec, progress)
+    bytes += frame.length
+    frames.push(frame)
+    if (seq !== undefined) logged++
+  }
+  return { frames, rest: [], isFull: false }
+}
+
+function encodeOne(event: EncodedEvent, codec: Codec, progress: Progress): Buffer {
+  const { seq, personal } = event
+  if (seq === undefined)
+    return event.frameAt(codec, progress.sentCursor, personal ? progress.counts : null)
+  if (event.created) progress.created(1)
+  else progress.invalidateCounts()
+  progress.sent(seq)
+  return personal ? event.personalFrame(codec, progress.counts) : event.frame(codec)
+}
