@@ -1,15 +1,15 @@
 import { randomBytes } from 'node:crypto'
-import { sliced, weightOf } from '../../bounds/fair-queue.ts'
+import { sliced } from '../../bounds/fair-queue.ts'
 import { IDEMPOTENCY_MS, MAX_TIMER_MS, TRANSACTION_LIMIT } from '../../bounds/limits.ts'
 import { nextTurn } from '../../bounds/turns.ts'
-import { type Channel, channelsOf, isPersonal, userChannel } from '../../log/channel.ts'
+import { type Channel, channelsOf, userChannel } from '../../log/channel.ts'
 import type { FollowedEvent, LoggedEvent, MarkOp } from '../../log/event.ts'
-import { type Counts, type Marks, type Publication, UNTOUCHED } from '../../log/notification.ts'
+import type { Counts, Entry, Publication } from '../../log/notification.ts'
 import {
   type CursorStatus,
   type Follower,
   type InboxPage,
-  type InboxStatus,
+  type InboxQuery,
   type Log,
   type LogGap,
   type LogPage,
@@ -25,23 +25,28 @@ import {
 } from '../../log/store.ts'
 import { joinOutcomes } from '../join-outcomes.ts'
 import { pageOf } from '../page.ts'
-import { MemoryLog, type Place } from './memory-log.ts'
+import { weightOfPublication } from '../weight-of-publication.ts'
+import { MemoryCredentials } from './memory-credentials.ts'
+import { countInbox, entriesToMark, pageOfInbox } from './memory-inbox.ts'
+import { MemoryLog } from './memory-log.ts'
 
 const HOUR_MS = 60 * 60 * 1000
 
-/** A store that forgets everything with the process: for trials and tests. The same contract as the others. */
+const opOf = ({ replaces }: Entry): 'created' | 'updated' =>
+  replaces === undefined ? 'created' : 'updated'
+
+/** A store that loses everything with the process, for trials and tests. It keeps the same contract as the others. */
 export class MemoryStore implements Store, Log {
   readonly kind = 'memory'
   readonly logs: readonly [Log] = [this]
   readonly epoch = `m${randomBytes(5).toString('hex').slice(0, 9)}`
-  head = 0
+  #head = 0
   readonly #log: MemoryLog
   readonly #keys = new Map<
     string,
     { fingerprint: string; id: string; createdAt: number; expiresAt: number }
   >()
-  readonly #tickets = new Map<string, { holder: TicketHolder; expiresAt: number }>()
-  readonly #revoked = new Map<string, number>()
+  readonly #credentials = new MemoryCredentials()
   #listener: Follower = () => {}
   #timer: NodeJS.Timeout | undefined
   readonly #hourly: NodeJS.Timeout
@@ -54,6 +59,11 @@ export class MemoryStore implements Store, Log {
 
   logOf(): Log {
     return this
+  }
+
+  /** Seq of the newest event that the listener has. */
+  get head(): number {
+    return this.#head
   }
 
   get oldest(): number {
@@ -73,15 +83,11 @@ export class MemoryStore implements Store, Log {
     this.#listener = listener
   }
 
-  /** Nobody else writes. */
+  /** Does nothing: no other process writes. */
   async catchUp(): Promise<void> {}
 
   publish(items: readonly Publication[]): Promise<readonly PublishOutcome[]> {
-    const slices = sliced(
-      items,
-      ({ content, to }) => weightOf(content, 'users' in to ? to.users.length : 1),
-      TRANSACTION_LIMIT
-    )
+    const slices = sliced(items, weightOfPublication, TRANSACTION_LIMIT)
     let before: Promise<unknown> = Promise.resolve()
     const answers = slices.map(({ items }, k) => {
       const append = () =>
@@ -97,31 +103,16 @@ export class MemoryStore implements Store, Log {
     const publication = this.#log.note(id, this.#now())?.publication
     if (!publication) return null
     const { to, content, createdAt, expiresAt, producer } = publication
-    return {
-      id,
-      to,
-      content,
-      createdAt,
-      producer,
-      ...(expiresAt === undefined ? {} : { expiresAt })
-    }
+    const expiry = expiresAt === undefined ? {} : { expiresAt }
+    return { id, to, content, createdAt, producer, ...expiry }
   }
 
   async details(id: string): Promise<NotificationDetails | null> {
     const stored = await this.notification(id)
     const note = this.#log.note(id, this.#now())
     if (!stored || !note) return null
-    const entries = [...note.places].map(([channel, seq]) => ({ channel, seq, epoch: this.epoch }))
-    const readers = { seen: 0, read: 0, archived: 0 }
-    for (const marks of this.#log.marks.values()) {
-      for (const { seq } of entries) {
-        const { seen, readAt, archived } = marks.get(seq) ?? UNTOUCHED
-        if (seen) readers.seen++
-        if (readAt !== null) readers.read++
-        if (archived) readers.archived++
-      }
-    }
-    return { ...stored, entries, readers }
+    const entries = [...note.seqs].map(([channel, seq]) => ({ channel, seq, epoch: this.epoch }))
+    return { ...stored, entries, readers: this.#log.marks.readers(entries.map(({ seq }) => seq)) }
   }
 
   recall(id: string): Promise<boolean> {
@@ -136,17 +127,14 @@ export class MemoryStore implements Store, Log {
 
   mark(user: string, op: MarkOp, target: MarkTarget): Promise<MarkOutcome> {
     return this.#write((now, events) => {
-      const places = 'ids' in target ? this.#named(user, target, now) : this.#upTo(target, now)
-      const changed = places.filter(({ entry }) => this.#mark(user, op, entry.seq, now))
-      if (changed.length === 0) return { affected: 0, seq: this.#log.head }
       const byIds = 'ids' in target
+      const changed = entriesToMark(this.#log, user, target, now).filter(({ entry }) =>
+        this.#log.marks.set(user, op, entry.seq, now)
+      )
+      if (changed.length === 0) return { affected: 0, seq: this.#log.head }
       const ids = byIds ? changed.map(({ entry }) => entry.id) : null
-      const event = this.#log.appendState({
-        channel: userChannel(user),
-        op,
-        ids,
-        upTo: byIds ? null : target.upTo
-      })
+      const upTo = byIds ? null : target.upTo
+      const event = this.#log.appendState({ channel: userChannel(user), op, ids, upTo })
       events.push(event)
       return { affected: changed.length, seq: event.seq }
     })
@@ -155,15 +143,10 @@ export class MemoryStore implements Store, Log {
   erase(user: string): Promise<void> {
     return this.#write((_now, events) => {
       this.#log.erase(user)
-      this.#forgetTickets(user)
-      events.push(
-        this.#log.appendState({
-          channel: userChannel(user),
-          op: 'removed',
-          ids: null,
-          upTo: this.#log.head
-        })
-      )
+      this.#credentials.forgetTickets(user)
+      const { head: upTo } = this.#log
+      const channel = userChannel(user)
+      events.push(this.#log.appendState({ channel, op: 'removed', ids: null, upTo }))
     })
   }
 
@@ -173,111 +156,57 @@ export class MemoryStore implements Store, Log {
     after: number,
     limit: number
   ): Promise<LogPage | LogGap> {
-    // What has expired leaves something in the log to be read, also in the moment before the timer sees to it.
+    // Expiry may append events, also in the moment before the timer sees to it.
     await this.#write(() => {})
     const now = this.#now()
-    if (
-      after < this.#log.floor ||
-      scope.some((channel) => after < (this.#log.channels.get(channel)?.floor ?? 0))
-    )
-      return { gap: true }
-    const found: LoggedEvent[] = []
-    for (const channel of scope) {
-      for (const { entry } of this.#log.live(channel, now)) {
-        if (entry.seq <= after) continue
-        const op = entry.replaces === undefined ? 'created' : 'updated'
-        found.push({
-          kind: 'notification',
-          op,
-          channel,
-          seq: entry.seq,
-          entry,
-          marks: this.#marks(user, entry.seq)
-        })
-      }
-      for (const { event, since } of this.#log.channels.get(channel)?.states.values() ?? [])
-        if (event.seq > after && since <= after) found.push(event)
-    }
-    found.sort((a, b) => a.seq - b.seq)
+    if (this.#log.hasGap(scope, after)) return { gap: true }
+    const found = scope
+      .flatMap((channel) => this.#eventsAfter(user, channel, after, now))
+      .sort((a, b) => a.seq - b.seq)
     const { events, more } = pageOf(found, (event) => event, limit)
     const upTo = more ? (events.at(-1)?.seq ?? after) : this.#log.head
-    return {
-      events,
-      upTo,
-      more,
-      counts: this.#count(user, scope, now),
-      recount: this.#log.recounts(scope, after)
-    }
+    const counts = countInbox(this.#log, user, scope, now)
+    return { events, upTo, more, counts, recount: this.#log.recounts(scope, after) }
   }
 
-  async inbox(
-    user: string,
-    scope: readonly Channel[],
-    query: { status: InboxStatus; limit: number; before?: number | undefined }
-  ): Promise<InboxPage> {
+  async inbox(user: string, scope: readonly Channel[], query: InboxQuery): Promise<InboxPage> {
     const now = this.#now()
-    const items = scope.flatMap((channel) =>
-      [...this.#log.live(channel, now)].map(({ entry }) => ({
-        channel,
-        entry,
-        marks: this.#marks(user, entry.seq)
-      }))
-    )
-    const wanted = items
-      .filter(({ entry }) => query.before === undefined || entry.seq < query.before)
-      .filter(({ marks }) =>
-        query.status === 'archived'
-          ? marks.archived
-          : !marks.archived && (query.status === 'all' || marks.readAt === null)
-      )
-      .sort((a, b) => b.entry.seq - a.entry.seq)
-    const more = wanted.length > query.limit
-    return {
-      items: wanted.slice(0, query.limit),
-      counts: this.#count(user, scope, now),
-      head: this.#log.head,
-      more
-    }
+    const { items, more } = pageOfInbox(this.#log, user, scope, query, now)
+    return { items, counts: countInbox(this.#log, user, scope, now), head: this.#log.head, more }
   }
 
   async counts(user: string, scope: readonly Channel[]): Promise<Counts> {
-    return this.#count(user, scope, this.#now())
+    return countInbox(this.#log, user, scope, this.#now())
   }
 
   putTicket(hash: string, holder: TicketHolder, expiresAt: number): Promise<void> {
-    return this.#write(() => {
-      this.#tickets.set(hash, { holder, expiresAt })
-    })
+    return this.#write(() => this.#credentials.putTicket(hash, holder, expiresAt))
   }
 
   async takeTicket(
     hash: string,
     { keep = false }: { keep?: boolean } = {}
   ): Promise<TicketHolder | null> {
-    const ticket = this.#tickets.get(hash)
-    if (!ticket || ticket.expiresAt <= this.#now()) return null
-    if (!keep) this.#tickets.delete(hash)
-    return ticket.holder
+    return this.#credentials.takeTicket(hash, keep, this.#now())
   }
 
   revoke(user: string): Promise<void> {
     return this.#write((now, events) => {
-      this.#forgetTickets(user)
-      this.#revoked.set(user, now)
+      this.#credentials.revoke(user, now)
       events.push({ kind: 'revoked', user })
     })
   }
 
   async revokedAt(user: string): Promise<number> {
     this.#now()
-    return this.#revoked.get(user) ?? 0
+    return this.#credentials.revokedAt(user)
   }
 
   status(): StoreStatus {
     return { healthy: this.healthy, ...(this.#closed ? { reason: 'the store is closed' } : {}) }
   }
 
-  /** Nothing waits here for long. */
+  /** Does nothing: no call waits here for long. */
   abandon(): void {}
 
   async close(): Promise<void> {
@@ -306,84 +235,29 @@ export class MemoryStore implements Store, Log {
       for (const channel of channelsOf(item.to)) events.push({ kind: 'ephemeral', channel, entry })
     } else {
       for (const { channel, entry } of this.#log.append(item)) {
-        events.push({
-          kind: 'notification',
-          op: entry.replaces === undefined ? 'created' : 'updated',
-          channel,
-          seq: entry.seq,
-          entry
-        })
+        const { seq } = entry
+        events.push({ kind: 'notification', op: opOf(entry), channel, seq, entry })
       }
     }
     return { kind: 'accepted', id, createdAt }
   }
 
-  #named(
-    user: string,
-    { ids, allows }: Extract<MarkTarget, { ids: readonly string[] }>,
-    now: number
-  ): Place[] {
-    return [...new Set(ids)].flatMap((id) => {
-      const places = this.#log.note(id, now)?.places ?? new Map<Channel, number>()
-      const found = [...places].find(
-        ([channel]) => channel === userChannel(user) || (!isPersonal(channel) && allows(channel))
-      )
-      const place = found && this.#log.channel(found[0]).entries.get(found[1])
-      return place ? [place] : []
-    })
-  }
-
-  #upTo({ upTo, scope }: Extract<MarkTarget, { upTo: number }>, now: number): Place[] {
-    return scope.flatMap((channel) =>
-      [...this.#log.live(channel, now)].filter(({ entry }) => entry.seq <= upTo)
-    )
-  }
-
-  /** Sets one entry's marks; true where that changed something. */
-  #mark(user: string, op: MarkOp, seq: number, now: number): boolean {
-    const marks = this.#marks(user, seq)
-    const { readAt, seen, archived } = marks
-    const nothing = { read: readAt !== null, unread: archived || readAt === null, seen, archived }
-    if (nothing[op]) return false
-    const mine = this.#log.marks.get(user) ?? new Map<number, Marks>()
-    this.#log.marks.set(user, mine)
-    mine.set(seq, {
-      readAt: op === 'read' ? now : op === 'unread' ? null : readAt,
-      seen: true,
-      archived: archived || op === 'archived'
-    })
-    return true
-  }
-
-  #marks(user: string, seq: number): Marks {
-    return this.#log.marks.get(user)?.get(seq) ?? UNTOUCHED
-  }
-
-  #count(user: string, scope: readonly Channel[], now: number): Counts {
-    let unread = 0
-    let unseen = 0
-    for (const channel of scope) {
-      for (const { entry } of this.#log.live(channel, now)) {
-        const { readAt, seen, archived } = this.#marks(user, entry.seq)
-        if (readAt !== null || archived) continue
-        unread += 1
-        if (!seen) unseen += 1
-      }
+  #eventsAfter(user: string, channel: Channel, after: number, now: number): LoggedEvent[] {
+    const events = [...this.#log.statesAfter(channel, after)]
+    for (const { entry } of this.#log.live(channel, now)) {
+      const { seq } = entry
+      const marks = this.#log.marks.get(user, seq)
+      if (seq > after)
+        events.push({ kind: 'notification', op: opOf(entry), channel, seq, entry, marks })
     }
-    return { unread, unseen }
-  }
-
-  #forgetTickets(user: string): void {
-    for (const [hash, { holder }] of this.#tickets)
-      if (holder.user === user) this.#tickets.delete(hash)
+    return events
   }
 
   #tidy(): void {
     const now = Date.now()
     this.#log.age(now)
     for (const [key, { expiresAt }] of this.#keys) if (expiresAt <= now) this.#keys.delete(key)
-    for (const [hash, { expiresAt }] of this.#tickets)
-      if (expiresAt <= now) this.#tickets.delete(hash)
+    this.#credentials.tidy(now)
   }
 
   #now(): number {
@@ -391,7 +265,7 @@ export class MemoryStore implements Store, Log {
     return Date.now()
   }
 
-  /** Runs a change, and has its events followed in the turn in which the promise resolves, never within the caller's own. */
+  /** Runs a change. The listener gets its events in the turn in which the promise resolves, never in the caller's own. */
   async #write<T>(work: (now: number, events: FollowedEvent[]) => T): Promise<T> {
     const now = this.#now()
     const next = this.#log.expire(now)
@@ -401,7 +275,7 @@ export class MemoryStore implements Store, Log {
     const followed = [...this.#log.takeDropped(), ...events]
     const { head } = this.#log
     queueMicrotask(() => {
-      this.head = head
+      this.#head = head
       if (followed.length > 0) this.#listener(followed, this)
     })
     return result
