@@ -3,30 +3,34 @@ import { asError, BellwireError, errorOf } from './error.ts'
 import { type TokenSource, tokenSource } from './token.ts'
 import type { InboxOptions } from './types.ts'
 
-/** How long an answer may take. */
+/** How long a request may take. */
 const PATIENCE_MS = 20_000
 
+/** Parameters of a URL; undefined ones are omitted. */
 export type Query = Readonly<Record<string, string | number | undefined>>
 
-/** Requests to one service in the name of one user. */
+/** Requests to one service on behalf of one user. */
 export interface Api {
   readonly ticket: InboxOptions['ticket']
   readonly token: TokenSource
-  /** An address with its query; what is not set is left out. */
+  /** The URL of a path below `/v1/`, with the topics and the parameters given. */
   address(path: string, query?: Query): string
-  /** Sends a request. A refused token is replaced, once; anything but a success of this type, which is the service's, is an error. */
+  /**
+   * Sends a request. After a 401 it retries once with a new token. Throws a `BellwireError` unless
+   * the response is a 2xx of this media type, which proves that the service answered.
+   */
   send(path: string, query: Query, type: string, init: RequestInit): Promise<Response>
   /** The same for JSON; a body makes it a POST. */
   json<T>(path: string, query: Query, body?: unknown, signal?: AbortSignal): Promise<T>
-  /** The time by the service's clock, never ahead of it; NaN before the service has told it. */
+  /** The time by the service's clock, never ahead of it; NaN until the service has answered. */
   now(): number
-  /** The same as text; by the device's clock before the service has told it. */
+  /** The same as ISO 8601; by the device's clock until the service has answered. */
   isoNow(): string
-  /** The service's clock shows this, or at least this. */
+  /** Sets the service's clock; with `atLeast` only if it is behind. */
   setClock(ms: number, atLeast?: boolean): void
 }
 
-/** Throws a {@link BellwireError} if `url` is no address. */
+/** Throws a {@link BellwireError} if `url` is not a URL. */
 export function createApi({ url, token: given, ticket, topics }: InboxOptions): Api {
   const base = attempt(() =>
     new URL(
@@ -34,16 +38,19 @@ export function createApi({ url, token: given, ticket, topics }: InboxOptions): 
       attempt(() => location.href)
     ).href.replace(/\/?$/, '/v1/')
   )
-  if (!base) throw new BellwireError('url', `url is no address: ${url}`)
+  if (!base) throw new BellwireError('url', `not a URL: ${url}`)
   const token = tokenSource(given)
-  /** How far the service's clock is ahead of one that counts up evenly, whatever becomes of the device's. */
+  /**
+   * How far the service's clock is ahead of `performance.now()`, which a changed device clock does
+   * not affect.
+   */
   let aheadMs = Number.NaN
   let answered = false
 
   const api: Api = {
     token,
     ticket,
-    // JSON leaves out what is undefined.
+    // JSON omits undefined values.
     address: (path, query) =>
       `${base}${path}?${new URLSearchParams(JSON.parse(JSON.stringify({ topics: topics?.toString(), ...query })))}`,
 
@@ -72,7 +79,7 @@ export function createApi({ url, token: given, ticket, topics }: InboxOptions): 
         method: 'POST',
         headers: { 'content-type': 'application/json' },
         body: JSON.stringify(body),
-        // A mark on the way out of a page still arrives.
+        // A mark made while the page closes still arrives.
         keepalive: true
       }
       return (await api.send(path, query, 'application/json', { signal, ...post }))
@@ -87,19 +94,22 @@ export function createApi({ url, token: given, ticket, topics }: InboxOptions): 
     }
   }
 
-  /** Browsers do not tell a page why another origin cannot be reached. Two causes last until somebody hears of them. */
+  /**
+   * Browsers hide from a page why another origin cannot be reached. Two causes need a developer, so
+   * they get an error of their own.
+   */
   async function unreachable(error: unknown): Promise<never> {
     const { protocol, origin } = attempt(() => location) ?? {}
     if (origin && !answered && error instanceof TypeError && !base!.startsWith(origin)) {
       const insecure = protocol === 'https:' && base!.startsWith('http:')
-      // Any page may have /client.js: if that comes, the rest was kept from this one.
+      // Every origin may load /client.js: if that works, CORS blocks this page.
       if (
         insecure ||
         (await fetch(`${base}../client.js`, { mode: 'no-cors', cache: 'no-store' }).catch(() => 0))
       ) {
         throw new BellwireError(
           'blocked',
-          insecure ? 'a page of https needs a url of https' : `is ${origin} in CORS_ORIGINS?`
+          insecure ? 'an https page needs an https url' : `is ${origin} in CORS_ORIGINS?`
         )
       }
     }

@@ -1,6 +1,6 @@
 /**
- * What a part of the browser gives; undefined where it is missing or refuses. Blocked storage, a sandboxed frame or an old
- * browser has features that are there and throw: the page goes on without them.
+ * The result of using a feature of the browser; undefined if it is missing or throws. Blocked
+ * storage, sandboxed frames and old browsers have features that throw: the page works without them.
  */
 export function attempt<T>(use: () => T): T | undefined {
   try {

@@ -1,6 +1,6 @@
 import type { InboxState } from './types.ts'
 
-/** What there is to show before the service has told anything. */
+/** The state before the service has answered. */
 export const EMPTY: InboxState = {
   items: [],
   counts: { unread: 0, unseen: 0 },

@@ -1,17 +1,24 @@
-/** The longest pause that an answer can ask for: what is in between may ask for an hour, and be gone in a minute. */
+/**
+ * The longest `Retry-After` that is obeyed: a proxy may ask for an hour and be gone in a minute.
+ */
 const MAX_RETRY_AFTER_MS = 120_000
 
-/** What went wrong between this page and the service. */
+/** An error between this page and the service. */
 export class BellwireError extends Error {
   /**
-   * The last part of the problem's type, such as `forbidden`. `status-403` and the like: something other than Bellwire answered.
-   * `token`, `ticket`: the application gave none. `network`, `cors`, `mixed-content`, `silent`: no answer came.
-   * `url`: the option is no address. `closed`, `user_changed`: a mark was given up.
+   * The last part of the problem's type, such as `forbidden`, or:
+   * `status-403` and the like: something other than Bellwire answered;
+   * `token`, `ticket`: the application's function failed or returned no credential;
+   * `network`: no answer; `blocked`: the browser blocks this origin or mixed content;
+   * `silent`: the connection went silent; `url`: the option is not a URL;
+   * `closed`, `user_changed`: the mark was dropped.
    */
   declare readonly code: string
-  /** Status of Bellwire's answer; 0 where there was none. */
+  /** The HTTP status of Bellwire's answer; 0 if there was none. */
   declare readonly status: number
-  /** When the service wants to be asked again, if it said so; 2 minutes at most. */
+  /**
+   * Milliseconds to wait before a retry, at most 2 minutes; undefined if the service did not say.
+   */
   declare readonly retryAfterMs: number | undefined
 
   constructor(code: string, message: string, status = 0, retryAfterMs?: number) {
@@ -20,11 +27,13 @@ export class BellwireError extends Error {
   }
 }
 
-/** What is no error of ours yet came from the network, or from a callback that uses it. */
+/** Any other error came from the network, or from a callback that uses it. */
 export const asError = (error: unknown): BellwireError =>
   error instanceof BellwireError ? error : new BellwireError('network', `no answer: ${error}`)
 
-/** The error that an answer stands for. Only a problem document of ours speaks for the service. */
+/**
+ * The error that a response stands for. Only a problem document of Bellwire counts as its answer.
+ */
 export async function errorOf(response: Response): Promise<BellwireError> {
   const { status, headers } = response
   const problem: { type?: string; detail?: string } | null = await response.json().catch(() => null)
@@ -32,9 +41,9 @@ export async function errorOf(response: Response): Promise<BellwireError> {
   const seconds = Number.parseFloat(headers.get('retry-after')!)
   return new BellwireError(
     slug ?? `status-${status}`,
-    slug ? problem!.detail! : `not an answer of Bellwire: ${status} ${headers.get('content-type')}`,
+    slug ? problem!.detail! : `not from Bellwire: ${status} ${headers.get('content-type')}`,
     slug ? status : 0,
-    // Not all at one time.
+    // Jitter: clients that got the same value must not return together.
     seconds >= 0 ? Math.min(MAX_RETRY_AFTER_MS, seconds * (1000 + Math.random() * 250)) : undefined
   )
 }

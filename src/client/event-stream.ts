@@ -1,4 +1,4 @@
-/** One event of a stream, as the standard names its parts. */
+/** One event of a stream, with the names of the standard. */
 export interface StreamEvent {
   readonly event: string
   readonly data: string
@@ -6,8 +6,9 @@ export interface StreamEvent {
 }
 
 /**
- * Reads an event stream (WHATWG HTML, 9.2.6) to its end, in pieces of any size. UTF-8 split anywhere is put together, and a byte
- * order mark left out. An event that its end never reached is not told, so a stream that was cut moves no cursor.
+ * Reads an event stream (WHATWG HTML, 9.2.6) to its end, in chunks of any size. UTF-8 that is split
+ * between chunks is joined, and a byte order mark is skipped. An event without its final blank line
+ * is dropped, so a stream that was cut moves no cursor.
  */
 export async function readEventStream(
   body: ReadableStream<Uint8Array<ArrayBuffer>>,
@@ -20,10 +21,10 @@ export async function readEventStream(
   let data: string[] = []
   let id = ''
   for (;;) {
-    const piece = await reader.read()
-    if (piece.done) return
-    // A CR at the end of a piece waits: an LF that comes in the next one belongs to it.
-    const lines = (rest + piece.value).split(/\r\n|\n|\r(?!$)/)
+    const chunk = await reader.read()
+    if (chunk.done) return
+    // A CR at the end of a chunk waits: an LF at the start of the next one belongs to it.
+    const lines = (rest + chunk.value).split(/\r\n|\n|\r(?!$)/)
     rest = lines.pop()!
     for (const line of lines) {
       const [, field, value = ''] = /^([^:]*):? ?(.*)/s.exec(line)!

@@ -1,6 +1,6 @@
 import type { Counts, InboxEvents, Item, ResetReason } from './types.ts'
 
-/** The page of an inbox; of one that goes on from a place it has no items. */
+/** The first page of an inbox; without items if the connection resumes from a cursor. */
 export interface Ready {
   readonly user: string
   readonly topics: readonly string[]
@@ -10,13 +10,16 @@ export interface Ready {
   readonly heartbeatMs: number
 }
 
-/** Why a connection ends, and when to come back: null, not with the same credential. */
+/**
+ * Why a connection ends and when to reconnect: after `retryMs`, or, if null, only with another
+ * credential.
+ */
 export interface Goodbye {
   readonly reason: string
   readonly retryMs: number | null
 }
 
-/** What arrives, by whatever transport. `id` is the cursor that it moves to. */
+/** What every transport delivers. `id` is the cursor after this frame. */
 export type Frame = { readonly id?: string | undefined } & (
   | { readonly event: 'ready'; readonly data: Ready }
   | { readonly event: 'reset'; readonly data: Ready & { readonly reason: ResetReason } }
@@ -26,12 +29,13 @@ export type Frame = { readonly id?: string | undefined } & (
     }
   | { readonly event: 'state'; readonly data: InboxEvents['state'] & { readonly counts?: Counts } }
   | {
-      /** `now`: the time by the service's clock, of the tab that leads. */ readonly event: 'heartbeat'
+      readonly event: 'heartbeat'
+      /** `now`: the time by the service's clock, sent by the leading tab. */
       readonly data: { readonly counts?: Counts; readonly now?: number }
     }
   | { readonly event: 'goodbye'; readonly data: Goodbye }
 )
 
-/** A frame from its parts. Events of later versions pass: they move the cursor and change nothing. */
+/** A frame from its parts. Unknown events of later versions only move the cursor. */
 export const frameOf = (event: string, id: string | undefined, data: unknown): Frame =>
   ({ event, id, data }) as Frame

@@ -13,14 +13,18 @@ const MAX_CLIMB_MS = 600_000
 const STEADY_MS = 5_000
 /** Failures on the top rung before the next is tried: the fault may be the transport's. */
 const TRIES = 3
-/** How long the first frame may take: a proxy that buffers holds back even the head of the answer. */
+/**
+ * How long the first frame may take: a proxy that buffers holds back even the head of the answer.
+ */
 const FIRST_MS = 5_000
 /** So many heartbeats missed are a sign of death. */
 const MISSED_BEATS = 2.5
 /** How long a poll may take, which waits for 25 s at most. */
 const POLL_MS = 40_000
 
-/** Why a step was ended from this side: `on`, to go on at once with the next; `silent` is a fault. */
+/**
+ * Why a step was ended from this side: `on`, to go on at once with the next; `silent` is a fault.
+ */
 type Ended = 'on' | 'silent'
 
 /** What uses the ladder. */
@@ -36,15 +40,21 @@ export interface LadderHost {
 /** A connection that is kept up. */
 export interface Ladder {
   close(): void
-  /** Something has changed: a new attempt, now and (by default) from the top, whatever the present one believes. */
+  /**
+   * Something has changed: a new attempt, now and (by default) from the top, whatever the present
+   * one believes.
+   */
   kick(fromTop?: boolean): void
-  /** The page was out of sight: the same, where nothing has been heard for longer than it should. */
+  /**
+   * The page was out of sight: the same, where nothing has been heard for longer than it should.
+   */
   nudge(): void
 }
 
 /**
- * Keeps one connection up, over the best transport that works: attempt, pause, attempt, … until it is closed. One at a time, so
- * one cursor. Each step, attempt or pause, has an AbortController whose reason says why it was ended.
+ * Keeps one connection up, over the best transport that works: attempt, pause, attempt, … until it
+ * is closed. One at a time, so one cursor. Each step, attempt or pause, has an AbortController
+ * whose reason says why it was ended.
  */
 export function startLadder(
   { api, items, cursor, hear, status: tell }: LadderHost,
@@ -63,7 +73,10 @@ export function startLadder(
   // What has only begun is not late.
   let heardAt = Date.now()
 
-  /** One connection to its end; then the pause before the next, undefined where only a change can help. */
+  /**
+   * One connection to its end; then the pause before the next, undefined where only a change can
+   * help.
+   */
   async function attempt({ status, open }: Transport): Promise<number | undefined> {
     const own = new AbortController()
     step = own
@@ -100,7 +113,8 @@ export function startLadder(
       }
     }
     try {
-      // Whatever hangs does not hang us; only a token may take longer than an answer of the service.
+      // Whatever hangs does not hang us; only a token may take longer than an answer of the
+      // service.
       await Promise.race([api.token.get(), sleep(Infinity, signal)])
       watch(FIRST_MS)
       timers = [
@@ -140,8 +154,9 @@ export function startLadder(
     if (ended === 'on') return 0
     const error = failure ?? (ended ? new BellwireError('silent', 'nothing arrives') : null)
     const code = error?.code
-    // The credential has ended or was refused. Another may do, though not always at once: what was revoked takes one of a later
-    // second. With a cookie, too, a try is worth it after a goodbye: the application may have renewed it.
+    // The credential has ended or was refused. Another may do, though not always at once: what was
+    // revoked takes one of a later second. With a cookie, too, a try is worth it after a goodbye:
+    // the application may have renewed it.
     const denied = code === 'unauthenticated' || goodbye?.retryMs === null
     if (heard) denials = 0
     const another = denied && denials++ < TRIES && api.token.refused()
@@ -154,7 +169,8 @@ export function startLadder(
       tell('connecting', error)
       return toldMs
     }
-    // A connection that was good may come back at once where it has ended for our reasons, not for the network's.
+    // A connection that was good may come back at once where it has ended for our reasons, not for
+    // the network's.
     if (steady && (ended || goodbye?.reason === 'expired')) return 0
     failures++
     tell(code === 'network' && !heard ? 'offline' : 'connecting', error)

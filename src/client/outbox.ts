@@ -5,36 +5,39 @@ import { asError } from './error.ts'
 import type { Mark, Page } from './page.ts'
 import { sleep } from './sleep.ts'
 
-/** A mark that the user has made, until the page shows that the service has it. */
+/** A mark by the user, until the page shows that the service has it. */
 interface Pending {
   readonly mark: Mark
   readonly at: string
-  /** Place in the log up to which it shows; set when the service has answered. */
+  /** Cursor from which on the page includes it; set when the service has answered. */
   doneAt?: string
   readonly settle: (error?: Error) => void
 }
 
 /**
- * Marks on their way to the service: shown at once, sent one after the other so that the last one wins, kept where the service
- * cannot be reached, taken back where it refuses. Each may be sent twice without harm.
+ * Marks on their way to the service. They show at once and are sent one by one, so that the last
+ * one wins. They wait while the service cannot be reached and are undone if it rejects them.
+ * Sending one twice does no harm.
  */
 export interface Outbox {
-  /** What is to be shown on top of the page, oldest first. */
+  /** Marks to show on top of the page, oldest first. */
   marks: readonly Pending[]
-  /** What the service has not answered yet. */
+  /** Marks that the service has not answered yet. */
   unsent(): readonly Mark[]
+  /** Shows and sends a mark; resolves or rejects with the service's answer. */
   add(mark: Mark): Promise<void>
-  /** Forgets those that the page shows by itself. */
+  /** Drops the marks that the page includes by now. */
   shownBy(page: Page): void
-  /** Gives up everything. */
+  /** Drops every mark; their promises reject with this error. */
   clear(error: Error): void
-  /** Sends what waits, now; called where there is reason to hope. */
+  /** Sends what waits now; called when the service may be reachable again. */
   send(): Promise<void>
 }
 
+/** `changed` is called whenever what is shown changes. */
 export function createOutbox(api: Api, changed: () => void): Outbox {
   let sending = false
-  /** Ends the pause before the next try. */
+  /** Ends the pause before the next attempt. */
   let hope = new AbortController()
 
   const waiting = (): readonly Pending[] => outbox.marks.filter(({ doneAt }) => !doneAt)
@@ -77,7 +80,7 @@ export function createOutbox(api: Api, changed: () => void): Outbox {
           next.settle()
         } catch (cause) {
           const error = asError(cause)
-          // Bellwire itself refused it; everything else may pass.
+          // Bellwire itself rejected it. Every other error may pass.
           const final = /^4(?!08|29)/.test(`${error.status}`)
           if (!final) {
             await sleep(error.retryAfterMs ?? backoffMs(++failures), hope.signal)

@@ -1,28 +1,34 @@
-import { isAfter } from './cursor.ts'
+import { isAfter, sameLog } from './cursor.ts'
 import type { Frame, Ready } from './frame.ts'
-import type { Counts, InboxEvents, Item } from './types.ts'
+import type { Counts, InboxEvents, Item, ResetReason } from './types.ts'
 
-/** What the service has told us, up to a place in the log. */
+/** What the service has sent, up to a cursor. */
 export interface Page {
   readonly user: string
-  /** The topics that list and counts tell of; null: others than those of the credential by now, so the page is to be replaced. */
+  /**
+   * The topics that list and counts cover; null if they have changed, so that the page must be
+   * replaced.
+   */
   readonly topics: string | null
   readonly cursor: string
   /** Newest first. */
   readonly items: readonly Item[]
   readonly counts: Counts
-  /** The last event that changed what there was: a page of older items read before it may be out of date. */
+  /**
+   * The last event that changed existing items: older items that were read before it may be out of
+   * date.
+   */
   readonly changedAt: string
-  /** Whether there may be older items. */
+  /** True if there may be older items. */
   readonly more: boolean
 }
 
-/** A mark, asked for by the user or told by the service. */
+/** A mark, made by this user or reported by the service. */
 export type Mark = InboxEvents['state']
 
 /** The most items that the service puts into one page. */
 const MAX_PAGE = 100
-/** Items kept of a page that only ever grows, here and over a reload; older ones can be loaded again. */
+/** Items kept of a growing list, in memory and across a reload; older ones can be loaded again. */
 const MAX_ITEMS = 500
 
 type Items = readonly Item[]
@@ -32,7 +38,7 @@ const tally = (items: Items): Counts => ({
   unseen: items.filter(({ seen }) => !seen).length
 })
 
-/** The counts after a change of the list, as far as the list tells them. */
+/** The counts after a change of the list. */
 function recount({ unread, unseen }: Counts, before: Items, after: Items): Counts {
   const [was, is] = [tally(before), tally(after)]
   return {
@@ -41,7 +47,7 @@ function recount({ unread, unseen }: Counts, before: Items, after: Items): Count
   }
 }
 
-/** Applies a mark to what is shown. */
+/** Applies a mark to items and counts. */
 export function mark(
   { items, counts }: Pick<Page, 'items' | 'counts'>,
   { op, ids, upTo }: Mark,
@@ -54,15 +60,16 @@ export function mark(
     return op === 'seen' ? { ...item, seen: true } : []
   })
   if (ids) return { items: left, counts: recount(counts, items, left) }
-  // Up to a place means also what is older than the list: all that is left to count is newer, and that is in the list.
+  // Everything older than the list is marked too, so only newer items count, and those are in the
+  // list.
   const { unread, unseen } = tally(left)
   return { items: left, counts: { unread: op === 'seen' ? counts.unread : unread, unseen } }
 }
 
-/** How many items to ask for: one more than are shown tells whether there are older ones. */
+/** How many items to request: one more than is shown tells if there are older ones. */
 export const askedItems = (pageSize: number): number => Math.min(MAX_PAGE, pageSize + 1)
 
-/** Whether a frame brings a page that needs nothing before it. */
+/** True if a frame brings a page that needs nothing before it. */
 export const isFresh = ({ event, data }: Frame): boolean =>
   event === 'reset' || (event === 'ready' && !data.resumed)
 
@@ -81,16 +88,19 @@ export function pageOf({ id, data }: Frame, pageSize: number): Page {
   }
 }
 
-/** The page with one frame more; null where that tells nothing that is not in it already. This is what makes it exactly once. */
+/**
+ * The page after one more frame; null if the frame brings nothing new. This check makes it exactly
+ * once.
+ */
 export function apply(page: Page | null, { event, data, id }: Frame, at: string): Page | null {
   if (!page || id === undefined || event === 'goodbye') return null
-  // An ephemeral notification has no place: it is told once, to who is there.
+  // An ephemeral notification has no cursor: it is emitted once and kept nowhere.
   if (event === 'notification' && !data.item.cursor) return page
-  // What only tells counts may do so without an event of its own.
+  // A frame with only counts may repeat the cursor.
   const news = event === 'notification' || event === 'state'
   if (news ? !isAfter(id, page.cursor) : isAfter(page.cursor, id)) return null
   let next: Page = { ...page, cursor: id }
-  // What has expired by then is on no list.
+  // Expired items leave the list.
   if (event === 'heartbeat' && data.now)
     next = {
       ...next,
@@ -111,6 +121,18 @@ export function apply(page: Page | null, { event, data, id }: Frame, at: string)
       changedAt: op === 'updated' ? id : page.changedAt
     }
   }
-  // What the service counts is right; without it, the list tells what has changed.
+  // The service's counts are right; without them the change of the list is counted.
   return { ...next, counts: data.counts ?? next.counts }
+}
+
+/**
+ * What a fresh page brings over the one before it: the items created in between, oldest first, or
+ * the reason why they cannot be told one by one.
+ */
+export function newsOf(before: Page, page: Page): ResetReason | readonly Item[] {
+  const newer = ({ cursor }: Item): boolean => isAfter(cursor!, before.cursor)
+  if (!sameLog(before.cursor, page.cursor)) return 'store_changed'
+  // Some of them are older than this page.
+  if (page.more && newer(page.items.at(-1)!)) return 'overflow'
+  return page.items.filter(newer).reverse()
 }

@@ -9,19 +9,23 @@ interface Changes {
   readonly more: boolean
 }
 
+/** How long the service may wait for an event, in seconds. */
 const WAIT_S = 25
-/** Between answers that brought something, so that a burst is a few requests and no limit of rate is met. */
+/**
+ * Pause between answers with events, so that a burst takes few requests and stays below the rate
+ * limit.
+ */
 const PAUSE_MS = 250
 
-/** Repeated requests, each answered as soon as there is something: what passes every proxy. */
+/** Repeated requests, each answered as soon as there is an event. This passes every proxy. */
 export const poll: Transport = {
   status: 'polling',
-  async open(api, items, { cursor: place, hear }, signal) {
+  async open(api, items, { cursor: resumeFrom, hear }, signal) {
     const ask = (query: Query): Promise<Changes> => api.json('changes', query, undefined, signal)
-    // `ready` names the user and the topics; an answer to one who goes on from a place does not. By now they may be others, so
-    // nothing is told before it is known whose it is.
+    // Only `ready` names the user and the topics; the answer after a cursor has none. Both may have
+    // changed, so events wait until the user is known.
     const identify = async (): Promise<void> => {
-      const since = place()
+      const since = resumeFrom()
       for (const { event, id, data } of (await ask({ items: since ? 0 : items })).events) {
         hear(
           frameOf(event, since ?? id, since ? { ...data, resumed: true, counts: undefined } : data)
@@ -30,7 +34,7 @@ export const poll: Transport = {
     }
     await identify()
     for (let wait = 0; !signal.aborted; wait = WAIT_S) {
-      const { events, cursor, more } = await ask({ since: place(), wait, items })
+      const { events, cursor, more } = await ask({ since: resumeFrom(), wait, items })
       if (events.length) await identify()
       for (const frame of events) hear(frame)
       hear(frameOf('heartbeat', cursor, {}))

@@ -2,7 +2,10 @@ import { useSyncExternalStore } from 'react'
 import { EMPTY } from './empty.ts'
 import type { Inbox, InboxState } from './types.ts'
 
-/** What an inbox shows, kept up to date. Its methods are the inbox's own. A server renders an empty one, and hydration begins with it. */
+/**
+ * The state of an inbox; renders again when it changes. On a server and while hydrating: the empty
+ * state. To change something, call the methods of the inbox.
+ */
 export function useInbox(inbox: Inbox): InboxState {
   return useSyncExternalStore(
     inbox.subscribe,
@@ -11,7 +14,10 @@ export function useInbox(inbox: Inbox): InboxState {
   )
 }
 
-/** How many are unread; renders again only when the number changes. 0 on a server and while hydrating. */
+/**
+ * The number of unread notifications; renders again only when it changes. On a server and while
+ * hydrating: 0.
+ */
 export function useUnread(inbox: Inbox): number {
   return useSyncExternalStore(
     inbox.subscribe,

@@ -1,5 +1,5 @@
 import { BellwireError } from './error.ts'
 import { createInbox } from './inbox.ts'
 
-// The script tag's way in: one global, and no module wrapper around it.
+// The entry of /client.js for a script tag: it defines one global.
 Object.assign(globalThis, { Bellwire: { createInbox, BellwireError } })

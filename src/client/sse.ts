@@ -2,7 +2,9 @@ import { readEventStream } from './event-stream.ts'
 import { frameOf } from './frame.ts'
 import type { Transport } from './transport.ts'
 
-/** Server-sent events over fetch, so that statuses and headers can be seen and sent. */
+/**
+ * Server-sent events over `fetch`, which, unlike EventSource, sends headers and shows the status.
+ */
 export const sse: Transport = {
   status: 'live',
   async open(api, items, { cursor, hear, retry }, signal) {

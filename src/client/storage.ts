@@ -7,15 +7,15 @@ export interface Kept {
   readonly unsent: readonly Mark[]
 }
 
-/** What was kept under this name, if it can be read. */
+/** What was saved under this name; null or undefined if there is nothing readable. */
 export const load = (name: string): Kept | null | undefined =>
   attempt(() => JSON.parse(sessionStorage.getItem(name)!))
 
-/** Keeps it. If the browser refuses, what was kept before stays: it is older, and as true. */
+/** Saves it. If the browser refuses, the older copy stays, which is still true. */
 export const save = (name: string, kept: Kept): void =>
   attempt(() => sessionStorage.setItem(name, JSON.stringify(kept)))
 
-/** Removes all that was kept under names that begin like this. */
+/** Deletes everything saved under names with this prefix. */
 export const forget = (prefix: string): void =>
   attempt(() => {
     for (const name of Object.keys(sessionStorage))

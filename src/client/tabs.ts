@@ -4,33 +4,37 @@ import type { Page } from './page.ts'
 import { sleep } from './sleep.ts'
 import type { Status } from './types.ts'
 
-/** What the tab that leads tells the others. */
+/** What the leading tab sends to the others. */
 export type FromLeader =
-  /** I am here, and this is how it stands. `page` for one who has asked for it. */
+  /** A sign of life with the status; with `page` if a tab has requested it. */
   | { readonly status: Status; readonly page: Page | null }
-  /** `after` is the place that the leader was at before: who is not there yet has missed something. */
+  /**
+   * `after` is the leader's cursor before the frame: a tab that is not there yet has missed events.
+   */
   | { readonly frame: Frame; readonly after?: string | undefined }
 
-/** What the others ask: are you there? True: and send the page. */
+/** What the others ask: are you there? If true: and send the page. */
 type Message = FromLeader | { readonly ask: boolean }
 
-/** What a group of tabs needs from each of them. */
+/** What the group needs from each tab. */
 export interface Member {
-  /** From now on this tab holds the connection, until it is told to let go. */
+  /** This tab now holds the connection, until the returned function is called. */
   lead(): () => void
-  /** The leader says something. */
+  /** The leader sent something. */
   hear(message: FromLeader): void
-  /** Another tab asks, and this one leads. */
+  /** Another tab asks, and this one leads; `need`: it wants the page. */
   asked(need: boolean): void
 }
 
-/** A follower looks for a sign of life this often; heard nothing, it asks, and then takes the lead. */
+/**
+ * A follower checks for a sign of life this often. Without one it asks, and then takes the lead.
+ */
 const TICK_MS = 300
 const MISSED = 2
-/** Those who miss the leader at one time do not all take its place at one time. */
+/** Jitter: tabs that miss the leader at the same time must not all take the lead at once. */
 const SPREAD_MS = 250
 
-/** `end` gives up the wait for the lock, or the connection and the lock. */
+/** `end` stops waiting for the lock, or gives up the connection and the lock. */
 interface Role {
   readonly leads: boolean
   readonly end: () => void
@@ -39,24 +43,24 @@ interface Role {
 /** One of the tabs of a browser that show the same inbox. */
 export interface Tabs {
   readonly name: string
-  /** Tells the other tabs; only the leader has anything to tell. */
+  /** Sends to the other tabs; does nothing unless this tab leads. */
   tell(message: FromLeader): void
-  /** Asks the leader for a sign of life, or for all it has. */
+  /** Asks the leader for a sign of life, or for its page. */
   ask(need: boolean): void
-  /** Gives up the lead, or the wait for it. */
+  /** Gives up the lead, or stops waiting for it. */
   leave(): void
 }
 
 /**
- * Joins the tabs that show the same inbox: one holds a Web Lock, and with it the connection. A tab that is closed or crashes
- * loses the lock at once; from one that hangs, or was frozen, it is stolen. Where locks or channels are missing, or are there
- * and refuse, every tab leads.
+ * Joins the tabs that show the same inbox. One of them holds a Web Lock, and with it the
+ * connection. A tab that closes or crashes loses the lock at once; from a tab that hangs or is
+ * frozen it is stolen. If locks or channels are missing or refuse to work, every tab leads.
  */
 export function joinTabs(name: string, member: Member): Tabs {
   const locks = attempt(() => navigator.locks)
   const channel = attempt(() => new BroadcastChannel(name))
   let timer: ReturnType<typeof setInterval> | undefined
-  /** Undefined: not one of them any more. */
+  /** Undefined once this tab has left. */
   let role: Role | undefined
   let missed = 0
 
@@ -81,7 +85,7 @@ export function joinTabs(name: string, member: Member): Tabs {
     let leading: Role | undefined
     try {
       await locks!.request(name, options, () => {
-        // Granted to one who has left meanwhile, or has taken the lead another way.
+        // This tab has left meanwhile, or has taken the lead in another way.
         if (role !== asking) return
         return new Promise<void>((release) => {
           const letGo = member.lead()
@@ -97,12 +101,12 @@ export function joinTabs(name: string, member: Member): Tabs {
       })
     } catch (error) {
       if (role !== (leading ?? asking)) return
-      // Stolen from us: we were thought dead, so we are not the leader any more.
+      // The lock was stolen: another tab took this one for dead and leads now.
       if (leading) {
         follow()
         post(false, { ask: true })
       }
-      // Locks are there, and not for pages whose storage is blocked: each for itself, as where there are none.
+      // With blocked storage locks exist but refuse to work: every tab leads, as without locks.
       else if ((error as Error).name !== 'AbortError') leadAlone()
     }
   }
@@ -116,7 +120,10 @@ export function joinTabs(name: string, member: Member): Tabs {
     }
   }
 
-  /** Heard nothing since the last look but one: ask. Asked, and still nothing: take over, each a little later than another would. */
+  /**
+   * After two checks without a sign of life: ask. After one more: take the lead, after a random
+   * delay.
+   */
   const look = async (): Promise<void> => {
     const before = role
     if (before?.leads !== false) return

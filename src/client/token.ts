@@ -1,15 +1,16 @@
 import { BellwireError } from './error.ts'
 import type { InboxOptions } from './types.ts'
 
-/** A token is renewed this long before its expiry, or at three quarters of a short life. */
+/** A token is renewed this long before it expires, or after three quarters of a short lifetime. */
 const RENEW_BEFORE_MS = 30_000
 
-/** RFC 6750, 2.1: nothing else can stand in an `Authorization` header, nor in an address. */
+/** RFC 6750, 2.1: other characters are not allowed in an `Authorization` header. */
 const CREDENTIAL = /^[\w.~+/=-]+$/
 
 /**
- * Asks the application for a credential. What is none (a backend's error page, say) is an error that shows how it begins; it
- * never goes into a request, which would fail as if there were no network.
+ * Gets a credential from the application. Anything else (such as a backend's error page) is a
+ * `BellwireError` that quotes its beginning: sent in a request it would look like a network
+ * failure.
  */
 export async function askFor(
   what: 'token' | 'ticket',
@@ -26,28 +27,34 @@ export async function askFor(
   throw new BellwireError(what, `no ${what}: ${JSON.stringify(credential.slice(0, 20))}`)
 }
 
-/** The claims of a JWT; nothing for what is none. They are not verified: the service does that. */
+/** The claims of a JWT, not verified; empty if it is not a JWT. */
 function claimsOf(token: string): { readonly sub?: string; readonly exp?: number } {
   try {
-    // Names of users are ASCII, so the bytes need no decoding.
+    // User names are ASCII, so the bytes need no decoding.
     return JSON.parse(atob(token.split('.')[1]!.replace(/-/g, '+').replace(/_/g, '/')))
   } catch {
     return {}
   }
 }
 
-/** Where the token comes from: asked for once, however many wait for it, and again before it expires or after it was refused. */
+/**
+ * The token, requested once for all that wait for it, and again before it expires or after a 401.
+ */
 export interface TokenSource {
-  /** Milliseconds until it should be renewed. */
+  /** Milliseconds until it should be renewed; Infinity if it names no expiry. */
   renewInMs(): number
-  /** Undefined where cookies are the credential. */
+  /** Undefined if cookies are the credential. */
   get(): Promise<string | undefined>
-  /** The service has refused it, or it is about to expire: the next one who asks gets another. True where another can be had. */
+  /**
+   * The service rejected it, or it is about to expire: the next `get` asks for another one. True if
+   * the application can supply another.
+   */
   refused(asked?: Promise<string | undefined>): boolean
-  /** The user that the token names, as far as we can read it. */
+  /** The user that the token names; undefined if it cannot be read. */
   user(): Promise<string | undefined>
 }
 
+/** `given` is the option `token`. */
 export function tokenSource(given: InboxOptions['token']): TokenSource {
   let current: Promise<string | undefined> | undefined
   let renewAt = Infinity
@@ -57,7 +64,8 @@ export function tokenSource(given: InboxOptions['token']): TokenSource {
     try {
       const token = await askFor('token', given)
       const lifeMs = (claimsOf(token).exp ?? 0) * 1000 - Date.now()
-      // One that seems to have expired (the device's clock may be wrong), or names no expiry, is the service's to judge.
+      // The service decides about a token that seems expired (the device's clock may be wrong) or
+      // names no expiry.
       if (lifeMs > 0) renewAt = Date.now() + lifeMs - Math.min(RENEW_BEFORE_MS, lifeMs / 4)
       return token
     } catch (error) {

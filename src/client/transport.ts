@@ -1,19 +1,22 @@
 import type { Api } from './api.ts'
 import type { Frame } from './frame.ts'
 
-/** What a transport tells while it is open. */
+/** What a transport calls while it is open. */
 export interface Listener {
-  /** The place to go on from. */
+  /** The cursor to resume from; undefined for a fresh page. */
   cursor(): string | undefined
   hear(frame: Frame): void
-  /** The service names the delay before a reconnect. */
+  /** The service sets the delay before a reconnect. */
   retry(ms: number): void
 }
 
-/** One rung of the ladder. `live`: silence for longer than a few heartbeats is a sign of death. */
+/**
+ * One way to receive frames. While `live`, silence for a few heartbeats means the connection is
+ * dead.
+ */
 export interface Transport {
-  /** What the inbox is once the first frame is there. */
+  /** The status of the inbox once the first frame has arrived. */
   readonly status: 'live' | 'polling' | 'connecting'
-  /** Runs until the other side ends it, which resolves, or it fails. */
+  /** Resolves when the other side ends the connection; rejects if it fails. */
   open(api: Api, items: number, listener: Listener, signal: AbortSignal): Promise<void>
 }

@@ -1,7 +1,10 @@
 import { askFor } from './token.ts'
 import type { Transport } from './transport.ts'
 
-/** The same frames as messages. Browsers tell nothing about an upgrade that was refused, so that is an end like any other. */
+/**
+ * The same frames as WebSocket messages. Browsers hide why an upgrade failed, so that is a normal
+ * end.
+ */
 export const webSocket: Transport = {
   status: 'live',
   async open(api, items, { cursor, hear }, signal) {

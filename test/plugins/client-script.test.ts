@@ -119,7 +119,7 @@ test('where there is no page createInbox opens nothing, and keeps no process ali
   })
   t.equal(status, 0, stderr)
   const [message, all] = stdout.trim().split('\n')
-  t.equal(message, 'url is no address: http://a b')
+  t.equal(message, 'not a URL: http://a b')
   for (const [state, code, more] of JSON.parse(all!))
     t.same([state, code, more], [EMPTY, 'closed', false])
   t.same((await connectionsOf(service)).opened, 0)
