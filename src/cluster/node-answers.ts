@@ -1,11 +1,7 @@
-import { MAX_ANSWER_CONNECTIONS, REMEMBERED_NAMES } from '../bounds/limits.ts'
+import { MAX_ANSWER_READINGS, REMEMBERED_NAMES } from '../bounds/limits.ts'
 import type { Hub } from '../delivery/hub.ts'
 import type { Receiver } from '../delivery/receiver.ts'
-import {
-  type ConnectionRecord,
-  connectionRecord,
-  type DeliveryRecords
-} from '../monitoring/delivery-records.ts'
+import { type Reading, readingOf, type Traces } from '../monitoring/delivery-report.ts'
 import type { Answer, ConnectionRow, Member, NodeReport, Question } from './cluster.ts'
 
 const stateOf = (connection: Receiver): ConnectionRow['state'] =>
@@ -31,12 +27,12 @@ const RANKS = {
 /** What this process says of itself and of its connections when a node of the cluster asks, itself included. */
 export class HubMember implements Member {
   readonly #hub: Hub
-  readonly #records: DeliveryRecords
+  readonly #traces: Traces
   readonly #report: () => NodeReport
 
-  constructor(hub: Hub, records: DeliveryRecords, report: () => NodeReport) {
+  constructor(hub: Hub, traces: Traces, report: () => NodeReport) {
     this.#hub = hub
-    this.#records = records
+    this.#traces = traces
     this.#report = report
   }
 
@@ -65,18 +61,18 @@ export class HubMember implements Member {
       }
       case 'list-connections':
         return this.#list(question)
-      case 'delivery-report':
+      case 'trace':
         return {
-          record: this.#records.delivery(question.id) ?? null,
-          connections: question.user === undefined ? [] : this.#connectionsOf(question.user)
+          sighting: this.#traces.sighting(question.id) ?? null,
+          readings: question.user === undefined ? [] : this.#readingsOf(question.user)
         }
     }
   }
 
   /** What a user's connections have read here: those that ended and are still remembered, then the open ones. */
-  #connectionsOf(user: string): ConnectionRecord[] {
-    const open = this.#hub.connections.of(user).map((connection) => connectionRecord(connection))
-    return [...this.#records.closedOf(user), ...open].slice(-MAX_ANSWER_CONNECTIONS)
+  #readingsOf(user: string): Reading[] {
+    const open = this.#hub.connections.of(user).map((connection) => readingOf(connection))
+    return [...this.#traces.departures(user), ...open].slice(-MAX_ANSWER_READINGS)
   }
 
   /** The first rows, and how many there are. Nearly all have a rank of 0, so only the others are sorted. */

@@ -3,19 +3,19 @@ import { time } from './format.js'
 import uPlot from './uPlot.esm.js'
 
 const HOUR_S = 3600
-/** Before there are two points, the axis still has a length. */
+/** The shortest span of the axis, before there are two points. */
 const SHORTEST_S = 1
-/** Below this the clock times under a chart have seconds, and need more room. */
+/** Below this span the clock times under a chart show seconds, which need more room. */
 const SECONDS_BELOW_S = 300
 const HEIGHT = 96
-/** Pixels that a clock time takes to either side of its instant. */
+/** Half the width of a clock time, in pixels. */
 const HALF_A_LABEL = 16
 
 const pointers = uPlot.sync('bellwire')
 const charts = new Set()
 const color = (name) => getComputedStyle(document.documentElement).getPropertyValue(name).trim()
 
-/** Coarse ticks: these charts are a glance, the figures stand in the text. */
+/** Coarse ticks: a chart shows the trend, the text has the figures. */
 const axes = (format) => [
   {
     stroke: () => color('--faint'),
@@ -26,7 +26,7 @@ const axes = (format) => [
     incrs: [5, 10, 15, 30, 60, 120, 300, 600, 900, 1800, 3600],
     grid: { show: false },
     ticks: { show: false },
-    // One at the very left would run into the zero of the other axis.
+    // A label at the left edge would overlap the zero of the other axis.
     values: (chart, instants, _axis, _space, step) => {
       const seconds = step < 60 ? { second: '2-digit' } : {}
       return instants.map((at) =>
@@ -52,7 +52,7 @@ const axes = (format) => [
   }
 ]
 
-/** Values with nothing known to either side: no line goes through them, and they would not be seen. */
+/** Values without a known neighbour: no line passes through them, so each is drawn as a point. */
 function alone({ data }, n) {
   const values = data[n]
   return values.flatMap((value, at) =>
@@ -60,7 +60,10 @@ function alone({ data }, n) {
   )
 }
 
-/** The stretch of time to show: the last hour, or what is known of it. A young process fills its charts as an old one does. */
+/**
+ * The time span to show: the last hour, or as much of it as is known, so that a young process fills
+ * its charts too.
+ */
 function hourOf(instants) {
   const now = Date.now() / 1000
   const known = now - (instants[0] ?? now)
@@ -68,13 +71,14 @@ function hourOf(instants) {
 }
 
 /**
- * A line chart of the last hour under a figure. `series` is `[{ label, color, dash? }]`, `format` writes a value,
- * `axisFormat` one on the axis, `least` is the smallest top of the scale: a flat zero lies on the ground, not in mid-air.
+ * A line chart of the last hour. `series` is `[{ label, color, dash? }]`, `format` writes a value,
+ * `axisFormat` one on the axis. `least` is the smallest maximum of the scale, so that a flat zero
+ * is drawn at the bottom.
  */
 export function createChart({ title, series, format, axisFormat, least }) {
   const box = element('div', { class: 'chart', role: 'img' })
   const reading = element('p', { class: 'reading faint' })
-  let spoken = ''
+  let summary = ''
 
   const chart = new uPlot(
     {
@@ -111,9 +115,9 @@ export function createChart({ title, series, format, axisFormat, least }) {
   chart.hooks.setCursor = [read]
   function rangeOf(values) {
     const [low, high] = [format(Math.min(...values)), format(Math.max(...values))]
-    return low === high ? `steady at ${low}` : `lowest ${low}, highest ${high}`
+    return low === high ? `constant ${low}` : `lowest ${low}, highest ${high}`
   }
-  const told = (index) =>
+  const valuesAt = (index) =>
     series
       .map((line, n) => {
         const value = chart.data[n + 1][index]
@@ -121,15 +125,15 @@ export function createChart({ title, series, format, axisFormat, least }) {
       })
       .join(', ')
 
-  /** Where the pointer stands, else the range of the hour. */
+  /** Shows the values under the pointer, otherwise the range of the hour. */
   function read() {
     const index = chart.cursor.idx
     const instants = chart.data[0]
     setText(
       reading,
       index != null && instants[index] !== undefined
-        ? `${time(instants[index] * 1000)} · ${told(index)}`
-        : spoken
+        ? `${time(instants[index] * 1000)} · ${valuesAt(index)}`
+        : summary
     )
   }
 
@@ -141,31 +145,31 @@ export function createChart({ title, series, format, axisFormat, least }) {
 
   return {
     elements: [box, reading],
-    /** `data` is `[seconds[], values[], …]`, oldest first, null where nothing is known. */
+    /** `data` is `[seconds[], values[], …]`, oldest first; null for an unknown value. */
     show(data) {
       chart.setData(data)
       const known = data[1].filter((value) => value != null)
       const last = data[0].length - 1
-      spoken = known.length === 0 ? 'No history yet.' : rangeOf(known)
+      summary = known.length === 0 ? 'No history yet.' : rangeOf(known)
       if (series.length > 1) {
         const peaks = data
           .slice(1)
           .map((values) => Math.max(0, ...values.filter((value) => value != null)))
-        spoken =
+        summary =
           known.length === 0
-            ? spoken
+            ? summary
             : `highest ${series.map((line, n) => `${line.label} ${format(peaks[n])}`).join(', ')}`
       }
       box.setAttribute(
         'aria-label',
-        `${title}, chart: ${spoken}${last < 0 ? '' : `, now ${told(last)}`}`
+        `${title}, chart: ${summary}${last < 0 ? '' : `, now ${valuesAt(last)}`}`
       )
       read()
     }
   }
 }
 
-// Canvas does not follow the style sheet by itself.
+// A canvas does not follow the style sheet.
 matchMedia('(prefers-color-scheme: dark)').addEventListener('change', () => {
   for (const chart of charts) chart.redraw(false, true)
 })

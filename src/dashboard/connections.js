@@ -6,8 +6,8 @@ const PAGE = 100
 const STATES = ['stale', 'blocked', 'replaying', 'live']
 const WORDS = {
   stale: 'silent for 3 heartbeats',
-  blocked: 'does not read; data waits for it',
-  replaying: 'is getting what it missed',
+  blocked: 'not reading; data is buffered',
+  replaying: 'receiving missed events',
   live: 'up to date'
 }
 const ORDERS = {
@@ -16,7 +16,10 @@ const ORDERS = {
   state: (a, b) => STATES.indexOf(a.state) - STATES.indexOf(b.state) || b.ageMs - a.ageMs
 }
 
-/** The table of open streams: asked for by itself, since thousands of rows do not belong into every second's figures. */
+/**
+ * The table of open streams. It has its own requests: thousands of rows are too much for every
+ * second.
+ */
 export function createConnections(url) {
   const body = byId('connections')
   const box = byId('connections-box')
@@ -28,7 +31,9 @@ export function createConnections(url) {
   let timer
   let live = true
 
-  /** While somebody reads or aims at a row, rows neither move nor go from under the hand. */
+  /**
+   * While the operator points at a row or has the focus in one, rows neither move nor disappear.
+   */
   const held = () => body.contains(document.activeElement) || body.matches(':hover')
 
   async function refresh() {
@@ -44,10 +49,10 @@ export function createConnections(url) {
       })
       if (!answer.ok) throw new Error(`the service answered ${answer.status}`)
       const list = await answer.json()
-      // An answer that was overtaken is about another filter.
+      // An answer that was overtaken belongs to another filter.
       if (turn === asked) show(list, wanted)
     } catch (error) {
-      if (turn === asked) say(`The list could not be read: ${error.message}.`)
+      if (turn === asked) say(`Could not load the list: ${error.message}.`)
     }
     if (turn === asked && live) timer = setTimeout(refresh, REFRESH_MS)
   }
@@ -67,7 +72,7 @@ export function createConnections(url) {
       byId('connections-empty'),
       wanted === ''
         ? 'No streams are open.'
-        : `No open stream belongs to “${wanted}”. Ids are compared whole, with upper and lower case.`
+        : `No open stream belongs to “${wanted}”. Enter the exact id; case matters.`
     )
     say(
       total === 0
@@ -107,7 +112,7 @@ export function createConnections(url) {
       cell('Transport', {}, connection.transport),
       cell('Topics', { class: 'id' }),
       cell('Address', { class: 'id' }, connection.remoteAddress ?? ''),
-      // An id is its node's name and a number.
+      // A connection id is the name of its node and a number.
       cell(
         'Node',
         { class: 'several-only' },
@@ -144,7 +149,7 @@ export function createConnections(url) {
     setText(badge, 'gone')
   }
 
-  // --- closing one, with a question first ---
+  // --- closing a stream, after a confirmation ---
 
   const dialog = byId('ask')
   let asking
@@ -177,7 +182,7 @@ export function createConnections(url) {
           : `The stream of ${name} was no longer open.`
       )
       markGone(row)
-      // The row is about to go: the focus goes to its neighbour rather than to the top of the page.
+      // The row disappears: its neighbour gets the focus, rather than the top of the page.
       const next = row.nextElementSibling ?? row.previousElementSibling
       row.remove()
       ;(next?.querySelector('button') ?? byId('connections-title')).focus()
@@ -207,7 +212,7 @@ export function createConnections(url) {
 
   return {
     refresh,
-    /** Asks again and again while someone looks and the service answers. */
+    /** Refreshes the list regularly while `yes`. */
     run(yes) {
       live = yes
       clearTimeout(timer)

@@ -4,20 +4,20 @@ import { openFeed } from './feed.js'
 import { duration, time } from './format.js'
 import { createOverview } from './overview.js'
 
-// Not relative to the document: its address may hold the key (http://me:key@host/monitor), and fetch() refuses such.
+// Not relative to the document: its URL may contain the key (http://me:key@host/monitor), which
+// fetch() refuses.
 const monitor = `${location.origin}${location.pathname}`
 
-const STATUSES = { ok: 'Works', degraded: 'Degraded', critical: 'Critical' }
+const STATUSES = { ok: 'Healthy', degraded: 'Degraded', critical: 'Critical' }
 const CUTS = {
-  ended: 'The service ended the stream or cannot be reached. Trying again every two seconds.',
-  unanswered: 'The service cannot be reached. Trying again every two seconds.',
-  silent:
-    'The stream went silent; the network in between may be down. Trying again every two seconds.',
+  ended: 'The service ended the stream or cannot be reached. Retrying every two seconds.',
+  unanswered: 'The service cannot be reached. Retrying every two seconds.',
+  silent: 'The stream went silent; the network may be down. Retrying every two seconds.',
   refused:
-    'The operator key is no longer accepted. It may have been changed: reload the page and give the new one.'
+    'The operator key is no longer accepted. It may have been changed: reload the page and enter the new key.'
 }
 
-// A box that scrolls has to be reachable without a pointer; not every browser sees to it.
+// A box that scrolls must be reachable by keyboard, which not every browser ensures.
 for (const box of document.querySelectorAll('.scroll, .recent')) box.tabIndex = 0
 
 const show = createOverview()
@@ -40,7 +40,7 @@ function setFeed(state, text) {
 }
 
 function title() {
-  const state = cut ? 'cut off' : (STATUSES[latest?.status] ?? 'waiting').toLowerCase()
+  const state = cut ? 'disconnected' : (STATUSES[latest?.status] ?? 'waiting').toLowerCase()
   document.title = `${state} · Bellwire monitor`
 }
 
@@ -59,24 +59,27 @@ const feed = openFeed(`${monitor}/stream`, monitor, {
     if (back)
       announce(
         before && before.node !== body.node
-          ? 'Live again; the process was started anew.'
+          ? 'Live again; the process has restarted.'
           : 'Live again.'
       )
     else if (before && before.status !== body.status) {
-      const [gravest] = body.recommendations
+      const [worst] = body.recommendations
       announce(
-        `Status: ${STATUSES[body.status] ?? body.status}. ${gravest ? `${gravest.message} ${gravest.action}` : ''}`
+        `Status: ${STATUSES[body.status] ?? body.status}. ${worst ? `${worst.message} ${worst.action}` : ''}`
       )
     }
   },
   cut(reason) {
     const known = cut
     cut = reason
-    const why = CUTS[reason] ?? `The service answers ${reason}. Trying again every two seconds.`
-    setText(byId('cut-title'), latest ? 'Cut off: these figures are old.' : 'No figures yet.')
-    setText(byId('cut-text'), latest ? `${why} The figures are of ${time(heardAt)}.` : why)
+    const why = CUTS[reason] ?? `The service answers ${reason}. Retrying every two seconds.`
+    setText(
+      byId('cut-title'),
+      latest ? 'Disconnected: these figures are out of date.' : 'No figures yet.'
+    )
+    setText(byId('cut-text'), latest ? `${why} The figures are from ${time(heardAt)}.` : why)
     byId('cut').hidden = false
-    // Who glances at the page must not read the last good word as the present one.
+    // A glance at the page must not take the last known status for the present one.
     byId('status').dataset.status = 'unknown'
     setText(
       byId('status-text'),
@@ -84,18 +87,18 @@ const feed = openFeed(`${monitor}/stream`, monitor, {
     )
     setFeed(
       reason === 'refused' ? 'refused' : 'cut',
-      reason === 'refused' ? 'key refused' : 'cut off, reconnecting'
+      reason === 'refused' ? 'key rejected' : 'disconnected, retrying'
     )
     title()
     connections.run(false)
-    // Said once when it begins, and again where the reader has to do something.
-    if (!known || (reason === 'refused' && known !== 'refused')) announce(`Cut off. ${why}`)
+    // Announced once when it begins, and again if the operator has to act.
+    if (!known || (reason === 'refused' && known !== 'refused')) announce(`Disconnected. ${why}`)
   }
 })
 
 byId('cut-retry').addEventListener('click', () => feed.attempt())
 
-// A page that nobody looks at stays informed, but draws nothing and asks for no list.
+// A hidden page keeps its stream, but draws nothing and requests no list.
 document.addEventListener('visibilitychange', () => {
   if (latest && !document.hidden) draw()
   connections.run(!document.hidden && latest !== undefined && cut === undefined)

@@ -1,12 +1,16 @@
-/** Figures come every second; after this long without any the stream is dead, whatever the browser believes. */
+/**
+ * Figures arrive every second: after this long without any the stream is dead, whatever the browser
+ * reports.
+ */
 const SILENCE_MS = 5000
 const RETRY_MS = 2000
 
 /**
- * The monitor's stream, for as long as the page lives. An EventSource alone is not enough: it gives up for good on an
- * answer other than 200, cannot tell which it was, and does not notice a peer that vanished. So a plain request asks
- * first, and a 401 is met (and a new key asked for by the browser) once, not at every attempt.
- * `on.stats(body)`; `on.cut(reason)`, reason being `refused` (the key), `ended`, `unanswered`, `silent` or a status.
+ * Keeps the monitor's stream open as long as the page lives. An EventSource alone is not enough: it
+ * gives up for good on a response other than 200, does not report which one, and does not notice a
+ * server that vanished. So a plain request goes first. On a 401 the browser asks for a new key
+ * once, not at every attempt. Calls `on.stats(body)` and `on.cut(reason)`; the reason is `refused`
+ * (the key), `ended`, `unanswered`, `silent` or a status.
  */
 export function openFeed(url, probeUrl, on) {
   let source
@@ -34,7 +38,7 @@ export function openFeed(url, probeUrl, on) {
     clearTimeout(timer)
     timer = undefined
     const status = await statusOf(probeUrl)
-    // Another attempt was quicker.
+    // Another attempt was faster.
     if (source || timer) return
     if (status === 200) return listen()
     if (status === 401 || status === 403) return on.cut('refused')
@@ -49,7 +53,7 @@ export function openFeed(url, probeUrl, on) {
   return { attempt }
 }
 
-/** What the service answers now; undefined where it does not. */
+/** The status that the service answers with; undefined if it does not answer. */
 async function statusOf(url) {
   try {
     const answer = await fetch(url, {

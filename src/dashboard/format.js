@@ -14,7 +14,10 @@ const dayAndClock = new Intl.DateTimeFormat('en-GB', {
   second: '2-digit'
 })
 
+/** Shown for an unknown figure. */
 export const NONE = '–'
+/** Shown for a latency without any measurement. */
+export const NOTHING_MEASURED = 'none in the last minute'
 
 export const count = (n) => (Number.isFinite(n) ? whole.format(n) : NONE)
 export const rate = (n) => (Number.isFinite(n) ? (n < 100 ? tenths : whole).format(n) : NONE)
@@ -38,7 +41,7 @@ export function bytes(n) {
   return `${(value < 10 ? tenths : whole).format(value)} ${units[unit]}`
 }
 
-/** A length of time in its two largest units. */
+/** A duration in its two largest units. */
 export function duration(ms) {
   if (!Number.isFinite(ms)) return NONE
   const seconds = Math.max(0, Math.floor(ms / 1000))
@@ -57,14 +60,14 @@ export function duration(ms) {
     .join(' ')
 }
 
-/** Clock time; with the day where it is not today. */
+/** The clock time, with the day if that is not today. */
 export function time(instant) {
   const date = new Date(instant)
   if (Number.isNaN(date.getTime())) return NONE
   return (date.toDateString() === new Date().toDateString() ? clock : dayAndClock).format(date)
 }
 
-/** One where one is written: 1.04 rounds to a single one. */
+/** A number and its noun, singular if the number as written is 1: 1.04 is written as 1. */
 export function plural(n, one, many = `${one}s`, write = count) {
   const written = write(n)
   return `${written} ${written === '1' ? one : many}`

@@ -1,7 +1,10 @@
-/** Where this service is: the page's folder, so that a base path is part of it. */
+/** The URL of this service: the folder of the page, which includes a base path. */
 export const base = new URL('.', location.href).href
 
-/** Asks the addresses below /demo, which stand for a login and a backend of your own. */
+/**
+ * POSTs to a path below /demo, which stands for your own login and backend. Throws an `Error` for a
+ * person to read.
+ */
 export async function ask(path, body) {
   const response = await fetch(`${base}demo/${path}`, {
     method: 'POST',

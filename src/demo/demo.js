@@ -1,12 +1,12 @@
-// Two inboxes on the SDK, side by side, and a form that publishes. What a page of yours needs of this is `createInbox`, `subscribe` and
-// the calls of a few buttons: see panel.js.
+// Two inboxes on the SDK, side by side, and a form that publishes. Your own page needs
+// `createInbox`, `subscribe` and the calls behind a few buttons: see panel.js.
 
 import { ask, base } from './backend.js'
 import { createPanel } from './panel.js'
 import { offerToSend } from './send.js'
 import { showToast } from './toasts.js'
 
-/** Twenty sent at once, and that each was seen, fit in. */
+/** Enough for twenty notifications sent at once, and their `seen` events. */
 const SHOWN_EVENTS = 50
 
 const people = [
@@ -36,7 +36,7 @@ for (const person of people) {
 }
 offerToSend(people)
 
-/** A line of what was told, for whoever builds on it. */
+/** Adds an event to the list that shows developers what the SDK emits. */
 function note({ name }, event, detail) {
   const line = document.createElement('li')
   const what = document.createElement('b')

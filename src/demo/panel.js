@@ -1,23 +1,26 @@
 import { createRow } from './row.js'
 
-/** What a connection's state means for who looks at the page. */
+/** How each status of the inbox is shown. */
 const STATUS = {
   live: { text: 'Live', notice: '' },
   polling: {
     text: 'Polling',
-    notice: 'Something in between holds streams back, so the page asks again and again.'
+    notice: 'Something on the network path blocks streaming, so the page polls.'
   },
   connecting: { text: 'Connecting', notice: '' },
   offline: {
     text: 'Offline',
-    notice: 'The service cannot be reached. The list stays, and what you mark is sent later.'
+    notice: 'The service cannot be reached. The list stays; what you mark is sent later.'
   },
-  unauthorized: { text: 'Signed out', notice: 'The credential was refused, and there is no other.' }
+  unauthorized: {
+    text: 'Signed out',
+    notice: 'The credential was rejected, and there is no other.'
+  }
 }
-/** Times in words are set anew this often. */
+/** How often relative times are updated. */
 const TIMES_MS = 20_000
 
-/** One person's inbox: bell, badge, list, and what can be done with it. */
+/** One person's inbox: bell, badge, list and actions. */
 export function createPanel({ user, name, topics }, inbox) {
   const panel = document.querySelector('#panel').content.cloneNode(true).firstElementChild
   const find = (selector) => panel.querySelector(selector)
@@ -29,24 +32,27 @@ export function createPanel({ user, name, topics }, inbox) {
   panel.setAttribute('aria-labelledby', `name-${user}`)
   Object.assign(find('h2'), { id: `name-${user}`, textContent: name })
   find('.avatar').textContent = name[0]
-  find('.topics').textContent = `reads ${topics.join(', ')}`
+  find('.topics').textContent = `Topics: ${topics.join(', ')}`
   find('.body').id = `inbox-${user}`
   bell.setAttribute('aria-controls', `inbox-${user}`)
 
-  /** What went wrong with the last thing that was tried. */
+  /** The error of the last action; empty if it succeeded. */
   let fault = ''
   const attempt = async (action) => {
     fault = ''
     try {
       await action
     } catch (error) {
-      fault = `That did not work: ${error.message}`
+      fault = `Failed: ${error.message}`
       render()
     }
   }
   const isOpen = () => bell.getAttribute('aria-expanded') === 'true'
   let lookedAt
-  /** Whoever looks at the list has seen what is in it. Told once for what is newest: a service that refuses is not asked on and on. */
+  /**
+   * A user who looks at the list has seen it. Sent once for the newest item, so that a service that
+   * refuses gets no endless requests.
+   */
   const look = () => {
     const newest = inbox.items[0]?.id
     if (
@@ -75,7 +81,7 @@ export function createPanel({ user, name, topics }, inbox) {
     more.disabled = true
     await attempt(inbox.loadMore())
     more.disabled = false
-    // The button may be gone: go on where the new ones begin.
+    // The button may be gone: move the focus to the first new item.
     if (last?.nextElementSibling && document.activeElement === document.body)
       last.nextElementSibling.querySelector('button').focus()
   })
@@ -84,7 +90,7 @@ export function createPanel({ user, name, topics }, inbox) {
     read: (id) => attempt(inbox.read(id)),
     unread: (id) => attempt(inbox.unread(id)),
     archive(id) {
-      // The button that has the focus goes with its row.
+      // The button with the focus disappears with its row.
       const { element } = rows.get(id)
       const next = element.nextElementSibling ?? element.previousElementSibling
       const focus = next?.querySelector('.archive') ?? find('h2')
@@ -109,7 +115,7 @@ export function createPanel({ user, name, topics }, inbox) {
     badge.classList.toggle('fresh', counts.unseen > 0)
     bell.setAttribute(
       'aria-label',
-      `Notifications of ${name}: ${counts.unread} unread, ${counts.unseen} new`
+      `Notifications for ${name}: ${counts.unread} unread, ${counts.unseen} new`
     )
     if (counts.unread > unread) ring(bell)
     unread = counts.unread
@@ -123,7 +129,7 @@ export function createPanel({ user, name, topics }, inbox) {
     look()
   }
 
-  /** Rows that stay are left where they are: nothing that has the focus moves. */
+  /** Rows that stay are not moved, so that none loses the focus. */
   function renderItems(items) {
     const kept = new Set(items.map(({ id }) => id))
     for (const [id, { element }] of rows) {
@@ -152,14 +158,14 @@ export function createPanel({ user, name, topics }, inbox) {
   document.querySelector('#people').append(panel)
 }
 
-/** A status that is written anew is read out anew. */
+/** Writes a text only if it changed: a screen reader reads each write. */
 function setText(element, text) {
   if (element.textContent !== text) element.textContent = text
 }
 
 function ring(bell) {
   bell.classList.remove('ring')
-  // Without a layout in between the animation would not start over.
+  // Without a layout in between, the animation would not restart.
   void bell.offsetWidth
   bell.classList.add('ring')
 }

@@ -14,10 +14,10 @@ function ago(instant) {
   return words.format(-1, 'minute')
 }
 
-/** Only http(s) and paths of this site: never `javascript:`, never `//elsewhere`. */
+/** True for http(s) URLs and paths of this site: not for `javascript:` or `//elsewhere`. */
 const isSafe = (url) => /^https?:\/\//i.test(url) || /^\/(?![/\\])/.test(url)
 
-/** The text of an item: what people wrote is only ever text. */
+/** The title of an item, or its type if it has none. */
 export const titleOf = ({ title, type }) => title ?? type
 
 /** One notification in a list. */

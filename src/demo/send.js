@@ -1,6 +1,6 @@
 import { ask } from './backend.js'
 
-/** Ready to send, to try out each thing that a notification can be. */
+/** Examples of what a notification can be. */
 const PRESETS = [
   {
     label: 'Comment',
@@ -26,7 +26,7 @@ const PRESETS = [
       type: 'disk.filling',
       level: 'warning',
       title: 'The disk is 91 % full',
-      body: 'Sent again it takes its own place.',
+      body: 'Send it again: it replaces itself.',
       key: 'disk'
     }
   },
@@ -44,7 +44,7 @@ const PRESETS = [
     notification: {
       type: 'offer',
       title: 'Gone in a minute',
-      body: 'Then it is in no list and no count.',
+      body: 'Then it leaves every list and count.',
       ttl: 60
     }
   },
@@ -60,11 +60,11 @@ const PRESETS = [
   { label: 'Twenty', times: 20, notification: { type: 'many', title: 'One of twenty' } }
 ]
 
-/** The form that publishes, and its ready-made notifications. */
+/** The form that publishes, and its examples. */
 export function offerToSend(people) {
   const form = document.querySelector('#send')
   const result = document.querySelector('#result')
-  // Where the inboxes are below the form, it leaves them room.
+  // On a narrow screen the inboxes are below the form, so it starts collapsed.
   document.querySelector('#own').open = matchMedia('(min-width: 58rem)').matches
   const recipients = [
     ...people.map(({ user, name }) => ({ label: name, to: { user } })),
@@ -86,7 +86,7 @@ export function offerToSend(people) {
         await ask('publish', { to, ...numbered })
       }
       const took = Math.round(performance.now() - began)
-      // From here to the service and back: what it takes to reach the disk is only a part of it.
+      // The whole round trip from the browser; writing to disk is only a part of it.
       result.textContent =
         times > 1
           ? `Sent ${times} to ${label}, one after another. Round trip: ${Math.round(took / times)} ms each, ${took} ms in all.`

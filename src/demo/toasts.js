@@ -1,10 +1,10 @@
 import { titleOf } from './row.js'
 
 const SHOWN_MS = 6_000
-/** More at once are no news but a wall. */
+/** More toasts at a time would cover the page. */
 const MAX_SHOWN = 3
 
-/** Tells that something has arrived: to the eye for a while, and to a screen reader once. */
+/** Shows a new notification for a while, and has a screen reader announce it once. */
 export function showToast({ user, name }, item) {
   const list = document.querySelector('#toasts')
   const toast = document.querySelector('#toast').content.cloneNode(true).firstElementChild
@@ -23,7 +23,7 @@ export function showToast({ user, name }, item) {
     clearTimeout(timer)
     toast.remove()
   }
-  // Whoever reads it, or is about to press its button, is not hurried.
+  // A toast under the pointer or with the focus stays.
   const stay = () => clearTimeout(timer)
   const wait = () => {
     clearTimeout(timer)

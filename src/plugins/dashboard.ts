@@ -1,4 +1,4 @@
-import { readFileSync } from 'node:fs'
+import { readdirSync, readFileSync } from 'node:fs'
 import type { FastifyReply } from 'fastify'
 import fp from 'fastify-plugin'
 import { POLICIES } from './transports/policies.ts'
@@ -22,16 +22,9 @@ const asset = (name: string, source: URL): ServedFile => ({
 })
 
 const ASSETS = [
-  ...[
-    'dashboard.js',
-    'feed.js',
-    'overview.js',
-    'charts.js',
-    'connections.js',
-    'format.js',
-    'dom.js',
-    'dashboard.css'
-  ].map((name) => asset(name, own(name))),
+  ...readdirSync(own('.'))
+    .filter((name) => /\.(?:js|css)$/.test(name))
+    .map((name) => asset(name, own(name))),
   ...['uPlot.esm.js', 'uPlot.min.css'].map((name) => asset(name, ofUPlot(name)))
 ]
 

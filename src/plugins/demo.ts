@@ -1,3 +1,4 @@
+import { readdirSync } from 'node:fs'
 import fp from 'fastify-plugin'
 import type { ZodTypeProvider } from 'fastify-type-provider-zod'
 import { z } from 'zod'
@@ -14,9 +15,9 @@ interface DemoOptions {
 const own = (file: string): URL => new URL(`../demo/${file}`, import.meta.url)
 const FILES: readonly ServedFile[] = [
   { path: '/demo', source: own('page.html') },
-  ...['demo.css', 'demo.js', 'panel.js', 'row.js', 'send.js', 'toasts.js', 'backend.js'].map(
-    (file) => ({ path: `/demo/${file}`, source: own(file) })
-  )
+  ...readdirSync(own('.'))
+    .filter((file) => /\.(?:js|css)$/.test(file))
+    .map((file) => ({ path: `/demo/${file}`, source: own(file) }))
 ]
 
 /** What a page's own backend would ask for in its visitors' name. */

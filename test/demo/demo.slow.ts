@@ -266,13 +266,13 @@ t.test('the demo page in a browser', { skip: noChromium }, async (t) => {
       await send('Alice', 'Comment')
       await eventually(
         async () =>
-          (await bell.getAttribute('aria-label')) === 'Notifications of Alice: 1 unread, 1 new'
+          (await bell.getAttribute('aria-label')) === 'Notifications for Alice: 1 unread, 1 new'
       )
       await bell.focus()
       await page.keyboard.press('Space')
       await eventually(
         async () =>
-          (await bell.getAttribute('aria-label')) === 'Notifications of Alice: 1 unread, 0 new'
+          (await bell.getAttribute('aria-label')) === 'Notifications for Alice: 1 unread, 0 new'
       )
       t.same(complaints, [])
     }

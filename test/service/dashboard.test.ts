@@ -51,7 +51,11 @@ const figure = (page: Page, title: string) =>
     .locator('.tile')
     .filter({ has: page.getByRole('heading', { name: title, exact: true }) })
     .locator('.figure')
-const STATUSES: Record<string, string> = { ok: 'Works', degraded: 'Degraded', critical: 'Critical' }
+const STATUSES: Record<string, string> = {
+  ok: 'Healthy',
+  degraded: 'Degraded',
+  critical: 'Critical'
+}
 /**
  * Waits until the page shows the status that the service reports, which is not `ok` on a busy
  * machine.
@@ -98,12 +102,12 @@ test('the dashboard shows status, actions and since when, and a stream can be cl
 
   t.equal(await page.getByRole('banner').locator('#status-text').count(), 1)
   await told(page, service.url)
-  await figure(page, 'Streams open').getByText('2', { exact: true }).waitFor()
+  await figure(page, 'Open streams').getByText('2', { exact: true }).waitFor()
   await figure(page, 'Users').getByText('2', { exact: true }).waitFor()
   await page.getByText('1 stream each', { exact: true }).waitFor()
   t.notOk(await page.getByText('this node').first().isVisible(), 'there is no other')
   t.match(
-    await page.getByRole('img', { name: /^Streams open, chart: .*now 2$/ }).count(),
+    await page.getByRole('img', { name: /^Open streams, chart: .*now 2$/ }).count(),
     1,
     'a chart says what it shows'
   )
@@ -122,7 +126,7 @@ test('the dashboard shows status, actions and since when, and a stream can be cl
     'Process'
   ])
     t.equal(await page.getByRole('heading', { name, exact: true }).count(), 1, name)
-  for (const fact of ['Kindsqlite', 'Stateworks', 'Every15 s'])
+  for (const fact of ['Kindsqlite', 'Statehealthy', 'Interval15 s'])
     await page.locator('dl > div', { hasText: fact }).waitFor()
 
   // The table of errors shows first time, last time and message.
@@ -134,7 +138,7 @@ test('the dashboard shows status, actions and since when, and a stream can be cl
     Date.parse((await error.locator('time').first().getAttribute('datetime'))!) >
       Date.now() - 60_000
   )
-  await page.getByText('The latest, one by one').click()
+  await page.getByText('Latest errors').click()
   await page.locator('#recent li').first().waitFor()
 
   // Two more streams reach the limit: the status changes, is announced, and says what to do.
@@ -158,7 +162,7 @@ test('the dashboard shows status, actions and since when, and a stream can be cl
   await eventually(async () => (await rows(page).count()) === 4)
   await page.getByLabel('Sort by').selectOption('bufferedBytes')
   await page.locator('th[aria-sort=descending]', { hasText: 'Buffered' }).waitFor()
-  await page.getByLabel('User, whole id').fill('ann')
+  await page.getByLabel('User (exact id)').fill('ann')
   await eventually(async () => (await rows(page).count()) === 1)
   t.match(await rows(page).textContent(), /^annlive/)
   const close = page.getByRole('button', { name: /^Close the stream of ann, open for / })
@@ -202,18 +206,18 @@ test('the dashboard says when its own stream is cut, and reconnects by itself', 
   const { page } = await openDashboard(t, `${service.url}/notify`)
   await page.evaluate('window.sameDocument = true')
   await service.kill('SIGKILL')
-  await page.getByText('Cut off: these figures are old.').waitFor()
+  await page.getByText('Disconnected: these figures are out of date.').waitFor()
   t.match(await page.locator('#status-text').textContent(), 'Unknown')
-  t.match(await page.getByRole('status').textContent(), /^Cut off\. /)
-  t.match(await page.title(), /^cut off/)
+  t.match(await page.getByRole('status').textContent(), /^Disconnected\. /)
+  t.match(await page.title(), /^disconnected/)
 
   const again = await startService(t, { env })
   await openStream(t, `${again.url}/notify/v1/stream`, { token: tokenOf('ann') })
   await page.locator('body[data-feed=live]').waitFor()
   t.notOk(await page.locator('#cut').isVisible())
-  await figure(page, 'Streams open').getByText('1', { exact: true }).waitFor()
+  await figure(page, 'Open streams').getByText('1', { exact: true }).waitFor()
   await told(page, `${again.url}/notify`)
-  t.match(await page.getByRole('status').textContent(), 'the process was started anew')
+  t.match(await page.getByRole('status').textContent(), 'the process has restarted')
   t.ok(await page.evaluate('window.sameDocument'), 'without a reload')
 })
 
@@ -271,7 +275,7 @@ test('the dashboard renders everything it receives as text', { skip }, async (t)
     route.fulfill({ json: { connections, total: 1 } })
   )
   await page.goto(`${service.url}/monitor`)
-  await page.getByText('The latest, one by one').click()
+  await page.getByText('Latest errors').click()
   await eventually(async () => (await rows(page).count()) === 1)
   await page.locator('#connections button').click()
   await page.getByRole('dialog').waitFor()
@@ -326,7 +330,7 @@ test('charts of a process that has just started begin at its first data point', 
     })
   )
   await page.goto(`${service.url}/monitor`)
-  await page.getByRole('img', { name: /^Streams open, chart: steady at 5/ }).waitFor()
+  await page.getByRole('img', { name: /^Open streams, chart: constant 5/ }).waitFor()
   t.match(await page.locator('#span').textContent(), /^charts: the last 4\d s$/)
   // The area under the line is filled: where it begins, as a share of the chart's width.
   const begins = () =>
@@ -355,14 +359,14 @@ test('with several nodes the dashboard separates figures of this node from total
   await eventually(async () => (await monitorOf(here.url)).cluster.connections === 1)
 
   const { page, complaints } = await openDashboard(t, here.url)
-  await figure(page, 'Streams open · this node').getByText('0', { exact: true }).waitFor()
-  await page.getByText('nobody is connected to this node').waitFor()
+  await figure(page, 'Open streams · this node').getByText('0', { exact: true }).waitFor()
+  await page.getByText('no user is connected to this node').waitFor()
   t.same(
     await figure(page, 'Publish to write · this node').allTextContents(),
     ['–', '–'],
     'nothing measured is no zero'
   )
-  const all = page.getByRole('region', { name: 'All nodes together' })
+  const all = page.getByRole('region', { name: 'All nodes' })
   await all.locator('dl > div', { hasText: /^Streams1$/ }).waitFor()
   await eventually(async () => (await rows(page).count()) === 1)
   t.equal(
@@ -379,7 +383,7 @@ test('with several nodes the dashboard separates figures of this node from total
     return (
       first!.startsWith(`${hereName} this node${one.status}–0`) &&
       second!.startsWith(`${thereName}${other.status}–1`) &&
-      well === ((await all.locator('#all-note').textContent()) === 'All of them work.')
+      well === ((await all.locator('#all-note').textContent()) === 'All nodes are healthy.')
     )
   }, 20_000)
   t.strictSame(complaints, [])
@@ -395,7 +399,7 @@ test('with several nodes the dashboard separates figures of this node from total
     })
   )
   await page.goto(`${here.url}/monitor`)
-  await all.getByText(`${thereName} is silent`).waitFor()
+  await all.getByText(`${thereName} is not reporting`).waitFor()
   t.match(await nodes.allTextContents(), [/this nodeok/, new RegExp(`^${thereName}unknown`)])
 })
 
