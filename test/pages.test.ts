@@ -140,9 +140,16 @@ test('every link of the pages leads somewhere', async (t) => {
 })
 
 test('every file that the pages name exists', async (t) => {
+  const names = new Set(
+    ['src', 'test'].flatMap((folder) =>
+      readdirSync(folder, { recursive: true, encoding: 'utf8' }).map((name) => path.basename(name))
+    )
+  )
   for (const [file, text] of PAGES) {
     for (const [, name = ''] of text.matchAll(/`((?:src|test|docker)\/[\w./-]+)`/g))
       t.ok(existsSync(name) || name === 'docker/secrets', `${file}: ${name}`)
+    for (const [, name = ''] of text.matchAll(/`([\w-]+\.(?:ts|lua))`/g))
+      t.ok(names.has(name), `${file}: ${name}`)
   }
 })
 
