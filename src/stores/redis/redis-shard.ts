@@ -114,7 +114,7 @@ export class RedisShard
       await shard.close()
       const remedy = 'set it as it was, or export the log and import it under another REDIS_PREFIX'
       throw new StoreOpenError(
-        `${mismatch}: users would be looked for where they are not; ${remedy}`
+        `${mismatch}: users would be looked up in the wrong shard; ${remedy}`
       )
     }
     if (failure === null) await Promise.all([shard.#inspect(), shard.#sweeper.sweep()])

@@ -89,7 +89,7 @@ function parseCredentials(userinfo: string | undefined, tls: boolean): Credentia
 
 /** The credentials for the Sentinels: their own, or the password of the servers. */
 function sentinelCredentials({ password }: Credentials, own: string | undefined) {
-  // Named `default`: a Sentinel without a password accepts any with that name, and none without.
+  // With the name `default` a Sentinel that has no password accepts any; without a name it refuses.
   if (own === undefined)
     return { sentinelUsername: password && 'default', sentinelPassword: password }
   const read = parseCredentials(own, false)

@@ -1,6 +1,6 @@
 /**
  * The id of an entry in the stream of the log, `seq-sub` in Redis. Events with a seq have `sub` 0;
- * what has none (ephemeral events, revocations) counts up `sub` behind the last seq.
+ * ephemeral events and revocations have none, and count up `sub` after the last seq.
  */
 export interface StreamId {
   readonly seq: number

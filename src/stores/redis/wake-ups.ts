@@ -6,11 +6,11 @@ import { parseStreamId, type StreamId } from './stream-id.ts'
 /** Sent to test the permission: before every entry, so that no node has anything to read. */
 const NOTHING_NEW = '0-0'
 
-/** What is told about wake-ups. */
+/** Receives wake-ups. */
 export interface WakeUpListener {
   /** The stream has grown at least to this id. */
   onWake(id: StreamId): void
-  /** Wake-ups arrive from now on, or Redis refuses them; what came before woke nobody. */
+  /** Wake-ups arrive from now on, or Redis refuses them: read what came before. */
   onListening(): Promise<void>
   /** Why Redis refuses wake-ups; once until the reason changes. */
   onRefused(reason: string): void
