@@ -198,7 +198,7 @@ class InboxSession implements Inbox {
     this.#changed()
     if (!changed) return
     this.#emitter.emit('status', status)
-    this.#outbox.send()
+    void this.#outbox.send()
   }
 
   /** Tells subscribers once, however much has changed in this turn. */
@@ -286,7 +286,7 @@ class InboxSession implements Inbox {
       if (type !== 'visibilitychange') void this.#wakeUp()
     } else if (type === 'online' || type === 'offline') {
       this.#link.ladder?.kick()
-      this.#outbox.send()
+      void this.#outbox.send()
     } else this.#link.ladder?.nudge()
   }
 }

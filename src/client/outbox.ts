@@ -49,7 +49,7 @@ export function createOutbox(api: Api, changed: () => void): Outbox {
         const settle = (error?: Error): void => (error ? reject(error) : resolve())
         outbox.marks = [...outbox.marks, { mark, at: api.isoNow(), settle }]
         changed()
-        outbox.send()
+        void outbox.send()
       }),
     shownBy({ cursor }) {
       outbox.marks = outbox.marks.filter(

@@ -191,23 +191,23 @@ export function createConnections(url) {
       say(`The stream of ${name} could not be closed: ${error.message}.`)
       return
     }
-    refresh()
+    void refresh()
   }
 
   byId('ask-no').addEventListener('click', () => dialog.close())
   byId('ask-yes').addEventListener('click', closeAsked)
   byId('filter').addEventListener('submit', (event) => {
     event.preventDefault()
-    refresh()
+    void refresh()
   })
   for (const control of [user, sort])
     control.addEventListener('input', () => {
       limit = PAGE
-      refresh()
+      void refresh()
     })
   more.addEventListener('click', () => {
     limit += PAGE
-    refresh()
+    void refresh()
   })
 
   return {
@@ -216,7 +216,7 @@ export function createConnections(url) {
     run(yes) {
       live = yes
       clearTimeout(timer)
-      if (yes) refresh()
+      if (yes) void refresh()
     }
   }
 }

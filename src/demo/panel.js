@@ -63,7 +63,7 @@ export function createPanel({ user, name, topics }, inbox) {
     )
       return
     lookedAt = newest
-    attempt(inbox.seen())
+    void attempt(inbox.seen())
   }
 
   bell.addEventListener('click', () => {
@@ -74,7 +74,7 @@ export function createPanel({ user, name, topics }, inbox) {
   find('.read-all').addEventListener('click', () => attempt(inbox.readAll()))
   find('.archive-all').addEventListener('click', () => {
     find('h2').focus()
-    attempt(inbox.archiveAll())
+    void attempt(inbox.archiveAll())
   })
   find('.more').addEventListener('click', async ({ currentTarget: more }) => {
     const last = list.lastElementChild
@@ -95,7 +95,7 @@ export function createPanel({ user, name, topics }, inbox) {
       const next = element.nextElementSibling ?? element.previousElementSibling
       const focus = next?.querySelector('.archive') ?? find('h2')
       focus.focus()
-      attempt(inbox.archive(id))
+      void attempt(inbox.archive(id))
     }
   }
 
