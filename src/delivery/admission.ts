@@ -40,7 +40,10 @@ export interface PollRequest extends OpenRequest, Pick<PollOpening, 'limit' | 'w
 
 /** The right to open one connection. It counts against all limits until it is used or released. */
 export interface Reservation {
-  /** What prevents opening by now, null if nothing does. Ask when time has passed since it was granted. */
+  /**
+   * What prevents opening by now, null if nothing does. Ask when time has passed since it was
+   * granted.
+   */
   refusal(): Refusal | null
   open(request: OpenRequest): Connection
   poll(request: PollRequest): Poll
@@ -56,7 +59,10 @@ export interface AdmissionHost {
   poll(request: PollRequest): Poll
 }
 
-/** Decides who may open a connection: limits in all, by user and by address, and how often a user may open one. */
+/**
+ * Decides who may open a connection: limits in all, by user and by address, and how often a user
+ * may open one.
+ */
 export class Admission {
   readonly #host: AdmissionHost
   readonly #quota: Quota
@@ -66,7 +72,10 @@ export class Admission {
   #reservedTotal = 0
   /** Connections and reservations, by address; bounded by them. */
   readonly #byAddress = new Map<string, number>()
-  /** How often each user lately opened one. By user, since thousands behind one proxy may all return at once. */
+  /**
+   * How often each user lately opened one. By user, since thousands behind one proxy may all return
+   * at once.
+   */
   readonly #openings = new WindowCounts()
 
   constructor(host: AdmissionHost, quota: Quota, limits: ConnectionLimits) {

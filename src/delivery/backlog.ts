@@ -4,7 +4,10 @@ import type { Sink } from './sink.ts'
 /** Bytes handed to a slow client at a time, so that every drain is a sign of life. */
 const DRAIN_BYTES = 64 * 1024
 
-/** What waits for a client that is behind. It exists from the write that the sink could not take at once until all is taken. */
+/**
+ * What waits for a client that is behind. It exists from the write that the sink could not take at
+ * once until all is taken.
+ */
 export class Backlog {
   readonly #stallMs: number
   readonly #queue: Buffer[] = []

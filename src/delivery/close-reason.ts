@@ -1,6 +1,6 @@
 import type { Codec } from './codec.ts'
 
-/** What a connection's end means: the words of `goodbye`, then those that no goodbye can reach the peer for. */
+/** Why a connection ends, in the words of `goodbye`. */
 export type GoodbyeReason =
   | 'drain'
   | 'expired'
@@ -10,21 +10,25 @@ export type GoodbyeReason =
   | 'rotate'
   | 'closed'
   | 'unavailable'
+/** The others are ends that no goodbye could reach the client in. */
 export type CloseReason = GoodbyeReason | 'gone' | 'stale'
 
 /** Why a client cannot be let in now. */
 export type Refusal = Extract<GoodbyeReason, 'drain' | 'limit' | 'unavailable'>
 
-interface Row {
-  /** Range of the random delay before the peer should come back, milliseconds; null: not with the same credential. */
+interface CloseRule {
+  /**
+   * Range of the random delay before the client should return, milliseconds; null: not with this
+   * credential.
+   */
   readonly retryMs: readonly [number, number] | null
-  /** Whether a goodbye is written; a peer that does not read, or is gone, gets none. */
+  /** False if the client does not read or is gone. */
   readonly goodbye: boolean
-  /** Log level of the line about it. */
+  /** Level of the log line. */
   readonly level: 'debug' | 'info' | 'warn'
 }
 
-/** One row a reason: what the client should do, and how loud we are about it. */
+/** For each reason, what the client should do and how it is logged. */
 export const CLOSE_REASONS = {
   drain: { retryMs: [1_000, 10_000], goodbye: true, level: 'info' },
   expired: { retryMs: null, goodbye: true, level: 'info' },
@@ -36,29 +40,33 @@ export const CLOSE_REASONS = {
   unavailable: { retryMs: [5_000, 30_000], goodbye: true, level: 'warn' },
   gone: { retryMs: [1_000, 3_000], goodbye: false, level: 'info' },
   stale: { retryMs: [1_000, 3_000], goodbye: false, level: 'info' }
-} as const satisfies Record<CloseReason, Row>
+} as const satisfies Record<CloseReason, CloseRule>
 
-/** Delay before a browser's first automatic reconnect. */
+/** Delay before a browser's first automatic reconnect, milliseconds. */
 export const OPENING_RETRY_MS = [2_000, 5_000] as const
 
-/** A whole number in the range, drawn anew each time: peers that fell together must not return together. */
+/**
+ * A random whole number in the range: clients that lost their connections together must not return
+ * together.
+ */
 export function drawRetryMs([low, high]: readonly [number, number]): number {
   return low + Math.floor(Math.random() * (high - low + 1))
 }
 
-/** The delay to tell a peer that is closed for this reason, or null where it must not come back as it is. */
-export function retryMsFor(reason: CloseReason): number | null {
-  const range = CLOSE_REASONS[reason].retryMs
-  return range && drawRetryMs(range)
-}
-
-/** The last frame of a connection. */
+/**
+ * The last frame of a connection. `cursor` is the last id that the client received, null if it
+ * received none.
+ */
 export function goodbyeFrame(codec: Codec, reason: CloseReason, cursor: string | null): Buffer {
-  const retryMs = retryMsFor(reason)
+  const range = CLOSE_REASONS[reason].retryMs
+  const retryMs = range && drawRetryMs(range)
   return codec.frame('goodbye', `{"reason":"${reason}","retryMs":${retryMs}}`, cursor, retryMs)
 }
 
-/** What a peer is told that cannot be let in now. It comes back late, even from a drain: nothing changes within a second. */
+/**
+ * The goodbye for a client that cannot be let in: its `data`, and when to return in milliseconds.
+ * That is later than after a connection, even from a drain: nothing changes within a second.
+ */
 export function goodbyeToRefused(reason: Refusal): {
   readonly data: string
   readonly retryMs: number

@@ -1,27 +1,33 @@
-/** How frames become bytes for one kind of transport. A frame is encoded once per codec and shared by all its readers. */
+/**
+ * Turns frames into bytes for one kind of transport. A frame is encoded once and shared by all who
+ * receive it.
+ */
 export interface Codec {
   /**
-   * One frame. `data` is JSON text without line ends, `id` the cursor it moves to (null: none to tell), `retryMs` the delay
-   * before a reconnect.
+   * One frame. `data` is JSON text without line ends. `id` is the cursor that the frame moves the
+   * client to; null omits it. `retryMs` is the delay before the client reconnects, for codecs that
+   * have a field for it.
    */
   frame(event: string, data: string, id: string | null, retryMs?: number | null): Buffer
-  /** Several frames as one write. */
+  /** Several frames, at least one, as one write. */
   join(frames: readonly Buffer[]): Buffer
 }
 
 /**
- * Server-sent events (WHATWG HTML, 9.2). `id` stands last, so that a frame cut in transit never moves a cursor; no comment lines;
- * everything written here is either ours or JSON, which holds no raw line end, so no content can forge a frame.
+ * Server-sent events (WHATWG HTML, 9.2). `id` is the last field, so a frame cut in transit never
+ * moves a cursor. Everything written here is ours or JSON, which has no raw line end, so no content
+ * can forge a frame.
  */
 export const sseCodec: Codec = {
-  frame: (event, data, id, retryMs) =>
-    Buffer.from(
-      `${retryMs == null ? '' : `retry: ${retryMs}\n`}event: ${event}\ndata: ${data}\n${id === null ? '' : `id: ${id}\n`}\n`
-    ),
+  frame: (event, data, id, retryMs) => {
+    const retry = retryMs == null ? '' : `retry: ${retryMs}\n`
+    const lastField = id === null ? '' : `id: ${id}\n`
+    return Buffer.from(`${retry}event: ${event}\ndata: ${data}\n${lastField}\n`)
+  },
   join: (frames) => (frames.length === 1 ? frames[0]! : Buffer.concat(frames))
 }
 
-/** One event as JSON, for the transports that have no syntax of their own for it. */
+/** One event as JSON, for transports without a syntax of their own for events. */
 const encodeMessage = (event: string, data: string, id: string | null): string =>
   `{"event":"${event}",${id === null ? '' : `"id":"${id}",`}"data":${data}}`
 
@@ -36,12 +42,18 @@ export const pollCodec: Codec = {
       : Buffer.concat(frames.flatMap((frame, i) => (i ? [COMMA, frame] : [frame])))
 }
 
-/** First byte of a text message in one frame, and the lengths that stand for a longer field (RFC 6455, 5.2). */
+/**
+ * First byte of a text message in one frame, and the lengths that announce a longer field (RFC
+ * 6455, 5.2).
+ */
 const WHOLE_TEXT = 0x81
 const LENGTH_16 = 126
 const LENGTH_64 = 127
 
-/** WebSocket messages. What a server sends is not masked, so one frame's bytes, head included, do for all its readers. */
+/**
+ * WebSocket messages. A server does not mask what it sends, so all clients can share a frame with
+ * its head.
+ */
 export const socketCodec: Codec = {
   frame: (event, data, id) => {
     const text = encodeMessage(event, data, id)

@@ -1,4 +1,3 @@
-import { REPLAY_PAGE } from '../bounds/limits.ts'
 import { Backlog } from './backlog.ts'
 import { CLOSE_REASONS, type CloseReason, goodbyeFrame } from './close-reason.ts'
 import { encodeFollowed } from './encode-followed.ts'
@@ -9,8 +8,9 @@ import { Replay, type ReplayStart } from './replay.ts'
 import type { Sink } from './sink.ts'
 
 /**
- * `replaying` reads the log and holds what is followed meanwhile; `live` writes; `blocked` queues for
- * a client that is behind. `closed` is final and has no sink: a write after the end does not compile.
+ * `replaying` reads the log and holds what is followed meanwhile; `live` writes; `blocked` queues
+ * for a client that is behind. `closed` is final and has no sink: a write after the end does not
+ * compile.
  */
 type State =
   | {
@@ -36,7 +36,9 @@ export class Connection extends Receiver {
   constructor(host: ReceiverHost, opening: Opening) {
     super(host, opening)
     const { sink, after } = opening
-    this.#state = this.#replaying(sink, { after, sendReady: true }, [], null)
+    const start = { after, sendReady: true }
+    const replay = new Replay(host, this, this.progress, { start })
+    this.#state = { phase: 'replaying', sink, replay, backlog: null }
   }
 
   get phase(): State['phase'] {
@@ -62,7 +64,7 @@ export class Connection extends Receiver {
     return this.#stale
   }
 
-  /** Whether a sample found it stale. The second such sample in a row closes it: the first lets an operator see it. */
+  /** Closes it at the second stale sample in a row: the first lets an operator see it. */
   sampled(stale: boolean): void {
     if (stale && this.#stale) this.close('stale')
     else this.#stale = stale
@@ -102,7 +104,7 @@ export class Connection extends Receiver {
     this.progress.restart()
     // A replay has read the log as it was. The client returns with a cursor that says so.
     if (this.#state.phase === 'replaying') this.close('rotate')
-    else this.#replay({ reset: 'store_changed' }, [])
+    else this.#replay({ reset: 'store_changed' })
   }
 
   /** One turn of the heartbeat wheel. True if a frame was written, or will be once it is read. */
@@ -110,21 +112,12 @@ export class Connection extends Receiver {
     if (this.#state.phase !== 'live') return false
     const { codec, fanOut, progress } = this
     if (!progress.countsKnown && fanOut.log.healthy) {
-      this.#replay(null, [])
+      this.#replay(null)
       return true
     }
-    // A frame of the last second serves as well; if it were older, proxies on the way might give up.
+    // A frame of the last second serves as well. Proxies would not wait for much longer.
     if (now - this.#lastWriteAt < Math.min(1000, this.host.heartbeatMs / 2)) return false
-    // While the log is away, the cursor waits with the counts: at a later one the client would never get them.
-    if (!progress.countsKnown) this.#send(codec.frame('heartbeat', '{}', progress.sentCursor), 1)
-    else if (progress.seq > fanOut.position) {
-      // A page was read ahead of what was followed: a heartbeat never moves the cursor back.
-      progress.sent(progress.seq)
-      this.#send(codec.frame('heartbeat', '{}', progress.cursor), 1)
-    } else {
-      progress.sent(fanOut.position)
-      this.#send(fanOut.heartbeatFrame(codec), 1)
-    }
+    this.#send(fanOut.heartbeat(codec, progress), 1)
     return true
   }
 
@@ -136,15 +129,11 @@ export class Connection extends Receiver {
   /** The sink takes bytes again. */
   drained(): void {
     const state = this.#state
-    if (state.phase === 'blocked') {
-      if (state.backlog.drain(state.sink, this.codec))
-        this.#enter({ phase: 'live', sink: state.sink })
-    } else if (state.phase === 'replaying') {
-      const { backlog } = state
-      if (!backlog?.drain(state.sink, this.codec)) return
-      state.backlog = null
-      backlog.wake()
-    }
+    const backlog = this.#backlog
+    if (state.phase === 'closed' || !backlog?.drain(state.sink, this.codec)) return
+    if (state.phase === 'blocked') this.#enter({ phase: 'live', sink: state.sink })
+    else if (state.phase === 'replaying') state.backlog = null
+    backlog.wake()
   }
 
   /** Ends it, once: the phase first, then the sink, then the hub. */
@@ -194,27 +183,17 @@ export class Connection extends Receiver {
     else this.#enter({ phase: 'blocked', sink: state.sink, backlog })
   }
 
-  #replaying(
-    sink: Sink,
-    start: ReplayStart | null,
-    held: readonly EncodedEvent[],
-    backlog: Backlog | null
-  ): Replaying {
-    const options = { start, held, limit: REPLAY_PAGE, countsMayLead: start !== null }
-    const replay = new Replay(this.host, this, this.progress, options)
-    return { phase: 'replaying', sink, replay, backlog }
-  }
-
   /** Reads the log again, from `start` or, if that is null, behind what the client has had. */
-  #replay(start: ReplayStart | null, held: readonly EncodedEvent[]): void {
+  #replay(start: ReplayStart | null, held: readonly EncodedEvent[] = []): void {
     const state = this.#state
     if (state.phase !== 'live' && state.phase !== 'blocked') return
-    const next = this.#replaying(state.sink, start, held, this.#backlog)
+    const replay = new Replay(this.host, this, this.progress, { start, held })
+    const next = { phase: 'replaying', sink: state.sink, replay, backlog: this.#backlog } as const
     this.#enter(next)
     void this.#run(next)
   }
 
-  /** Reads and writes page by page, at the client's pace, then goes live and hands over what was held. */
+  /** Sends page by page at the client's pace, then goes live and hands over what was held. */
   async #run(state: Replaying): Promise<void> {
     const { sink, replay } = state
     try {

@@ -1,6 +1,9 @@
 import { connectionId, type Receiver } from './receiver.ts'
 
-/** All open connections of this process, polls included, by number and by user. No other list of them exists. */
+/**
+ * All open connections of this process, polls included, by number and by user. No other list of
+ * them exists.
+ */
 export class Connections implements Iterable<Receiver> {
   readonly #node: string
   readonly #byNumber = new Map<number, Receiver>()
@@ -30,7 +33,10 @@ export class Connections implements Iterable<Receiver> {
     for (const [user, own] of this.#byUser) yield [user, own.length]
   }
 
-  /** The connections of a user, oldest first. The list changes when they do: copy it before closing any. */
+  /**
+   * The connections of a user, oldest first. The list changes when they do: copy it before closing
+   * any.
+   */
   of(user: string): readonly Receiver[] {
     return this.#byUser.get(user) ?? NONE
   }

@@ -13,7 +13,10 @@ export interface AnswerLimits {
 /** What {@link encodeFollowed} made of some events. */
 export interface Encoded {
   readonly frames: Buffer[]
-  /** The events that are left: only a read of the store yields the counts of the first, or there was no room. */
+  /**
+   * The events that are left: only a read of the store yields the counts of the first, or there was
+   * no room.
+   */
   readonly rest: readonly EncodedEvent[]
   /** True if there was no room for the rest. */
   readonly isFull: boolean
@@ -21,8 +24,8 @@ export interface Encoded {
 
 /**
  * Encodes events for one client, in order, as they are followed; those it has had are skipped. With
- * `answer`, the frames have to fit into one answer, and what they leave out of the counts is left to
- * a read of the store; without, the next heartbeat carries it.
+ * `answer`, the frames have to fit into one answer, and what they leave out of the counts is left
+ * to a read of the store; without, the next heartbeat carries it.
  */
 export function encodeFollowed(
   events: readonly EncodedEvent[],

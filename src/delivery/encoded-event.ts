@@ -8,37 +8,44 @@ import type { Codec } from './codec.ts'
 /** An event that has a frame. */
 export type Sendable = LoggedEvent | EphemeralEvent
 
-export const encodeCounts = (counts: Counts): string =>
-  `{"unread":${counts.unread},"unseen":${counts.unseen}}`
+/** Counts as JSON. */
+export const encodeCounts = ({ unread, unseen }: Counts): string =>
+  `{"unread":${unread},"unseen":${unseen}}`
 
 /** The `data` of an event's frame without the closing brace, so that counts may follow. */
 function openData(event: Sendable, epoch: string): string {
   switch (event.kind) {
-    case 'notification':
-      return `{"op":"${event.op}","item":${encodeItem(event.entry, event.channel, formatCursor(epoch, event.seq), event.marks)}`
+    case 'notification': {
+      const cursor = formatCursor(epoch, event.seq)
+      const item = encodeItem(event.entry, event.channel, cursor, event.marks)
+      return `{"op":"${event.op}","item":${item}`
+    }
     case 'ephemeral':
       return `{"op":"created","item":${encodeItem(event.entry, event.channel, null)}`
-    case 'state':
-      return `{"op":"${event.op}","ids":${JSON.stringify(event.ids)},"upTo":${event.upTo === null ? 'null' : `"${formatCursor(epoch, event.upTo)}"`}`
+    case 'state': {
+      const upTo = event.upTo === null ? 'null' : `"${formatCursor(epoch, event.upTo)}"`
+      return `{"op":"${event.op}","ids":${JSON.stringify(event.ids)},"upTo":${upTo}`
+    }
   }
 }
 
-/** One event on its way out: its JSON is made once, its shared frame once per codec. */
+/** An event on its way to clients. Its JSON is made once, its shared frame once per codec. */
 export class EncodedEvent {
   readonly event: Sendable
   /** True if a notification was appended: everyone who receives it adds one to both counts. */
   readonly created: boolean
-  #connections = 0
-  readonly #epoch: string
   readonly #open: string
+  /** Null for an ephemeral event. */
+  readonly #cursor: string | null
   readonly #shared = new Map<Codec, Buffer>()
-  #personal: { codec: Codec; unread: number; unseen: number; frame: Buffer } | undefined
+  #personal: (Counts & { readonly codec: Codec; readonly frame: Buffer }) | undefined
+  #connections = 0
 
   constructor(event: Sendable, epoch: string) {
     this.event = event
     this.created = event.kind === 'notification' && event.op === 'created'
-    this.#epoch = epoch
     this.#open = openData(event, epoch)
+    this.#cursor = event.kind === 'ephemeral' ? null : formatCursor(epoch, event.seq)
   }
 
   /** How many open connections it was handed to. */
@@ -50,54 +57,41 @@ export class EncodedEvent {
     this.#connections += connections
   }
 
-  get name(): 'notification' | 'state' {
-    return this.event.kind === 'state' ? 'state' : 'notification'
-  }
-
-  /** Place in the log; an ephemeral event has none. */
+  /** Undefined for an ephemeral event: it is in no log. */
   get seq(): number | undefined {
     return this.event.kind === 'ephemeral' ? undefined : this.event.seq
   }
 
+  /** True if it is for one user: then its frame carries that user's counts. */
   get personal(): boolean {
     return isPersonal(this.event.channel)
   }
 
-  /** The frame that all readers of a shared channel get. */
+  /** The frame for everyone who reads its shared channel. */
   frame(codec: Codec): Buffer {
     let frame = this.#shared.get(codec)
     if (!frame) {
-      frame = codec.frame(
-        this.name,
-        `${this.#open}}`,
-        this.seq === undefined ? null : formatCursor(this.#epoch, this.seq)
-      )
+      frame = this.frameAt(codec, this.#cursor, null)
       this.#shared.set(codec, frame)
     }
     return frame
   }
 
-  /** The frame for one user, with that user's counts. Tabs of one user share it while their counts agree. */
-  personalFrame(codec: Codec, { unread, unseen }: Counts): Buffer {
+  /** The frame for one user. Connections of the user share it while their counts agree. */
+  personalFrame(codec: Codec, counts: Counts): Buffer {
+    const { unread, unseen } = counts
     const known = this.#personal
     if (known && known.codec === codec && known.unread === unread && known.unseen === unseen)
       return known.frame
-    const id = this.seq === undefined ? null : formatCursor(this.#epoch, this.seq)
-    const frame = codec.frame(
-      this.name,
-      `${this.#open},"counts":{"unread":${unread},"unseen":${unseen}}}`,
-      id
-    )
+    const frame = this.frameAt(codec, this.#cursor, counts)
     this.#personal = { codec, unread, unseen, frame }
     return frame
   }
 
-  /** An ephemeral event repeats the cursor that the reader is at, and the counts, where it is for one user alone. */
+  /** A frame that is not shared. An ephemeral event repeats the cursor that the client has. */
   frameAt(codec: Codec, cursor: string | null, counts: Counts | null): Buffer {
-    return codec.frame(
-      this.name,
-      counts ? `${this.#open},"counts":${encodeCounts(counts)}}` : `${this.#open}}`,
-      cursor
-    )
+    const name = this.event.kind === 'state' ? 'state' : 'notification'
+    const end = counts ? `,"counts":${encodeCounts(counts)}}` : '}'
+    return codec.frame(name, `${this.#open}${end}`, cursor)
   }
 }

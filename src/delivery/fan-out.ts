@@ -6,6 +6,7 @@ import type { Log } from '../log/store.ts'
 import type { Codec } from './codec.ts'
 import { EncodedEvent, type Sendable } from './encoded-event.ts'
 import type { Observer } from './observer.ts'
+import type { Progress } from './progress.ts'
 
 /** Frames that a whole audience shares, as one write. */
 export interface SharedFrames {
@@ -53,7 +54,10 @@ export class FanOut {
   #position: number
   /** Bounded by the open connections, as is the next. */
   readonly #audiences = new Map<string, Audience>()
-  /** Who reads a topic. Nearly always one audience, which stands for itself: a set for each takes far more memory. */
+  /**
+   * Who reads a topic. Nearly always one audience, which stands for itself: a set for each takes
+   * far more memory.
+   */
   readonly #byTopic = new Map<string, Audience | Set<Audience>>()
   readonly #codecs: Codec[] = []
   /** The newest heartbeat of each codec. */
@@ -76,7 +80,10 @@ export class FanOut {
     return { audiences: this.#audiences.size, topics: this.#byTopic.size }
   }
 
-  /** The audience of those who read these topics; made if there is none. Each of its listeners has to {@link leave}. */
+  /**
+   * The audience of those who read these topics; made if there is none. Each of its listeners has
+   * to {@link leave}.
+   */
   audience(topics: readonly string[], codec: Codec): Audience {
     const sorted = [...new Set(topics)].sort()
     const key = this.#key(sorted, codec)
@@ -128,15 +135,29 @@ export class FanOut {
       if (user !== undefined && this.#byUser.of(user).length === 0) unsent.push(event)
       else sent.push(new EncodedEvent(event, this.log.epoch))
     }
-    // Some seqs belong to no event: behind an event of a shared channel, and when entries leave without one.
+    // Some seqs belong to no event: behind an event of a shared channel, and when entries leave
+    // without one.
     this.#position = Math.max(this.#position, this.log.head)
     for (const channel of dropped) this.#invalidateCounts(channel)
     this.#deliver(sent)
     this.#observer.followed(sent, unsent)
   }
 
-  /** The heartbeat frame for {@link position}. */
-  heartbeatFrame(codec: Codec): Buffer {
+  /** The next heartbeat of a client, which moves its cursor to {@link position}. */
+  heartbeat(codec: Codec, progress: Progress): Buffer {
+    // Counts are due: the cursor waits with them. A client that resumed at a later one would never
+    // receive them.
+    if (!progress.countsKnown) return codec.frame('heartbeat', '{}', progress.sentCursor)
+    // A page was read ahead of what was followed: a heartbeat never moves the cursor back.
+    if (progress.seq > this.#position) {
+      progress.sent(progress.seq)
+      return codec.frame('heartbeat', '{}', progress.cursor)
+    }
+    progress.sent(this.#position)
+    return this.#heartbeatFrame(codec)
+  }
+
+  #heartbeatFrame(codec: Codec): Buffer {
     const position = this.#position
     const { epoch } = this.log
     const known = this.#heartbeats.get(codec)
@@ -166,7 +187,10 @@ export class FanOut {
     }
   }
 
-  /** Returns the listeners that also get events of their own, and no shared ones yet: theirs are one write, in order. */
+  /**
+   * Returns the listeners that also get events of their own, and no shared ones yet: theirs are one
+   * write, in order.
+   */
   #deliverShared(
     shared: readonly EncodedEvent[],
     personal: ReadonlyMap<string, unknown>

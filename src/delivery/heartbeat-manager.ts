@@ -1,26 +1,26 @@
-/** What the wheel turns: one method. It never sees a socket. */
+/** A member of the wheel. The wheel knows nothing else of it, and no socket. */
 export interface Beating {
-  /** Counts up from member to member. */
+  /** Counts up from member to member; it decides about the slot. */
   readonly number: number
-  /** Writes a heartbeat if one is due; true where it did. `now` is monotonic, milliseconds. */
+  /** Writes a heartbeat if one is due; true if it did. `now` is monotonic milliseconds. */
   beat(now: number): boolean
 }
 
-/** Turns of the wheel are cut into so many slots at most. */
+/** Most slots of a turn. */
 const MAX_SLOTS = 150
-/** A tick shorter than this costs more than it spreads. */
+/** Shortest tick, in milliseconds: a shorter one would cost more than it spreads. */
 const MIN_TICK_MS = 20
 
 /**
- * One wheel for all connections: no timer per connection, beats spread over the interval, and its own lateness measured, so
- * that an operator can tell a stalled process from silent peers. A member that is removed is out in the same call.
+ * One wheel for all connections: each member beats once an interval, without a timer of its own,
+ * and the beats spread over the interval. The wheel measures how late it is, so an operator can
+ * tell a stalled process from silent clients.
  */
 export class HeartbeatManager {
   readonly intervalMs: number
-  sent = 0
-  skipped = 0
-  /** How late the last tick was, milliseconds. */
-  lagMs = 0
+  #sent = 0
+  #skipped = 0
+  #lagMs = 0
   #worst = { since: 0, now: 0, before: 0 }
   readonly #slots: Set<Beating>[]
   readonly #tickMs: number
@@ -29,7 +29,7 @@ export class HeartbeatManager {
   #dueAt = 0
   #timer: NodeJS.Timeout | undefined
 
-  /** `afterTick` runs once a tick, for deadlines that need no timer of their own. */
+  /** `afterTick` is called once a tick, for deadlines that have no timer of their own. */
   constructor(intervalMs: number, afterTick: (now: number) => void = () => {}) {
     this.intervalMs = intervalMs
     const slots = Math.max(1, Math.min(MAX_SLOTS, Math.floor(intervalMs / MIN_TICK_MS)))
@@ -39,7 +39,24 @@ export class HeartbeatManager {
     this.#afterTick = afterTick
   }
 
-  /** The worst lateness of the last second or two: a single stall would be gone from `lagMs` a tick later. */
+  /** Heartbeats that were written since the start. */
+  get sent(): number {
+    return this.#sent
+  }
+
+  /**
+   * Heartbeats that were not due, because a frame had just been written or the client is behind.
+   */
+  get skipped(): number {
+    return this.#skipped
+  }
+
+  /** How late the last tick was, milliseconds. */
+  get lagMs(): number {
+    return this.#lagMs
+  }
+
+  /** The worst `lagMs` of the last second or two, which shows a stall for longer than one tick. */
   get worstLagMs(): number {
     return Math.max(this.#worst.now, this.#worst.before)
   }
@@ -63,24 +80,25 @@ export class HeartbeatManager {
       worst.now = 0
       worst.since = now
     }
-    if (this.lagMs > worst.now) worst.now = this.lagMs
-  }
-
-  /**
-   * Its slot follows from its number, as its multiples of the golden ratio spread evenly over the wheel. After a restart
-   * all clients open within seconds: the time of opening would have them beat within seconds ever after.
-   */
-  #slotOf({ number }: Beating): Set<Beating> {
-    const turn = (Math.imul(number, 0x9e3779b1) >>> 0) / 2 ** 32
-    return this.#slots[Math.floor(turn * this.#slots.length)]!
+    if (this.#lagMs > worst.now) worst.now = this.#lagMs
   }
 
   add(member: Beating): void {
     this.#slotOf(member).add(member)
   }
 
+  /** Takes effect at once, even within the tick in which the member beats. */
   remove(member: Beating): void {
     this.#slotOf(member).delete(member)
+  }
+
+  /**
+   * Multiples of the golden ratio spread evenly, however many members come at once. The time of
+   * opening would not: after a restart all clients open within seconds.
+   */
+  #slotOf({ number }: Beating): Set<Beating> {
+    const turn = (Math.imul(number, 0x9e3779b1) >>> 0) / 2 ** 32
+    return this.#slots[Math.floor(turn * this.#slots.length)]!
   }
 
   readonly #tick = (): void => {
@@ -89,17 +107,17 @@ export class HeartbeatManager {
     this.#timer.unref()
   }
 
-  /** Turns the wheel as far as is due at `now` (monotonic milliseconds); the timer calls it once a tick. */
+  /** Turns the wheel as far as is due at `now` (monotonic milliseconds). The timer calls it. */
   turn(now: number): void {
-    this.lagMs = Math.max(0, now - this.#dueAt)
+    this.#lagMs = Math.max(0, now - this.#dueAt)
     this.#keepWorst(now)
-    // After a stall catch up on what is due, but never more than one turn: nobody needs two heartbeats at once.
-    const due = Math.min(this.#slots.length, 1 + Math.floor(this.lagMs / this.#tickMs))
+    // After a stall it catches up, but by one turn at most: no client needs two heartbeats at once.
+    const due = Math.min(this.#slots.length, 1 + Math.floor(this.#lagMs / this.#tickMs))
     for (let i = 0; i < due; i++) {
       this.#current = (this.#current + 1) % this.#slots.length
       for (const member of this.#slots[this.#current]!) {
-        if (member.beat(now)) this.sent++
-        else this.skipped++
+        if (member.beat(now)) this.#sent++
+        else this.#skipped++
       }
     }
     this.#afterTick(now)

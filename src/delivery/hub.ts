@@ -32,7 +32,10 @@ const DEADLINES_MS = 250
 /** Notifications in the page of `ready`, unless the client asks for another number. */
 const ITEMS = 25
 
-/** Decides who gets what: it opens connections, hands them what the logs of the store bring, and closes them. */
+/**
+ * Decides who gets what: it opens connections, hands them what the logs of the store bring, and
+ * closes them.
+ */
 export class Hub implements ReceiverHost, AdmissionHost {
   readonly store: Store
   readonly node: string
@@ -140,7 +143,10 @@ export class Hub implements ReceiverHost, AdmissionHost {
     return receiver
   }
 
-  /** When a connection that opens now ends at the latest, and why. `expiresAt` is milliseconds since 1970. */
+  /**
+   * When a connection that opens now ends at the latest, and why. `expiresAt` is milliseconds since
+   * 1970.
+   */
   #endOf(expiresAt = Number.POSITIVE_INFINITY): Pick<Opening, 'closeAt' | 'closeReason'> {
     const now = performance.now()
     // Spread by a tenth, so that connections that opened together do not end together.

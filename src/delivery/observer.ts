@@ -15,13 +15,22 @@ export interface ObservedConnection {
   readonly openedAt: number
   /** How many frames it was sent. */
   readonly frames: number
-  /** The newest `seq` up to which the client has everything that concerns it; -1 before the first frame. */
+  /**
+   * The newest `seq` up to which the client has everything that concerns it; -1 before the first
+   * frame.
+   */
   readonly seq: number
 }
 
-/** Hears what the hub does, as it happens. Nothing in delivery asks it anything, and it never throws. */
+/**
+ * Hears what the hub does, as it happens. Nothing in delivery asks it anything, and it never
+ * throws.
+ */
 export interface Observer {
-  /** A connection was opened, which makes `active` of them. `requestId` is that of the request that opened it. */
+  /**
+   * A connection was opened, which makes `active` of them. `requestId` is that of the request that
+   * opened it.
+   */
   opened(connection: ObservedConnection, active: number, requestId: string | undefined): void
   closed(connection: ObservedConnection, reason: CloseReason): void
   /** A client was sent away before a connection was opened for it. */
@@ -31,8 +40,8 @@ export interface Observer {
   /** So many of the frames that are sent are read from the log. */
   replayed(frames: number): void
   /**
-   * A connection starts over with a fresh page. `undone` is the cursor it came with, if that names a
-   * `seq` that its log has lost; else null.
+   * A connection starts over with a fresh page. `undone` is the cursor it came with, if that names
+   * a `seq` that its log has lost; else null.
    */
   reset(connection: ObservedConnection, reason: ResetReason, undone: string | null): void
   /** Reading for a connection failed; it is closed as `unavailable`. */

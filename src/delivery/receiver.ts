@@ -102,12 +102,17 @@ export abstract class Receiver implements ObservedConnection, Listener {
   abstract get phase(): 'replaying' | 'live' | 'blocked' | 'closed'
   /** Bytes that were sent and that the kernel has not taken. */
   abstract get bufferedBytes(): number
-  /** When a client that is behind is too slow, unless it takes something (monotonic milliseconds); null if it keeps up. */
+  /**
+   * When a client that is behind is too slow, unless it takes something (monotonic milliseconds);
+   * null if it keeps up.
+   */
   abstract get stallAt(): number | null
   /** True if the client's machine has lately acknowledged nothing. */
   abstract get stale(): boolean
 
-  /** Reads what the client asked for. Never rejects: if the store fails, it closes as `unavailable`. */
+  /**
+   * Reads what the client asked for. Never rejects: if the store fails, it closes as `unavailable`.
+   */
   abstract begin(): Promise<void>
   /** Hands over events, in order; those that the client has had are skipped. */
   abstract deliver(events: readonly EncodedEvent[]): void

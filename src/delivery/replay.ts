@@ -1,4 +1,4 @@
-import { MAX_HELD_EVENTS } from '../bounds/limits.ts'
+import { MAX_HELD_EVENTS, REPLAY_PAGE } from '../bounds/limits.ts'
 import { scopeOf } from '../log/channel.ts'
 import { type Cursor, formatCursor, type ResetReason, resolveCursor } from '../log/cursor.ts'
 import { encodeItem } from '../log/item.ts'
@@ -17,17 +17,20 @@ export interface ReplayOptions {
   /** Null continues behind what the client has had. */
   readonly start: ReplayStart | null
   /** Events that were followed already, and are not delivered yet. */
-  readonly held: readonly EncodedEvent[]
-  /** Most events of the log in one page. */
-  readonly limit: number
-  /** True if the client may have counts that include shared events which it has yet to receive. */
-  readonly countsMayLead: boolean
+  readonly held?: readonly EncodedEvent[]
+  /** Most events of the log in one page; default {@link REPLAY_PAGE}. */
+  readonly limit?: number
+  /**
+   * True if the client may have counts that include shared events which it has yet to receive.
+   * Default: false if `start` is null.
+   */
+  readonly countsMayLead?: boolean
 }
 
 /**
- * Reads the log for one client, page by page, until a page reaches what is followed. Events that are
- * followed meanwhile are held; whoever runs the replay delivers them behind the last page. Each event
- * is sent exactly once, because every one has a seq and those the client has had are skipped.
+ * Reads the log for one client, page by page, until a page reaches what is followed. Events that
+ * are followed meanwhile are held; whoever runs the replay delivers them behind the last page. Each
+ * event is sent exactly once, because every one has a seq and those the client has had are skipped.
  */
 export class Replay {
   readonly #host: ReceiverHost
@@ -49,7 +52,7 @@ export class Replay {
     host: ReceiverHost,
     receiver: Receiver,
     progress: Progress,
-    { start, held, limit, countsMayLead }: ReplayOptions
+    { start, held = [], limit = REPLAY_PAGE, countsMayLead = start !== null }: ReplayOptions
   ) {
     this.#host = host
     this.#receiver = receiver

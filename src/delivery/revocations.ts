@@ -23,8 +23,8 @@ export class Revocations {
   }
 
   /**
-   * Why a connection must be closed whose credential was checked then (monotonic milliseconds); null
-   * if it may stay. `unavailable` if nobody can tell: the client returns and is checked again.
+   * Why a connection must be closed whose credential was checked then (monotonic milliseconds);
+   * null if it may stay. `unavailable` if nobody can tell: the client returns and is checked again.
    */
   reasonToClose(user: string, checkedAt: number): 'revoked' | 'unavailable' | null {
     const at = this.#heardAt.get(user)

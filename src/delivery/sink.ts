@@ -1,21 +1,27 @@
 import type { CloseReason } from './close-reason.ts'
 
 /**
- * The wire end of one transport. Whoever holds a sink may write to it; a connection that is closed holds none, so nothing
- * can be written to the dead.
+ * The wire end of one transport. Whoever holds a sink may write to it. A closed connection holds
+ * none, so nothing can be written after the end.
  */
 export interface Sink {
   readonly transport: 'sse' | 'websocket' | 'poll'
-  /** Address of the client, as trusted proxies tell it. */
+  /** Address of the client, as trusted proxies report it. */
   readonly remoteAddress: string
-  /** The other end of the TCP connection, `<address>|<port>`, to be found in the kernel's socket table; null where there is none. */
+  /**
+   * The other end of the TCP connection as `<address>|<port>`, to look it up in the kernel's socket
+   * table; null if it has none.
+   */
   readonly peer: string | null
-  /** Hands over bytes; false asks the writer to wait until `connection.drained()`. Never throws. */
+  /** Hands over bytes; false asks the caller to wait for `connection.drained()`. Never throws. */
   write(bytes: Buffer): boolean
-  /** Bytes accepted by `write` and not yet by the kernel. */
+  /** Bytes that `write` accepted and the kernel has not taken yet. */
   readonly bufferedBytes: number
-  /** Writes the last bytes, if any, and ends; cuts the peer off if it does not take them within a few seconds. */
+  /**
+   * Writes the last bytes, if any, and ends. Cuts the client off if it does not take them within
+   * seconds.
+   */
   end(last: Buffer | null, reason: CloseReason): void
-  /** Ends without last bytes: the peer is gone, or does not read. */
+  /** Ends without last bytes: the client is gone, or does not read. */
   destroy(reason: CloseReason): void
 }

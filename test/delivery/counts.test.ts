@@ -64,7 +64,10 @@ class Wire implements Sink {
   }
 }
 
-/** What a client knows if it does with frames as it was told: absolute counts replace, a shared `created` adds one to both. */
+/**
+ * What a client knows if it does with frames as it was told: absolute counts replace, a shared
+ * `created` adds one to both.
+ */
 class Client {
   cursor: string | undefined
   counts = { unread: 0, unseen: 0 }
@@ -98,7 +101,8 @@ const step = fc.oneof(
   { weight: 1, arbitrary: fc.record({ do: fc.constant('erase' as const) }) },
   { weight: 2, arbitrary: fc.record({ do: fc.constant('beat' as const) }) },
   { weight: 5, arbitrary: fc.record({ do: fc.constant('stream' as const) }) },
-  // How many of the frames that came the client takes in before it is cut off, or a poll's answer is lost half way.
+  // How many of the frames that came the client takes in before it is cut off, or a poll's answer
+  // is lost half way.
   {
     weight: 5,
     arbitrary: fc.record({ do: fc.constant('cut' as const), taken: fc.nat({ max: 12 }) })

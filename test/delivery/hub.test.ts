@@ -204,7 +204,10 @@ test('a store that fails ends the stream that asked it, with a time to come back
   t.strictSame([hub.connections.size, failures.length], [1, 1])
 })
 
-/** Carries out what it is told in the order it was told, a little later, and grants at random: as a server elsewhere would. */
+/**
+ * Carries out what it is told in the order it was told, a little later, and grants at random: as a
+ * server elsewhere would.
+ */
 class DistantQuota implements Quota {
   readonly has = new Map<string, number>()
   #last: Promise<unknown> = Promise.resolve()
