@@ -98,7 +98,7 @@ export async function createApp(
 
   // Before the store and the other nodes are opened: they may report trouble while they open.
   const monitoring: Monitoring = new Monitoring(app.log, PROBLEMS)
-  const { fault, lines, stats, traces, publishes } = monitoring
+  const { fault, lines, stats, records, publishes } = monitoring
   const store = await openStore({
     store: config.store,
     dataDir: config.dataDir,
@@ -129,7 +129,7 @@ export async function createApp(
   })
   const hub: Hub = new Hub(store, node, cluster, config, monitoring.observer)
   const nodeMonitor = new NodeMonitor({ version, hub, store, cluster, monitoring }, config)
-  cluster.join(new HubMember(hub, traces, () => nodeMonitor.report()))
+  cluster.join(new HubMember(hub, records, () => nodeMonitor.report()))
   await nodeMonitor.start()
 
   const identity = createIdentity({

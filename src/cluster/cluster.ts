@@ -1,5 +1,6 @@
 import { z } from 'zod'
 import type { Quota } from '../delivery/quota.ts'
+import { ConnectionRecord, DeliveryRecord } from '../monitoring/delivery-records.ts'
 
 /** What a node tells the others of itself, every {@link BEAT_MS}. */
 export const NodeReport = z.object({
@@ -51,41 +52,6 @@ const ConnectionRow = z.object({
 })
 export type ConnectionRow = z.output<typeof ConnectionRow>
 
-const Sighting = z.object({
-  // Our own recipients, checked when they were published.
-  to: z
-    .custom<import('../log/notification.ts').Recipients>(
-      (to) => typeof to === 'object' && to !== null
-    )
-    .nullable(),
-  hashes: z.array(z.number()).readonly().optional(),
-  producer: z.string().nullable(),
-  acceptedAt: z.number(),
-  durableAfterMs: z.number().nullable(),
-  ephemeral: z.boolean(),
-  expiresAt: z.number().nullable(),
-  connections: z.number(),
-  firstWrittenAt: z.number().nullable(),
-  lastWrittenAt: z.number().nullable(),
-  recalledAt: z.number().nullable(),
-  replacedBy: z.string().nullable()
-})
-
-const Reading = z.object({
-  connection: z.string(),
-  user: z.string(),
-  topics: z.array(z.string()).readonly(),
-  hashes: z.array(z.number()).readonly().optional(),
-  openedAt: z.number(),
-  closedAt: z.number().nullable(),
-  reason: z
-    .custom<import('../delivery/close-reason.ts').CloseReason>(
-      (reason) => typeof reason === 'string'
-    )
-    .nullable(),
-  place: z.number()
-})
-
 /** What one node may ask all: each about its own connections, and what its process remembers. */
 export const Question = z.discriminatedUnion('kind', [
   z.object({ kind: z.literal('count-user'), user: z.string() }),
@@ -96,7 +62,7 @@ export const Question = z.discriminatedUnion('kind', [
     sort: z.enum(CONNECTION_SORTS),
     limit: z.number()
   }),
-  z.object({ kind: z.literal('trace'), id: z.string(), user: z.string().optional() })
+  z.object({ kind: z.literal('delivery-report'), id: z.string(), user: z.string().optional() })
 ])
 export type Question = z.output<typeof Question>
 
@@ -105,7 +71,10 @@ export const ANSWERS = {
   'count-user': z.number(),
   'close-connection': z.boolean(),
   'list-connections': z.object({ rows: z.array(ConnectionRow), total: z.number() }),
-  trace: z.object({ sighting: Sighting.nullable(), readings: z.array(Reading).readonly() })
+  'delivery-report': z.object({
+    record: DeliveryRecord.nullable(),
+    connections: z.array(ConnectionRecord).readonly()
+  })
 } as const satisfies Record<Question['kind'], z.ZodType>
 export type Answer<K extends Question['kind']> = z.output<(typeof ANSWERS)[K]>
 
@@ -119,7 +88,8 @@ export function boundAnswer(
 ): Answer<Question['kind']> {
   if (typeof answer !== 'object') return answer
   if ('rows' in answer) return { ...answer, rows: fitting(answer.rows, maxBytes) }
-  return { ...answer, readings: fitting(answer.readings, maxBytes - bytesOf(answer.sighting)) }
+  const { record, connections } = answer
+  return { record, connections: fitting(connections, maxBytes - bytesOf(record)) }
 }
 
 const bytesOf = (value: unknown): number => Buffer.byteLength(JSON.stringify(value))

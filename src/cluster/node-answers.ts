@@ -1,7 +1,11 @@
-import { MAX_ANSWER_READINGS, REMEMBERED_NAMES } from '../bounds/limits.ts'
+import { MAX_ANSWER_CONNECTIONS, REMEMBERED_NAMES } from '../bounds/limits.ts'
 import type { Hub } from '../delivery/hub.ts'
 import type { Receiver } from '../delivery/receiver.ts'
-import { type Reading, readingOf, type Traces } from '../monitoring/delivery-report.ts'
+import {
+  type ConnectionRecord,
+  connectionRecord,
+  type DeliveryRecords
+} from '../monitoring/delivery-records.ts'
 import type { Answer, ConnectionRow, Member, NodeReport, Question } from './cluster.ts'
 
 const stateOf = (connection: Receiver): ConnectionRow['state'] =>
@@ -27,12 +31,12 @@ const RANKS = {
 /** What this process says of itself and of its connections when a node of the cluster asks, itself included. */
 export class HubMember implements Member {
   readonly #hub: Hub
-  readonly #traces: Traces
+  readonly #records: DeliveryRecords
   readonly #report: () => NodeReport
 
-  constructor(hub: Hub, traces: Traces, report: () => NodeReport) {
+  constructor(hub: Hub, records: DeliveryRecords, report: () => NodeReport) {
     this.#hub = hub
-    this.#traces = traces
+    this.#records = records
     this.#report = report
   }
 
@@ -61,18 +65,18 @@ export class HubMember implements Member {
       }
       case 'list-connections':
         return this.#list(question)
-      case 'trace':
+      case 'delivery-report':
         return {
-          sighting: this.#traces.sighting(question.id) ?? null,
-          readings: question.user === undefined ? [] : this.#readingsOf(question.user)
+          record: this.#records.delivery(question.id) ?? null,
+          connections: question.user === undefined ? [] : this.#connectionsOf(question.user)
         }
     }
   }
 
   /** What a user's connections have read here: those that ended and are still remembered, then the open ones. */
-  #readingsOf(user: string): Reading[] {
-    const open = this.#hub.connections.of(user).map((connection) => readingOf(connection))
-    return [...this.#traces.departures(user), ...open].slice(-MAX_ANSWER_READINGS)
+  #connectionsOf(user: string): ConnectionRecord[] {
+    const open = this.#hub.connections.of(user).map((connection) => connectionRecord(connection))
+    return [...this.#records.closedOf(user), ...open].slice(-MAX_ANSWER_CONNECTIONS)
   }
 
   /** The first rows, and how many there are. Nearly all have a rank of 0, so only the others are sorted. */

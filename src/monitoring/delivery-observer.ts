@@ -3,7 +3,7 @@ import type { EncodedEvent, Sendable } from '../delivery/encoded-event.ts'
 import type { ObservedConnection, Observer } from '../delivery/observer.ts'
 import type { ResetReason } from '../log/cursor.ts'
 import type { LogLines } from './delivery-log.ts'
-import { readingOf, type Traces } from './delivery-report.ts'
+import { connectionRecord, type DeliveryRecords } from './delivery-records.ts'
 import { messageOf } from './describe-error.ts'
 import type { Stats } from './stats.ts'
 
@@ -11,12 +11,12 @@ import type { Stats } from './stats.ts'
 export class DeliveryObserver implements Observer {
   readonly #stats: Stats
   readonly #lines: LogLines
-  readonly #traces: Traces
+  readonly #records: DeliveryRecords
 
-  constructor(stats: Stats, lines: LogLines, traces: Traces) {
+  constructor(stats: Stats, lines: LogLines, records: DeliveryRecords) {
     this.#stats = stats
     this.#lines = lines
-    this.#traces = traces
+    this.#records = records
   }
 
   opened(connection: ObservedConnection, active: number, requestId: string | undefined): void {
@@ -25,7 +25,7 @@ export class DeliveryObserver implements Observer {
   }
 
   closed(connection: ObservedConnection, reason: CloseReason): void {
-    this.#traces.departed(readingOf(connection, { closedAt: Date.now(), reason }))
+    this.#records.closed(connectionRecord(connection, { closedAt: Date.now(), reason }))
     const ageMs = performance.now() - connection.openedAt
     this.#stats.connections.close(connection.transport, reason, ageMs)
     this.#lines.closed(connection, reason)
@@ -57,10 +57,10 @@ export class DeliveryObserver implements Observer {
 
   followed(sent: readonly EncodedEvent[], unsent: readonly Sendable[]): void {
     const now = Date.now()
-    for (const event of unsent) this.#traces.followed(event, 0, now)
+    for (const event of unsent) this.#records.followed(event, 0, now)
     let lastCreatedAt = 0
     for (const { event, connections } of sent) {
-      this.#traces.followed(event, connections, now)
+      this.#records.followed(event, connections, now)
       // Events of one millisecond that were sent in one turn took equally long: one sample is enough.
       if (event.kind === 'state' || event.entry.createdAt === lastCreatedAt) continue
       lastCreatedAt = event.entry.createdAt

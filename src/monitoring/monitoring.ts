@@ -1,7 +1,7 @@
 import { StoreError } from '../log/store.ts'
 import { type Logger, LogLines } from './delivery-log.ts'
 import { DeliveryObserver } from './delivery-observer.ts'
-import { Traces } from './delivery-report.ts'
+import { DeliveryRecords } from './delivery-records.ts'
 import { type PublishObserver, publishObserver } from './publish-observer.ts'
 import { SignIns } from './sign-ins.ts'
 import { Stats } from './stats.ts'
@@ -13,7 +13,7 @@ const INNER_CODES = ['stream', 'alert', 'socket-table', 'slow-answer']
 export class Monitoring {
   readonly stats: Stats
   readonly lines: LogLines
-  readonly traces = new Traces()
+  readonly records = new DeliveryRecords()
   readonly signIns: SignIns
   readonly observer: DeliveryObserver
   readonly publishes: PublishObserver
@@ -28,8 +28,8 @@ export class Monitoring {
     })
     this.lines = new LogLines(log)
     this.signIns = new SignIns((trouble) => this.lines.signInTrouble(trouble))
-    this.observer = new DeliveryObserver(this.stats, this.lines, this.traces)
-    this.publishes = publishObserver(this.stats, this.lines, this.traces, this.fault)
+    this.observer = new DeliveryObserver(this.stats, this.lines, this.records)
+    this.publishes = publishObserver(this.stats, this.lines, this.records, this.fault)
   }
 
   /**

@@ -1,6 +1,6 @@
 import type { Publication } from '../log/notification.ts'
 import type { LogLines } from './delivery-log.ts'
-import type { Traces } from './delivery-report.ts'
+import type { DeliveryRecords } from './delivery-records.ts'
 import type { Stats } from './stats.ts'
 
 /** A request that published durably. `id` is set if it published one notification. */
@@ -28,13 +28,13 @@ export interface PublishObserver {
 export const publishObserver = (
   stats: Stats,
   lines: LogLines,
-  traces: Traces,
+  records: DeliveryRecords,
   onError: (code: string, message: string, about: object) => void
 ): PublishObserver => ({
   accepted(publications, about, durableAfterMs) {
     stats.publishes.accept(publications.length, about.producer)
     lines.accepted(publications.length, about)
-    for (const publication of publications) traces.accepted(publication, durableAfterMs)
+    for (const publication of publications) records.accepted(publication, durableAfterMs)
   },
   replayed: (count, producer) => stats.publishes.replay(count, producer),
   rejected: (problem, count, producer) => stats.publishes.reject(problem, count, producer),

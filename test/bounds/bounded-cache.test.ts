@@ -12,7 +12,7 @@ import { createSessionLookUp } from '../../src/auth/session-lookup.ts'
 import { BoundedCache, boundedCaches, type CacheName } from '../../src/bounds/bounded-cache.ts'
 import { CACHE_BYTES } from '../../src/bounds/limits.ts'
 import { Hub } from '../../src/delivery/hub.ts'
-import { rememberedTopics, Traces } from '../../src/monitoring/delivery-report.ts'
+import { DeliveryRecords, rememberedTopics } from '../../src/monitoring/delivery-records.ts'
 import { MinuteLines } from '../../src/monitoring/minute-lines.ts'
 import { SignIns } from '../../src/monitoring/sign-ins.ts'
 import auth from '../../src/plugins/auth.ts'
@@ -88,8 +88,8 @@ const FEEDS = {
       await app.inject({ url: '/', headers: { authorization: `${n}`.padEnd(4000, 'x') } })
     return app
   },
-  sightings: async () => {
-    const traces = new Traces()
+  deliveryRecords: async () => {
+    const records = new DeliveryRecords()
     for (let n = 0; n < 2600; n++) {
       const publication = {
         id: `n${n}`,
@@ -98,17 +98,17 @@ const FEEDS = {
         createdAt: n,
         ephemeral: true
       }
-      traces.accepted(publication as unknown as Parameters<Traces['accepted']>[0], 1)
+      records.accepted(publication as unknown as Parameters<DeliveryRecords['accepted']>[0], 1)
     }
-    return traces
+    return records
   },
-  departures: async () => {
-    const traces = new Traces()
+  connectionRecords: async () => {
+    const records = new DeliveryRecords()
     for (let n = 0; n < 5000; n++) {
-      const reading = { user: long(n), openedAt: 0, closedAt: 1, reason: null, place: 0 }
-      traces.departed({ connection: `node-${n}`, ...reading, ...rememberedTopics(names(n)) })
+      const reading = { user: long(n), openedAt: 0, closedAt: 1, reason: null, seq: 0 }
+      records.closed({ connection: `node-${n}`, ...reading, ...rememberedTopics(names(n)) })
     }
-    return traces
+    return records
   },
   revocations: async (t) => {
     const memory = await openStore({ store: 'memory' } as Parameters<typeof openStore>[0])

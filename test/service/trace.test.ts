@@ -52,7 +52,7 @@ test('the delivery report shows producer, timing, recipients and what each of th
     (await trace(service, id, user)).body.user.verdict
   t.match((await trace(service, one.id, 'carl')).body.user, {
     verdict: 'not_connected',
-    explanation: /of a topic: if the credential lists it/
+    explanation: /for a topic: if the credential lists it/
   })
   t.equal(await verdict(one.id, 'bob'), 'not_addressed')
 

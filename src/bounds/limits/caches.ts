@@ -21,9 +21,9 @@ export const CACHE_BYTES = {
   /** Requests of each caller within the window of each rate limit: some 30,000 callers a minute. */
   rates: 8 * MIB,
   /** What happened to the newest notifications, for delivery reports: some 20,000. */
-  sightings: 16 * MIB,
+  deliveryRecords: 16 * MIB,
   /** Subscribers and topics of closed connections, for delivery reports: some 20,000. */
-  departures: 16 * MIB,
+  connectionRecords: 16 * MIB,
   /** Users whose access was revoked within the last minute: some 20,000. */
   revocations: 8 * MIB,
   /** Kinds of log lines, each written at most once a minute. */

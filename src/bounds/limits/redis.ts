@@ -68,6 +68,6 @@ export const MAX_ANSWER_BYTES = 1024 * 1024
  */
 export const MAX_UNSURE_USERS = 10_000
 /** Connections of one user in another node's part of a delivery report. */
-export const MAX_ANSWER_READINGS = 200
+export const MAX_ANSWER_CONNECTIONS = 200
 /** Users in one command when a node reports all of its users again. */
 export const SLOTS_SLICE = 500
