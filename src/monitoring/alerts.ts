@@ -29,7 +29,10 @@ interface Sent {
   readonly acknowledged: boolean
 }
 
-/** Hexadecimal HMAC-SHA256 over `<seconds since 1970>.<body>`, so that neither can be replaced or replayed later. */
+/**
+ * Hexadecimal HMAC-SHA256 over `<seconds since 1970>.<body>`, so that neither can be replaced or
+ * replayed later.
+ */
 export function signatureOf(secret: string, timestamp: string, body: string): string {
   return createHmac('sha256', secret).update(`${timestamp}.${body}`).digest('hex')
 }
@@ -37,9 +40,9 @@ export function signatureOf(secret: string, timestamp: string, body: string): st
 /**
  * POSTs to a webhook when the health status changes. One delivery runs at a time and sends the
  * latest state; a change that was reverted before it could be sent is not reported. After a failure
- * nobody knows what the receiver has read, so Bellwire retries until the state is acknowledged, even
- * if it is the old state again. A 4xx means that a retry would fail too: the receiver gets the next
- * change instead.
+ * nobody knows what the receiver has read, so Bellwire retries until the state is acknowledged,
+ * even if it is the old state again. A 4xx means that a retry would fail too: the receiver gets the
+ * next change instead.
  */
 export class Alerts {
   readonly #options: AlertOptions

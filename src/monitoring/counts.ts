@@ -40,7 +40,10 @@ export class CountBy {
     return Object.fromEntries(this.#counts)
   }
 
-  /** Every known name, 0 if it never occurred: Prometheus sees no increase in a series that starts at 1. */
+  /**
+   * Every known name, 0 if it never occurred: Prometheus sees no increase in a series that starts
+   * at 1.
+   */
   get all(): readonly (readonly [name: string, count: number])[] {
     return [...new Map([...this.#known.map((name) => [name, 0] as const), ...this.#counts])]
   }

@@ -8,14 +8,14 @@ import { type LineFields, MinuteLines } from './minute-lines.ts'
 import type { Accepted } from './publish-observer.ts'
 import type { Trouble } from './sign-ins.ts'
 
-/** Errors that are faults of this program rather than of what is around it. */
+/** Errors of this program, not of its surroundings. */
 const OURS = new Set(['internal', 'stream'])
 
-/** Longer than any origin of a browser: a host name has at most 253 characters. */
+/** Longer than any browser's origin: a host name has at most 253 characters. */
 const MAX_ORIGIN = 300
-/** Of what a caller was told; no text of ours is longer, but it may quote a name from the query. */
+/** No text of ours is longer, but it may quote a name from the query. */
 const MAX_DETAIL = 300
-/** Reasons for refusals that have lines of their own in a minute. */
+/** Reasons for refusals that get lines of their own within a minute. */
 const MAX_REASONS = 100
 
 /** The part of a log that is used here. */
@@ -34,18 +34,19 @@ const STATUS_LEVELS = { ok: 'info', degraded: 'warn', critical: 'error' } as con
 >
 
 /**
- * The lines of the log that tell what was delivered. Streams come and go seldom enough for a line each at `info`, which says why they
- * went; polls and single publications do not, they have theirs at `debug`, and producers one a minute at `info`. No line holds
- * what a notification says, a credential, a header or a query.
+ * Writes the log lines about deliveries, publishes, refusals and errors. A stream gets a line at
+ * `info` when it opens and when it closes. Polls and single publishes are too many: they get theirs
+ * at `debug`, and each producer one a minute at `info`. No line contains a credential, a header, a
+ * query or the content of a notification.
  */
 export class LogLines {
   readonly #log: Logger
   readonly #everyMs: number
-  /** Whether each of them is written, at `debug`. */
+  /** Whether each occurrence is logged, at `debug`. */
   readonly #verbose: boolean
   readonly #errors: MinuteLines
   readonly #refusals: MinuteLines
-  /** Of the refusals of this minute; bounded by {@link MAX_REASONS}. */
+  /** Reasons of the refusals of this minute, at most {@link MAX_REASONS}. */
   readonly #reasons = new Set<string>()
   #reasonsUntil = 0
   readonly #signIns: MinuteLines
@@ -72,7 +73,7 @@ export class LogLines {
     this.#undone = new MinuteLines(everyMs, (_kind, count, fields) =>
       log.warn(
         { ...fields, count },
-        'reset: the cursor is of a life of the log that was undone (the database was put back to an earlier state), or forged'
+        'reset: the cursor points at an event that this log has lost (an earlier state of the database was restored), or it is forged'
       )
     )
     this.#accepted = new MinuteLines(everyMs, (_producer, count, fields) =>
@@ -81,7 +82,7 @@ export class LogLines {
     this.#origins = new MinuteLines(everyMs, (_kind, count, fields) =>
       log.warn(
         { ...fields, count },
-        'a page of an origin that is not in CORS_ORIGINS called: its browser hides our answers from it'
+        'a page called from an origin that CORS_ORIGINS does not list: its browser hides our responses from it'
       )
     )
   }
@@ -122,7 +123,7 @@ export class LogLines {
     this.#undone.add('', 1, { connection: connection.id, user: connection.user, cursor })
   }
 
-  /** An error that is counted, one line a minute and code; each of them at `debug`. */
+  /** Logs an error: one line a minute for each code, and each error at `debug`. */
   error(code: string, fields: LineFields & { readonly message: string }): void {
     if (this.#verbose) {
       const { message, ...rest } = fields
@@ -131,14 +132,20 @@ export class LogLines {
     this.#errors.add(code, 1, fields)
   }
 
-  /** A request that was refused for a fault of its own: one line a minute for each reason and route; each of them at `debug`. */
+  /**
+   * Logs a request refused for a fault of its own: one line a minute for each reason and route, and
+   * each at `debug`.
+   */
   refused(code: string, detail: string, place: RefusedAt): void {
     const fields = { code, ...place, detail: detail.slice(0, MAX_DETAIL) }
     if (this.#verbose) this.#log.debug(fields, 'request refused')
     else this.#refusals.add(this.#kindOf(`${code} ${place.route}`, fields.detail), 1, fields)
   }
 
-  /** Reasons are told apart until there are too many: some hold a name from the query, which anyone may make up. */
+  /**
+   * Groups by reason until there are too many: some contain a name from the query, which a caller
+   * can make up.
+   */
   #kindOf(place: string, detail: string): string {
     const kind = `${place} ${detail}`
     if (this.#reasons.size >= MAX_REASONS && !this.#reasons.has(kind)) return place
@@ -146,17 +153,22 @@ export class LogLines {
     return kind
   }
 
-  /** Somebody could not be identified, or the keys for it not be fetched: one line a minute for each setting. */
+  /**
+   * Logs a failed sign-in, or a failed fetch of the key set: one line a minute for each setting.
+   */
   signInTrouble({ setting, origin, reason }: Trouble): void {
     this.#signIns.add(setting, 1, { code: 'sign-in', setting, origin, reason })
   }
 
-  /** A page called whose origin is not listed. One line a minute in all, for anyone may send any origin. */
+  /**
+   * Logs a request from an origin that is not listed: one line a minute in all, because anyone can
+   * send any origin.
+   */
   unlistedOrigin(origin: string): void {
     this.#origins.add('origin', 1, { origin: origin.slice(0, MAX_ORIGIN) })
   }
 
-  /** The status changed; the codes say which rules hold now. */
+  /** Logs a change of status, with the codes of the rules that fire. */
   status(previous: HealthStatus, { status, recommendations }: Assessment): void {
     const codes = recommendations.map(({ code }) => code)
     this.#log[STATUS_LEVELS[status]](
@@ -170,7 +182,7 @@ export class LogLines {
     else this.#accepted.add(about.producer, count, { ...about })
   }
 
-  /** Once a second: writes what is due; with `all` the rest too. */
+  /** Call every second: writes what is due, with `all` the rest too. */
   flush(all = false): void {
     const now = performance.now()
     if (now >= this.#reasonsUntil) {
@@ -189,7 +201,7 @@ export class LogLines {
   }
 }
 
-/** A poll is a request among many. */
+/** Polls are many: theirs go to `debug`. */
 const levelOf = (
   { transport }: ObservedConnection,
   level: 'debug' | 'info' | 'warn'

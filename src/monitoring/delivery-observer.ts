@@ -7,7 +7,10 @@ import { connectionRecord, type DeliveryRecords } from './delivery-records.ts'
 import { messageOf } from './describe-error.ts'
 import type { Stats } from './stats.ts'
 
-/** Turns what the hub does into figures, log lines and the records that delivery reports are made from. */
+/**
+ * Turns what the hub does into figures, log lines and the records that delivery reports are made
+ * from.
+ */
 export class DeliveryObserver implements Observer {
   readonly #stats: Stats
   readonly #lines: LogLines
@@ -61,7 +64,8 @@ export class DeliveryObserver implements Observer {
     let lastCreatedAt = 0
     for (const { event, connections } of sent) {
       this.#records.followed(event, connections, now)
-      // Events of one millisecond that were sent in one turn took equally long: one sample is enough.
+      // Events of one millisecond that were sent in one turn took equally long: one sample is
+      // enough.
       if (event.kind === 'state' || event.entry.createdAt === lastCreatedAt) continue
       lastCreatedAt = event.entry.createdAt
       this.#stats.publishToWrite.record(Math.max(0, now - lastCreatedAt))

@@ -61,8 +61,8 @@ export function channelFor(to: Recipients, user: string): Channel | undefined {
 }
 
 /**
- * Explains why a user did or did not get a notification, and by which of their connections. `seq` is
- * that of its event in the user's channel; undefined: it has none there.
+ * Explains why a user did or did not get a notification, and by which of their connections. `seq`
+ * is that of its event in the user's channel; undefined: it has none there.
  */
 export function explain(
   user: string,

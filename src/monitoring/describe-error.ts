@@ -1,4 +1,4 @@
-/** What the log tells of an error. */
+/** An error as the log shows it. */
 export interface ErrorDescription {
   readonly type: string
   readonly message: string
@@ -7,13 +7,14 @@ export interface ErrorDescription {
   readonly cause?: ErrorDescription | undefined
 }
 
-/** Causes within causes that are told. */
+/** Nested causes that are shown. */
 const MAX_CAUSES = 4
 const MAX_MESSAGE = 500
 
 /**
- * An error for the log: its type, code, message and where it was thrown, and nothing else. Libraries hang what they were given on their
- * errors (a command with its arguments, a query, a request), and that is what somebody published.
+ * Describes an error for the log: type, code, message and stack, nothing else. Libraries attach
+ * their arguments to errors (a command, a query, a request), and those contain what callers
+ * published.
  */
 export function describeError(error: unknown, depth = 0): ErrorDescription {
   if (!(error instanceof Error))
@@ -23,7 +24,7 @@ export function describeError(error: unknown, depth = 0): ErrorDescription {
     type: error.name,
     message: messageOf(error),
     ...(typeof code === 'string' ? { code } : {}),
-    // Without its first lines, which are the message again.
+    // Without the first lines, which repeat the message.
     stack: (error.stack ?? '')
       .split('\n')
       .filter((line) => /^ {4}at /.test(line))
@@ -35,8 +36,8 @@ export function describeError(error: unknown, depth = 0): ErrorDescription {
 }
 
 /**
- * The message of an error without what it quotes: JSON.parse quotes the text that it could not read, `fetch` the header that it does not
- * take, Redis the command that it does not know.
+ * The message of an error without what it quotes: JSON.parse quotes the text it cannot parse,
+ * `fetch` an invalid header, Redis an unknown command.
  */
 export function messageOf(error: unknown): string {
   if (!(error instanceof Error)) return 'not an error was thrown'

@@ -18,7 +18,7 @@ export const FIGURES: readonly Figure[] = [
   {
     metric: gauge(
       'bellwire_health_status',
-      'Status as /monitor tells it: 1 for the one that holds.',
+      'Status as /monitor shows it: 1 for the current one.',
       'status'
     ),
     read: ({ health }) => STATUSES.map((one) => [one, Number(one === health.status)])
@@ -34,7 +34,7 @@ export const FIGURES: readonly Figure[] = [
 
   { path: 'connections.active', show: ({ summary }) => summary.active },
   {
-    metric: gauge('bellwire_connections_limit', 'MAX_CONNECTIONS; no value where it is off.'),
+    metric: gauge('bellwire_connections_limit', 'MAX_CONNECTIONS; no value if it is off.'),
     read: ({ limits }) => limits['maxConnections'] || undefined
   },
   { path: 'connections.peak', show: ({ stats }) => stats.connections.peak },
@@ -81,12 +81,12 @@ export const FIGURES: readonly Figure[] = [
   },
   {
     path: 'connections.slow',
-    metric: gauge('bellwire_slow_connections', 'Connections that wait for their reader.'),
+    metric: gauge('bellwire_slow_connections', 'Connections that are behind.'),
     read: ({ summary }) => summary.slow
   },
   {
     path: 'connections.bufferedBytes',
-    metric: gauge('bellwire_buffered_bytes', 'Bytes that wait for readers, over all connections.'),
+    metric: gauge('bellwire_buffered_bytes', 'Bytes that wait for clients, over all connections.'),
     read: ({ summary }) => summary.bufferedBytes
   },
 
@@ -96,7 +96,7 @@ export const FIGURES: readonly Figure[] = [
   {
     metric: counter(
       'bellwire_heartbeats_total',
-      'Heartbeats: sent, or skipped since something else was just written.',
+      'Heartbeats: sent, or skipped because another frame was just written.',
       'outcome'
     ),
     read: ({ hub: { heartbeats } }) => [
@@ -119,7 +119,7 @@ export const FIGURES: readonly Figure[] = [
   {
     metric: counter(
       'bellwire_publishes_total',
-      'Notifications that producers asked for, by outcome.',
+      'Notifications that producers sent, by outcome.',
       'outcome'
     ),
     read: ({ stats: { publishes } }) => [
@@ -132,7 +132,7 @@ export const FIGURES: readonly Figure[] = [
   {
     metric: counter(
       'bellwire_publishes_rejected_total',
-      'Publishes that were refused, by problem.',
+      'Rejected publishes, by problem.',
       'problem'
     ),
     read: ({ stats }) => stats.publishes.rejectedBy.all
@@ -147,18 +147,12 @@ export const FIGURES: readonly Figure[] = [
   { path: 'deliveries.perSecond', show: ({ stats }) => stats.framesPerSecond },
   {
     path: 'deliveries.replayed',
-    metric: counter(
-      'bellwire_replayed_frames_total',
-      'Frames written to catch up a connection that came back.'
-    ),
+    metric: counter('bellwire_replayed_frames_total', 'Frames written to replay missed events.'),
     read: ({ stats }) => stats.replayedFrames.value
   },
   {
     path: 'deliveries.resets',
-    metric: counter(
-      'bellwire_resets_total',
-      'Connections that came back to a cursor that cannot be resumed.'
-    ),
+    metric: counter('bellwire_resets_total', 'Connections whose cursor could not be resumed.'),
     read: ({ stats }) => stats.resets.value
   },
 
@@ -166,7 +160,7 @@ export const FIGURES: readonly Figure[] = [
     path: 'latencyMs.publishToWrite',
     metric: histogram(
       'bellwire_publish_to_write_seconds',
-      'From the acceptance of an event until it was written to its readers; once an event that had any.'
+      'From acceptance of an event to its write to connections; once an event that had any.'
     ),
     latency: ({ publishToWrite }) => publishToWrite
   },
@@ -174,13 +168,16 @@ export const FIGURES: readonly Figure[] = [
     path: 'latencyMs.publishAck',
     metric: histogram(
       'bellwire_publish_ack_seconds',
-      'From a publish request until it is durable and can be acknowledged; once a request.'
+      'From a publish request to its durability; once a request.'
     ),
     latency: ({ publishAck }) => publishAck
   },
   {
     path: 'latencyMs.commit',
-    metric: histogram('bellwire_commit_seconds', 'Time of a commit of the store, fsync included.'),
+    metric: histogram(
+      'bellwire_commit_seconds',
+      'Duration of a commit of the store, fsync included.'
+    ),
     latency: ({ commit }) => commit
   },
 
@@ -197,7 +194,7 @@ export const FIGURES: readonly Figure[] = [
       )
   },
   {
-    metric: counter('bellwire_errors_total', 'Errors that are ours, by code.', 'code'),
+    metric: counter('bellwire_errors_total', 'Errors in Bellwire, by code.', 'code'),
     read: ({ stats }) => stats.errors.counts.all
   },
   {
@@ -215,13 +212,16 @@ export const FIGURES: readonly Figure[] = [
   { path: 'store.head', show: ({ store }) => headOf(store.logs[0]) },
   { path: 'store.oldest', show: ({ store }) => oldestOf(store.logs[0]) },
   {
-    metric: gauge('bellwire_store_head', 'Place of the newest event; the sum over the shards.'),
+    metric: gauge(
+      'bellwire_store_head',
+      'Sequence number of the newest event, summed over the shards.'
+    ),
     read: ({ store }) => sum(store.logs.map(({ head }) => head))
   },
   {
     metric: gauge(
       'bellwire_store_oldest',
-      'Oldest place that can still be resumed; the sum over the shards.'
+      'Oldest sequence number that can be resumed, summed over the shards.'
     ),
     read: ({ store }) => sum(store.logs.map(({ oldest }) => oldest))
   },
@@ -231,7 +231,7 @@ export const FIGURES: readonly Figure[] = [
   },
   {
     path: 'store.bytes',
-    metric: gauge('bellwire_store_bytes', 'Size of the store; no value where it has none.'),
+    metric: gauge('bellwire_store_bytes', 'Size of the store in bytes; no value if it has none.'),
     read: ({ storeStatus }) => storeStatus.bytes
   },
   {

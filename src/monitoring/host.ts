@@ -1,19 +1,19 @@
 import { readdir, stat, statfs } from 'node:fs/promises'
 import type { HostFigures } from './health-inputs.ts'
 
-/** What the operating system tells about this process and its disk; what it does not tell is left out. */
+/** What the operating system says of this process and of the disk of its store. */
 export class Host implements HostFigures {
   openFiles: HostFigures['openFiles']
   disk: HostFigures['disk']
   readonly #dataDir: string | undefined
   #looking: Promise<void> | undefined
 
-  /** `dataDir`: where the store writes, if it does. */
+  /** `dataDir`: where the store writes; undefined: it writes no files. */
   constructor(dataDir: string | undefined) {
     this.#dataDir = dataDir
   }
 
-  /** Looks again. Never rejects; several calls at once look once. */
+  /** Refreshes the figures. Never rejects; concurrent calls share one look. */
   look(): Promise<void> {
     this.#looking ??= this.#look().finally(() => {
       this.#looking = undefined
@@ -31,7 +31,10 @@ export class Host implements HostFigures {
   }
 }
 
-/** Linux only. Newer kernels tell the number as the size of the directory; older ones have to be asked for each name. */
+/**
+ * Linux only. Newer kernels give the number as the size of the directory; older ones list the
+ * names.
+ */
 async function countFiles(): Promise<number | undefined> {
   try {
     const { size } = await stat('/proc/self/fd')
@@ -46,6 +49,6 @@ async function diskOf(directory: string): Promise<HostFigures['disk']> {
     const { bsize, blocks, bavail } = await statfs(directory)
     return { freeBytes: bavail * bsize, totalBytes: blocks * bsize }
   } catch {
-    return undefined // a file system that does not tell
+    return undefined // the file system does not say
   }
 }

@@ -5,20 +5,24 @@ import {
   MIN_LIFETIME_S
 } from '../bounds/limits.ts'
 
-/** A lifetime that many streams have in common. */
+/** A lifetime that many streams share. */
 export interface SharedLifetime {
   readonly seconds: number
-  /** How many ended at that age lately, and what share of all that ended it is (0–1). */
+  /** Streams that ended at that age lately. */
   readonly ended: number
+  /** Their share of all streams that ended lately, 0–1. */
   readonly share: number
 }
 
-/** A second either way of the commonest lifetime belongs to it: clocks are rounded, and timers are late. */
+/**
+ * A lifetime of a second more or less counts as the same: clocks are rounded, and timers are late.
+ */
 const BAND = 1
 
 /**
- * How old streams were when their peers left. People close pages at any age; where most streams end at the same one, a time-out ends
- * them. One counter for each second of age in two generations that take turns: constant time and memory.
+ * How old streams were when the other side closed them. People close pages at any age; if most
+ * streams end at the same age, a time-out ends them. One counter for each second of age, in two
+ * generations that take turns: constant time and memory.
  */
 export class Lifetimes {
   readonly #thisSecond = new Uint8Array(MAX_LIFETIME_S + 1)
@@ -26,16 +30,16 @@ export class Lifetimes {
   #before = new Uint32Array(MAX_LIFETIME_S + 1)
   #turnedAt = 0
 
-  /** A stream ended from the other side at this age. */
+  /** The other side closed a stream at this age. */
   record(ageMs: number): void {
-    // Longer ones are counted together, so that they weigh in the share.
+    // Longer ones are counted together, so that they count in the share.
     const seconds = Math.min(MAX_LIFETIME_S, Math.round(ageMs / 1000))
     if (this.#thisSecond[seconds]! >= LIFETIMES_A_SECOND) return
     this.#thisSecond[seconds]!++
     this.#now[seconds]!++
   }
 
-  /** Once a second; `now` is monotonic milliseconds. */
+  /** Call every second; `now` is monotonic milliseconds. */
   tick(now: number): void {
     this.#thisSecond.fill(0)
     if (now - this.#turnedAt < LIFETIMES_MS / 2) return
@@ -45,7 +49,7 @@ export class Lifetimes {
     this.#now = old.fill(0)
   }
 
-  /** The commonest lifetime, or null where nothing has ended lately. */
+  /** The most common lifetime; null: no stream ended lately. */
   shared(): SharedLifetime | null {
     const at = (seconds: number): number => this.#now[seconds]! + this.#before[seconds]!
     let total = 0

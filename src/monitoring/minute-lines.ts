@@ -1,19 +1,20 @@
 import { BoundedCache, textBytes } from '../bounds/bounded-cache.ts'
 
-/** What a line tells beside its count: of the latest occurrence, whose request id leads to the rest. */
+/** The fields of a line besides its count: those of the latest occurrence. */
 export type LineFields = Readonly<Record<string, unknown>>
 
 interface Line {
   until: number
   count: number
   fields: LineFields
-  /** What `fields` took when the line was last weighed. */
+  /** Size of `fields` when it was last measured. */
   readonly bytes: number
 }
 
 /**
- * Lines about what may happen thousands of times a second: the first of a kind is written at once, those behind it together when its
- * minute is over. So nothing is kept quiet, and nothing floods the log.
+ * Log lines about what may happen thousands of times a second. The first of a kind is written at
+ * once, those after it as one line when its minute is over: nothing is hidden, nothing floods the
+ * log.
  */
 export class MinuteLines {
   readonly #write: (kind: string, count: number, fields: LineFields) => void
@@ -26,14 +27,16 @@ export class MinuteLines {
     this.#kinds = new BoundedCache('lines', {
       keep: 'newest',
       sizeOf: ({ bytes }) => bytes,
-      // What was counted until then is not kept quiet.
+      // What was counted so far is still written.
       onEvict: ({ count, fields }, kind) => {
         if (count > 0) write(kind, count, fields)
       }
     })
   }
 
-  /** It happened, `count` times. Kinds without end do not fill the memory: the oldest is written and forgotten. */
+  /**
+   * It happened `count` times. If there are too many kinds, the oldest is written and forgotten.
+   */
   add(kind: string, count: number, fields: LineFields, now = performance.now()): void {
     const known = this.#kinds.get(kind)
     const bytes = fieldsBytes(fields)
@@ -47,7 +50,9 @@ export class MinuteLines {
     this.#write(kind, count, fields)
   }
 
-  /** Once a second or so: writes what is due. `all` writes the rest too, for the end of the process. */
+  /**
+   * Call every second or so: writes what is due. `all` writes the rest too, when the process ends.
+   */
   flush(now = performance.now(), all = false): void {
     for (const [kind, line] of this.#kinds.entries()) {
       if (line.until > now && !all) continue
@@ -60,7 +65,7 @@ export class MinuteLines {
   }
 }
 
-/** Texts that fields hold, an error's own included; what else they hold is small. */
+/** Estimates the size of fields: texts and errors count, everything else is small. */
 const fieldsBytes = (fields: LineFields): number =>
   Object.values(fields).reduce<number>((sum, field) => {
     if (typeof field === 'string') return sum + 64 + textBytes(field)

@@ -1,14 +1,16 @@
-/** Publishes of the last minute that were refused for a fault of their producer, out of all that were asked for. */
+/** Publishes of the last minute that were refused because of their producer. */
 export interface Rejections {
-  /** Name of the publish key that had the most of them. */
+  /** Name of the publish key with the most of them. */
   readonly producer: string
-  /** Slug of the problem that this producer met most often. */
+  /** Slug of this producer's most frequent problem. */
   readonly problem: string
   readonly refused: number
+  /** All publishes, refused or not. */
   readonly asked: number
 }
 
 const SECONDS = 60
+/** Key of what was not refused. */
 const TAKEN = ''
 
 interface Asked {
@@ -17,18 +19,18 @@ interface Asked {
   readonly problems: Map<string, number>
 }
 
-/** How bad it is: 1 from five in a hundred and ten in a minute. */
+/** The level of the rule `rejected-publishes`: 1 at 5 %, if that is at least ten a minute. */
 export const rejectionLevel = ({
   refused,
   asked
 }: Pick<Rejections, 'refused' | 'asked'>): number =>
   asked === 0 ? 0 : Math.min(refused / 10, refused / asked / 0.05)
 
-/** What each producer asked for in the last minute, and what became of it. Bounded by the names of keys and of problems. */
+/** What each producer sent in the last minute. Bounded by the number of keys and of problems. */
 export class ProducerMinute {
   readonly #seconds: Map<string, number>[] = [new Map()]
 
-  /** Notifications that were accepted, or had been before. */
+  /** Notifications that were accepted, now or before. */
   taken(producer: string, count: number): void {
     this.#count(producer, TAKEN, count)
   }
@@ -38,13 +40,13 @@ export class ProducerMinute {
     this.#count(producer, problem, count)
   }
 
-  /** Once a second. */
+  /** Call every second. */
   tick(): void {
     this.#seconds.push(new Map())
     if (this.#seconds.length > SECONDS) this.#seconds.shift()
   }
 
-  /** Of one producer or of all together, whichever is worse; null if nothing was refused. */
+  /** One producer's rejections or those of all, whichever is worse; null: nothing was refused. */
   worst(): Rejections | null {
     const producers = new Map<string, Asked>()
     for (const second of this.#seconds) {

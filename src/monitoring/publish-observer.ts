@@ -12,11 +12,16 @@ export interface Accepted {
 
 /** What the publish routes report. */
 export interface PublishObserver {
-  /** A request published these notifications; `durableAfterMs` passed from its arrival to the commit. */
+  /**
+   * A request published these notifications; `durableAfterMs` passed from its arrival to the
+   * commit.
+   */
   accepted(publications: readonly Publication[], about: Accepted, durableAfterMs: number): void
   /** A request repeated `count` notifications that were accepted before. */
   replayed(count: number, producer: string): void
-  /** `count` notifications were rejected; `producer` is undefined if it was not the fault of one. */
+  /**
+   * `count` notifications were rejected; `producer` is undefined if it was not the fault of one.
+   */
   rejected(problem: string, count: number, producer: string | undefined): void
   /** The store answered a request after so many milliseconds. */
   acknowledged(ms: number): void

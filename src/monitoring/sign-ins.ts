@@ -1,6 +1,6 @@
 import { SIGN_IN_MEMORY_MS } from '../bounds/limits.ts'
 
-/** What keeps a server that was named in a setting from answering. */
+/** Why a server that a setting names does not answer as it should. */
 export interface Trouble {
   /** The setting that holds its address. */
   readonly setting: string
@@ -8,20 +8,20 @@ export interface Trouble {
   readonly reason: string
 }
 
-/** A key set that was last fetched too long ago, milliseconds. */
+/** A key set that cannot be fetched. Milliseconds. */
 export interface AwayKeySet {
   readonly trouble: Trouble
   /** Since the last fetch that succeeded, or since the start. */
   readonly awayMs: number
-  /** How long its keys stay good; 0: none is. */
+  /** How long its keys stay valid; 0: none is. */
   readonly leftMs: number
 }
 
-/** How sign-ins stand, for the rules of health. */
+/** Whether sign-ins work, for the health rules. */
 export interface SignInState {
-  /** How long nobody could be identified although somebody tried, milliseconds; 0: sign-ins work, or nobody tries. */
+  /** How long every sign-in has failed, milliseconds; 0: they work, or nobody tries. */
   readonly failingMs: number
-  /** Why; of the latest attempt. */
+  /** Why the latest attempt failed. */
   readonly trouble: Trouble | undefined
   readonly keySet: AwayKeySet | undefined
 }
@@ -34,16 +34,22 @@ export interface SignInObserver {
   failed(trouble: Trouble): void
   /** The server of a setting answered as it should, for yes or for no. */
   answered(setting: string): void
-  /** Without a caller: the key set could not be fetched. `fetchedAt` is when it last was, milliseconds since 1970. */
+  /**
+   * Without a caller: the key set could not be fetched. `fetchedAt` is when it last was,
+   * milliseconds since 1970.
+   */
   keySetAway(trouble: Trouble, fetchedAt: number | undefined, goodUntil: number | undefined): void
   /** The key set was fetched. */
   keySetBack(): void
 }
 
-/** Remembers whether sign-ins work. Monotonic milliseconds, except where a key set's age is told, which outlives a suspended machine. */
+/**
+ * Remembers whether sign-ins work. Times are monotonic milliseconds, except for the age of a key
+ * set, which grows while the machine is suspended.
+ */
 export class SignIns implements SignInObserver {
   readonly #onTrouble: (trouble: Trouble) => void
-  /** By setting, of which there are two. */
+  /** By setting; there are two. */
   readonly #failing = new Map<
     string,
     { readonly since: number; lastAt: number; attempts: number; trouble: Trouble }
@@ -52,7 +58,7 @@ export class SignIns implements SignInObserver {
     | { readonly trouble: Trouble; readonly since: number; readonly goodUntil: number }
     | undefined
 
-  /** `onTrouble` hears of each failure, for the log. */
+  /** `onTrouble` is called for each failure, for the log. */
   constructor(onTrouble: (trouble: Trouble) => void) {
     this.#onTrouble = onTrouble
   }
@@ -88,12 +94,12 @@ export class SignIns implements SignInObserver {
     this.#keySet = undefined
   }
 
-  /** How they stand now. */
+  /** The state now. */
   look(now = performance.now()): SignInState {
     let failingMs = 0
     let trouble: Trouble | undefined
     for (const { since, lastAt, attempts, trouble: one } of this.#failing.values()) {
-      // One attempt that nobody repeated is an anecdote, and callers who still try come back within half a minute.
+      // A single attempt proves nothing, and callers who still try retry within half a minute.
       if (attempts < 2 || now - lastAt > SIGN_IN_MEMORY_MS || now - since <= failingMs) continue
       failingMs = now - since
       trouble = one

@@ -9,7 +9,10 @@ export interface WaitingSocket {
   readonly tries: number
 }
 
-/** An established TCP connection with unacknowledged bytes: sl local remote st tx:rx tr:when retrnsmt uid probes … */
+/**
+ * An established TCP connection with unacknowledged bytes: sl local remote st tx:rx tr:when
+ * retrnsmt uid probes …
+ */
 const WAITING =
   /^ *\d+: [0-9A-F]+:[0-9A-F]{4} ([0-9A-F]+):([0-9A-F]{4}) 01 (?!00000000)([0-9A-F]{8}):[0-9A-F]{8} (\d\d):[0-9A-F]+ ([0-9A-F]{8}) +\d+ +(\d+)/gm
 /** The timer that probes a peer whose window is closed; it counts probes, not retransmissions. */

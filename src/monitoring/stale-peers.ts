@@ -4,7 +4,9 @@ import { type WaitingSocket, waitingSockets } from './socket-table.ts'
 
 /** Heartbeats without any acknowledgement before a peer counts as stale. */
 const STALE_HEARTBEATS = 3
-/** Retransmissions before a peer is a suspect: one that merely does not read acknowledges probes. */
+/**
+ * Retransmissions before a peer is a suspect: one that merely does not read acknowledges probes.
+ */
 const MIN_RETRIES = 3
 /** Longest pause between two samples. */
 const MAX_SAMPLE_MS = 5_000
@@ -12,7 +14,9 @@ const MAX_SAMPLE_MS = 5_000
 const STALL_SAMPLES = 4
 const MIN_SAMPLE_MS = 250
 
-/** A peer that was first seen with these bytes unacknowledged at `since`, monotonic milliseconds. */
+/**
+ * A peer that was first seen with these bytes unacknowledged at `since`, monotonic milliseconds.
+ */
 interface Suspect {
   readonly since: number
   readonly bytes: number

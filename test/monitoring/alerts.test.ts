@@ -112,7 +112,7 @@ async function alerting(
   }
 }
 
-test('a change of status is told, with what to do, and signed so that the receiver can tell', async (t) => {
+test('a change of status is sent, with what to do, and a signature that the receiver can check', async (t) => {
   const { heard, url } = await receiver(t, accept)
   const { become, failures } = await alerting(t, url)
   const before = Date.now()
@@ -177,7 +177,7 @@ test('a change of status is told, with what to do, and signed so that the receiv
   t.strictSame(failures, [])
 })
 
-test('without a secret nothing is signed', async (t) => {
+test('without a secret the alert has no signature', async (t) => {
   const { heard, url } = await receiver(t, accept)
   const health = new Health([{ ...TROUBLE, code: 'bad', severity: 'warning', level: () => 1 }])
   const alerts = new Alerts({ health, node: 'n', url, onError: () => {} })
@@ -187,7 +187,7 @@ test('without a secret nothing is signed', async (t) => {
   t.notOk('bellwire-signature' in heard[0]!.headers)
 })
 
-test('alerts keep their distance; what came and went in between is not told', async (t) => {
+test('alerts keep the minimum interval, and a change reverted within it is not sent', async (t) => {
   const { heard, url } = await receiver(t, accept)
   const { become } = await alerting(t, url, { everyMs: 400 })
   become('degraded')
@@ -196,7 +196,8 @@ test('alerts keep their distance; what came and went in between is not told', as
   await eventually(() => heard.length === 2)
   t.match(heard[1]!.body, { previous: 'degraded', status: 'critical' })
   t.ok(heard[1]!.at - heard[0]!.at > 390, `${heard[1]!.at - heard[0]!.at} ms`)
-  // Back to what was told before anybody could be told otherwise: there is nothing to tell, until something changes.
+  // Back to what was told before anybody could be told otherwise: there is nothing to tell, until
+  // something changes.
   become('ok')
   become('critical')
   become('degraded')
@@ -205,7 +206,7 @@ test('alerts keep their distance; what came and went in between is not told', as
   t.ok(heard[2]!.at - heard[1]!.at > 390)
 })
 
-test('a receiver that fails hears it again, later each time, until it takes it', async (t) => {
+test('an alert is retried with growing pauses until the receiver acknowledges it', async (t) => {
   const { heard, url } = await receiver(t, (response, nth) => {
     if (nth === 2) response.destroy()
     else if (nth < 6)
@@ -235,7 +236,7 @@ test('a receiver that fails hears it again, later each time, until it takes it',
   t.match(heard[6]!.body, { previous: 'critical', status: 'ok' })
 })
 
-test('an alert that is refused for what it is is not sent again; one that comes at a bad time is', async (t) => {
+test('a 4xx ends the retries of an alert, except for 408 and 429', async (t) => {
   const answers = [400, 404, 408, 429, 204]
   const { heard, url } = await receiver(t, (response, nth) =>
     response.writeHead(answers[nth - 1]!).end('no_text')
@@ -258,7 +259,7 @@ test('an alert that is refused for what it is is not sent again; one that comes 
   )
 })
 
-test('what got better while nobody heard is told too, since nobody knows what was heard', async (t) => {
+test('a recovery is sent even if the receiver acknowledged no alert before it', async (t) => {
   let works = false
   const { heard, url } = await receiver(t, (response) =>
     works ? accept(response) : response.writeHead(503).end()
@@ -274,7 +275,7 @@ test('what got better while nobody heard is told too, since nobody knows what wa
   t.match(heard.at(-1)!.body, { status: 'ok', previous: 'critical' })
 })
 
-test('a receiver that hangs is given up, keeps nobody waiting, and holds no shutdown', async (t) => {
+test('a receiver that hangs is given up, and delays no shutdown', async (t) => {
   const { heard, url } = await receiver(t, (response, nth) => {
     if (nth === 2) response.writeHead(200).write('and so on')
   })
@@ -292,7 +293,7 @@ test('a receiver that hangs is given up, keeps nobody waiting, and holds no shut
   t.ok(performance.now() - began < 900, 'it does not wait for the one that is under way')
 })
 
-test('the service tells of a limit that is near, and nothing waits for a receiver that hangs', async (t) => {
+test('the service sends an alert near the connection limit, and a hanging receiver delays nothing', async (t) => {
   const { heard, url } = await receiver(t, () => {})
   const service = await startService(t, {
     env: {

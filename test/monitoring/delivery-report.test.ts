@@ -24,7 +24,7 @@ const verdict = (
 ): string =>
   explain('ann', to, outcome, outcome === 'stored' ? 7 : undefined, 2000, connections).verdict
 
-test('why a user did or did not get a notification', async (t) => {
+test('the report explains why a user did or did not get a notification', async (t) => {
   t.equal(verdict([connection()]), 'written')
   t.equal(
     verdict([connection({ closedAt: 3000, reason: 'gone' })]),
@@ -55,7 +55,7 @@ test('why a user did or did not get a notification', async (t) => {
     t.equal(verdict([connection()], { outcome }), outcome)
 })
 
-test('what has no place in the log was written to who was connected at that moment', async (t) => {
+test('an ephemeral notification counts as written to connections that were open at that moment', async (t) => {
   const flash = { outcome: 'ephemeral' as const }
   t.equal(verdict([connection()], flash), 'written')
   t.equal(verdict([connection({ openedAt: 2500 })], flash), 'not_connected', 'came later')
@@ -71,7 +71,7 @@ const accepted = (records: DeliveryRecords, id: string, to: object): void =>
     1
   )
 
-test('the oldest notifications and connections are forgotten first', async (t) => {
+test('the oldest delivery and connection records are forgotten first', async (t) => {
   const records = new DeliveryRecords()
   const most = 100_000
   for (let n = 0; n < most; n++)
@@ -84,7 +84,7 @@ test('the oldest notifications and connections are forgotten first', async (t) =
   t.match(records.delivery(`n${most - 1}`), { producer: 'app', durableAfterMs: 1, acceptedAt: 1 })
 })
 
-test('of many names twenty are remembered, and still it is known whether another was among them', async (t) => {
+test('of many names twenty are kept, and the others are still recognised', async (t) => {
   const names = Array.from({ length: 1000 }, (_, n) => `name-${n}`)
   const { topics, hashes } = rememberedTopics(names.slice(0, 200))
   t.equal(topics.length, 20)

@@ -59,7 +59,10 @@ interface Case {
   readonly bad: Partial<HealthInputs>
   /** Worse than well, but not bad: it must not fire. */
   readonly bearable: Partial<HealthInputs>
-  /** Between the two thresholds, where there is a place: what fires goes on, what does not stays quiet. */
+  /**
+   * Between the two thresholds, where there is a place: what fires goes on, what does not stays
+   * quiet.
+   */
   readonly between?: Partial<HealthInputs>
   readonly severity: 'info' | 'warning' | 'critical'
   readonly message: RegExp
@@ -314,10 +317,10 @@ test('every rule has a case', async (t) => {
 
 for (const rule of RULES) {
   const { bad, bearable, between, severity, message, action } = CASES[rule.code]!
-  test(`${rule.code} fires, says what to do, holds while it may come back, and clears`, async (t) => {
+  test(`${rule.code} fires, says what to do, keeps firing until it is calm, and clears`, async (t) => {
     const { after, health } = alone(rule)
-    t.notOk(after(120_000, {}), 'not where all is well')
-    t.notOk(after(120_000, bearable), 'not where it can be borne')
+    t.notOk(after(120_000, {}), 'it does not fire if all is well')
+    t.notOk(after(120_000, bearable), 'it does not fire if it is bearable')
     const forMs = rule.forMs ?? 0
     if (forMs > 0) t.notOk(after(forMs, bad), 'not at once')
     t.ok(after(1000, bad), 'it fires')
@@ -328,16 +331,16 @@ for (const rule of RULES) {
     if (between) t.ok(after(300_000, between), 'between the thresholds it goes on')
     const keepFiringForMs = rule.keepFiringForMs ?? CALM_MS
     if (keepFiringForMs > 0) {
-      t.ok(after(keepFiringForMs, {}), 'one good moment is no end')
+      t.ok(after(keepFiringForMs, {}), 'a moment of calm does not clear it')
       t.ok(after(1000, bad), 'it comes back')
-      t.ok(after(keepFiringForMs, {}), 'and the calm is counted anew')
+      t.ok(after(keepFiringForMs, {}), 'and the calm is counted again')
     }
     t.notOk(after(2000, {}), 'it clears')
     if (between) t.notOk(after(300_000, between), 'and between the thresholds it stays quiet')
   })
 }
 
-test('what swings around a threshold changes the status once', async (t) => {
+test('a figure that swings around a threshold changes the status once', async (t) => {
   const health = new Health()
   const changes: string[] = []
   health.onStatus(() => changes.push(health.last.status))
@@ -348,7 +351,7 @@ test('what swings around a threshold changes the status once', async (t) => {
   t.strictSame(changes, ['degraded', 'ok'])
 })
 
-test('what must last is not told for coming and going', async (t) => {
+test('a rule with forMs does not fire for short bursts', async (t) => {
   const { after } = alone(RULES.find(({ code }) => code === 'event-loop-lag')!)
   for (let burst = 0; burst < 20; burst++) {
     t.notOk(after(LASTING_MS - 1000, { eventLoopLagMs: 500 }))
@@ -356,7 +359,7 @@ test('what must last is not told for coming and going', async (t) => {
   }
 })
 
-test('since when it is so counts from the first sign, and stays', async (t) => {
+test('since is the time of the first sign, and does not move while the rule fires', async (t) => {
   const rule = RULES.find(({ code }) => code === 'slow-readers')!
   const { after, health } = alone(rule)
   const began = Date.now()
@@ -369,13 +372,13 @@ test('since when it is so counts from the first sign, and stays', async (t) => {
   t.match(health.last.recommendations[0]!.message, /^600 of/, 'while the figures are those of now')
 })
 
-test('readers who were cut off are a share of all that there were, also when the others have left', async (t) => {
+test('slow closes are a share of the connections of the last minute, not of those still open', async (t) => {
   const health = new Health()
   health.assess({ ...WELL, slowClosesPerMinute: 8, active: 0 }, 0)
   t.strictSame(health.last.recommendations, [])
 })
 
-test('the gravest comes first and makes the status', async (t) => {
+test('the most severe rule comes first and decides the status', async (t) => {
   const health = new Health()
   health.assess({ ...WELL, storeHealthy: false, errorsPerMinute: 100, draining: true }, 0)
   t.strictSame(
@@ -385,7 +388,7 @@ test('the gravest comes first and makes the status', async (t) => {
   t.equal(health.last.status, 'critical')
 })
 
-test('a store that takes small writes and fails large ones is failing', async (t) => {
+test('a healthy store that fails requests counts as failing', async (t) => {
   const health = new Health()
   health.assess({ ...WELL, storeFailures: 3, storeReason: 'the disk does not take writes' }, 0)
   t.equal(health.last.status, 'critical')
@@ -395,7 +398,7 @@ test('a store that takes small writes and fails large ones is failing', async (t
   )
 })
 
-test('development keys on an address that others reach are critical, even if no key is of one’s own', async (t) => {
+test('development keys on a public address are critical, even without own keys', async (t) => {
   const health = new Health()
   health.assess(
     { ...WELL, developmentKeys: ['PUBLISH_KEYS', 'MONITOR_KEYS', 'AUTH_JWT_SECRET'], ownKeys: [] },
@@ -407,7 +410,7 @@ test('development keys on an address that others reach are critical, even if no 
   })
 })
 
-test('the interval at which streams are cut leads to the setting to change', async (t) => {
+test('the age at which streams are cut names the proxy setting to change', async (t) => {
   const action = (seconds: number, heartbeatMs: number): string => {
     const health = new Health()
     health.assess({ ...WELL, heartbeatMs, sharedLifetime: { seconds, ended: 100, share: 1 } }, 0)

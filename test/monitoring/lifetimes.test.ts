@@ -2,7 +2,7 @@ import { test } from 'tap'
 import { LIFETIMES_MS } from '../../src/bounds/limits.ts'
 import { Lifetimes } from '../../src/monitoring/lifetimes.ts'
 
-test('where most streams end at one age, that age is found among those that end at any', async (t) => {
+test('the age at which most streams end is found among streams of any age', async (t) => {
   const lifetimes = new Lifetimes()
   t.equal(lifetimes.shared(), null)
   for (let second = 1; second <= 60; second++) {
@@ -16,7 +16,7 @@ test('where most streams end at one age, that age is found among those that end 
   t.ok(share > 0.8 && share < 0.95)
 })
 
-test('page views, old streams and what ends all at once make no interval', async (t) => {
+test('page views, old streams and streams that all end at once have no shared lifetime', async (t) => {
   const lifetimes = new Lifetimes()
   for (let second = 1; second <= 60; second++) {
     lifetimes.tick(second * 1000)
@@ -29,7 +29,7 @@ test('page views, old streams and what ends all at once make no interval', async
   t.ok(lifetimes.shared()!.ended <= 5)
 })
 
-test('what was long ago is forgotten', async (t) => {
+test('lifetimes of long ago are forgotten', async (t) => {
   const lifetimes = new Lifetimes()
   lifetimes.tick(LIFETIMES_MS)
   for (let n = 0; n < 5; n++) lifetimes.record(60_000)

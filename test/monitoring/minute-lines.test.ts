@@ -7,7 +7,7 @@ function lines() {
   return { kept, written: () => written.splice(0) }
 }
 
-test('the first of a kind is told at once, those behind it together when the minute is over', async (t) => {
+test('the first line of a kind is written at once, later ones together after a minute', async (t) => {
   const { kept, written } = lines()
   kept.add('a', 1, { n: 0 }, 0)
   t.strictSame(written(), [['a', 1, { n: 0 }]])
@@ -28,7 +28,7 @@ test('the first of a kind is told at once, those behind it together when the min
   t.strictSame(written(), [['a', 1, { n: 'again' }]], 'after a quiet minute it is the first again')
 })
 
-test('what is left is told at the end', async (t) => {
+test('the remaining lines are written at the end', async (t) => {
   const { kept, written } = lines()
   for (let n = 0; n < 3; n++) kept.add('a', 1, {}, 0)
   written()
@@ -38,7 +38,7 @@ test('what is left is told at the end', async (t) => {
   t.strictSame(written(), [])
 })
 
-test('kinds without end do not fill the memory, and what was counted of a forgotten one is written', async (t) => {
+test('endless kinds do not fill the memory, and an evicted kind is written with its count', async (t) => {
   const { kept, written } = lines()
   kept.add('first', 1, {}, 0)
   kept.add('first', 7, {}, 1)

@@ -22,7 +22,7 @@ function running(t: { teardown(fn: () => unknown): void }) {
   return { stats, second: () => new Promise<void>((resolve) => waiting.push(resolve)) }
 }
 
-test('rates, the last minute, and how long nothing was accepted', async (t) => {
+test('stats compute rates, counts of the last minute, and the pause between publishes', async (t) => {
   const { stats, second } = running(t)
   await second()
   t.equal(stats.publishes.silenceMs, null, 'nothing ever was')
@@ -60,7 +60,7 @@ test('rates, the last minute, and how long nothing was accepted', async (t) => {
   t.equal(stats.publishes.silenceMs, 0)
 })
 
-test('errors: count, first, last and last message by code; the latest one by one', async (t) => {
+test('errors are counted by code, and the latest are kept', async (t) => {
   const stats = new Stats({ problems: [], errorCodes: [] })
   const before = Date.now()
   stats.errors.add('stream', 'first', 'node-1')
@@ -74,7 +74,7 @@ test('errors: count, first, last and last message by code; the latest one by one
   t.match(stats.errors.recent.at(-1), { code: 'internal', message: `${2 * RECENT_ERRORS - 1}` })
 })
 
-test('latencies are of the last minute', async (t) => {
+test('a latency summary covers the last minute', async (t) => {
   const latency = new Latency()
   t.strictSame(latency.summary(), { p50: 0, p99: 0, max: 0 })
   for (let ms = 1; ms <= 100; ms++) latency.record(ms)

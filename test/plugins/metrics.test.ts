@@ -122,7 +122,7 @@ function matchersIn(expression: string): [metric: string, label: string, value: 
   )
 }
 
-test('only an operator may read the metrics, by Bearer or Basic', async (t) => {
+test('metrics need an operator key, as Bearer or Basic', async (t) => {
   const service = await startService(t, { env: { STORE: 'memory' } })
   const url = `${service.url}/metrics`
   for (const key of [undefined, 'wrong', PUBLISH_KEY, tokenOf('u1')]) {
@@ -140,7 +140,7 @@ test('only an operator may read the metrics, by Bearer or Basic', async (t) => {
   }
 })
 
-test('every name follows the conventions, and every label has values of a fixed set', async (t) => {
+test('metric names follow the conventions, and label values come from fixed sets', async (t) => {
   const service = await startService(t)
   const before = await scrape(service)
   for (const [name, type] of before.types) {
@@ -180,7 +180,7 @@ test('every name follows the conventions, and every label has values of a fixed 
   t.notMatch(series(after).join('\n'), /user-|topic-|type-|"key-|127\.0\.0\.1/)
 })
 
-test('what happens is what the metrics tell', async (t) => {
+test('metrics count what happens', async (t) => {
   const service = await startService(t, {
     env: { MAX_CONNECTIONS_PER_USER: '2', HEARTBEAT_MS: '200' }
   })
@@ -262,7 +262,7 @@ test('what happens is what the metrics tell', async (t) => {
   }
 })
 
-test('with a store that has no size and no commits, and without limits, the names are there and nothing is made up', async (t) => {
+test('a store without size and commits, and no limits: the metrics exist without values', async (t) => {
   const service = await startService(t, {
     env: { STORE: 'memory', MAX_CONNECTIONS: '0', BASE_PATH: '/notify' }
   })
@@ -281,7 +281,7 @@ test('with a store that has no size and no commits, and without limits, the name
 type Document = any
 const yaml = (file: string): Document => parse(readFileSync(file, 'utf8'), { strict: true })
 
-test('every alert and every panel asks for metrics and labels that exist', async (t) => {
+test('every alert and every panel uses metrics and labels that exist', async (t) => {
   const metrics = await scrape(await startService(t))
   const names = namesOf(metrics)
   // What Prometheus itself makes of a scrape and of the rules.

@@ -12,7 +12,8 @@ export const SIGN_IN_RULES: readonly Rule[] = [
     severity: 'critical',
     level: ({ signIns }) => signIns.failingMs / SIGN_IN_FAILING_MS,
     firesAt: 1,
-    // Any success, or two minutes without an attempt, sets the figure to 0: there is nothing between.
+    // Any success, or two minutes without an attempt, sets the figure to 0: there is nothing
+    // between.
     clearsBelow: 0.01,
     keepFiringForMs: STORE_CALM_MS,
     message: ({ signIns: { failingMs, trouble } }) =>
