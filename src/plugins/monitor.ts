@@ -1,4 +1,3 @@
-import type { ServerResponse } from 'node:http'
 import type { FastifyInstance, FastifyRequest } from 'fastify'
 import fp from 'fastify-plugin'
 import type { ZodTypeProvider } from 'fastify-type-provider-zod'
@@ -6,12 +5,14 @@ import Negotiator from 'negotiator'
 import { z } from 'zod'
 import { type Cluster, CONNECTION_SORTS } from '../cluster/cluster.ts'
 import { mergeRows } from '../cluster/node-answers.ts'
+import { sseCodec } from '../delivery/codec.ts'
 import { iso } from '../log/iso.ts'
 import { monitorBody } from '../monitoring/monitor-body.ts'
 import type { NodeState } from '../monitoring/node-monitor.ts'
 import { ProblemError } from './schemas/problem.ts'
 import { addVary } from './transports/common-headers.ts'
-import { STREAM_HEADERS, sendHeadOnly } from './transports/sse-sink.ts'
+import { hasLeft } from './transports/report-error.ts'
+import { SseSink, sendHeadOnly } from './transports/sse-sink.ts'
 
 interface MonitorOptions {
   readonly cluster: Cluster
@@ -20,6 +21,8 @@ interface MonitorOptions {
 }
 
 const STATS_EVERY_MS = 1000
+/** Pause before a browser reconnects to an operator's stream. */
+const RETRY_MS = 2000
 /** An operator's stream that holds more than this is cut: its client does not read. */
 const MAX_UNREAD_BYTES = 1024 * 1024
 
@@ -136,21 +139,21 @@ function serveConnections(instance: FastifyInstance, cluster: Cluster): void {
  * connections, and end with the process.
  */
 function serveStream(app: FastifyInstance, freshState: () => Promise<NodeState>): void {
-  const watchers = new Set<ServerResponse>()
-  const frame = async (): Promise<string> =>
-    `event: stats\ndata: ${JSON.stringify(monitorBody(await freshState()))}\n\n`
+  const watchers = new Set<SseSink>()
+  const frame = async (retryMs?: number): Promise<Buffer> =>
+    sseCodec.frame('stats', JSON.stringify(monitorBody(await freshState())), null, retryMs)
   const timer = setInterval(async () => {
     if (watchers.size === 0) return
     const stats = await frame()
     for (const watcher of watchers) {
-      if (watcher.writableLength > MAX_UNREAD_BYTES) watcher.destroy()
+      if (watcher.bufferedBytes > MAX_UNREAD_BYTES) watcher.destroy()
       else watcher.write(stats)
     }
   }, STATS_EVERY_MS)
   timer.unref()
   app.addHook('preClose', async () => {
     clearInterval(timer)
-    for (const watcher of watchers) watcher.end()
+    for (const watcher of watchers) watcher.end(null)
   })
   app.get(
     '/monitor/stream',
@@ -164,16 +167,12 @@ function serveStream(app: FastifyInstance, freshState: () => Promise<NodeState>)
     },
     async (request, reply) => {
       if (request.method === 'HEAD') return sendHeadOnly(reply)
-      const first = await frame()
-      const headers = Object.entries(reply.getHeaders())
-      reply.hijack()
-      const { raw } = reply
-      raw.on('error', () => raw.destroy())
-      raw.once('close', () => watchers.delete(raw))
-      for (const [name, value] of headers) if (value !== undefined) raw.setHeader(name, value)
-      raw.writeHead(200, STREAM_HEADERS)
-      raw.write(`retry: 2000\n${first}`)
-      if (!raw.destroyed) watchers.add(raw)
+      const first = await frame(RETRY_MS)
+      if (hasLeft(request)) return reply.hijack()
+      const sink = SseSink.open(request, reply)
+      watchers.add(sink)
+      sink.connect({ drained: () => {}, close: () => watchers.delete(sink) })
+      sink.write(first)
       return reply
     }
   )

@@ -1,19 +1,36 @@
+import type { FastifyRequest } from 'fastify'
 import fp from 'fastify-plugin'
 import type { ZodTypeProvider } from 'fastify-type-provider-zod'
+import type { Reservation } from '../delivery/admission.ts'
 import { pollCodec } from '../delivery/codec.ts'
 import type { Hub } from '../delivery/hub.ts'
 import { answers } from './schemas/answers.ts'
 import { ProblemError } from './schemas/problem.ts'
-import { ChangesAnswer, ChangesQuery, cursorOf } from './schemas/stream.ts'
-import { selectTopics } from './schemas/topics.ts'
+import { ChangesAnswer, ChangesQuery } from './schemas/stream.ts'
 import { type PollAnswer, PollSink } from './transports/poll-sink.ts'
+import { type Asked, askedBy } from './transports/receive.ts'
 
-interface ChangesOptions {
+interface PollOptions {
   readonly hub: Hub
 }
 
-/** `GET /v1/changes`: the events and cursors of the stream, one answer at a time. The same connection, with a sink that takes one write. */
-export default fp<ChangesOptions>(
+/** `Retry-After` of a refused poll, seconds. */
+const RETRY_AFTER = 5
+
+const documented = {
+  tags: ['stream'],
+  operationId: 'pollChanges',
+  summary: 'Poll for notifications',
+  description:
+    'Answers as soon as there is one event, or empty when `wait` is over. Without a cursor: one `ready`. `limit` counts events of the log; if the counts do not follow from the events alone, one `heartbeat` with `counts` ends the answer.',
+  security: [{ ticket: [] }, { bearer: [] }, { cookie: [] }],
+  querystring: ChangesQuery,
+  reads: ['Last-Event-ID'] as const,
+  response: answers({ 200: ChangesAnswer })
+}
+
+/** `GET /v1/changes`: the events and cursors of the stream, one answer at a time. */
+export default fp<PollOptions>(
   async (instance, { hub }) => {
     const app = instance.withTypeProvider<ZodTypeProvider>()
     app.get(
@@ -21,83 +38,26 @@ export default fp<ChangesOptions>(
       {
         onRequest: app.requireSubscriber,
         config: app.rateLimits.subscriber,
-        schema: {
-          tags: ['stream'],
-          operationId: 'pollChanges',
-          summary: 'Poll for notifications',
-          description:
-            'Answers as soon as there is one event, or empty when `wait` is over. Without a cursor: one `ready`. `limit` counts events of the log; if the counts cannot be followed from the events alone, one `heartbeat` with `counts` ends the answer.',
-          security: [{ ticket: [] }, { bearer: [] }, { cookie: [] }],
-          querystring: ChangesQuery,
-          reads: ['Last-Event-ID'],
-          response: answers({ 200: ChangesAnswer })
-        }
+        schema: documented
       },
       async (request, reply) => {
-        const subscriber = request.subscriber
-        const topics = selectTopics(subscriber, request.query.topics)
+        const asked = askedBy(request, request.query)
         reply.header('cache-control', 'private, no-store').type('application/json; charset=utf-8')
-        // Only the head is asked for: nothing to wait for, nothing to take a place for.
+        // Only the head is asked for: there is nothing to wait for.
         if (request.method === 'HEAD') return reply.send()
-        const after = cursorOf(request, request.query)
-        const wait = hub.draining ? 0 : request.query.wait
-        const poll = (opener: Pick<Hub, 'poll'>, wait: number): Promise<PollAnswer> =>
-          new Promise((resolve) => {
-            const sink = new PollSink(request.ip, resolve)
-            const connection = opener.poll({
-              subscriber,
-              topics,
-              sink,
-              codec: pollCodec,
-              after,
-              items: request.query.items,
-              requestId: request.id,
-              limit: request.query.limit,
-              waits: wait > 0
-            })
-            sink.connect(connection)
-            const { socket } = request.raw
-            // Who left while the place was asked for is not heard any more.
-            if (socket.destroyed) connection.close('gone')
-            else if (wait > 0) {
-              const timer = setTimeout(() => connection.close('closed'), wait * 1000)
-              socket.once('close', gone)
-              sink.answered(() => {
-                clearTimeout(timer)
-                socket.off('close', gone)
-              })
-            }
-            function gone(): void {
-              connection.close('gone')
-            }
-          })
-        const away = () =>
-          new ProblemError('unavailable', 'The store does not answer; try again.', {
-            retryAfter: 5
-          })
-        const { user } = subscriber
-        const admitted =
-          wait > 0 ? await hub.admit(user, request.ip, request.redeem, { rated: false }) : 'drain'
-        if (admitted === 'unavailable') throw away()
-        if (admitted === 'limit') {
-          hub.observer.refused('limit')
-          throw new ProblemError(
-            'rate-limited',
-            'Too many connections are open; close one, or come back later.',
-            {
-              retryAfter: 5
-            }
-          )
-        }
-        if (admitted === 'drain') {
-          // A poll that does not wait is a request like any other: it takes nobody's place.
-          if (hub.refusal(user, request.ip) === 'unavailable') throw away()
+        const { limit, wait } = request.query
+        const reservation = wait > 0 && !hub.draining ? await reserve(hub, request) : undefined
+        if (!reservation) {
+          // A poll that does not wait is an ordinary request: no limit of connections applies.
+          if (hub.refusal(request.subscriber.user, request.ip) === 'unavailable')
+            throw storeUnavailable()
           await request.redeem()
         }
-        const answer = admitted === 'drain' ? await poll(hub, 0) : await poll(admitted, wait)
+        const opener = reservation ?? hub
+        const answer = await poll(opener, request, asked, limit, reservation ? wait : 0)
         if (answer.cursor === null)
           throw new ProblemError('unavailable', 'The log could not be read; try again.', {
-            retryAfter: 5
+            retryAfter: RETRY_AFTER
           })
         return reply.send(
           `{"events":[${answer.events}],"cursor":"${answer.cursor}","more":${answer.more}}`
@@ -107,3 +67,50 @@ export default fp<ChangesOptions>(
   },
   { name: 'poll', dependencies: ['auth', 'rate-limit'] }
 )
+
+/** Reserves the connection of a poll that waits; undefined if the node drains, so that the poll is answered at once. */
+async function reserve(hub: Hub, request: FastifyRequest): Promise<Reservation | undefined> {
+  const { user } = request.subscriber
+  const admitted = await hub.admit(user, request.ip, request.redeem, { rated: false })
+  if (admitted === 'drain') return undefined
+  if (admitted === 'unavailable') throw storeUnavailable()
+  if (admitted !== 'limit') return admitted
+  hub.observer.refused('limit')
+  throw new ProblemError(
+    'rate-limited',
+    'Too many connections are open; close one, or come back later.',
+    { retryAfter: RETRY_AFTER }
+  )
+}
+
+const storeUnavailable = (): ProblemError =>
+  new ProblemError('unavailable', 'The store does not answer; try again.', {
+    retryAfter: RETRY_AFTER
+  })
+
+/** One poll, which waits up to `wait` seconds for an event. */
+function poll(
+  opener: Pick<Hub, 'poll'>,
+  { ip, raw: { socket } }: FastifyRequest,
+  asked: Asked,
+  limit: number,
+  wait: number
+): Promise<PollAnswer> {
+  return new Promise((resolve) => {
+    const sink = new PollSink(ip, resolve)
+    const waits = wait > 0
+    const opened = opener.poll({ ...asked, sink, codec: pollCodec, limit, waits })
+    sink.connect(opened)
+    const gone = (): void => opened.close('gone')
+    // The socket emits no second 'close' for a client that left during the admission.
+    if (socket.destroyed) gone()
+    else if (waits) {
+      const timer = setTimeout(() => opened.close('closed'), wait * 1000)
+      socket.once('close', gone)
+      sink.answered(() => {
+        clearTimeout(timer)
+        socket.off('close', gone)
+      })
+    }
+  })
+}

@@ -2,13 +2,12 @@ import { type IncomingMessage, type ServerResponse, STATUS_CODES } from 'node:ht
 import { Socket } from 'node:net'
 import { finished } from 'node:stream'
 import type { FastifyReply, FastifyRequest } from 'fastify'
-import type { Connection } from '../../delivery/connection.ts'
 import type { Sink } from '../../delivery/sink.ts'
 import { detachSocket } from './detach-socket.ts'
 import { closeLingering, dropRest } from './linger.ts'
 
-/** What the head of every event stream says. */
-export const STREAM_HEADERS = {
+/** Headers of every event stream. */
+const STREAM_HEADERS = {
   'content-type': 'text/event-stream; charset=utf-8',
   'cache-control': 'no-store, no-transform',
   'x-accel-buffering': 'no'
@@ -38,7 +37,15 @@ export function sendHeadOnly(reply: FastifyReply): FastifyReply {
   return reply.headers(STREAM_HEADERS).send()
 }
 
-/** The wire end of one event stream: a bare socket, or the response where the socket cannot be had. */
+/** Whoever writes to an event stream. */
+export interface StreamOwner {
+  /** The client has taken what was written. */
+  drained(): void
+  /** The client is gone. */
+  close(reason: 'gone'): void
+}
+
+/** The wire end of one event stream: a bare socket, or the response if the socket cannot be detached. */
 export class SseSink implements Sink {
   readonly transport = 'sse'
   readonly remoteAddress: string
@@ -90,10 +97,9 @@ export class SseSink implements Sink {
     return sink
   }
 
-  /** Tells the connection what happens to the wire: it drained, or the peer is gone. */
-  connect(connection: Connection): void {
-    const out = this.#out
-    wire(out, connection)
+  /** Tells the owner when the wire has drained, and when the client is gone. */
+  connect(owner: StreamOwner): void {
+    wire(this.#out, owner)
   }
 
   get bufferedBytes(): number {
@@ -124,8 +130,8 @@ function uncork(socket: Socket): void {
   socket.uncork()
 }
 
-const OWNER = Symbol('connection')
-type Owned = (Socket | ServerResponse) & { [OWNER]?: Connection }
+const OWNER = Symbol('owner')
+type Owned = (Socket | ServerResponse) & { [OWNER]?: StreamOwner }
 
 function onDrain(this: Owned): void {
   this[OWNER]?.drained()
@@ -137,20 +143,20 @@ function onEnd(this: Socket): void {
   this.destroy()
 }
 const ignoreError = (): void => {
-  // 'close' follows, and tells the connection.
+  // 'close' follows, and tells the owner.
 }
 
 /** Listeners without closures: an idle stream pays for none of its own. */
-function wire(out: Owned, connection: Connection): void {
-  out[OWNER] = connection
+function wire(out: Owned, owner: StreamOwner): void {
+  out[OWNER] = owner
   out.on('drain', onDrain)
   if (!(out instanceof Socket)) {
-    finished(out, () => connection.close('gone'))
+    finished(out, () => owner.close('gone'))
     return
   }
   out.on('close', onClose)
   out.on('end', onEnd)
   // What a peer sends behind its request is not ours to read; reading it is how its FIN is heard.
   out.resume()
-  if (out.destroyed) connection.close('gone')
+  if (out.destroyed) owner.close('gone')
 }
