@@ -184,9 +184,9 @@ test('/monitor serves a page to browsers, JSON to programs, and 401 without a ke
     ['/monitor', 'MONITOR_KEYS', MONITOR_KEY],
     ['/v1/notifications', 'PUBLISH_KEYS', PUBLISH_KEY]
   ] as const) {
-    t.match(await told(path, 'Bearer wrong'), `What was sent is not one of ${setting}. Send a`)
+    t.match(await told(path, 'Bearer wrong'), `The key sent is not one of ${setting}. Send a`)
     t.match(await told(path, own), /^`Bearer ` is missing before the key\./)
-    t.match(await told(path, 'Bearer'), `What was sent is not one of ${setting}.`)
+    t.match(await told(path, 'Bearer'), `The key sent is not one of ${setting}.`)
   }
   const basic = `Basic ${Buffer.from(`:${MONITOR_KEY}`).toString('base64')}`
   t.equal(
