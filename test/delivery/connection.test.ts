@@ -364,7 +364,7 @@ test('a reader that never takes anything is cut off at its budget', async (t) =>
   t.equal(one.connection.bufferedBytes, 0)
 })
 
-test('a goodbye never tells a cursor beyond what was written, not even to a reader that is behind and reading on', async (t) => {
+test('a goodbye never carries a cursor beyond what was written, not even while a slow client replays', async (t) => {
   const one = born(undefined)
   await one.step('answer')
   await one.step('block')

@@ -307,7 +307,7 @@ async function property(t: Test, store: Store, numRuns: number): Promise<void> {
 }
 
 t.test(
-  'whatever streams and polls a client was cut off from, once it has caught up it has the counts of the inbox',
+  'a client that catches up by any mix of streams and polls has the counts of the inbox',
   async (t) => {
     t.test('memory', async (t) =>
       property(t, await openStore(storeOptions('', { store: 'memory' })), 300)

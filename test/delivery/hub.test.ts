@@ -127,7 +127,7 @@ test('tabs of one user are connections of their own: one that goes takes no othe
   )
 })
 
-test('whoever leaves, in whatever order, leaves nothing behind in the group it shared', async (t) => {
+test('connections that leave an audience, in any order, do not affect those that stay', async (t) => {
   const { reached, open, publish, settled } = hubWith(t)
   // Each order in which four can leave, with what the last one gets told after each.
   const orders = [0, 1, 2, 3].flatMap((a) =>
@@ -166,7 +166,7 @@ test('all streams of a user have one order, whoever publishes', async (t) => {
   late.connection.close('gone')
 })
 
-test('a customer with IPv6 is one address, wherever in its network it calls from', async (t) => {
+test('the limit per address counts an IPv6 /64 as one address', async (t) => {
   const { hub, open } = hubWith(t, { maxConnectionsPerIp: 2 })
   const networks: [string[], string][] = [
     [['2001:db8:1:2::1', '2001:db8:1:2:a:b:c:d', '2001:db8:1:2::ffff'], '2001:db8:1:3::1'],
@@ -181,7 +181,7 @@ test('a customer with IPv6 is one address, wherever in its network it calls from
   }
 })
 
-test('an IPv6 network whose name is written short is one address too', async (t) => {
+test('the limit per address reads shortened IPv6 addresses', async (t) => {
   const { hub, open } = hubWith(t, { maxConnectionsPerIp: 2 })
   for (const address of ['2001:db8::1', '2001:db8::a:b:c:d']) open('u', [], new Wire(address))
   t.equal(hub.refusal('u', '2001:db8::ffff'), 'limit')
@@ -242,7 +242,7 @@ class DistantQuota implements Quota {
   }
 }
 
-test('the places that others count for a user are those that are taken, in whatever order things happen', async (t) => {
+test('the quota is told as many connections of a user as there are, in any order of events', async (t) => {
   for (let life = 0; life < 100; life++) {
     const quota = new DistantQuota()
     const { hub } = hubWith(t, { maxConnectionsPerUser: 5 }, quota)
@@ -278,7 +278,7 @@ test('the places that others count for a user are those that are taken, in whate
   t.pass()
 })
 
-test('who was checked before a revocation and opens after it is sent away, who is checked after it stays', async (t) => {
+test('a connection authenticated before a revocation is closed, one authenticated after it stays', async (t) => {
   const { hub, store, settled } = hubWith(t)
   const checkedAt = performance.now()
   await store.revoke('u')
@@ -295,7 +295,7 @@ test('who was checked before a revocation and opens after it is sent away, who i
   t.equal(hub.connections.size, 1)
 })
 
-test('what moves no cursor repeats the one that was told, though more is known to have passed', async (t) => {
+test('a frame that moves no cursor repeats the last one sent', async (t) => {
   const { hub, store, settled, publish } = hubWith(t)
   const since = `${store.logs[0].epoch}-${store.logs[0].head}`
   await publish({ user: 'another' })
@@ -312,7 +312,7 @@ test('what moves no cursor repeats the one that was told, though more is known t
   t.strictSame(ids, [since, since], 'ready, and goodbye')
 })
 
-test('a topic that nobody reads costs nothing, however many topics thousands of others read', async (t) => {
+test('publishing to a topic without readers costs nothing, however many other topics are read', async (t) => {
   const { hub, open, publish, settled, store } = hubWith(t)
   for (let n = 0; n < 1500; n++)
     open(
@@ -353,7 +353,7 @@ test('a topic that nobody reads costs nothing, however many topics thousands of 
   t.strictSame(fanOut.sizes, { audiences: 0, topics: 0 }, 'those that leave leave nothing behind')
 })
 
-test('one user who opens without end is refused for a while, all others are not, and neither is a crowd behind one address', async (t) => {
+test('a user who opens connections in a loop is refused; others, and a crowd behind one address, are not', async (t) => {
   const { hub } = hubWith(t, { maxConnectionsPerUser: 20 })
   const admit = (user: string, options?: { rated: boolean }) =>
     hub.admit(user, '192.0.2.1', async () => {}, options)
