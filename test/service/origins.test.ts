@@ -143,7 +143,9 @@ t.test('cross-origin requests', async (t) => {
         service
           .output()
           .split('\n')
-          .filter((line) => line.includes('a page of an origin that is not in CORS_ORIGINS'))
+          .filter((line) =>
+            line.includes('a page called from an origin that CORS_ORIGINS does not list')
+          )
           .map((line) => JSON.parse(line))
       t.equal(lines().length, 1, 'one line for all that were refused so far')
       t.match(lines()[0], { level: 40, origin: 'https://example.com', msg: /CORS_ORIGINS/ })
