@@ -4,10 +4,10 @@ import { iso } from './iso.ts'
 import { TopicName, UserName } from './names.ts'
 import type { Recipients } from './notification.ts'
 
-/** Version of the lines, told by the first of them. */
+/** Version of the file format; the first line of a file names it. */
 export const ARCHIVE_VERSION = 1
 
-/** One notification and where it lies; what it replaced and how often its key collapsed may differ from channel to channel. */
+/** One notification with its entries. Each channel has its own collapses. */
 export interface ArchivedNote {
   readonly kind: 'notification'
   readonly id: string
@@ -19,7 +19,10 @@ export interface ArchivedNote {
   readonly createdAt: number
   readonly expiresAt?: number | undefined
   readonly producer: string
-  /** In the order of `channelsOf(to)`; where it is gone, it is missing. */
+  /**
+   * Its entries, in the order of `channelsOf(to)`, without those that are gone. `places` is the
+   * word of the file format.
+   */
   readonly places: readonly {
     readonly channel: Channel
     readonly times: number
@@ -27,7 +30,7 @@ export interface ArchivedNote {
   }[]
 }
 
-/** What one user did with a notification that stands before it. Seen is implied. */
+/** A user's marks on a notification of an earlier line. They imply seen. */
 export interface ArchivedMark {
   readonly kind: 'mark'
   readonly user: string
@@ -36,6 +39,7 @@ export interface ArchivedMark {
   readonly archived: boolean
 }
 
+/** An idempotency key that is still valid. */
 export interface ArchivedKey {
   readonly kind: 'idempotency-key'
   readonly key: string
@@ -52,29 +56,37 @@ export interface ArchivedRevocation {
   readonly at: number
 }
 
-/** What a store holds, apart from tickets, which live for 30 seconds, and the state events of its log: who imports begins a new log. */
+/**
+ * Everything in a store, except tickets, which live for 30 seconds, and state events: an import
+ * begins a new log.
+ */
 export type ArchiveRecord = ArchivedNote | ArchivedMark | ArchivedKey | ArchivedRevocation
 
-/** A store that is read. */
+/** A store that is being exported. */
 export interface ArchiveSource {
-  /** What the reader should know about it, in a sentence. */
+  /** What the operator should know about the export, in one sentence. */
   readonly notice?: string | undefined
-  /** Everything: notifications in the order of the log, each before its marks. Nothing that has expired. */
+  /**
+   * Everything that has not expired: notifications in the order of the log, each before its marks.
+   */
   records(): AsyncIterable<ArchiveRecord>
   close(): Promise<void>
 }
 
-/** An empty store that is filled. */
+/** An empty store that is being filled. */
 export interface ArchiveTarget {
-  /** Takes records in order. Rejects with {@link ArchiveFault} for one that cannot be, and takes none after it. */
+  /**
+   * Loads records in order. Rejects with {@link ArchiveFault} for the first that is wrong, and
+   * loads none after it.
+   */
   load(records: readonly ArchiveRecord[]): Promise<void>
-  /** What was loaded is durable, and there for the service. */
+  /** Makes what was loaded durable, and visible to the service. */
   commit(): Promise<void>
-  /** Lets go; what was not committed is taken back. */
+  /** Releases the store. What was not committed is undone. */
   close(): Promise<void>
 }
 
-/** A record that cannot be taken; `index` within the call. */
+/** A record that cannot be loaded. `index`: its index within the call. */
 export class ArchiveFault extends Error {
   readonly index: number
   constructor(index: number, message: string) {
@@ -84,7 +96,7 @@ export class ArchiveFault extends Error {
   }
 }
 
-/** The channel through which a user has a notification, or undefined where it is not for the user. */
+/** The channel in which a user has a notification; undefined if it is not for that user. */
 export function channelOfReader(to: Recipients, user: string): Channel | undefined {
   const own = userChannel(user)
   return channelsOf(to).find((channel) => channel === own || !isPersonal(channel))
@@ -145,7 +157,7 @@ const Line = z.discriminatedUnion('kind', [
   z.strictObject({ kind: z.literal('revocation'), user: UserName, at: Instant })
 ])
 
-/** One record as a line of JSON, without its end. */
+/** One record as a line of JSON, without the line end. */
 export function encodeRecord(record: ArchiveRecord): string {
   switch (record.kind) {
     case 'notification': {
@@ -169,7 +181,7 @@ export function encodeRecord(record: ArchiveRecord): string {
   }
 }
 
-/** Reads one line, or throws an error that says what is wrong with it. */
+/** Reads one line. Throws an error that says what is wrong with it. */
 export function decodeRecord(line: string): ArchiveRecord {
   const parsed = Line.safeParse(parseJson(line))
   if (!parsed.success) {
@@ -191,7 +203,7 @@ export function decodeRecord(line: string): ArchiveRecord {
   }
   return {
     ...rest,
-    // As it was encoded when it was published: JSON that was made by JSON.stringify is made the same again.
+    // The same text as when it was published, because JSON.stringify made both.
     content: JSON.stringify(content).slice(1, -1),
     key: content.key,
     places: places as ArchivedNote['places']

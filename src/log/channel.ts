@@ -1,28 +1,31 @@
 import type { Recipients } from './notification.ts'
 
-/** Where an event lies: `user:<name>`, `topic:<name>` or `everyone`. */
+/** The recipients of an event: `user:<name>`, `topic:<name>` or `everyone`. */
 export type Channel = `user:${string}` | `topic:${string}` | 'everyone'
 
+/** The channel that every subscriber reads. */
 export const EVERYONE = 'everyone' satisfies Channel
+/** A user's own channel. */
 export const userChannel = (user: string): Channel => `user:${user}`
+/** The channel of a topic. */
 export const topicChannel = (topic: string): Channel => `topic:${topic}`
 
 /** Whether a text names a channel. */
 export const isChannel = (text: string): text is Channel =>
   text === EVERYONE || text.startsWith('user:') || text.startsWith('topic:')
 
-/** True where one user alone reads the channel, so that frames may carry that user's counts. */
+/** True if only one user reads the channel, so that its frames may carry that user's counts. */
 export const isPersonal = (channel: Channel): boolean => channel.startsWith('user:')
 
-/** The topic's name, or undefined for the other kinds of channel. */
+/** The name of the topic; undefined if it is not the channel of a topic. */
 export const topicOf = (channel: Channel): string | undefined =>
   channel.startsWith('topic:') ? channel.slice(6) : undefined
 
-/** The user's name, or undefined for shared channels. */
+/** The name of the user; undefined for a shared channel. */
 export const userOf = (channel: Channel): string | undefined =>
   channel.startsWith('user:') ? channel.slice(5) : undefined
 
-/** The channels a publication is appended to, each once, in the order they were named. */
+/** The channels of recipients, each once, in the order of the names. */
 export function channelsOf(to: Recipients): Channel[] {
   if ('user' in to) return [userChannel(to.user)]
   if ('users' in to) return [...new Set(to.users)].map(userChannel)
@@ -30,7 +33,7 @@ export function channelsOf(to: Recipients): Channel[] {
   return [EVERYONE]
 }
 
-/** What one subscriber reads: its own channel, everyone, and its topics. */
+/** The channels a subscriber reads: their own, everyone's, and those of the topics. */
 export function scopeOf(user: string, topics: readonly string[]): Channel[] {
   return [userChannel(user), EVERYONE, ...topics.map(topicChannel)]
 }

@@ -1,8 +1,8 @@
 import type { EventLog, Log } from './store.ts'
 
 /**
- * A position in a log, as clients hold it: `<epoch>-<seq>`. Opaque to them; `[A-Za-z0-9._-]{1,64}`, because any other character
- * would need a CORS preflight.
+ * A position in a log, as clients hold it: `<epoch>-<seq>`. Opaque to them; `[A-Za-z0-9._-]{1,64}`,
+ * because any other character would need a CORS preflight.
  */
 export type Cursor = string
 
@@ -21,7 +21,10 @@ export const asCursor = (text: string | undefined): Cursor | null =>
 /** The seq that a cursor names, or why a client cannot resume there. */
 export type ResolvedCursor =
   | { readonly seq: number }
-  /** `undone`: the cursor has the epoch of this log, but the log has no such seq; see `CursorStatus`. */
+  /**
+   * `undone`: the cursor has the epoch of this log, but the log has no such seq; see
+   * `CursorStatus`.
+   */
   | { readonly reset: ResetReason; readonly undone: boolean }
 
 /** Looks a cursor up in a log. Never throws: a client may send any text. */
@@ -41,8 +44,8 @@ export function parseCursor(
 }
 
 /**
- * Looks a cursor up in the user's log. Another process may be ahead of this one and have given it out, so the store catches up before
- * the cursor is refused.
+ * Looks a cursor up in the user's log. Another process may be ahead of this one and have given it
+ * out, so the store catches up before the cursor is refused.
  */
 export async function resolveCursor(
   store: Pick<EventLog, 'logOf' | 'catchUp'>,

@@ -1,25 +1,31 @@
 import type { Channel } from './channel.ts'
 import type { Entry, Marks } from './notification.ts'
 
+/** What a mark does, in the words of the wire. */
 export type MarkOp = 'read' | 'unread' | 'seen' | 'archived'
+/** What a state event reports: a mark, or entries that were removed. */
 export type StateOp = MarkOp | 'removed'
 
 interface InLog {
   readonly channel: Channel
-  /** Place in the log: strictly increasing over all channels. */
+  /** Strictly increasing within a log, across all channels. */
   readonly seq: number
 }
 
-/** A notification was appended, or took the place of an earlier one with the same key (`updated`). */
+/** A notification was appended. `updated`: it replaced an earlier one with the same key. */
 export interface NotificationEvent extends InLog {
   readonly kind: 'notification'
   readonly op: 'created' | 'updated'
   readonly entry: Entry
-  /** In a replay: the reader's marks, now. Live there are none yet. */
+  /** In a replay: the subscriber's present marks. A new notification has none. */
   readonly marks?: Marks | undefined
 }
 
-/** Marks were set, or entries removed. `ids` null with `upTo`: everything up to that place. */
+/** `updated` if an entry replaced an earlier one. */
+export const opOf = ({ replaces }: Pick<Entry, 'replaces'>): NotificationEvent['op'] =>
+  replaces === undefined ? 'created' : 'updated'
+
+/** Marks were set, or entries removed. `ids` is null with `upTo`: all entries up to that seq. */
 export interface StateEvent extends InLog {
   readonly kind: 'state'
   readonly op: StateOp
@@ -27,35 +33,41 @@ export interface StateEvent extends InLog {
   readonly upTo: number | null
 }
 
-/** What has a place in the log, can be read again after a cursor, and moves one. */
+/** An event that is in the log: it has a seq, moves the cursor, and can be read again. */
 export type LoggedEvent = NotificationEvent | StateEvent
 
-/** Delivered to who is connected now; not in the log. */
+/** Delivered to the clients that are connected now, and not stored. */
 export interface EphemeralEvent {
   readonly kind: 'ephemeral'
   readonly channel: Channel
   readonly entry: Omit<Entry, 'seq'>
 }
 
-/** Entries left a channel by expiry or retention: counts there may have changed. No frame of its own. */
+/**
+ * Expiry or retention removed entries of a channel: its counts may have changed. Clients get no
+ * frame for it.
+ */
 export interface DroppedEvent {
   readonly kind: 'dropped'
   readonly channel: Channel
 }
 
-/** A user's credentials from before were revoked: end the streams. */
+/** Every credential issued to the user so far was revoked: end their streams. */
 export interface RevokedEvent {
   readonly kind: 'revoked'
   readonly user: string
 }
 
-/** The log cannot be followed on from where it was: it goes on from `head`, and the epoch is the store's of now. Comes alone. */
+/**
+ * The log cannot be followed from where it was. It continues from `head`, in the present epoch of
+ * the log. Always comes alone.
+ */
 export interface RestartedEvent {
   readonly kind: 'restarted'
   readonly head: number
 }
 
-/** What a follower of the log hears, in the order of the log. */
+/** What a follower of the log receives, in the order of the log. */
 export type FollowedEvent =
   | LoggedEvent
   | EphemeralEvent

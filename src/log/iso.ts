@@ -2,8 +2,9 @@ let lastInstant = 0
 let lastText = '1970-01-01T00:00:00.000Z'
 
 /**
- * An instant as the wire has it: ISO 8601, UTC, with milliseconds. The last one is remembered, because writing one takes 0.4 µs and
- * an answer, its frame and what was published with it mostly share theirs.
+ * A moment as on the wire: ISO 8601, UTC, with milliseconds. `instant`: milliseconds since 1970.
+ * The last result is cached, because formatting takes 0.4 µs, and a response and the frames it
+ * causes mostly share one moment.
  */
 export function iso(instant: number): string {
   if (instant !== lastInstant) {

@@ -5,8 +5,8 @@ import { iso } from './iso.ts'
 import { type Entry, type Marks, UNTOUCHED } from './notification.ts'
 
 /**
- * The `item` of the wire as JSON text. The content was encoded when it was published; here only what the log and the reader
- * add is written around it. `cursor` is null for an ephemeral notification.
+ * The `item` of the wire as JSON. The content was encoded when it was published; this adds what the
+ * log and the subscriber's marks contribute. `cursor` is null for an ephemeral notification.
  */
 export function encodeItem(
   entry: Omit<Entry, 'seq'>,

@@ -1,25 +1,33 @@
 import { z } from 'zod'
 
-/** A name of a topic. */
+/** Matches the name of a topic. */
 export const TOPIC_PATTERN = /^[A-Za-z0-9_.:@/-]{1,128}$/
-/** A name of a user: identity providers issue `auth0|64ab0c1d` and `ann+alerts@example.com`. */
+/**
+ * Matches the name of a user. Identity providers issue names such as `auth0|64ab0c1d` and
+ * `ann+alerts@example.com`.
+ */
 export const USER_PATTERN = /^[A-Za-z0-9_.:@/|+=~-]{1,128}$/
 
-/** What a name of a user must be, for messages. */
+/** The rule for names of users, for messages. */
 export const USER_RULE = 'must be 1–128 characters of A–Z a–z 0–9 _ . : @ / | + = ~ -'
-/** What a name of a topic must be, for messages. */
+/** The rule for names of topics, for messages. */
 export const TOPIC_RULE = 'must be 1–128 characters of A–Z a–z 0–9 _ . : @ / -'
 
-/** A name of a user, checked at the door. */
+/** Schema for the name of a user. */
 export const UserName = z.string().regex(USER_PATTERN, USER_RULE)
 
-/** A name of a topic, checked at the door. */
+/** Schema for the name of a topic. */
 export const TopicName = z.string().regex(TOPIC_PATTERN, TOPIC_RULE)
 
-/** A user in a credential: a name, or a whole number, which databases count users with. */
+/**
+ * Schema for the user in a credential: a name, or a whole number, because databases number their
+ * users.
+ */
 export const CredentialUser = z.union([UserName, z.int().nonnegative().transform(String)])
 
-/** A topic in a credential: a name, or a prefix that ends in `*` and matches any rest. */
+/**
+ * Schema for a topic in a credential: a name, or a prefix that ends in `*` and matches any rest.
+ */
 export const TopicGrant = z
   .string()
   .regex(
@@ -27,7 +35,7 @@ export const TopicGrant = z
     'must be a topic name, or a prefix that ends in *'
   )
 
-/** An id of ours in a request: anything else cannot exist. */
+/** Schema for an id in a request. Bellwire issues no other ids. */
 export const Id = z
   .string()
   .regex(/^[A-Za-z0-9_-]{1,64}$/, 'must be an id as answered by this service')

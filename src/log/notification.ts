@@ -1,13 +1,14 @@
-/** Who a notification is for: exactly one of the four. */
+/** The recipients of a notification: exactly one of the four. */
 export type Recipients =
   | { readonly user: string }
   | { readonly users: readonly string[] }
   | { readonly topic: string }
   | { readonly everyone: true }
 
+/** How important a notification is. */
 export type Level = 'info' | 'success' | 'warning' | 'error'
 
-/** What the producer wrote, checked. */
+/** What the producer wrote, validated. */
 export interface Content {
   readonly type: string
   readonly title?: string | undefined
@@ -19,33 +20,36 @@ export interface Content {
   readonly key?: string | undefined
 }
 
-/** A notification that has passed the door and is about to be appended. */
+/** A validated notification, ready to be appended. */
 export interface Publication {
   readonly id: string
   readonly to: Recipients
   /**
-   * The content as JSON members without the braces, `"type":"a","level":"info"…`: encoded once, here, so that neither
-   * the log nor any frame ever encodes it again.
+   * The content as JSON members without the braces, `"type":"a","level":"info"…`. It is encoded
+   * once, and never again for the log or a frame.
    */
   readonly content: string
   /** The collapse key, also part of `content`. */
   readonly key?: string | undefined
-  /** Milliseconds since 1970. */
+  /** Milliseconds since 1970, as is `expiresAt`. */
   readonly createdAt: number
   readonly expiresAt?: number | undefined
   readonly ephemeral: boolean
   readonly idempotency?: Idempotency | undefined
-  /** Name of the publish key that was used; for traces and logs, never shown to subscribers. */
+  /** Name of the publish key; for operators, never shown to subscribers. */
   readonly producer: string
 }
 
+/** What makes a retried request recognizable. */
 export interface Idempotency {
   readonly key: string
-  /** SHA-256 of what was asked, base64url: the same key with another fingerprint is an error of the caller. */
+  /**
+   * SHA-256 of the request, base64url. The same key with another fingerprint is the caller's error.
+   */
   readonly fingerprint: string
 }
 
-/** One notification as it lies in one channel. */
+/** A notification in one channel. */
 export interface Entry {
   readonly id: string
   readonly seq: number
@@ -53,13 +57,13 @@ export interface Entry {
   readonly content: string
   readonly createdAt: number
   readonly expiresAt?: number | undefined
-  /** How often its key has collapsed into it. */
+  /** How many earlier notifications with its key it replaced, one after the other. */
   readonly times: number
-  /** Id of the notification whose place it took. */
+  /** Id of the notification that it replaced. */
   readonly replaces?: string | undefined
 }
 
-/** What one subscriber has done with an entry. */
+/** What a subscriber did with an entry. */
 export interface Marks {
   /** Milliseconds since 1970, or null while unread. */
   readonly readAt: number | null
@@ -67,9 +71,10 @@ export interface Marks {
   readonly archived: boolean
 }
 
+/** The marks of a new entry. */
 export const UNTOUCHED: Marks = { readAt: null, seen: false, archived: false }
 
-/** How many of a subscriber's notifications are unread, and unseen among them. */
+/** How many of a subscriber's notifications are unread, and how many of those are unseen. */
 export interface Counts {
   readonly unread: number
   readonly unseen: number

@@ -1,10 +1,16 @@
-/** Places between two that no event of this log has: above `tail`, below `top`. What undone lives gave lies in there. */
+/**
+ * A range of seqs, above `tail` and below `top`, that this log never uses. An undone process may
+ * have used them.
+ */
 export interface Fence {
   readonly tail: number
   readonly top: number
 }
 
-/** True if the place lies within a fence. `fences` are in the order of the log; cursors are mostly of its end, so that is tried first. */
+/**
+ * Whether a seq is within a fence. `fences` are in the order of the log. Most cursors are near its
+ * end, so the search starts there.
+ */
 export function isFenced(seq: number, fences: readonly Fence[]): boolean {
   for (let i = fences.length - 1; i >= 0; i--) {
     const { tail, top } = fences[i]!

@@ -2,8 +2,8 @@ import type { Slice } from '../bounds/fair-queue.ts'
 import type { PublishOutcome } from '../log/store.ts'
 
 /**
- * Puts together what came of the slices of one call, in order. Items of a slice that failed beside others that were appended are
- * `failed`; rejects if all slices failed, with the reason of the first.
+ * Joins the outcomes of the slices of one call, in order. If some slices failed, their items are
+ * `failed`. If all failed, rejects with the reason of the first.
  */
 export async function joinOutcomes(
   slices: readonly Slice<unknown>[],
@@ -19,7 +19,10 @@ export async function joinOutcomes(
   )
 }
 
-/** Throws the first reason if every item failed: then nothing was appended, and the call as a whole may be tried again. */
+/**
+ * Throws the first reason if every item failed: nothing was appended, so the whole call may be
+ * retried.
+ */
 export function rejectIfAllFailed(outcomes: readonly PublishOutcome[]): readonly PublishOutcome[] {
   const [first] = outcomes
   if (first?.kind === 'failed' && outcomes.every(({ kind }) => kind === 'failed')) throw first.error

@@ -1,7 +1,7 @@
 import type { ArchiveSource, ArchiveTarget } from '../log/archive.ts'
 import { StoreOpenError } from './store-open-error.ts'
 
-/** Where an archive comes from or goes to; see the settings of the same names. */
+/** The store to export or fill; see the settings of the same names. */
 export interface ArchiveOptions {
   readonly store: 'sqlite' | 'memory' | 'redis'
   readonly dataDir: string
@@ -36,7 +36,10 @@ export async function openArchiveSource({
   }
 }
 
-/** Copies the embedded store to a file, see `backUp`; returns its size in bytes. Rejects with {@link StoreOpenError}. */
+/**
+ * Copies the embedded store to a file (see `backUp`), and returns its size in bytes. Rejects with
+ * {@link StoreOpenError}.
+ */
 export async function backUpStore(
   { store, dataDir }: Pick<ArchiveOptions, 'store' | 'dataDir'>,
   file: string

@@ -1,7 +1,7 @@
 import type { Store } from '../log/store.ts'
 import type { StoreOptions } from './store-options.ts'
 
-/** Opens the store that was asked for; the only switch on its kind. Rejects with {@link StoreOpenError}. */
+/** Opens the store of the setting STORE. Rejects with {@link StoreOpenError}. */
 export async function openStore(options: StoreOptions): Promise<Store> {
   switch (options.store) {
     case 'memory': {

@@ -6,17 +6,17 @@ const bytesOf = (event: LoggedEvent): number =>
     ? Buffer.byteLength(event.entry.content)
     : (event.ids?.length ?? 0) * 40
 
-/** The first of what is there, read one by one as far as the limits go; `more` where something is left. */
-export function pageOf<Place>(
-  places: readonly Place[],
-  read: (place: Place) => LoggedEvent,
+/** Reads candidates one by one until a limit is reached. `more` is true if any are left. */
+export function pageOf<Candidate>(
+  candidates: readonly Candidate[],
+  read: (candidate: Candidate) => LoggedEvent,
   limit: number
 ): { readonly events: LoggedEvent[]; readonly more: boolean } {
   const events: LoggedEvent[] = []
   let bytes = 0
-  for (const place of places) {
+  for (const candidate of candidates) {
     if (events.length === limit) return { events, more: true }
-    const event = read(place)
+    const event = read(candidate)
     bytes += bytesOf(event)
     if (bytes > MAX_PAGE_BYTES && events.length > 0) return { events, more: true }
     events.push(event)

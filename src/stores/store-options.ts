@@ -1,35 +1,38 @@
 import type { StoreWarning } from '../log/store.ts'
 
-/** What a store that depends on a server has to tell. */
+/** Where a store reports what an operator should know. */
 export interface StoreLog {
-  /** Trouble that mends itself. */
+  /** A fault that the store recovers from by itself. */
   trouble(message: string): void
-  /** A setting of the server that should be changed; told once, and in the status as long as it is so. */
+  /** A fault in the set-up. It is reported once, and stays in the status as long as it lasts. */
   warning(warning: StoreWarning): void
 }
 
-/** What the stores of one process need to know; see the settings of the same names. */
+/** The settings of a store; see the settings of the same names. */
 export interface StoreOptions {
   readonly store: 'sqlite' | 'memory' | 'redis'
   /** Directory of the embedded store's files; created if missing. */
   readonly dataDir: string
-  /** `full`: a commit survives a power cut. `normal`: it survives the end of the process. */
+  /** `full`: a commit survives a power cut. `normal`: it survives a crash of the process. */
   readonly sync: 'full' | 'normal'
-  /** Address of Redis, checked by the config. */
+  /** Address of Redis, validated by the config. */
   readonly redisUrl?: string | undefined
-  /** What every key in Redis begins with. */
+  /** Prefix of every key in Redis. */
   readonly redisPrefix: string
-  /** Replicas that must have a write before it counts; 0: none. */
+  /** How many replicas must acknowledge a write; 0: none. */
   readonly redisWaitReplicas: number
-  /** Logs that the store is split into, see `redis-store.ts`. */
+  /** How many logs the store is split into; see `redis-store.ts`. */
   readonly redisShards: number
-  /** 0: for ever. */
+  /** Days that notifications are kept; 0: for ever. */
   readonly retentionDays: number
-  /** What one channel keeps at least, and at most twice that; 0: everything. */
+  /** Entries that one channel keeps at least; at most twice as many. 0: all. */
   readonly retentionPerChannel: number
-  /** Hears how long each commit took, in milliseconds, where there is such a thing. */
+  /** Receives the duration of each commit in milliseconds, if the store commits. */
   readonly onCommit?: ((ms: number) => void) | undefined
-  /** Hears, once, that the open store cannot come back within this process: to be told, and the process ended. */
+  /**
+   * Called once if the open store cannot recover within this process: log the error and end the
+   * process.
+   */
   readonly onLost?: ((error: Error) => void) | undefined
   readonly log?: StoreLog | undefined
 }

@@ -1,4 +1,5 @@
 import { type Channel, isPersonal, userChannel } from '../../log/channel.ts'
+import { type LoggedEvent, opOf } from '../../log/event.ts'
 import type { Counts } from '../../log/notification.ts'
 import type { InboxItem, InboxQuery, MarkTarget } from '../../log/store.ts'
 import type { MemoryLog, StoredEntry } from './memory-log.ts'
@@ -37,6 +38,23 @@ export function countInbox(
     if (!marks.seen) unseen += 1
   }
   return { unread, unseen }
+}
+
+/** The events of a scope after a seq, in order. */
+export function eventsAfter(
+  log: MemoryLog,
+  user: string,
+  scope: readonly Channel[],
+  after: number,
+  now: number
+): LoggedEvent[] {
+  const events = scope.flatMap((channel) => [...log.statesAfter(channel, after)])
+  for (const { channel, entry, marks } of itemsOf(log, user, scope, now)) {
+    const { seq } = entry
+    if (seq > after)
+      events.push({ kind: 'notification', op: opOf(entry), channel, seq, entry, marks })
+  }
+  return events.sort((a, b) => a.seq - b.seq)
 }
 
 /** The entries that a mark is for. */

@@ -71,11 +71,10 @@ export class MemoryLog {
   }
 
   #channel(name: Channel): ChannelLog {
-    let log = this.#channels.get(name)
-    if (!log) {
-      log = { entries: new Map(), states: new Map(), keys: new Map(), floor: 0, dropped: 0 }
-      this.#channels.set(name, log)
-    }
+    const known = this.#channels.get(name)
+    if (known) return known
+    const log = { entries: new Map(), states: new Map(), keys: new Map(), floor: 0, dropped: 0 }
+    this.#channels.set(name, log)
     return log
   }
 
@@ -154,21 +153,16 @@ export class MemoryLog {
   }
 
   /**
-   * Removes an entry that was recalled, expired or collapsed. If it replaced an earlier one, a client that was offline may still
-   * show that one: a state event at the same seq tells the client that it is gone.
+   * Removes an entry that was recalled, expired or collapsed. If it replaced an earlier one, a
+   * client that was offline may still show that one: a state event at the same seq tells the client
+   * that it is gone.
    */
   #retract(name: Channel, stored: StoredEntry): void {
     const { seq, replaces, createdAt } = stored.entry
     this.#remove(name, stored)
     if (replaces === undefined) return
-    const event = {
-      kind: 'state',
-      op: 'removed',
-      channel: name,
-      seq,
-      ids: [replaces],
-      upTo: null
-    } as const
+    const ids = [replaces]
+    const event = { kind: 'state', op: 'removed', channel: name, seq, ids, upTo: null } as const
     this.#channel(name).states.set(seq, { event, at: createdAt, since: stored.replaced ?? 0 })
   }
 
@@ -177,7 +171,10 @@ export class MemoryLog {
     if (!isPersonal(name)) this.#head += 1
   }
 
-  /** Whether a client that resumes at a seq may hold counts that the events after it do not correct; see `LogPage`. */
+  /**
+   * Whether a client that resumes at a seq may hold counts that the events after it do not correct;
+   * see `LogPage`.
+   */
   recounts(scope: readonly Channel[], after: number): boolean {
     if (this.#head <= after) return false
     return scope.some((name) => {
@@ -190,7 +187,10 @@ export class MemoryLog {
     })
   }
 
-  /** The channels that lost entries without an event since the last call. If there are any, the log skips a seq. */
+  /**
+   * The channels that lost entries without an event since the last call. If there are any, the log
+   * skips a seq.
+   */
   takeDropped(): DroppedEvent[] {
     if (this.#dropped.length > 0) this.#head += 1
     for (const { channel } of this.#dropped) this.#channel(channel).dropped = this.#head
@@ -220,13 +220,17 @@ export class MemoryLog {
     this.#expiring.delete(note)
   }
 
-  /** Removes the user's entries, state events and marks. A client cannot resume at an earlier cursor. */
+  /**
+   * Removes the user's entries, state events and marks. A client cannot resume at an earlier
+   * cursor.
+   */
   erase(user: string): void {
     const name = userChannel(user)
     const log = this.#channel(name)
     for (const stored of [...log.entries.values()]) this.#remove(name, stored)
     log.states.clear()
-    // A client at the last event has seen all of it, and that event may lie one seq before the head.
+    // A client at the last event has seen all of it, and that event may lie one seq before the
+    // head.
     log.floor = this.#head - 1
     this.marks.forgetUser(user)
   }

@@ -3,8 +3,8 @@ import { sliced } from '../../bounds/fair-queue.ts'
 import { IDEMPOTENCY_MS, MAX_TIMER_MS, TRANSACTION_LIMIT } from '../../bounds/limits.ts'
 import { nextTurn } from '../../bounds/turns.ts'
 import { type Channel, channelsOf, userChannel } from '../../log/channel.ts'
-import type { FollowedEvent, LoggedEvent, MarkOp } from '../../log/event.ts'
-import type { Counts, Entry, Publication } from '../../log/notification.ts'
+import { type FollowedEvent, type MarkOp, opOf } from '../../log/event.ts'
+import type { Counts, Publication } from '../../log/notification.ts'
 import {
   type CursorStatus,
   type Follower,
@@ -27,15 +27,15 @@ import { joinOutcomes } from '../join-outcomes.ts'
 import { pageOf } from '../page.ts'
 import { weightOfPublication } from '../weight-of-publication.ts'
 import { MemoryCredentials } from './memory-credentials.ts'
-import { countInbox, entriesToMark, pageOfInbox } from './memory-inbox.ts'
+import { countInbox, entriesToMark, eventsAfter, pageOfInbox } from './memory-inbox.ts'
 import { MemoryLog } from './memory-log.ts'
 
 const HOUR_MS = 60 * 60 * 1000
 
-const opOf = ({ replaces }: Entry): 'created' | 'updated' =>
-  replaces === undefined ? 'created' : 'updated'
-
-/** A store that loses everything with the process, for trials and tests. It keeps the same contract as the others. */
+/**
+ * A store that loses everything with the process, for trials and tests. It keeps the same contract
+ * as the others.
+ */
 export class MemoryStore implements Store, Log {
   readonly kind = 'memory'
   readonly logs: readonly [Log] = [this]
@@ -160,9 +160,7 @@ export class MemoryStore implements Store, Log {
     await this.#write(() => {})
     const now = this.#now()
     if (this.#log.hasGap(scope, after)) return { gap: true }
-    const found = scope
-      .flatMap((channel) => this.#eventsAfter(user, channel, after, now))
-      .sort((a, b) => a.seq - b.seq)
+    const found = eventsAfter(this.#log, user, scope, after, now)
     const { events, more } = pageOf(found, (event) => event, limit)
     const upTo = more ? (events.at(-1)?.seq ?? after) : this.#log.head
     const counts = countInbox(this.#log, user, scope, now)
@@ -242,17 +240,6 @@ export class MemoryStore implements Store, Log {
     return { kind: 'accepted', id, createdAt }
   }
 
-  #eventsAfter(user: string, channel: Channel, after: number, now: number): LoggedEvent[] {
-    const events = [...this.#log.statesAfter(channel, after)]
-    for (const { entry } of this.#log.live(channel, now)) {
-      const { seq } = entry
-      const marks = this.#log.marks.get(user, seq)
-      if (seq > after)
-        events.push({ kind: 'notification', op: opOf(entry), channel, seq, entry, marks })
-    }
-    return events
-  }
-
   #tidy(): void {
     const now = Date.now()
     this.#log.age(now)
@@ -265,7 +252,10 @@ export class MemoryStore implements Store, Log {
     return Date.now()
   }
 
-  /** Runs a change. The listener gets its events in the turn in which the promise resolves, never in the caller's own. */
+  /**
+   * Runs a change. The listener gets its events in the turn in which the promise resolves, never in
+   * the caller's own.
+   */
   async #write<T>(work: (now: number, events: FollowedEvent[]) => T): Promise<T> {
     const now = this.#now()
     const next = this.#log.expire(now)

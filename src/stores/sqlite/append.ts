@@ -82,7 +82,8 @@ export class Append {
     let replaced: number | null = null
     const before = key === undefined ? undefined : this.#findCollapsed.get(channel, key)
     if (before) {
-      // An entry that has expired but is not yet removed is not replaced: for clients this one is new.
+      // An entry that has expired but is not yet removed is not replaced: for clients this one is
+      // new.
       if (before.exp === null || before.exp > context.now) {
         collapse = { times: before.times + 1, replaces: before.id }
         replaced = before.seq

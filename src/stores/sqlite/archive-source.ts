@@ -14,8 +14,9 @@ import { messageOf } from './write-failure.ts'
 const PAGE = 500
 
 /**
- * Reads what the file held when it was opened and still holds; the service may run. It reads page by page, because one long transaction
- * would keep SQLite from reusing the write-ahead log, which would then grow for as long as the export takes.
+ * Reads what the file held when it was opened and still holds; the service may run. It reads page
+ * by page, because one long transaction would keep SQLite from reusing the write-ahead log, which
+ * would then grow for as long as the export takes.
  */
 export class SqliteArchiveSource implements ArchiveSource {
   readonly #db: Database

@@ -15,7 +15,10 @@ import { decodeRecipients, encodeRecipients } from './recipients.ts'
 import { SIZES_OF_ALL } from './schema.ts'
 import { WATERMARKS_OF_ALL } from './watermarks.ts'
 
-/** Fills an empty file in one transaction, so that it holds everything or nothing. It locks the data directory. */
+/**
+ * Fills an empty file in one transaction, so that it holds everything or nothing. It locks the data
+ * directory.
+ */
 export class SqliteArchiveTarget implements ArchiveTarget {
   readonly #file: PreparedFile
   readonly #db: Database

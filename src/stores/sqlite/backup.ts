@@ -18,10 +18,12 @@ import { messageOf } from './write-failure.ts'
 const BUSY_MS = 30_000
 
 /**
- * Writes a copy of the database as of one moment, while the service may run, and returns its size in bytes. The copy is on the disk
- * when this returns, and `file` does not exist before it is complete. Throws {@link StoreOpenError}.
+ * Writes a copy of the database as of one moment, while the service may run, and returns its size
+ * in bytes. The copy is on the disk when this returns, and `file` does not exist before it is
+ * complete. Throws {@link StoreOpenError}.
  *
- * `VACUUM INTO` reads in one transaction. SQLite's backup interface would start again at every write.
+ * `VACUUM INTO` reads in one transaction. SQLite's backup interface would start again at every
+ * write.
  */
 export function backUp(dataDir: string, file: string): number {
   const source = join(dataDir, 'bellwire.db')

@@ -43,7 +43,10 @@ export interface Commands {
 export type ItemResult =
   | { readonly kind: 'key-reused' | 'expired' | 'ephemeral' }
   | { readonly kind: 'replayed'; readonly id: string; readonly createdAt: number }
-  /** Its k-th entry has the seq `first + k`. `collapses` has one element for each entry, or none if no entry replaces another. */
+  /**
+   * Its k-th entry has the seq `first + k`. `collapses` has one element for each entry, or none if
+   * no entry replaces another.
+   */
   | { readonly kind: 'appended'; readonly first: number; readonly collapses: readonly Collapse[] }
 
 /** What an entry took over from the one with the same key. */
@@ -56,7 +59,10 @@ export interface Collapse {
 /** The result of each command. */
 export interface Results {
   publish: readonly ItemResult[]
-  /** The channels it was removed from. Their events follow each other; `first` is the seq of the first. */
+  /**
+   * The channels it was removed from. Their events follow each other; `first` is the seq of the
+   * first.
+   */
   recall: { readonly channels: readonly Channel[]; readonly first: number }
   /** Ids of the entries that changed, and the seq of the event, or of the head if none changed. */
   mark: { readonly ids: readonly string[]; readonly seq: number }
@@ -82,7 +88,10 @@ export interface Failure {
   readonly message: string
 }
 
-/** What the writer is doing, in memory that both threads see: nothing, a transaction, or nothing ever again because the process ends. */
+/**
+ * What the writer is doing, in memory that both threads see: nothing, a transaction, or nothing
+ * ever again because the process ends.
+ */
 export const TURN = { idle: 0, busy: 1, over: 2 } as const
 
 /** What the writer thread starts with. */

@@ -28,7 +28,8 @@ interface Driver {
   readonly DatabaseSync: new (path: string, options?: OpenOptions) => Database
 }
 
-// A variable, because the compiler's Node 20 types do not know the module. The package has the same interface.
+// A variable, because the compiler's Node 20 types do not know the module. The package has the same
+// interface.
 const builtIn: string = 'node:sqlite'
 const driver: Driver = await import(builtIn).catch(() => import('@photostructure/sqlite'))
 

@@ -6,7 +6,10 @@ import { ARCHIVED, READ } from './flags.ts'
 import { type EntryRow, entryOf, marksOf, SELECT_ENTRY } from './rows.ts'
 import { FIND_WATERMARKS, type WatermarkRow } from './watermarks.ts'
 
-/** Lists and counts what a user has, within a transaction of the caller's. It only looks above the watermarks; see `watermarks.ts`. */
+/**
+ * Lists and counts what a user has, within a transaction of the caller's. It only looks above the
+ * watermarks; see `watermarks.ts`.
+ */
 export class InboxReader {
   readonly #s: ReturnType<typeof statements>
   readonly #inbox: Readonly<Record<InboxStatus, Statement<SeqRow>>>
@@ -52,7 +55,10 @@ export class InboxReader {
     return { unread, unseen }
   }
 
-  /** Newest first, at most `most`. Looks into a channel only while its newest entry may be among them. */
+  /**
+   * Newest first, at most `most`. Looks into a channel only while its newest entry may be among
+   * them.
+   */
   #newest(
     user: string,
     scope: readonly Channel[],

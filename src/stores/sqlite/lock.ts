@@ -3,9 +3,9 @@ import { type Database, openDatabase, SQLITE, sqliteCode } from './driver.ts'
 import { messageOf } from './write-failure.ts'
 
 /**
- * Locks the data directory for this process. The lock is SQLite's own, on a second file, so the kernel releases it however the
- * process ends. Nothing else in this process may open that file: closing any descriptor of it would release the lock. Throws
- * {@link StoreOpenError}.
+ * Locks the data directory for this process. The lock is SQLite's own, on a second file, so the
+ * kernel releases it however the process ends. Nothing else in this process may open that file:
+ * closing any descriptor of it would release the lock. Throws {@link StoreOpenError}.
  */
 export function takeLock(path: string): Database {
   let db: Database | undefined

@@ -58,7 +58,10 @@ export function prepareFile(dataDir: string, sync: 'full' | 'normal'): PreparedF
   }
 }
 
-/** One level at a time: in Node 20 the recursive option loops for ever below a directory that refuses new entries, such as /proc. */
+/**
+ * One level at a time: in Node 20 the recursive option loops for ever below a directory that
+ * refuses new entries, such as /proc.
+ */
 function makeDirectory(path: string): void {
   const isThere = (): boolean => statSync(path, { throwIfNoEntry: false })?.isDirectory() ?? false
   if (isThere()) return
@@ -101,8 +104,9 @@ function settleEpoch(
   const complete = detector.isComplete({ token: lastToken, head })
   const epoch = complete && lastEpoch !== undefined ? lastEpoch : drawWord()
   const putBack = lastEpoch !== undefined && epoch !== lastEpoch
-  // First the file, with both tokens, and again when the database has the new one: a kill at any point between does no harm. After a
-  // restore the file must not name the old token, so that a kill before the commit is detected again.
+  // First the file, with both tokens, and again when the database has the new one: a kill at any
+  // point between does no harm. After a restore the file must not name the old token, so that a
+  // kill before the commit is detected again.
   if (epoch === lastEpoch) detector.record(head, { previous: lastToken })
   db.exec('BEGIN IMMEDIATE')
   write.run('epoch', epoch)
@@ -116,7 +120,9 @@ function settleEpoch(
   return { detector, epoch, head, leap, putBack, ...known }
 }
 
-/** Deletes fences and epochs that no valid cursor leads to, and the oldest if there are too many. */
+/**
+ * Deletes fences and epochs that no valid cursor leads to, and the oldest if there are too many.
+ */
 function trimHistory(db: Database): Pick<PreparedFile, 'floor' | 'fences' | 'pastEpochs'> {
   const beyond = db
     .prepare<{ top: number }>('SELECT top FROM fence ORDER BY tail DESC LIMIT 1 OFFSET ?')

@@ -28,7 +28,10 @@ import {
 } from './rows.ts'
 import { FIND_TICKET, holderOf, type TicketRow } from './tickets.ts'
 
-/** All short reads, on a read-only connection. Everything is synchronous: no transaction is open when a method returns. */
+/**
+ * All short reads, on a read-only connection. Everything is synchronous: no transaction is open
+ * when a method returns.
+ */
 export class Reader {
   readonly #db: Database
   readonly #inbox: InboxReader
@@ -111,7 +114,8 @@ export class Reader {
       if (!row) return []
       const { channel, seq } = row
       if (channel !== null) return allows(channel) ? [{ channel, seq, id }] : []
-      // Looked for in the user's own channel, because a list of recipients may have a thousand names, and there may be 500 ids.
+      // Looked for in the user's own channel, because a list of recipients may have a thousand
+      // names, and there may be 500 ids.
       const entry = this.#s.ownEntry.get(own, seq)
       return entry ? [{ channel: own, seq: entry.seq, id }] : []
     })
@@ -159,7 +163,10 @@ export class Reader {
     return eventOf(found(this.#s.entry.get(channel, seq, user)), channel, now)
   }
 
-  /** Whether a seq is that of an event in a shared channel of the scope. In a shared channel an entry has the seq of its note. */
+  /**
+   * Whether a seq is that of an event in a shared channel of the scope. In a shared channel an
+   * entry has the seq of its note.
+   */
   #isShared(seq: number, scope: readonly Channel[]): boolean {
     const channel = this.#s.channelOfNote.get(seq)?.channel ?? this.#s.state.get(seq)?.channel
     return channel !== undefined && !isPersonal(channel) && scope.includes(channel)

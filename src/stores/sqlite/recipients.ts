@@ -1,6 +1,9 @@
 import type { Recipients } from '../../log/notification.ts'
 
-/** Recipients as one string: the name of a channel, or `users:` and one name a line. No name contains a line end. */
+/**
+ * Recipients as one string: the name of a channel, or `users:` and one name a line. No name
+ * contains a line end.
+ */
 export function encodeRecipients(to: Recipients): string {
   if ('user' in to) return `user:${to.user}`
   if ('users' in to) return `users:${to.users.join('\n')}`

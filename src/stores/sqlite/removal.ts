@@ -54,8 +54,8 @@ export class Removal {
     const channel = userChannel(user)
     const entries = this.#ownEntries.all(channel, RETENTION_SLICE)
     for (const { seq, note } of entries) context.removeEntry(channel, seq, note)
-    // The log no longer knows what was there: an earlier cursor gets a fresh page instead. A client at the last event has seen
-    // all of it, and that event may lie one seq before the head.
+    // The log no longer knows what was there: an earlier cursor gets a fresh page instead. A client
+    // at the last event has seen all of it, and that event may lie one seq before the head.
     context.raiseFloor(channel, context.head - 1)
     const last = context.nextSeq() - 1
     context.forget(channel)

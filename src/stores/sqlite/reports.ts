@@ -1,10 +1,12 @@
 import { channelsOf, userChannel } from '../../log/channel.ts'
-import type { FollowedEvent, StateEvent } from '../../log/event.ts'
+import { type FollowedEvent, opOf, type StateEvent } from '../../log/event.ts'
 import type { Publication } from '../../log/notification.ts'
 import type { MarkOutcome, PublishOutcome } from '../../log/store.ts'
 import type { Commands, ItemResult, MarkProgress, Results } from './commands.ts'
 
-/** What a committed command means: the answer for its caller, and the events it appended, in order. */
+/**
+ * What a committed command means: the answer for its caller, and the events it appended, in order.
+ */
 export interface Report<Outcome> {
   readonly outcome: Outcome
   readonly events: readonly FollowedEvent[]
@@ -54,7 +56,10 @@ export function markReport(
   return { outcome: { affected: ids.length, seq }, events: ids.length > 0 ? [event] : [] }
 }
 
-/** The outcome of one step of a mark up to a seq, and where the next step continues. The last step makes the event. */
+/**
+ * The outcome of one step of a mark up to a seq, and where the next step continues. The last step
+ * makes the event.
+ */
 export function markUpToReport(
   { user, op, upTo }: Commands['markUpTo'],
   { affected, seq, next }: Results['markUpTo']
@@ -100,9 +105,8 @@ function pushAppended(
   channelsOf(to).forEach((channel, k) => {
     const { times = 0, replaces } = collapses[k] ?? {}
     const seq = first + k
-    const op = replaces == null ? 'created' : 'updated'
     const entry = { id, seq, content, createdAt, expiresAt, times, replaces: replaces ?? undefined }
-    events.push({ kind: 'notification', op, channel, seq, entry })
+    events.push({ kind: 'notification', op: opOf(entry), channel, seq, entry })
   })
 }
 

@@ -1,5 +1,15 @@
 import { randomBytes } from 'node:crypto'
 import { readFileSync, renameSync, statSync, writeFileSync } from 'node:fs'
+import type { StoreWarning } from '../../log/store.ts'
+
+/** Tells the operator that an earlier state was restored. */
+export const PUT_BACK: StoreWarning = {
+  code: 'store-put-back',
+  message:
+    'The database is not as the last process on this directory left it: the log has a new epoch.',
+  action:
+    'Expected after a restore, and after a power cut with STORE_SYNC=normal. Clients that have seen what is missing get a reset, the others resume.'
+}
 
 /** The file beside the database. It shows whether the database was restored from a copy since. */
 interface RecordFile {
@@ -39,7 +49,10 @@ function bootId(): string {
   }
 }
 
-/** Detects whether an earlier state of the database was restored, by one small file that is replaced as a whole. */
+/**
+ * Detects whether an earlier state of the database was restored, by one small file that is replaced
+ * as a whole.
+ */
 export class RestoreDetector {
   readonly token = drawWord()
   readonly #path: string
@@ -53,7 +66,10 @@ export class RestoreDetector {
     this.#sync = sync
   }
 
-  /** True if the database holds everything that the last process acknowledged, as far as the file shows. */
+  /**
+   * True if the database holds everything that the last process acknowledged, as far as the file
+   * shows.
+   */
   isComplete({ token, head }: DatabaseState): boolean {
     const last = this.#read()
     if (!last || token === null) return false

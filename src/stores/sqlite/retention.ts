@@ -9,7 +9,9 @@ const DAY_MS = 24 * 60 * 60 * 1000
 /** Index rows that one slice counts: about a millisecond. */
 const COUNTED_ROWS = 5000
 
-/** Removes entries that expired, are too old, or are too many, in slices between which commands run. */
+/**
+ * Removes entries that expired, are too old, or are too many, in slices between which commands run.
+ */
 export class Retention {
   readonly #context: WriteContext
   readonly #keep: number
@@ -114,7 +116,10 @@ export class Retention {
     return states.length < RETENTION_SLICE
   }
 
-  /** Finds channels that are too full without a write: the setting was lowered, or the process ended before it pruned them. */
+  /**
+   * Finds channels that are too full without a write: the setting was lowered, or the process ended
+   * before it pruned them.
+   */
   #countEntries: Step = () => {
     const last = this.#count(this.#s.nextEntries, this.#countedEntries)
     this.#countedEntries = last ?? ''
@@ -127,7 +132,10 @@ export class Retention {
     return last === null
   }
 
-  /** Counts the channels after one, a slice of rows. Returns the last channel it counted; null if there are no more. */
+  /**
+   * Counts the channels after one, a slice of rows. Returns the last channel it counted; null if
+   * there are no more.
+   */
   #count(next: Statement<ChannelSize>, after: string): string | null {
     const { most, over } = this.#context
     if (most === Number.POSITIVE_INFINITY) return null

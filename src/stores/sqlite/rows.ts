@@ -1,5 +1,5 @@
 import type { Channel } from '../../log/channel.ts'
-import type { NotificationEvent, StateEvent, StateOp } from '../../log/event.ts'
+import { type NotificationEvent, opOf, type StateEvent, type StateOp } from '../../log/event.ts'
 import { type Entry, type Marks, UNTOUCHED } from '../../log/notification.ts'
 import type { StoredNotification } from '../../log/store.ts'
 import { ARCHIVED, SEEN } from './flags.ts'
@@ -45,7 +45,10 @@ export function marksOf({ flags, read_at }: EntryRow): Marks {
   }
 }
 
-/** The event that appended an entry or, once it has expired, the one that says that the entry it replaced is gone. */
+/**
+ * The event that appended an entry or, once it has expired, the one that says that the entry it
+ * replaced is gone.
+ */
 export function eventOf(
   row: EntryRow,
   channel: Channel,
@@ -54,14 +57,8 @@ export function eventOf(
   const { seq, exp, replaces } = row
   if (replaces !== null && exp !== null && exp <= now)
     return { kind: 'state', op: 'removed', channel, seq, ids: [replaces], upTo: null }
-  return {
-    kind: 'notification',
-    op: replaces === null ? 'created' : 'updated',
-    channel,
-    seq,
-    entry: entryOf(row),
-    marks: marksOf(row)
-  }
+  const entry = entryOf(row)
+  return { kind: 'notification', op: opOf(entry), channel, seq, entry, marks: marksOf(row) }
 }
 
 /** The columns of a state event. */

@@ -10,13 +10,15 @@ export const SIZES_OF_ALL =
   "INSERT INTO size SELECT channel, count(*) FROM entry WHERE substr(channel, 1, 5) <> 'user:' GROUP BY channel"
 
 /**
- * Forward migrations: step n takes version n to n + 1. A step is never edited once released; a new one is appended.
+ * Forward migrations: step n takes version n to n + 1. A step is never edited once released; a new
+ * one is appended.
  *
- * `note` holds the content once. Its rowid is the seq of its first entry, the entry in its k-th channel has the seq `seq + k`,
- * and `left_over` counts the entries that are left (renaming the column would need a migration). `entry.replaced` is the seq of the
- * entry that it replaced. A `state` with `since` is only for a client that resumes at that seq or later. `idem` is a rowid table so
- * that pruning walks it by age. `size` counts the entries of each shared channel. `floor.dropped` is a seq above all entries
- * that left a channel without an event.
+ * `note` holds the content once. Its rowid is the seq of its first entry, the entry in its k-th
+ * channel has the seq `seq + k`, and `left_over` counts the entries that are left (renaming the
+ * column would need a migration). `entry.replaced` is the seq of the entry that it replaced. A
+ * `state` with `since` is only for a client that resumes at that seq or later. `idem` is a rowid
+ * table so that pruning walks it by age. `size` counts the entries of each shared channel.
+ * `floor.dropped` is a seq above all entries that left a channel without an event.
  */
 const STEPS: readonly string[] = [
   `CREATE TABLE meta (k TEXT PRIMARY KEY, v ANY) STRICT, WITHOUT ROWID;
@@ -38,7 +40,8 @@ const STEPS: readonly string[] = [
    CREATE INDEX ticket_exp ON ticket (exp);
    CREATE TABLE revocation (user TEXT PRIMARY KEY, at INTEGER NOT NULL) STRICT, WITHOUT ROWID;
    INSERT INTO meta VALUES ('head', 0), ('floor', 0);`,
-  // For delivery reports: the publish key, and what the subscribers of a shared channel did. For replays: what a collapsed entry replaced.
+  // For delivery reports: the publish key, and what the subscribers of a shared channel did. For
+  // replays: what a collapsed entry replaced.
   `ALTER TABLE note ADD COLUMN producer TEXT NOT NULL DEFAULT '';
    CREATE INDEX mark_place ON mark (channel, seq);
    ALTER TABLE entry ADD COLUMN replaced INTEGER;
@@ -52,7 +55,8 @@ const STEPS: readonly string[] = [
      PRIMARY KEY (user, channel)) STRICT, WITHOUT ROWID;
    ${WATERMARKS_OF_ALL};
    ALTER TABLE floor ADD COLUMN dropped INTEGER NOT NULL DEFAULT 0;`,
-  // Which seqs were never used, and up to which seq a cursor of an earlier epoch is valid in this log.
+  // Which seqs were never used, and up to which seq a cursor of an earlier epoch is valid in this
+  // log.
   `CREATE TABLE fence (tail INTEGER PRIMARY KEY, top INTEGER NOT NULL) STRICT;
    CREATE TABLE past_epoch (epoch TEXT PRIMARY KEY, tail INTEGER NOT NULL) STRICT, WITHOUT ROWID;`
 ]

@@ -20,7 +20,6 @@ import {
   type StoredNotification,
   StoreError,
   type StoreStatus,
-  type StoreWarning,
   type TicketHolder
 } from '../../log/store.ts'
 import { type Fence, isFenced } from '../fences.ts'
@@ -33,22 +32,18 @@ import { Commits } from './commits.ts'
 import { type PreparedFile, prepareFile } from './prepare-file.ts'
 import { Reader } from './reader.ts'
 import { eraseReport, markReport, markUpToReport, type Report, recallReport } from './reports.ts'
+import { PUT_BACK } from './restore-detector.ts'
 import { messageOf } from './write-failure.ts'
 
 /** How often at most the head is recorded for the restore detector. */
 const RECORD_MS = 1000
-/** Entries that a mark up to a seq is expected to change in each channel: most subscribers have marked older ones already. */
+/**
+ * Entries that a mark up to a seq is expected to change in each channel: most subscribers have
+ * marked older ones already.
+ */
 const MARKED_PER_CHANNEL = 10
 /** How old the size of the files in the status may be. */
 const SIZE_MS = 1000
-
-const PUT_BACK: StoreWarning = {
-  code: 'store-put-back',
-  message:
-    'The database is not as the last process on this directory left it: the log has a new epoch.',
-  action:
-    'Expected after a restore, and after a power cut with STORE_SYNC=normal. Clients that have seen what is missing get a reset, the others resume.'
-}
 
 /** The embedded store: one SQLite file, a writer thread, and short reads on this thread. */
 export class SqliteStore implements Store, Log {
@@ -69,7 +64,8 @@ export class SqliteStore implements Store, Log {
   private constructor(file: PreparedFile, options: StoreOptions) {
     this.#file = file
     this.epoch = file.epoch
-    // The fence of this process applies from its first event; until then its seqs are all above the head.
+    // The fence of this process applies from its first event; until then its seqs are all above the
+    // head.
     this.#fences =
       file.leap === null ? file.fences : [...file.fences, { tail: file.head, top: file.leap }]
     const { sync, retentionDays, retentionPerChannel } = options

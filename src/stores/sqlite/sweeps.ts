@@ -5,7 +5,10 @@ import type { WriteContext } from './write-context.ts'
 /** A step of the hourly round. Returns true if it is finished, false if it has more to do. */
 export type Step = () => boolean
 
-/** Deletes rows that have no effect any more and only take space: those of the past, and those about entries that are gone. */
+/**
+ * Deletes rows that have no effect any more and only take space: those of the past, and those about
+ * entries that are gone.
+ */
 export class Sweeps {
   readonly #context: WriteContext
   readonly #s: ReturnType<typeof statements>

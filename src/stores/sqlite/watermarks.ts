@@ -5,10 +5,11 @@ import { ARCHIVED, READ } from './flags.ts'
 import type { WriteContext } from './write-context.ts'
 
 /**
- * What must hold for every live entry up to a watermark: `done`, it is read or archived; `seen`, it is seen; `archived`, it is
- * archived. Counts and lists only look above. Removing an entry keeps a watermark true and a new entry lies above it,
- * so only marks move it. It may be lower than it could be. Every user with a mark in a channel has a row there, in the
- * table `reach` (released files have that name).
+ * What must hold for every live entry up to a watermark: `done`, it is read or archived; `seen`, it
+ * is seen; `archived`, it is archived. Counts and lists only look above. Removing an entry keeps a
+ * watermark true and a new entry lies above it, so only marks move it. It may be lower than it
+ * could be. Every user with a mark in a channel has a row there, in the table `reach` (released
+ * files have that name).
  */
 const LEVELS = {
   done: `m.flags IS NULL OR m.flags & ${READ | ARCHIVED} = 0`,
@@ -35,7 +36,10 @@ const TOUCHED: Readonly<Record<MarkOp, readonly Level[]>> = {
   archived: NAMES
 }
 
-/** The seq before the first entry above another for which a level does not hold; null if it holds for all. */
+/**
+ * The seq before the first entry above another for which a level does not hold; null if it holds
+ * for all.
+ */
 const firstBelow = (level: Level, user: string, channel: string, above: string): string =>
   `(SELECT e.seq - 1 FROM entry e LEFT JOIN mark m ON m.user = ${user} AND m.channel = e.channel AND m.seq = e.seq
     WHERE e.channel = ${channel} AND e.seq > ${above} AND (${LEVELS[level]}) ORDER BY e.seq LIMIT 1)`
@@ -69,7 +73,10 @@ export class Watermarks {
     this.#forget = db.prepare('DELETE FROM reach WHERE user = ?')
   }
 
-  /** To be called after a mark. `range`: the mark was for everything above one seq and up to another. */
+  /**
+   * To be called after a mark. `range`: the mark was for everything above one seq and up to
+   * another.
+   */
   marked(
     user: string,
     channel: Channel,

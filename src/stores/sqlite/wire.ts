@@ -183,7 +183,10 @@ export function encodeFailure({ kind, message }: Failure, to: Flat): void {
   to.push(STATUSES.indexOf(kind), message)
 }
 
-/** Reads the beginning of an answer. If it is null the command succeeded, and {@link decodeResult} reads the rest. */
+/**
+ * Reads the beginning of an answer. If it is null the command succeeded, and {@link decodeResult}
+ * reads the rest.
+ */
 export function decodeFailure(from: FlatReader): Failure | null {
   const kind = from.oneOf(STATUSES)
   return kind === 'done' ? null : { kind, message: from.string() }

@@ -3,12 +3,16 @@ import type { StateOp } from '../../log/event.ts'
 import { changes, type Database, type Statement } from './driver.ts'
 import { readMeta } from './meta.ts'
 
-/** Channels whose sizes are cached. Above it the cache is cleared, and each is counted again at its next write. */
+/**
+ * Channels whose sizes are cached. Above it the cache is cleared, and each is counted again at its
+ * next write.
+ */
 const MAX_COUNTED = 100_000
 
 /**
- * What all commands of the writer share: the head of the log, the time of the transaction, the sizes of channels, and how
- * an entry is removed. {@link WriteContext.rollback} restores the values that mirror the database.
+ * What all commands of the writer share: the head of the log, the time of the transaction, the
+ * sizes of channels, and how an entry is removed. {@link WriteContext.rollback} restores the values
+ * that mirror the database.
  */
 export class WriteContext {
   readonly db: Database
@@ -52,7 +56,10 @@ export class WriteContext {
     return this.#head
   }
 
-  /** The seq that {@link takeSeq} will return. The first one after a start leaps, and fences off the seqs it skips. */
+  /**
+   * The seq that {@link takeSeq} will return. The first one after a start leaps, and fences off the
+   * seqs it skips.
+   */
   nextSeq(): number {
     if (this.#leap !== null) {
       this.#statements.putFence.run(this.#head, this.#leap)
@@ -69,8 +76,9 @@ export class WriteContext {
   }
 
   /**
-   * Removes an entry that was recalled, expired or collapsed. If it replaced an earlier one, a client that was offline may
-   * still show that one: a state event in its place in the log tells the client that it is gone.
+   * Removes an entry that was recalled, expired or collapsed. If it replaced an earlier one, a
+   * client that was offline may still show that one: a state event in its place in the log tells
+   * the client that it is gone.
    */
   retract(channel: Channel, seq: number, note: number): boolean {
     if (changes(this.#statements.leaveRemoved, channel, seq) > 0)
@@ -78,7 +86,10 @@ export class WriteContext {
     return this.removeEntry(channel, seq, note)
   }
 
-  /** Removes one entry, the mark of its user in a personal channel, and the content with its last entry. False if there is none. */
+  /**
+   * Removes one entry, the mark of its user in a personal channel, and the content with its last
+   * entry. False if there is none.
+   */
   removeEntry(channel: Channel, seq: number, note: number): boolean {
     const s = this.#statements
     if (changes(s.deleteEntry, channel, seq) === 0) return false
@@ -135,7 +146,10 @@ export class WriteContext {
     return first.get()?.exp ?? Number.POSITIVE_INFINITY
   }
 
-  /** Writes the head, the floor, the sizes and the dropped channels if they changed. The last step before a commit. */
+  /**
+   * Writes the head, the floor, the sizes and the dropped channels if they changed. The last step
+   * before a commit.
+   */
   save(): void {
     for (const [channel, by] of this.#sizes) if (by !== 0) this.#statements.resize.run(channel, by)
     this.#sizes.clear()
@@ -165,7 +179,10 @@ export class WriteContext {
     this.dropped.clear()
   }
 
-  /** Tracks the size of a shared channel, because many subscribers count it. A personal one is counted when it is read. */
+  /**
+   * Tracks the size of a shared channel, because many subscribers count it. A personal one is
+   * counted when it is read.
+   */
   #resized(channel: Channel, by: number): void {
     if (!isPersonal(channel)) this.#sizes.set(channel, (this.#sizes.get(channel) ?? 0) + by)
   }

@@ -3,7 +3,9 @@ import { dirname } from 'node:path'
 import type { Failure } from './commands.ts'
 import { extendedCode, SQLITE, sqliteCode } from './driver.ts'
 
-/** With less free space than this after a failed write the disk is full, whatever SQLite reported. */
+/**
+ * With less free space than this after a failed write the disk is full, whatever SQLite reported.
+ */
 const FULL_BYTES = 1024 * 1024
 
 const DISK_CODES: readonly (number | undefined)[] = [
@@ -14,7 +16,10 @@ const DISK_CODES: readonly (number | undefined)[] = [
   SQLITE.corrupt
 ]
 
-/** Why a write to the database at `path` failed. An error that the disk did not cause is a bug, and `broken`. */
+/**
+ * Why a write to the database at `path` failed. An error that the disk did not cause is a bug, and
+ * `broken`.
+ */
 export function failureOf(error: unknown, path: string): Failure {
   return { kind: kindOf(error, path), message: messageOf(error) }
 }

@@ -20,7 +20,10 @@ export interface PendingCommand extends Weight {
   failed(error: Error): void
 }
 
-/** How long an exit waits for the running transaction: many times its usual length, and little of what a shutdown has left. */
+/**
+ * How long an exit waits for the running transaction: many times its usual length, and little of
+ * what a shutdown has left.
+ */
 const EXIT_WAIT_MS = 500
 
 const STOPPING = 'the process is stopping and accepts no more writes'
@@ -29,14 +32,16 @@ const SOURCE = import.meta.url.endsWith('.ts')
 const ENTRY = new URL(SOURCE ? './writer.ts' : './writer.js', import.meta.url)
 
 function startWorker(workerData: WriterData): Worker {
-  // From source, the thread first needs a TypeScript loader, and not those of a test runner, which take seconds to start.
+  // From source, the thread first needs a TypeScript loader, and not those of a test runner, which
+  // take seconds to start.
   if (SOURCE) {
     const tsx = JSON.stringify(import.meta.resolve('tsx/esm/api'))
     const source = `import(${tsx}).then((tsx) => { tsx.register(); return import(${JSON.stringify(ENTRY.href)}) })`
     return new Worker(source, { eval: true, execArgv: [], workerData })
   }
-  // Without the modules that the process preloads, such as instrumentation: the thread serves no requests. A thread refuses most
-  // other flags. It needs the one that selects SQLite: two versions in one process would break each other's locks.
+  // Without the modules that the process preloads, such as instrumentation: the thread serves no
+  // requests. A thread refuses most other flags. It needs the one that selects SQLite: two versions
+  // in one process would break each other's locks.
   return new Worker(ENTRY, {
     execArgv: process.execArgv.filter((flag) => flag.endsWith('experimental-sqlite')),
     workerData
@@ -44,9 +49,11 @@ function startWorker(workerData: WriterData): Worker {
 }
 
 /**
- * The main thread's end of the writer. Commands that arrive while a commit runs go together into the next transaction: short requests
- * first, then one slice of a long one, so that none waits for more than that. A commit costs about the same for one command as
- * for fifty, so it also waits briefly for as many commands as the last one had. A producer that publishes one at a time never waits.
+ * The main thread's end of the writer. Commands that arrive while a commit runs go together into
+ * the next transaction: short requests first, then one slice of a long one, so that none waits for
+ * more than that. A commit costs about the same for one command as for fifty, so it also waits
+ * briefly for as many commands as the last one had. A producer that publishes one at a time never
+ * waits.
  */
 export class WriterThread {
   readonly ready: Promise<void>
@@ -69,8 +76,8 @@ export class WriterThread {
   #gone: Error | null = null
 
   /**
-   * `onReport` receives each report, and calls `settle` when the commands may have their answers. `onLost` is called if the thread ends
-   * before it was closed.
+   * `onReport` receives each report, and calls `settle` when the commands may have their answers.
+   * `onLost` is called if the thread ends before it was closed.
    */
   constructor(
     data: Omit<WriterData, 'turn'>,
@@ -107,7 +114,10 @@ export class WriterThread {
     return this.#gone
   }
 
-  /** Sends the commands of one request, which run in order. All fail at once if too many wait, or if there is no writer. */
+  /**
+   * Sends the commands of one request, which run in order. All fail at once if too many wait, or if
+   * there is no writer.
+   */
   send(commands: readonly PendingCommand[]): void {
     const refusal = this.#refusal(commands)
     if (refusal) {
@@ -193,7 +203,10 @@ export class WriterThread {
     this.#reportIdle()
   }
 
-  /** An immediate exit must not end the thread in a transaction: the native code would abort the process. */
+  /**
+   * An immediate exit must not end the thread in a transaction: the native code would abort the
+   * process.
+   */
   #waitForTransaction = (): void => {
     while (Atomics.compareExchange(this.#turn, 0, TURN.idle, TURN.over) === TURN.busy) {
       if (Atomics.wait(this.#turn, 0, TURN.busy, EXIT_WAIT_MS) === 'timed-out') return

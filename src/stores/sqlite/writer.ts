@@ -20,7 +20,8 @@ import { decodeRequest, encodeFailure, type Job } from './wire.ts'
 import { WriteContext } from './write-context.ts'
 import { failureOf, messageOf } from './write-failure.ts'
 
-// The writer thread: the only writer of the database. It runs each request in one transaction, and work of its own in between.
+// The writer thread: the only writer of the database. It runs each request in one transaction, and
+// work of its own in between.
 
 const HOUR_MS = 60 * 60 * 1000
 /** Pause before own work is tried again after a failure. Commands do not wait for it. */
@@ -111,8 +112,8 @@ function report(answers: Flat | null): void {
 }
 
 /**
- * Runs the commands in one transaction. If that fails because one of them is at fault, or because the disk is full, each runs by
- * itself, so that the others succeed.
+ * Runs the commands in one transaction. If that fails because one of them is at fault, or because
+ * the disk is full, each runs by itself, so that the others succeed.
  */
 function answerAll(jobs: readonly Job[]): Flat {
   const answers: Flat = []
@@ -131,7 +132,10 @@ function answerAll(jobs: readonly Job[]): Flat {
   }
 }
 
-/** Runs each command by itself, in order. One as large as another that did not fit on the disk is not tried. */
+/**
+ * Runs each command by itself, in order. One as large as another that did not fit on the disk is
+ * not tried.
+ */
 function answerEach(jobs: readonly Job[]): Flat {
   const answers: Flat = []
   let room = Number.POSITIVE_INFINITY
@@ -209,7 +213,8 @@ function close(): void {
 port.on('message', (request: WriterRequest) => {
   if (request === 'close') return close()
   report(answerAll(decodeRequest(request, handlers)))
-  // Messages that arrive in quick succession are taken in one turn of the loop, so an immediate would wait for the last of them.
+  // Messages that arrive in quick succession are taken in one turn of the loop, so an immediate
+  // would wait for the last of them.
   if (nextTidy) tidy()
   else schedule()
 })
