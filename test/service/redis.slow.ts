@@ -4,7 +4,7 @@ import t, { type Test } from 'tap'
 import { shardOf } from '../../src/stores/redis/sharding.ts'
 import { eventually } from '../fixtures/eventually.ts'
 import { freePort } from '../fixtures/free-port.ts'
-import { tempDir } from '../fixtures/temp-dir.ts'
+import { type Teardown, tempDir } from '../fixtures/temp-dir.ts'
 import {
   type RedisServer,
   type RedisServerOptions,
@@ -172,6 +172,16 @@ for (const shards of [1, 3]) {
   })
 }
 
+/** Makes a key and a certificate that no authority has signed, for `name`, such as `DNS:localhost`. */
+function selfSigned(t: Teardown, name: string): { readonly key: string; readonly cert: string } {
+  const dir = tempDir(t)
+  const [key, cert] = [path.join(dir, 'key.pem'), path.join(dir, 'cert.pem')]
+  const request = 'req -x509 -newkey rsa:2048 -nodes -days 2 -subj /CN=localhost'.split(' ')
+  const files = ['-addext', `subjectAltName=${name}`, '-keyout', key, '-out', cert]
+  execFileSync('openssl', [...request, ...files], { stdio: 'pipe' })
+  return { key, cert }
+}
+
 t.test(
   'a delivery report judges each user by their own position in the log',
   { skip: skipOwnServer },
@@ -321,24 +331,7 @@ t.test(
   'TLS to Redis accepts a trusted certificate and reports an untrusted one',
   { skip: skipOwnServer },
   async (t) => {
-    const dir = tempDir(t)
-    const [key, cert] = [path.join(dir, 'key.pem'), path.join(dir, 'cert.pem')]
-    const request = [
-      'req',
-      '-x509',
-      '-newkey',
-      'rsa:2048',
-      '-nodes',
-      '-days',
-      '2',
-      '-subj',
-      '/CN=localhost'
-    ]
-    execFileSync(
-      'openssl',
-      [...request, '-addext', 'subjectAltName=IP:127.0.0.1', '-keyout', key, '-out', cert],
-      { stdio: 'pipe' }
-    )
+    const { key, cert } = selfSigned(t, 'IP:127.0.0.1')
     const port = await freePort()
     const tls = [
       '--tls-port',
@@ -367,26 +360,7 @@ t.test(
   'a Redis Cluster over TLS with host-name certificates is followed by host name',
   { skip: skipOwnServer },
   async (t) => {
-    const dir = tempDir(t)
-    const [key, cert] = [path.join(dir, 'key.pem'), path.join(dir, 'cert.pem')]
-    const request = [
-      'req',
-      '-x509',
-      '-newkey',
-      'rsa:2048',
-      '-nodes',
-      '-days',
-      '2',
-      '-subj',
-      '/CN=localhost'
-    ]
-    execFileSync(
-      'openssl',
-      [...request, '-addext', 'subjectAltName=DNS:localhost', '-keyout', key, '-out', cert],
-      {
-        stdio: 'pipe'
-      }
-    )
+    const { key, cert } = selfSigned(t, 'DNS:localhost')
     const [port, bus] = [await freePort(), await freePort()]
     const tls = [
       '--tls-port',
