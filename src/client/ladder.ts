@@ -9,28 +9,27 @@ import type { Status } from './types.ts'
 /** First and longest time on a lower rung before the top one is tried again. */
 const CLIMB_MS = 20_000
 const MAX_CLIMB_MS = 600_000
-/** An attempt that has lived so long was a good one. */
+/** A connection that lasted this long was a good one. */
 const STEADY_MS = 5_000
-/** Failures on the top rung before the next is tried: the fault may be the transport's. */
+/** Failures on the top rung before the next one is tried: the transport may be at fault. */
 const TRIES = 3
-/**
- * How long the first frame may take: a proxy that buffers holds back even the head of the answer.
- */
+/** How long the first frame may take: a buffering proxy holds back even the response headers. */
 const FIRST_MS = 5_000
-/** So many heartbeats missed are a sign of death. */
+/** A connection counts as dead after this many heartbeat intervals of silence. */
 const MISSED_BEATS = 2.5
-/** How long a poll may take, which waits for 25 s at most. */
+/** How long a poll may take; the service answers within 25 s. */
 const POLL_MS = 40_000
 
 /**
- * Why a step was ended from this side: `on`, to go on at once with the next; `silent` is a fault.
+ * Why this side ended a step: `on`, to go on at once with the next; `silent`, because nothing
+ * arrived.
  */
 type Ended = 'on' | 'silent'
 
-/** What uses the ladder. */
+/** What the ladder needs from its user. */
 export interface LadderHost {
   readonly api: Api
-  /** How many items a fresh page is asked for with. */
+  /** How many items to request in a fresh page. */
   readonly items: number
   cursor(): string | undefined
   hear(frame: Frame): void
@@ -40,21 +39,17 @@ export interface LadderHost {
 /** A connection that is kept up. */
 export interface Ladder {
   close(): void
-  /**
-   * Something has changed: a new attempt, now and (by default) from the top, whatever the present
-   * one believes.
-   */
+  /** Starts a new attempt now, by default from the top rung, because something has changed. */
   kick(fromTop?: boolean): void
-  /**
-   * The page was out of sight: the same, where nothing has been heard for longer than it should.
-   */
+  /** The page is visible again: starts a new attempt if nothing has arrived for too long. */
   nudge(): void
 }
 
 /**
- * Keeps one connection up, over the best transport that works: attempt, pause, attempt, … until it
- * is closed. One at a time, so one cursor. Each step, attempt or pause, has an AbortController
- * whose reason says why it was ended.
+ * Keeps one connection up over the best transport that works: attempt, pause, attempt, … until it
+ * is closed. One at a time, so there is one cursor. Each attempt and each pause has an
+ * AbortController, whose reason says why it was ended. One closure, because private fields would
+ * make the script larger.
  */
 export function startLadder(
   { api, items, cursor, hear, status: tell }: LadderHost,
@@ -66,16 +61,16 @@ export function startLadder(
   let climbMs = CLIMB_MS
   let climbAt = 0
   let failures = 0
-  /** Credentials refused in a row; a way that fails is no fault of theirs. */
+  /** Credentials rejected in a row; network failures do not count. */
   let denials = 0
   let retryMs = 1_000
   let heartbeatMs = 15_000
-  // What has only begun is not late.
+  // A connection that has just begun is not late.
   let heardAt = Date.now()
 
   /**
-   * One connection to its end; then the pause before the next, undefined where only a change can
-   * help.
+   * Runs one connection to its end. Resolves to the pause before the next one; undefined if only a
+   * change can help.
    */
   async function attempt({ status, open }: Transport): Promise<number | undefined> {
     const own = new AbortController()
@@ -113,12 +108,11 @@ export function startLadder(
       }
     }
     try {
-      // Whatever hangs does not hang us; only a token may take longer than an answer of the
-      // service.
+      // Nothing here waits for ever. Only a token may take longer than an answer of the service.
       await Promise.race([api.token.get(), sleep(Infinity, signal)])
       watch(FIRST_MS)
       timers = [
-        // Before the token expires, another one is asked for and the connection goes on with it.
+        // Before the token expires, the connection goes on with another one.
         endIn(api.token.renewInMs(), 'on'),
         later(kick, rung ? climbAt - performance.now() : Infinity)
       ]
@@ -138,7 +132,7 @@ export function startLadder(
     )
   }
 
-  /** What follows from how it went: the pause, and the rung of the next attempt. */
+  /** Decides what follows: the pause, and the rung of the next attempt. */
   function judge(
     heard: boolean,
     steady: boolean,
@@ -154,9 +148,8 @@ export function startLadder(
     if (ended === 'on') return 0
     const error = failure ?? (ended ? new BellwireError('silent', 'nothing arrives') : null)
     const code = error?.code
-    // The credential has ended or was refused. Another may do, though not always at once: what was
-    // revoked takes one of a later second. With a cookie, too, a try is worth it after a goodbye:
-    // the application may have renewed it.
+    // The credential expired or was rejected. Another may work, though after a revocation only one
+    // issued in a later second. A cookie is tried again after a goodbye: it may have been renewed.
     const denied = code === 'unauthenticated' || goodbye?.retryMs === null
     if (heard) denials = 0
     const another = denied && denials++ < TRIES && api.token.refused()
@@ -169,13 +162,12 @@ export function startLadder(
       tell('connecting', error)
       return toldMs
     }
-    // A connection that was good may come back at once where it has ended for our reasons, not for
-    // the network's.
+    // A good connection that ended for a reason of ours, not of the network, reconnects at once.
     if (steady && (ended || goodbye?.reason === 'expired')) return 0
     failures++
     tell(code === 'network' && !heard ? 'offline' : 'connecting', error)
     const pauseMs = backoffMs(failures, retryMs) + (denied ? 1_000 : 0)
-    // Another rung helps where the way is the trouble: of silence one try tells that.
+    // Another rung helps if the network path is at fault; for silence one attempt proves that.
     if (heard || code === 'token' || (!rung && code !== 'silent' && failures % TRIES))
       return pauseMs
     if (!rungs[rung + 1]) {
@@ -193,7 +185,7 @@ export function startLadder(
     tell('connecting', null)
     while (!closed) {
       const pauseMs = await attempt(rungs[rung]!)
-      // Where only a change can help, any sign of one will do.
+      // Only a change can help, so any sign of one starts a new attempt.
       if (pauseMs === undefined) heardAt = 0
       if (pauseMs === 0 || closed) continue
       step = new AbortController()

@@ -32,7 +32,7 @@ export function createPanel({ user, name, topics }, inbox) {
   panel.setAttribute('aria-labelledby', `name-${user}`)
   Object.assign(find('h2'), { id: `name-${user}`, textContent: name })
   find('.avatar').textContent = name[0]
-  find('.topics').textContent = `Topics: ${topics.join(', ')}`
+  find('.topics').textContent = `reads ${topics.join(', ')}`
   find('.body').id = `inbox-${user}`
   bell.setAttribute('aria-controls', `inbox-${user}`)
 
