@@ -1,13 +1,13 @@
 import { EventEmitter, once } from 'node:events'
 import type { FastifyInstance } from 'fastify'
 import { LAST_WORDS_MS } from './bounds/limits.ts'
-import { HubMember } from './cluster/node-answers.ts'
 import { createNodeName } from './cluster/node-name.ts'
 import { openCluster } from './cluster/open-cluster.ts'
 import type { Config } from './config/config.ts'
 import { Hub } from './delivery/hub.ts'
 import { Alerts } from './monitoring/alerts.ts'
 import { Monitoring } from './monitoring/monitoring.ts'
+import { NodeAnswers } from './monitoring/node-answers.ts'
 import { NodeMonitor } from './monitoring/node-monitor.ts'
 import { createLog } from './monitoring/process-log.ts'
 import { StalePeers } from './monitoring/stale-peers.ts'
@@ -56,7 +56,7 @@ export async function createApp(
     setTimeout(onLost, LAST_WORDS_MS)
   })
   const nodeMonitor = new NodeMonitor({ version, hub, store, cluster, monitoring }, config)
-  cluster.join(new HubMember(hub, records, () => nodeMonitor.report()))
+  cluster.join(new NodeAnswers(hub, records, () => nodeMonitor.report()))
   await nodeMonitor.start()
 
   const app = createServer(config, {

@@ -1,10 +1,11 @@
-import type { Answer, Cluster, Member, NodeView, Question } from './cluster.ts'
+import type { Cluster, LocalNode, NodeView } from './cluster.ts'
+import type { NodeAnswer, NodeQuery } from './node-query.ts'
 
 /** The cluster of one: whoever has the embedded store is alone. */
 export class SingleNode implements Cluster {
   readonly #node: string
   readonly #maxConnectionsPerUser: number
-  #member: Member | undefined
+  #member: LocalNode | undefined
 
   /** `maxConnectionsPerUser` 0: no limit. */
   constructor(node: string, maxConnectionsPerUser: number) {
@@ -12,7 +13,7 @@ export class SingleNode implements Cluster {
     this.#maxConnectionsPerUser = maxConnectionsPerUser
   }
 
-  join(member: Member): void {
+  join(member: LocalNode): void {
     this.#member = member
   }
 
@@ -22,9 +23,9 @@ export class SingleNode implements Cluster {
       : []
   }
 
-  async ask<K extends Question['kind']>(
-    question: Extract<Question, { kind: K }>
-  ): Promise<readonly Answer<K>[]> {
+  async ask<K extends NodeQuery['kind']>(
+    question: Extract<NodeQuery, { kind: K }>
+  ): Promise<readonly NodeAnswer<K>[]> {
     return this.#member ? [this.#member.answer(question)] : []
   }
 

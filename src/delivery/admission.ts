@@ -91,7 +91,7 @@ export class Admission {
     if (trouble === 'drain') return trouble
     const isFull =
       (maxConnections > 0 && this.#host.connections.size + this.#reservedTotal >= maxConnections) ||
-      (maxConnectionsPerUser > 0 && this.heldOf(user) >= maxConnectionsPerUser) ||
+      (maxConnectionsPerUser > 0 && this.slotsOf(user) >= maxConnectionsPerUser) ||
       (maxConnectionsPerIp > 0 &&
         (this.#byAddress.get(addressBlock(address)) ?? 0) >= maxConnectionsPerIp)
     return isFull ? 'limit' : trouble
@@ -109,7 +109,7 @@ export class Admission {
     if (rated) this.#openings.count(user, OPENINGS_MS)
     const reservation = this.#reserve(user, address)
     try {
-      const granted = await this.#quota.acquire(user, this.heldOf(user))
+      const granted = await this.#quota.acquire(user, this.slotsOf(user))
       const refusal = granted ? this.#host.trouble(user) : 'limit'
       if (refusal === null) {
         await enter()
@@ -124,7 +124,7 @@ export class Admission {
   }
 
   /** How many connections each user has here, reservations included. */
-  *held(): Generator<readonly [user: string, count: number]> {
+  *slots(): Generator<readonly [user: string, count: number]> {
     for (const [user, count] of this.#host.connections.counts())
       yield [user, count + (this.#reserved.get(user) ?? 0)]
     for (const [user, count] of this.#reserved)
@@ -132,7 +132,7 @@ export class Admission {
   }
 
   /** The same of one user. */
-  heldOf(user: string): number {
+  slotsOf(user: string): number {
     return this.#host.connections.of(user).length + (this.#reserved.get(user) ?? 0)
   }
 
@@ -143,7 +143,7 @@ export class Admission {
 
   closed({ user, remoteAddress }: Receiver): void {
     this.#countAddress(remoteAddress, -1)
-    this.#quota.report(user, this.heldOf(user))
+    this.#quota.report(user, this.slotsOf(user))
   }
 
   #reserve(user: string, address: string): Reservation {
@@ -167,7 +167,7 @@ export class Admission {
       },
       // Reported even if the quota was not granted: reports made meanwhile counted this one.
       release: () => {
-        if (use()) this.#quota.report(user, this.heldOf(user))
+        if (use()) this.#quota.report(user, this.slotsOf(user))
       }
     }
   }

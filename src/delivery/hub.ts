@@ -100,13 +100,13 @@ export class Hub implements ReceiverHost, AdmissionHost {
   }
 
   /** How many connections each user has here, reservations included. */
-  held(): Iterable<readonly [user: string, count: number]> {
-    return this.#admission.held()
+  slots(): Iterable<readonly [user: string, count: number]> {
+    return this.#admission.slots()
   }
 
   /** The same of one user. */
-  heldOf(user: string): number {
-    return this.#admission.heldOf(user)
+  slotsOf(user: string): number {
+    return this.#admission.slotsOf(user)
   }
 
   /** Opens a stream and starts it. Only {@link admit} checks the limits. */

@@ -1,54 +1,9 @@
-import { z } from 'zod'
 import { BoundedCache, detachedTexts, textBytes, textsBytes } from '../bounds/bounded-cache.ts'
 import { REMEMBERED_NAMES } from '../bounds/limits.ts'
-import type { CloseReason } from '../delivery/close-reason.ts'
+import type { ConnectionRecord, DeliveryRecord } from '../cluster/node-query.ts'
 import type { ObservedConnection } from '../delivery/observer.ts'
 import type { FollowedEvent } from '../log/event.ts'
 import type { Publication, Recipients } from '../log/notification.ts'
-
-/**
- * What one process knows of one notification. No content. Instants are milliseconds since 1970;
- * null means that it has not happened, or that this process does not know.
- */
-export const DeliveryRecord = z.object({
-  /** At most {@link REMEMBERED_NAMES} users; if there were more, `hashes` has all of them. */
-  to: z
-    // Checked when it was published.
-    .custom<Recipients>((to) => typeof to === 'object' && to !== null)
-    .nullable(),
-  hashes: z.array(z.number()).readonly().optional(),
-  producer: z.string().nullable(),
-  acceptedAt: z.number(),
-  /** From the end of the request to the commit; null: another process accepted it. */
-  durableAfterMs: z.number().nullable(),
-  ephemeral: z.boolean(),
-  expiresAt: z.number().nullable(),
-  /** Live connections that it was written to. */
-  connections: z.number(),
-  firstWrittenAt: z.number().nullable(),
-  lastWrittenAt: z.number().nullable(),
-  recalledAt: z.number().nullable(),
-  /** Id of the notification that replaced it. */
-  replacedBy: z.string().nullable()
-})
-export type DeliveryRecord = z.output<typeof DeliveryRecord>
-
-/** What a delivery report needs of one connection. Instants are milliseconds since 1970. */
-export const ConnectionRecord = z.object({
-  /** Public id of the connection. */
-  connection: z.string(),
-  user: z.string(),
-  /** At most {@link REMEMBERED_NAMES} topics; if there were more, `hashes` has all of them. */
-  topics: z.array(z.string()).readonly(),
-  hashes: z.array(z.number()).readonly().optional(),
-  openedAt: z.number(),
-  /** Null: it is open. */
-  closedAt: z.number().nullable(),
-  reason: z.custom<CloseReason>((reason) => typeof reason === 'string').nullable(),
-  /** The client has everything up to this `seq`; -1 before the first frame. */
-  seq: z.number()
-})
-export type ConnectionRecord = z.output<typeof ConnectionRecord>
 
 /** A name in 32 bits (FNV-1a): enough to tell whether one of some hundred names was it. */
 function hashOf(name: string): number {

@@ -1,6 +1,7 @@
+import type { ConnectionRecord, DeliveryRecord } from '../cluster/node-query.ts'
 import { type Channel, channelsOf, topicOf } from '../log/channel.ts'
 import type { Recipients } from '../log/notification.ts'
-import { type ConnectionRecord, type DeliveryRecord, readsTopic } from './delivery-records.ts'
+import { readsTopic } from './delivery-records.ts'
 
 /** Combines what several processes know of one notification; undefined: none of them knows it. */
 export function mergeRecords(records: readonly DeliveryRecord[]): DeliveryRecord | undefined {

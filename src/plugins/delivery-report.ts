@@ -2,17 +2,14 @@ import fp from 'fastify-plugin'
 import type { ZodTypeProvider } from 'fastify-type-provider-zod'
 import { z } from 'zod'
 import type { Cluster } from '../cluster/cluster.ts'
+import type { ConnectionRecord, DeliveryRecord } from '../cluster/node-query.ts'
 import { channelsOf } from '../log/channel.ts'
 import { formatCursor } from '../log/cursor.ts'
 import { iso } from '../log/iso.ts'
 import { UserName } from '../log/names.ts'
 import type { Recipients } from '../log/notification.ts'
 import type { EventLog, NotificationDetails, Operator } from '../log/store.ts'
-import {
-  type ConnectionRecord,
-  type DeliveryRecord,
-  recipientsFor
-} from '../monitoring/delivery-records.ts'
+import { recipientsFor } from '../monitoring/delivery-records.ts'
 import {
   channelFor,
   explain,

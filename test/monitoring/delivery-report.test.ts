@@ -1,6 +1,6 @@
 import { test } from 'tap'
+import type { ConnectionRecord } from '../../src/cluster/node-query.ts'
 import {
-  type ConnectionRecord,
   DeliveryRecords,
   recipientsFor,
   rememberedTopics

@@ -6,7 +6,8 @@ import {
   MAX_ANSWER_BYTES,
   MAX_UNSURE_USERS
 } from '../../src/bounds/limits.ts'
-import type { Answer, Member, NodeReport, Question } from '../../src/cluster/cluster.ts'
+import type { LocalNode, NodeReport } from '../../src/cluster/cluster.ts'
+import type { NodeAnswer, NodeQuery } from '../../src/cluster/node-query.ts'
 import { RedisCluster } from '../../src/cluster/redis/redis-cluster.ts'
 import type { ArchiveRecord } from '../../src/log/archive.ts'
 import { RedisArchiveSource } from '../../src/stores/redis/archive-source.ts'
@@ -33,18 +34,18 @@ const report = (connections: number): NodeReport => ({
 })
 
 /** A node with the connections that the test gives it. */
-class TestNode implements Member {
+class TestNode implements LocalNode {
   readonly users = new Map<string, number>()
-  readonly asked: Question[] = []
+  readonly asked: NodeQuery[] = []
   total = 0
-  list: Answer<'list-connections'> = { rows: [], total: 0 }
+  list: NodeAnswer<'list-connections'> = { rows: [], total: 0 }
   report = (): NodeReport => report(this.total)
-  held = () => this.users.entries()
-  heldOf = (user: string): number => this.users.get(user) ?? 0
-  answer<K extends Question['kind']>(question: Extract<Question, { kind: K }>): Answer<K> {
+  slots = () => this.users.entries()
+  slotsOf = (user: string): number => this.users.get(user) ?? 0
+  answer<K extends NodeQuery['kind']>(question: Extract<NodeQuery, { kind: K }>): NodeAnswer<K> {
     this.asked.push(question)
-    if (question.kind === 'list-connections') return this.list as Answer<K>
-    return ('user' in question ? this.heldOf(String(question.user)) : false) as Answer<K>
+    if (question.kind === 'list-connections') return this.list as NodeAnswer<K>
+    return ('user' in question ? this.slotsOf(String(question.user)) : false) as NodeAnswer<K>
   }
 }
 
@@ -74,8 +75,8 @@ async function join(t: Test, url: string, prefix: string, name: string, most = 3
   t.teardown(() => cluster.leave())
   cluster.join(node)
   const close = (user: string): void => {
-    node.users.set(user, node.heldOf(user) - 1)
-    cluster.report(user, node.heldOf(user))
+    node.users.set(user, node.slotsOf(user) - 1)
+    cluster.report(user, node.slotsOf(user))
   }
   return {
     name,
@@ -83,8 +84,8 @@ async function join(t: Test, url: string, prefix: string, name: string, most = 3
     node,
     troubles,
     async open(user) {
-      node.users.set(user, node.heldOf(user) + 1)
-      const granted = await cluster.acquire(user, node.heldOf(user))
+      node.users.set(user, node.slotsOf(user) + 1)
+      const granted = await cluster.acquire(user, node.slotsOf(user))
       if (!granted) close(user)
       return granted
     },
@@ -201,7 +202,7 @@ test('the last slot of a user is given once, however many nodes ask at once', {
       Array.from({ length: 9 }, (_, n) => nodes[(n + round) % 3]!.open(user))
     )
     t.equal(granted.filter(Boolean).length, 3, user)
-    const [one] = nodes.filter(({ node }) => node.heldOf(user) > 0)
+    const [one] = nodes.filter(({ node }) => node.slotsOf(user) > 0)
     one!.close(user)
     const again = await Promise.all(nodes.map((node) => node.open(user)))
     t.equal(again.filter(Boolean).length, 1, 'a slot that was released is given once')

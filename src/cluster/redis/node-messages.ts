@@ -3,10 +3,11 @@ import { z } from 'zod'
 import { ASK_MS, MAX_ANSWER_BYTES, MAX_ANSWER_ROWS } from '../../bounds/limits.ts'
 import { isReady } from '../../stores/redis/client.ts'
 import { channelRefusal } from '../../stores/redis/redis-errors.ts'
-import { ANSWERS, type Answer, boundAnswer, type Member, Question } from '../cluster.ts'
+import type { LocalNode } from '../cluster.ts'
+import { ANSWERS, boundAnswer, type NodeAnswer, NodeQuery } from '../node-query.ts'
 import type { ClusterConnection } from './cluster-connection.ts'
 
-type Kind = Question['kind']
+type Kind = NodeQuery['kind']
 
 /** A query of ours that other nodes are answering. */
 interface Pending {
@@ -29,7 +30,7 @@ export class NodeMessages {
   readonly #onTrouble: (message: string) => void
   /** Queries of ours by their id, {@link ASK_MS} at most. */
   readonly #pending = new Map<string, Pending>()
-  #member: Member | undefined
+  #member: LocalNode | undefined
   /** True while the channels are subscribed to. */
   #subscribed = false
   /** Why Redis refused the subscription, as last reported. */
@@ -42,7 +43,7 @@ export class NodeMessages {
   }
 
   /** Answers the queries of other nodes from now on. */
-  join(member: Member): void {
+  join(member: LocalNode): void {
     this.#member = member
     const { subscriber } = this.#redis.clients
     this.#redis.onMessage((channel, text) => this.#receive(channel, text))
@@ -70,8 +71,8 @@ export class NodeMessages {
 
   /** See {@link Cluster.ask}. */
   async ask<K extends Kind>(
-    question: Extract<Question, { kind: K }>
-  ): Promise<readonly Answer<K>[]> {
+    question: Extract<NodeQuery, { kind: K }>
+  ): Promise<readonly NodeAnswer<K>[]> {
     const answers = this.#member ? [this.#member.answer<K>(question)] : []
     if (!this.#subscribed || !isReady(this.#redis.clients.reads)) return answers
     const id = randomBytes(9).toString('base64url')
@@ -87,7 +88,7 @@ export class NodeMessages {
         received: (answer) => {
           const parsed = ANSWERS[question.kind].safeParse(answer)
           // The schema of this kind has checked it.
-          if (parsed.success) answers.push(parsed.data as Answer<K>)
+          if (parsed.success) answers.push(parsed.data as NodeAnswer<K>)
           else expected--
           if (answers.length >= expected) done()
         }
@@ -112,7 +113,7 @@ export class NodeMessages {
 
   #answer({ id, from, question }: Query): void {
     // A newer node may ask what this one does not know.
-    const parsed = Question.safeParse(question)
+    const parsed = NodeQuery.safeParse(question)
     if (!this.#member || from === this.#redis.node || !parsed.success) return
     const query = parsed.data
     const bounded =

@@ -2,14 +2,8 @@ import { ASK_MS, BEAT_MS, CLUSTER_KEYS_MS, LEASE_MS } from '../../bounds/limits.
 import { isReady, whenReady } from '../../stores/redis/client.ts'
 import { reasonOf } from '../../stores/redis/redis-errors.ts'
 import { ReplyReader } from '../../stores/redis/replies.ts'
-import {
-  type Answer,
-  type Cluster,
-  type Member,
-  NodeReport,
-  type NodeView,
-  type Question
-} from '../cluster.ts'
+import { type Cluster, type LocalNode, NodeReport, type NodeView } from '../cluster.ts'
+import type { NodeAnswer, NodeQuery } from '../node-query.ts'
 import { ClusterConnection } from './cluster-connection.ts'
 import { NodeMessages } from './node-messages.ts'
 import { SlotQuota } from './slot-quota.ts'
@@ -41,7 +35,7 @@ export class RedisCluster implements Cluster {
   readonly #redis: ClusterConnection
   readonly #messages: NodeMessages
   readonly #quota: SlotQuota
-  #member: Member | undefined
+  #member: LocalNode | undefined
   #others: readonly NodeView[] = []
   /** Monotonic milliseconds of the last renewal. */
   #renewedAt = Number.NEGATIVE_INFINITY
@@ -67,7 +61,7 @@ export class RedisCluster implements Cluster {
     return new RedisCluster(redis, options)
   }
 
-  join(member: Member): void {
+  join(member: LocalNode): void {
     this.#member = member
     this.#messages.join(member)
     const { commands, subscriber } = this.#redis.clients
@@ -87,9 +81,9 @@ export class RedisCluster implements Cluster {
     return performance.now() - this.#renewedAt > LEASE_MS ? [own] : [own, ...this.#others]
   }
 
-  ask<K extends Question['kind']>(
-    question: Extract<Question, { kind: K }>
-  ): Promise<readonly Answer<K>[]> {
+  ask<K extends NodeQuery['kind']>(
+    question: Extract<NodeQuery, { kind: K }>
+  ): Promise<readonly NodeAnswer<K>[]> {
     return this.#messages.ask<K>(question)
   }
 

@@ -7,7 +7,7 @@ import {
 } from '../../bounds/limits.ts'
 import type { Quota } from '../../delivery/quota.ts'
 import { resultsOf } from '../../stores/redis/replies.ts'
-import type { Member } from '../cluster.ts'
+import type { LocalNode } from '../cluster.ts'
 import type { ClusterConnection } from './cluster-connection.ts'
 import { within } from './within.ts'
 
@@ -96,10 +96,10 @@ export class SlotQuota implements Quota {
    * whether it has all slots of this node. Called in the turn of the reply, so that later reports
    * follow on the same connection.
    */
-  async renewed(member: Member, complete: boolean): Promise<void> {
+  async renewed(member: LocalNode, complete: boolean): Promise<void> {
     this.#available = true
     const all = !complete || this.#unsureOfAll
-    const slots = all ? [...member.held()] : this.#takeUnsure(member)
+    const slots = all ? [...member.slots()] : this.#takeUnsure(member)
     if (all) await this.#reportAll(slots)
     else if (slots.length > 0) await this.#send(slots, false)
   }
@@ -109,10 +109,10 @@ export class SlotQuota implements Quota {
     else this.#unsureOfAll = true
   }
 
-  #takeUnsure(member: Member): UserSlots[] {
+  #takeUnsure(member: LocalNode): UserSlots[] {
     const users = [...this.#unsure]
     this.#unsure.clear()
-    return users.map((user) => [user, member.heldOf(user)])
+    return users.map((user) => [user, member.slotsOf(user)])
   }
 
   async #reportAll(slots: readonly UserSlots[]): Promise<void> {

@@ -20,7 +20,7 @@ export interface AnswerOptions {
  * `ServerResponse`.
  */
 export function answerClass({ isLast, stallMs, onSlow }: AnswerOptions): typeof ServerResponse {
-  return class Answer<
+  return class NodeAnswer<
     Request extends IncomingMessage = IncomingMessage
   > extends ServerResponse<Request> {
     constructor(request: Request, ...options: []) {

@@ -1,16 +1,18 @@
 import { MAX_ANSWER_CONNECTIONS, REMEMBERED_NAMES } from '../bounds/limits.ts'
+import type { LocalNode, NodeReport } from '../cluster/cluster.ts'
+import type {
+  ConnectionRecord,
+  ConnectionRow,
+  NodeAnswer,
+  NodeQuery
+} from '../cluster/node-query.ts'
 import type { Hub } from '../delivery/hub.ts'
 import type { Receiver } from '../delivery/receiver.ts'
-import {
-  type ConnectionRecord,
-  connectionRecord,
-  type DeliveryRecords
-} from '../monitoring/delivery-records.ts'
-import type { Answer, ConnectionRow, Member, NodeReport, Question } from './cluster.ts'
+import { connectionRecord, type DeliveryRecords } from './delivery-records.ts'
 
 const stateOf = (connection: Receiver): ConnectionRow['state'] =>
   connection.stale ? 'stale' : connection.phase
-const TROUBLE = {
+const SEVERITY = {
   stale: 3,
   blocked: 2,
   replaying: 1,
@@ -18,18 +20,18 @@ const TROUBLE = {
   closed: 0
 } as const satisfies Record<ConnectionRow['state'], number>
 
-type Sort = Extract<Question, { kind: 'list-connections' }>['sort']
+type Sort = Extract<NodeQuery, { kind: 'list-connections' }>['sort']
 type Ranked = Pick<ConnectionRow, 'bufferedBytes' | 'state'>
 
-/** What each order goes by, largest first; of equals the oldest first. */
+/** What each order sorts by, largest first; equal ranks are sorted oldest first. */
 const RANKS = {
   age: () => 0,
   bufferedBytes: ({ bufferedBytes }) => bufferedBytes,
-  state: ({ state }) => TROUBLE[state]
+  state: ({ state }) => SEVERITY[state]
 } as const satisfies Record<Sort, (row: Ranked) => number>
 
-/** What this process says of itself and of its connections when a node of the cluster asks, itself included. */
-export class HubMember implements Member {
+/** Answers the queries of all nodes, this one included, for this process and its connections. */
+export class NodeAnswers implements LocalNode {
   readonly #hub: Hub
   readonly #records: DeliveryRecords
   readonly #report: () => NodeReport
@@ -44,16 +46,16 @@ export class HubMember implements Member {
     return this.#report()
   }
 
-  held(): Iterable<readonly [user: string, count: number]> {
-    return this.#hub.held()
+  slots(): Iterable<readonly [user: string, count: number]> {
+    return this.#hub.slots()
   }
 
-  heldOf(user: string): number {
-    return this.#hub.heldOf(user)
+  slotsOf(user: string): number {
+    return this.#hub.slotsOf(user)
   }
 
-  answer<K extends Question['kind']>(question: Extract<Question, { kind: K }>): Answer<K>
-  answer(question: Question): Answer<Question['kind']> {
+  answer<K extends NodeQuery['kind']>(question: Extract<NodeQuery, { kind: K }>): NodeAnswer<K>
+  answer(question: NodeQuery): NodeAnswer<NodeQuery['kind']> {
     const hub = this.#hub
     switch (question.kind) {
       case 'count-user':
@@ -73,18 +75,18 @@ export class HubMember implements Member {
     }
   }
 
-  /** What a user's connections have read here: those that ended and are still remembered, then the open ones. */
+  /** The connections of a user here: closed ones that are still remembered, then the open ones. */
   #connectionsOf(user: string): ConnectionRecord[] {
     const open = this.#hub.connections.of(user).map((connection) => connectionRecord(connection))
     return [...this.#records.closedOf(user), ...open].slice(-MAX_ANSWER_CONNECTIONS)
   }
 
-  /** The first rows, and how many there are. Nearly all have a rank of 0, so only the others are sorted. */
+  /** The first rows, and the total. Nearly all have a rank of 0, so only the others are sorted. */
   #list({
     user,
     sort,
     limit
-  }: Extract<Question, { kind: 'list-connections' }>): Answer<'list-connections'> {
+  }: Extract<NodeQuery, { kind: 'list-connections' }>): NodeAnswer<'list-connections'> {
     const ranked: { readonly connection: Receiver; readonly rank: number }[] = []
     const others: Receiver[] = []
     let total = 0
@@ -122,12 +124,12 @@ export class HubMember implements Member {
   }
 }
 
-/** The rows of all nodes as one list, in the order of {@link Question} `sort`, at most `limit`. */
+/** Joins the rows of all nodes into one list in the given order, at most `limit` rows. */
 export function mergeRows(
-  lists: readonly Answer<'list-connections'>[],
+  lists: readonly NodeAnswer<'list-connections'>[],
   sort: Sort,
   limit: number
-): Answer<'list-connections'> {
+): NodeAnswer<'list-connections'> {
   const rows = lists.flatMap((list) => list.rows)
   const rank = RANKS[sort]
   rows.sort((a, b) => rank(b) - rank(a) || a.openedAt - b.openedAt)
