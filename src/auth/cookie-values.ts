@@ -1,20 +1,24 @@
-/** Reads a `Cookie` header: names and values, percent-encoding undone; of several cookies of one name the first. */
+/**
+ * Parses a `Cookie` header into names and percent-decoded values. If several cookies have one name,
+ * it returns the first.
+ */
 export type CookieParser = (header: string) => Readonly<Record<string, string>>
 
-/** Cookies of one name that are looked at: more than a browser has paths and domains above a page. */
+/** How many cookies of one name are read: a page has fewer paths and domains above it. */
 const MAX_VALUES = 32
-/** Pieces that a long cookie is cut into: they fit into a head of 32 KiB at 1 KiB each. */
+/** Most pieces of a long cookie: at 1 KiB each they fill a request head of 32 KiB. */
 const MAX_PIECES = 32
 
 /**
- * The values of all cookies of one name, in the order sent: cookies of several paths or domains share a
- * name. The last one is the concatenation of `name.0`, `name.1` …: libraries cut a value that is longer
- * than a cookie may be. Quotes around a value are removed (RFC 6265, 4.1.1).
+ * The values of all cookies of one name, in the order sent: cookies of different paths or domains
+ * may share a name. The last value is the concatenation of `name.0`, `name.1` …, into which
+ * libraries split a value that is too long for one cookie. Quotes around a value are removed
+ * (RFC 6265, 4.1.1).
  */
 export function cookieValues(header: string, name: string, parse: CookieParser): string[] {
   const values = new Set<string>()
   const pieces = new Map<string, string>()
-  // One cookie at a time, since the parser keeps only the first of a name.
+  // One cookie at a time, because the parser returns only the first of a name.
   for (const pair of header.split(';')) {
     if (!pair.trimStart().startsWith(name)) continue
     for (const [key, text] of Object.entries(parse(pair))) {

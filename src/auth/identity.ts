@@ -1,40 +1,37 @@
+import type { AuthConfig } from '../config/config.ts'
 import type { Store } from '../log/store.ts'
 import type { Subscriber } from '../log/subscriber.ts'
-import type { SignInObserver } from '../monitoring/sign-ins.ts'
 import { AuthError, denied } from './auth-error.ts'
-import type { ClaimRules } from './claims.ts'
 import { type CookieParser, cookieValues } from './cookie-values.ts'
-import { createJwtVerifier, looksLikeJwt } from './jwt.ts'
+import { createJwtVerifier, looksLikeJwt, type VerifyJwt } from './jwt.ts'
 import { KeySet } from './key-set.ts'
 import { bearerOf } from './keyring.ts'
-import { createSessionLookUp } from './session-lookup.ts'
+import { createSessionLookUp, type SessionLookUp } from './session-lookup.ts'
+import type { SignInObserver } from './sign-in-observer.ts'
 import { createCookieVerifier, looksSigned } from './signed-cookie.ts'
 import { readTicket, useTicket } from './ticket.ts'
 
-/** The ways in that are configured, and what they need. */
-export interface IdentityOptions extends ClaimRules {
-  readonly jwtSecrets: readonly string[]
-  readonly jwksUrl?: string | undefined
-  /** Name of the cookie that holds a JWT or a signed user id. */
-  readonly cookie: string
-  readonly cookieSecrets: readonly string[]
+/** The configured auth methods, and what they need. */
+export interface IdentityOptions extends AuthConfig {
   readonly parseCookie: CookieParser
-  readonly sessionUrl?: string | undefined
   readonly store: Pick<Store, 'takeTicket' | 'revokedAt'>
-  /** Hears how sign-ins go. */
   readonly observer: SignInObserver
 }
 
-/** What a request came with: the query's `ticket`, the headers as they are. */
+/** The credentials of a request: `ticket` of the query, and two headers as they were sent. */
 export interface Credentials {
   readonly ticket?: string | undefined
   readonly authorization?: string | undefined
   readonly cookie?: string | undefined
 }
 
-/** `cookie` and `session` may have come by themselves, from another site's page. */
+/**
+ * The auth method that identified a caller. A browser may send a `cookie` or `session` credential
+ * without being asked, also from a page of another site.
+ */
 export type Via = 'ticket' | 'bearer' | 'cookie' | 'session'
 
+/** A caller whose credential is valid. */
 export interface Authenticated {
   readonly subscriber: Subscriber
   readonly via: Via
@@ -45,61 +42,46 @@ export interface Authenticated {
   redeem(): Promise<void>
 }
 
+/** Identifies subscribers. */
 export interface Identity {
   /** Rejects with an {@link AuthError}. */
   authenticate(credentials: Credentials): Promise<Authenticated>
-  /** Lets go of the servers that were asked. */
+  /** Stops fetching keys, and closes the connections to the servers it asks. */
   close(): void
 }
 
-/** A credential that is present and configured: it decides, whatever else came along. */
+/**
+ * A credential that is present and whose auth method is configured: it decides, also if it is
+ * wrong.
+ */
 type Found = {
   readonly via: Via
-  verify(): Promise<Subscriber> | Subscriber
+  verify(): Promise<Subscriber>
   redeem?(): Promise<void>
+}
+
+/** The configured auth methods; undefined for those that are not. */
+interface Methods {
+  readonly jwt: VerifyJwt | undefined
+  readonly signed: ((value: string) => Subscriber) | undefined
+  readonly session: SessionLookUp | undefined
 }
 
 const nothingToRedeem = async (): Promise<void> => {}
 
-/** Finds out who a subscriber is. The first credential that is configured and present decides, for yes or for no. */
+/** Identifies subscribers: the first credential that is configured and present decides. */
 export function createIdentity(options: IdentityOptions): Identity {
-  const { store, observer, jwksUrl, sessionUrl } = options
+  const { store, observer, jwksUrl, sessionUrl, cookieSecrets } = options
   const keySet = jwksUrl === undefined ? undefined : new KeySet(jwksUrl, observer)
-  const jwt = createJwtVerifier({ ...options, keySet })
-  const signed =
-    options.cookieSecrets.length > 0 ? createCookieVerifier(options.cookieSecrets) : undefined
-  const session =
-    sessionUrl === undefined ? undefined : createSessionLookUp({ url: sessionUrl, store, observer })
-  const waysIn = describe(options, jwt !== undefined)
-
-  const inBearer = (authorization: string | undefined): Found | undefined => {
-    const token = bearerOf(authorization)
-    if (!jwt || token === undefined) return undefined
-    // With a look-up behind us, an opaque token is the application's business.
-    if (session && !looksLikeJwt(token)) return undefined
-    return { via: 'bearer', verify: () => jwt(token) }
+  const methods: Methods = {
+    jwt: createJwtVerifier({ ...options, keySet }),
+    signed: cookieSecrets.length > 0 ? createCookieVerifier(cookieSecrets) : undefined,
+    session:
+      sessionUrl === undefined
+        ? undefined
+        : createSessionLookUp({ url: sessionUrl, store, observer })
   }
-
-  const inCookie = (header: string | undefined): Found | undefined => {
-    const values =
-      header === undefined || !(jwt || signed)
-        ? []
-        : cookieValues(header, options.cookie, options.parseCookie)
-    if (values.length === 0) return undefined
-    const readings = values.flatMap((value) => [
-      ...(jwt && looksLikeJwt(value) ? [() => jwt(value)] : []),
-      ...(signed && looksSigned(value) ? [async () => signed(value)] : [])
-    ])
-    if (readings.length > 0) return { via: 'cookie', verify: () => firstOf(readings) }
-    // The application's own session id may well be in a cookie of this name.
-    if (session) return undefined
-    const forms = [
-      ...(jwt ? ['a JWT'] : []),
-      ...(signed ? ['a user name signed with COOKIE_SECRET'] : [])
-    ].join(' or ')
-    const detail = `The cookie ${options.cookie} is there, but what it holds is not ${forms}.`
-    return { via: 'cookie', verify: () => Promise.reject(denied(detail)) }
-  }
+  const { session } = methods
 
   const find = ({ ticket, authorization, cookie }: Credentials): Found => {
     if (ticket !== undefined)
@@ -108,11 +90,11 @@ export function createIdentity(options: IdentityOptions): Identity {
         verify: () => readTicket(store, ticket),
         redeem: () => useTicket(store, ticket)
       }
-    const found = inBearer(authorization) ?? inCookie(cookie)
+    const found = inBearer(methods, authorization) ?? inCookie(methods, options, cookie)
     if (found) return found
     if (session && (cookie || authorization))
       return { via: 'session', verify: () => session.identify({ cookie, authorization }) }
-    throw denied(`Send a credential: ${waysIn}.`)
+    throw denied(`Send a credential: ${describe(methods, options.cookie)}.`)
   }
 
   return {
@@ -132,9 +114,40 @@ export function createIdentity(options: IdentityOptions): Identity {
   }
 }
 
+function inBearer({ jwt, session }: Methods, authorization: string | undefined): Found | undefined {
+  const token = bearerOf(authorization)
+  if (!jwt || token === undefined) return undefined
+  // If a session look-up is configured, an opaque token belongs to the application.
+  if (session && !looksLikeJwt(token)) return undefined
+  return { via: 'bearer', verify: () => jwt(token) }
+}
+
+function inCookie(
+  { jwt, signed, session }: Methods,
+  { cookie, parseCookie }: Pick<IdentityOptions, 'cookie' | 'parseCookie'>,
+  header: string | undefined
+): Found | undefined {
+  if (header === undefined || !(jwt || signed)) return undefined
+  const values = cookieValues(header, cookie, parseCookie)
+  if (values.length === 0) return undefined
+  const readings = values.flatMap((value) => [
+    ...(jwt && looksLikeJwt(value) ? [() => jwt(value)] : []),
+    ...(signed && looksSigned(value) ? [async () => signed(value)] : [])
+  ])
+  if (readings.length > 0) return { via: 'cookie', verify: () => firstOf(readings) }
+  // The application may keep its own session id in a cookie of this name.
+  if (session) return undefined
+  const forms = [
+    ...(jwt ? ['a JWT'] : []),
+    ...(signed ? ['a user name signed with COOKIE_SECRET'] : [])
+  ].join(' or ')
+  const detail = `The cookie ${cookie} was sent, but its value is not ${forms}.`
+  return { via: 'cookie', verify: () => Promise.reject(denied(detail)) }
+}
+
 /**
- * Returns the first subscriber that a reading finds. If none does, it throws `unavailable` if one reading did, or else why the first
- * was refused.
+ * Returns the first subscriber that a reading finds. If all readings fail, throws the first error
+ * that is more than a denial (`unavailable`), or else the first denial.
  */
 async function firstOf(readings: readonly (() => Promise<Subscriber>)[]): Promise<Subscriber> {
   const refusals: unknown[] = []
@@ -151,11 +164,11 @@ async function firstOf(readings: readonly (() => Promise<Subscriber>)[]): Promis
   )
 }
 
-function describe(options: IdentityOptions, jwt: boolean): string {
+/** The credentials that a caller may send, in words. */
+function describe({ jwt, signed, session }: Methods, cookie: string): string {
   const ways = ['a ticket as ?ticket=…']
-  if (jwt) ways.push('Authorization: Bearer <JWT>', `a JWT in the cookie ${options.cookie}`)
-  if (options.cookieSecrets.length > 0) ways.push(`the signed cookie ${options.cookie}`)
-  if (options.sessionUrl !== undefined)
-    ways.push('the session of the application (its Cookie or Authorization)')
-  return ways.length === 1 ? ways[0]! : `${ways.slice(0, -1).join(', ')} or ${ways.at(-1)}`
+  if (jwt) ways.push('Authorization: Bearer <JWT>', `a JWT in the cookie ${cookie}`)
+  if (signed) ways.push(`the signed cookie ${cookie}`)
+  if (session) ways.push('the session of the application (its Cookie or Authorization)')
+  return new Intl.ListFormat('en-GB', { type: 'disjunction' }).format(ways)
 }

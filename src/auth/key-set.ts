@@ -15,37 +15,42 @@ import {
   MAX_KEY_SET_BYTES
 } from '../bounds/limits.ts'
 import { OutsideError, OutsideServer } from '../bounds/outside-request.ts'
-import type { SignInObserver } from '../monitoring/sign-ins.ts'
+import type { SignInObserver } from './sign-in-observer.ts'
 
-/** Members that a public key of each kind must have (RFC 7518, 6; RFC 8037, 2). */
+/** Members that a public key of each type must have (RFC 7518, 6; RFC 8037, 2). */
 const REQUIRED: Readonly<Record<string, readonly string[]>> = {
   RSA: ['n', 'e'],
   EC: ['crv', 'x', 'y'],
   OKP: ['crv', 'x']
 }
 
-/** Whether a key of a set has what it takes to verify a signature. */
+/** Whether a key can verify signatures. */
 const isVerifying = (key: Readonly<Record<string, unknown>>): boolean =>
   key['use'] !== 'enc' &&
   (REQUIRED[String(key['kty'])]?.every((name) => typeof key[name] === 'string') ?? false)
 
-/** The key set cannot be had; says nothing about the token. */
+/** The key set is not available, so the token could not be checked. */
 export class KeySetError extends Error {
   declare readonly cause: OutsideError
 }
 
 /**
  * The key set of an issuer. It is fetched at the start and again well before it is too old, so that
- * only a token whose key is unknown waits for the issuer. While the issuer cannot be reached, the keys
- * that were fetched stay good for a day.
+ * only a token with an unknown key waits for the issuer. While the issuer is down, the keys of the
+ * last fetch stay valid for a day.
  */
 export class KeySet {
   readonly #server: OutsideServer
   readonly #remote: RemoteJWKSet
   readonly #observer: Pick<SignInObserver, 'keySetAway' | 'keySetBack' | 'answered'>
-  /** When it was last fetched, milliseconds since 1970: a machine that was suspended has old keys. */
+  /**
+   * Time of the last successful fetch, milliseconds since 1970: unlike monotonic time it grows
+   * while the machine is suspended.
+   */
   #fetchedAt: number | undefined
-  /** Why the last fetch failed, and the monotonic time before which it is not repeated; undefined after a success. */
+  /**
+   * Why the last fetch failed, and the monotonic time of the next retry; undefined after a success.
+   */
   #failure: { readonly error: OutsideError; readonly until: number } | undefined
   #timer: NodeJS.Timeout | undefined
   #closed = false
@@ -63,7 +68,8 @@ export class KeySet {
     })
     this.#observer = observer
     this.#remote = createRemoteJWKSet(new URL(url), {
-      // The deadline is ours, and so is the age: to the library a set is never too old, so that it goes on with the one it has.
+      // We watch the timeout and the age: to the library a set never grows old, so that it keeps
+      // using the last one.
       timeoutDuration: 2 * KEY_SET_TIMEOUT_MS,
       cacheMaxAge: Number.POSITIVE_INFINITY,
       cooldownDuration: KEY_SET_COOLDOWN_MS,
@@ -72,9 +78,10 @@ export class KeySet {
     void this.#refresh()
   }
 
-  /** Finds the key for a token; a key resolver for jose. Rejects with a {@link KeySetError} if nobody can tell. */
+  /** Key resolver for jose: finds the key of a token. Rejects with a {@link KeySetError}. */
   readonly key: JWTVerifyGetKey = async (...args) => {
-    // Too old only if the machine was suspended, since the timer is ahead of it. What is known to fail holds up nobody.
+    // The timer refreshes earlier, so this happens only after the machine was suspended. If the
+    // last fetch failed, the token does not wait for another.
     if (this.#isOlderThan(KEY_SET_MAX_AGE_MS) && !this.#failure) await this.#refresh()
     if (this.#isOlderThan(KEY_SET_KEEP_MS)) {
       await this.#refresh()
@@ -93,6 +100,7 @@ export class KeySet {
     }
   }
 
+  /** Stops fetching. */
   close(): void {
     this.#closed = true
     clearTimeout(this.#timer)
@@ -107,26 +115,26 @@ export class KeySet {
     const cause =
       error instanceof OutsideError
         ? error
-        : this.#server.error(`its key set cannot be used: ${(error as Error).message}`)
-    return new KeySetError('the key set cannot be had', { cause })
+        : this.#server.error(`its key set is not usable: ${(error as Error).message}`)
+    return new KeySetError('the key set is not available', { cause })
   }
 
   async #refresh(): Promise<void> {
-    // It has told what went wrong.
+    // #fetch has reported the error.
     await this.#remote.reload().catch(() => {})
   }
 
   #schedule(ms: number): void {
     clearTimeout(this.#timer)
     if (this.#closed) return
-    // Nodes that started together need not ask together.
+    // The delay varies, so that nodes that started together do not fetch together.
     this.#timer = setTimeout(() => void this.#refresh(), ms * (0.8 + Math.random() * 0.2))
     this.#timer.unref()
   }
 
-  /** Fetches for the library, which makes one call at a time and keeps what it got last if this one fails. */
+  /** Fetches for the library, which calls it once at a time and keeps the last set if it fails. */
   async #fetch(): Promise<Response> {
-    // Made-up key ids must not make us knock at a failing issuer without pause.
+    // Tokens with invented key ids must not make us flood a failing issuer.
     if (this.#failure && performance.now() < this.#failure.until) throw this.#failure.error
     try {
       const keys = await this.#ask()
@@ -167,9 +175,10 @@ export class KeySet {
     const { keys } = (answer ?? {}) as { keys?: unknown }
     if (!Array.isArray(keys) || !keys.every((key) => typeof key === 'object' && key !== null))
       throw this.#server.error('it answered with JSON that is not a key set, {"keys":[…]}')
-    // An empty set withdraws all keys. One of keys that nobody can use is a mistake: the last ones are better.
+    // An empty set withdraws all keys. A set without any usable key is a mistake: keep the last
+    // one.
     if (keys.length > 0 && !keys.some(isVerifying))
-      throw this.#server.error('it answered with a key set that holds no key to verify tokens with')
+      throw this.#server.error('it answered with a key set that has no key to verify tokens with')
     return answer
   }
 }

@@ -1,24 +1,27 @@
 import { hash, timingSafeEqual } from 'node:crypto'
+import type { NamedKey } from '../config/values.ts'
 
-interface NamedKey {
-  readonly name: string
-  readonly key: string
-}
-
+/** The keys of producers or of operators. */
 export interface Keyring {
-  /** Name of the key that an Authorization header holds: `Bearer <key>`, or Basic with the key as password where that is taken. */
+  /**
+   * Name of the key in an Authorization header: `Bearer <key>`, or Basic with the key as password
+   * if the keyring accepts that. Undefined if the header holds no key of this keyring.
+   */
   match(authorization: string | undefined): string | undefined
 }
 
 const sha256 = (text: string): Buffer => hash('sha256', text, 'buffer')
 
-/** What follows the scheme; undefined for other schemes. Without a pattern: those for spaces on both sides take quadratic time. */
+/**
+ * The credentials after the scheme; undefined for other schemes. A regular expression that skips
+ * spaces on both sides would take quadratic time.
+ */
 function afterScheme(authorization: string, scheme: string): string | undefined {
   const head = authorization.slice(0, scheme.length + 1).toLowerCase()
   return head === `${scheme} ` ? authorization.slice(head.length).trim() : undefined
 }
 
-/** The token of an Authorization header of the scheme Bearer; undefined for other schemes. */
+/** The token of a `Bearer` Authorization header (RFC 6750, 2.1); undefined for other schemes. */
 export const bearerOf = (authorization: string | undefined): string | undefined =>
   authorization === undefined ? undefined : afterScheme(authorization, 'bearer')
 
@@ -30,7 +33,10 @@ function basicPassword(authorization: string): string | undefined {
   return colon < 0 ? undefined : decoded.slice(colon + 1)
 }
 
-/** Keys of producers or operators. Digests are compared, so that keys of any length take the same time and none can throw. */
+/**
+ * Makes a keyring; `basic` accepts the scheme Basic too. It compares digests, because
+ * `timingSafeEqual` throws for values of different lengths.
+ */
 export function createKeyring(
   keys: readonly NamedKey[],
   { basic = false }: { readonly basic?: boolean } = {}
@@ -43,7 +49,7 @@ export function createKeyring(
       if (given === undefined) return undefined
       const digest = sha256(given)
       let found: string | undefined
-      // To the end, whichever fits: how long it takes tells nothing.
+      // The loop never stops early, so that its duration reveals nothing about the keys.
       for (const one of ring) if (timingSafeEqual(one.digest, digest)) found = one.name
       return found
     }

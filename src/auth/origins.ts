@@ -1,11 +1,12 @@
-/** `https://*.example.com`, with an optional port: the part before and the part after the star. */
+/** `https://*.example.com`, with an optional port; captures the parts before and after the star. */
 const WILDCARD = /^(https?:\/\/)\*(\.[a-z0-9.-]+(?::\d+)?)$/
 const SUBDOMAIN = /^[a-z0-9-]+(?:\.[a-z0-9-]+)*$/
 
 /**
- * Makes the test for `CORS_ORIGINS`. It takes the value of an `Origin` header, which browsers send in the serialized form of the
- * HTML Standard (lower case, no default port, no path), so that equal origins are equal strings. An entry `https://*.example.com`
- * covers subdomains at any depth, though not `https://example.com` itself.
+ * Returns a predicate that tells whether `CORS_ORIGINS` lists an origin. Browsers send `Origin` in
+ * the serialized form of the HTML Standard (lower case, no default port, no path), so equal origins
+ * are equal strings. An entry `https://*.example.com` covers subdomains at any depth, but not
+ * `https://example.com` itself.
  */
 export function originMatcher(entries: readonly string[]): (origin: string) => boolean {
   const exact = new Set(entries)
@@ -23,21 +24,22 @@ export function originMatcher(entries: readonly string[]): (origin: string) => b
     )
 }
 
-/** Whose pages may act in a subscriber's name. */
+/** Which pages may act on behalf of a subscriber. */
 export interface OriginOptions {
   /** Entries of `CORS_ORIGINS`. */
   readonly corsOrigins: readonly string[]
+  /** PUBLIC_URL, whose own pages may act too; undefined if it is not set. */
   readonly publicUrl?: string | undefined
 }
 
-/** The address of the service as the client sees it. */
+/** The address of Bellwire as the client sees it. */
 interface SeenAddress {
   readonly protocol: string
-  /** With its port, if the address names one. */
+  /** With the port, if the address has one. */
   readonly host: string
 }
 
-/** The origin of an address; undefined if it has none (also for `null`, which sandboxed pages send). */
+/** The origin of an address; undefined if it has none. Sandboxed pages send `null`. */
 function originOf(address: string): string | undefined {
   if (!URL.canParse(address)) return undefined
   const { origin } = new URL(address)
@@ -45,8 +47,9 @@ function originOf(address: string): string | undefined {
 }
 
 /**
- * Makes the test whether a page of some origin may act in a subscriber's name: the service's own origin
- * as the client sees it, that of `PUBLIC_URL`, or one of `CORS_ORIGINS`.
+ * Returns a predicate that tells whether a page of an origin may act on behalf of a subscriber. It
+ * may if its origin is Bellwire's own as the client sees it, that of `PUBLIC_URL`, or one of
+ * `CORS_ORIGINS`.
  */
 export function trustedOrigins({
   corsOrigins,

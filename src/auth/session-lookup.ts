@@ -13,14 +13,14 @@ import { OutsideError, OutsideServer } from '../bounds/outside-request.ts'
 import { TopicGrant, UserName } from '../log/names.ts'
 import type { Credentials } from '../log/store.ts'
 import type { Subscriber } from '../log/subscriber.ts'
-import type { SignInObserver } from '../monitoring/sign-ins.ts'
 import { AuthError, asking, denied, unavailable } from './auth-error.ts'
 import { digest } from './digest.ts'
+import type { SignInObserver } from './sign-in-observer.ts'
 
 const SETTING = 'AUTH_SESSION_URL'
-/** Revocations that may come in between before we give up. */
+/** How often a look-up is repeated because a revocation came in between. */
 const ATTEMPTS = 3
-/** Where frameworks send callers who are not signed in. */
+/** Frameworks redirect callers who are not signed in to a login page. */
 const REDIRECTS: ReadonlySet<number> = new Set([301, 302, 303, 307, 308])
 
 const isObject = (value: unknown): value is Record<string, unknown> =>
@@ -33,13 +33,16 @@ const asName = (id: unknown): unknown =>
       ? id
       : ''
 const Instant = z.iso.datetime({ offset: true })
-/** Members of frameworks' own answers: what is no text was not meant for us. */
+/** An expiry time in a framework's own answer; a value that is not a string has another meaning. */
 const theirInstant = z.preprocess(
   (value) => (typeof value === 'string' ? value : undefined),
   Instant.optional()
 )
 
-/** What the application answers: ours, or as Auth.js (`user.id`, `expires`) and better-auth (`user.id`, `session.expiresAt`) do. */
+/**
+ * What the application answers: in our form, or in that of Auth.js (`user.id`, `expires`) or
+ * better-auth (`user.id`, `session.expiresAt`).
+ */
 const Answer = z.object({
   user: z.preprocess((user) => asName(idOf(user)), UserName),
   topics: z.array(TopicGrant).max(MAX_ENTRIES.grants).nullish(),
@@ -51,41 +54,46 @@ const Answer = z.object({
   )
 })
 
-/** What the caller came with; nothing else of the request is passed on. */
+/** The caller's headers; nothing else of the request is forwarded to the application. */
 export interface SessionCredentials {
   readonly cookie?: string | undefined
   readonly authorization?: string | undefined
 }
 
+/** Where sessions are looked up, and who hears how it went. */
 export interface SessionLookUpOptions {
+  /** AUTH_SESSION_URL. */
   readonly url: string
   readonly store: Pick<Credentials, 'revokedAt'>
   readonly observer: Pick<SignInObserver, 'failed' | 'answered'>
 }
 
-/** Asks the application whose session it is. */
+/** Asks the application which user a session belongs to. */
 export interface SessionLookUp {
   /** Rejects with an {@link AuthError}. */
   identify(credentials: SessionCredentials): Promise<Subscriber>
   close(): void
 }
 
-/** A "yes", to hold against revocations. */
+/** A session of a user. Its age decides whether a revocation applies to it. */
 interface Found {
-  /** When it was asked, milliseconds since 1970. */
+  /** When the application was asked, milliseconds since 1970. */
   readonly startedAt: number
-  /** The same in monotonic milliseconds, to tell whether it began after we knew of a revocation. */
+  /** The same in monotonic milliseconds, to tell whether we knew of a revocation by then. */
   readonly begun: number
   readonly subscriber: Subscriber
 }
 
-/** A "no". */
+/** A rejection. */
 interface Refused {
   readonly kind: 'denied' | 'forbidden'
   readonly detail: string
 }
 
-/** Looks sessions up: one question at a time for each credential, whose answer is remembered for a moment. */
+/**
+ * Creates the session look-up. Concurrent calls with the same credentials share one request, whose
+ * result is cached for a few seconds.
+ */
 export function createSessionLookUp({ url, store, observer }: SessionLookUpOptions): SessionLookUp {
   const server = new OutsideServer({
     setting: SETTING,
@@ -94,12 +102,12 @@ export function createSessionLookUp({ url, store, observer }: SessionLookUpOptio
     maxBytes: MAX_LOOK_UP_BYTES,
     maxConcurrent: MAX_LOOK_UPS
   })
-  /** Bounded by the questions that may be under way or wait. */
+  /** Requests in flight or waiting; `OutsideServer` bounds their number. */
   const underWay = new Map<string, Promise<Found | Refused>>()
   const found = new BoundedCache<Found>('sessions', {
     sizeOf: ({ subscriber }) => 300 + textBytes(subscriber.user) + textsBytes(subscriber.topics)
   })
-  // Apart from the others: whoever makes up credentials must not drive out those of users.
+  // A cache of its own, so that invented credentials cannot evict those of users.
   const refused = new BoundedCache<Refused>('sessionRefusals', {
     sizeOf: ({ detail }) => 100 + textBytes(detail),
     ttlMs: LOOK_UP_NO_MS,
@@ -113,7 +121,7 @@ export function createSessionLookUp({ url, store, observer }: SessionLookUpOptio
       const answer = await question(server, credentials)
       if ('kind' in answer) {
         refused.set(key, answer)
-        // A name that is refused is no fault of the caller's: the application has to change something.
+        // The caller cannot mend a name that breaks the rules: the operator must see it.
         if (answer.kind === 'forbidden') observer.failed(server.error(answer.detail))
         else observer.answered(SETTING)
         return answer
@@ -125,7 +133,7 @@ export function createSessionLookUp({ url, store, observer }: SessionLookUpOptio
     } catch (error) {
       if (!(error instanceof OutsideError)) throw error
       observer.failed(error)
-      throw unavailable('The session cannot be looked up at the moment: try again.', error)
+      throw unavailable('The session look-up is not available: try again.', error)
     } finally {
       underWay.delete(key)
     }
@@ -147,13 +155,14 @@ export function createSessionLookUp({ url, store, observer }: SessionLookUpOptio
       const { subscriber } = answer
       if (subscriber.expiresAt !== undefined && subscriber.expiresAt <= Date.now()) {
         forget(key, answer)
-        // A session that was used may have been prolonged: only a fresh answer counts.
+        // The application may have extended the session since: ask again.
         if (remembered) continue
         throw denied('The session has expired: log in again.')
       }
       const readAt = performance.now()
       const revokedAt = await asking(store.revokedAt(subscriber.user))
-      // Either the clock says so, or we had read this very revocation before we asked: clocks of nodes differ.
+      // The answer is newer than the revocation if the clock says so, or, because the clocks of
+      // nodes differ, if we had read the same revocation before we asked.
       if (
         answer.startedAt > revokedAt ||
         (known?.revokedAt === revokedAt && answer.begun >= known.readAt)
@@ -162,7 +171,7 @@ export function createSessionLookUp({ url, store, observer }: SessionLookUpOptio
       known = { revokedAt, readAt }
       forget(key, answer)
     }
-    throw unavailable('The session changed while it was looked up: try again.')
+    throw unavailable('The user was revoked during the session look-up: try again.')
   }
 
   function forget(key: string, answer: Found): void {
@@ -172,7 +181,7 @@ export function createSessionLookUp({ url, store, observer }: SessionLookUpOptio
   return { identify, close: () => server.close() }
 }
 
-/** One question and what it means. Rejects with an {@link OutsideError} if the answer means nothing. */
+/** Asks the application once. Rejects with an {@link OutsideError} if its answer is not usable. */
 async function question(
   server: OutsideServer,
   { cookie, authorization }: SessionCredentials
@@ -185,14 +194,14 @@ async function question(
     }
   })
   if (status === 401 || status === 403) return notSignedIn(`with ${status}`)
-  // To a page for signing in. It is not followed: another host must not get the credential.
+  // A redirect leads to a login page. It is not followed: another host must not get the credential.
   if (REDIRECTS.has(status)) return notSignedIn(`with a redirect (${status})`)
   if (status !== 200) throw server.error(`it answered ${status}`)
   let answer: unknown
   try {
     answer = JSON.parse(body)
   } catch {
-    // Without the parser's words, which may quote the answer.
+    // The parser's own message may quote the answer.
     throw server.error(
       `it answered 200 with something other than JSON (${headers['content-type'] ?? 'no content type'})`
     )
@@ -212,11 +221,11 @@ function toSubscriber(server: OutsideServer, answer: unknown): Subscriber | Refu
   if (!success) {
     const { path, message } = error.issues[0]!
     const member = path.join('.')
-    // Names that are refused are so for good; that is no outage.
+    // A name that breaks the rules stays rejected: this is not an outage.
     if (path[0] === 'user' || (path[0] === 'topics' && path.length > 1))
       return {
         kind: 'forbidden',
-        detail: `The session look-up answered with a name that is refused: ${member} ${message}.`
+        detail: `The session look-up answered with a name that is not valid: ${member} ${message}.`
       }
     throw server.error(
       `it answered 200 with something other than {"user","topics","expiresAt"}: ${member === '' ? 'the answer' : member}: ${message}`

@@ -3,13 +3,16 @@ import { USER_PATTERN, USER_RULE } from '../log/names.ts'
 import type { Subscriber } from '../log/subscriber.ts'
 import { denied } from './auth-error.ts'
 
-/** A value, a dot, and a SHA-256 in base64 without padding. */
+/** The signature at the end of a signed cookie: a dot and a SHA-256 in base64 without padding. */
 const SIGNED = /\.[A-Za-z0-9+/]{43}$/
 
-/** Whether a cookie has the form of a signed one; says nothing about whether it is genuine. */
+/** Whether a cookie's value has the form of a signed one; does not check the signature. */
 export const looksSigned = (value: string): boolean => SIGNED.test(value)
 
-/** Reads cookies whose value is the user name, signed as @fastify/cookie signs; any of the secrets will do. */
+/**
+ * Returns a verifier for cookies whose value is the user name, signed as `@fastify/cookie` does
+ * with any of `secrets`. The verifier throws an `AuthError` `denied`.
+ */
 export function createCookieVerifier(secrets: readonly string[]): (value: string) => Subscriber {
   const signer = fastifyCookie.signerFactory([...secrets])
   return (value) => {

@@ -5,16 +5,20 @@ import type { Subscriber } from '../log/subscriber.ts'
 import { asking, denied } from './auth-error.ts'
 import { digest } from './digest.ts'
 
+/** A new ticket. */
 export interface IssuedTicket {
   readonly ticket: string
   /** Milliseconds since 1970. */
   readonly expiresAt: number
 }
 
-/** 32 random bytes; anything else was not issued by us. */
+/** 32 random bytes in base64url. */
 const TICKET = /^[A-Za-z0-9_-]{43}$/
 
-/** Makes a ticket that admits the user once, soon. The store learns its hash only. */
+/**
+ * Issues a ticket that admits the user once, within 30 s. The store receives only its hash. Throws
+ * a `StoreError`.
+ */
 export async function issueTicket(
   store: Pick<Credentials, 'putTicket'>,
   user: string,
@@ -38,13 +42,16 @@ async function holderOf(
   return { user: holder.user, topics: holder.topics }
 }
 
-/** Whom a ticket admits. It stays valid. */
+/** The subscriber that a ticket admits. The ticket stays valid. Throws an `AuthError`. */
 export const readTicket = (
   store: Pick<Credentials, 'takeTicket'>,
   ticket: string
 ): Promise<Subscriber> => holderOf(store, ticket, true)
 
-/** Uses a ticket up. Of requests that come at the same moment one succeeds. */
+/**
+ * Uses a ticket up. Of several concurrent calls one succeeds; the others throw an `AuthError`
+ * `denied`.
+ */
 export async function useTicket(
   store: Pick<Credentials, 'takeTicket'>,
   ticket: string

@@ -1,4 +1,5 @@
 import type { BaseLogger } from 'pino'
+import type { Trouble } from '../auth/sign-in-observer.ts'
 import { LINE_EVERY_MS } from '../bounds/limits.ts'
 import { CLOSE_REASONS, type CloseReason } from '../delivery/close-reason.ts'
 import type { ObservedConnection } from '../delivery/observer.ts'
@@ -6,7 +7,6 @@ import { messageOf } from './describe-error.ts'
 import type { Assessment, HealthStatus } from './health.ts'
 import { type LineFields, MinuteLines } from './minute-lines.ts'
 import type { Accepted } from './publish-observer.ts'
-import type { Trouble } from './sign-ins.ts'
 
 /** Errors of this program, not of its surroundings. */
 const OURS = new Set(['internal', 'stream'])

@@ -1,12 +1,5 @@
+import type { SignInObserver, Trouble } from '../auth/sign-in-observer.ts'
 import { SIGN_IN_MEMORY_MS } from '../bounds/limits.ts'
-
-/** Why a server that a setting names does not answer as it should. */
-export interface Trouble {
-  /** The setting that holds its address. */
-  readonly setting: string
-  readonly origin: string
-  readonly reason: string
-}
 
 /** A key set that cannot be fetched. Milliseconds. */
 export interface AwayKeySet {
@@ -24,23 +17,6 @@ export interface SignInState {
   /** Why the latest attempt failed. */
   readonly trouble: Trouble | undefined
   readonly keySet: AwayKeySet | undefined
-}
-
-/** Who hears of sign-ins: the verifiers of credentials report to it. */
-export interface SignInObserver {
-  /** Somebody was identified, by whatever credential. */
-  identified(): void
-  /** A caller could not be identified, and it was not the caller's fault. */
-  failed(trouble: Trouble): void
-  /** The server of a setting answered as it should, for yes or for no. */
-  answered(setting: string): void
-  /**
-   * Without a caller: the key set could not be fetched. `fetchedAt` is when it last was,
-   * milliseconds since 1970.
-   */
-  keySetAway(trouble: Trouble, fetchedAt: number | undefined, goodUntil: number | undefined): void
-  /** The key set was fetched. */
-  keySetBack(): void
 }
 
 /**

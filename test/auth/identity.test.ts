@@ -22,14 +22,14 @@ import {
 const KEY = 'cookie-secret'
 const session = (value: string) => ({ cookie: `a=1; session=${value}; b=2` })
 
-test('a ticket admits once, and can be looked at before', async (t) => {
+test('a ticket admits one connection, and reading it does not use it up', async (t) => {
   const { store, identity, ask } = identityWith()
   const issuedAt = Date.now()
   const { ticket, expiresAt } = await issueTicket(store, 'u', ['a', 'b*'])
   t.match(ticket, /^[A-Za-z0-9_-]{43}$/)
   t.ok(expiresAt >= issuedAt + 30_000 && expiresAt <= Date.now() + 30_000)
-  t.notOk([...store.tickets.keys()].join().includes(ticket), 'the store never sees it')
-  t.equal(await ask({ ticket }), 'u by ticket', 'who it admits may be asked before')
+  t.notOk([...store.tickets.keys()].join().includes(ticket), 'the store never receives the ticket')
+  t.equal(await ask({ ticket }), 'u by ticket', 'reading it leaves it valid')
   const [one, other] = await Promise.all([
     identity.authenticate({ ticket }),
     identity.authenticate({ ticket })
@@ -39,14 +39,14 @@ test('a ticket admits once, and can be looked at before', async (t) => {
   t.strictSame(
     entered.map(({ status }) => status).sort(),
     ['fulfilled', 'rejected'],
-    'of two at the same moment one enters'
+    'of two concurrent requests one redeems the ticket'
   )
   t.equal(await ask({ ticket }), 'unauthenticated')
   for (const junk of ['', 'x', 'x'.repeat(5000), '\n', `${ticket}=`])
     t.equal(await ask({ ticket: junk }), 'unauthenticated')
 })
 
-test('a store that cannot be asked about a ticket is no refusal', async (t) => {
+test('a ticket is unavailable, not rejected, while the store is down', async (t) => {
   const { ask } = identityWith({
     store: {
       takeTicket: () => Promise.reject(new StoreError('unavailable', 'away')),
@@ -56,7 +56,7 @@ test('a store that cannot be asked about a ticket is no refusal', async (t) => {
   t.equal(await ask({ ticket: 'x'.repeat(43) }), 'unavailable')
 })
 
-test('the first credential that is present decides, for yes and for no', async (t) => {
+test('the first credential that is present decides, whether it is valid or not', async (t) => {
   const application = await serve(t, (_request, response) => response.end('{"user":"app-user"}'))
   const { store, identity, ask } = identityWith({
     jwtSecrets: [SECRET],
@@ -70,7 +70,7 @@ test('the first credential that is present decides, for yes and for no', async (
   t.equal(
     await ask({ ...good, ticket }),
     'unauthenticated',
-    'a used ticket is not made good by what follows'
+    'a used ticket is rejected even if other credentials are valid'
   )
   t.equal(await ask(good), 'bearer-user by bearer')
   t.equal(await ask({ ...good, ...bearer(jwt({ sub: 'x', exp: 1 })) }), 'unauthenticated')
@@ -81,7 +81,7 @@ test('the first credential that is present decides, for yes and for no', async (
   t.equal(
     await ask(session('opaque')),
     'app-user by session',
-    'the session id of the application has the shape of neither'
+    'an opaque cookie is a session id of the application'
   )
   t.equal(await ask({ cookie: 'other=1' }), 'app-user by session')
   t.equal(await ask({ authorization: 'Basic YTpi' }), 'app-user by session')
@@ -89,7 +89,7 @@ test('the first credential that is present decides, for yes and for no', async (
   t.equal(await ask({ cookie: '', authorization: '' }), 'unauthenticated')
 })
 
-test('a way in that is not configured does not count as present', async (t) => {
+test('a credential whose auth method is not configured is ignored', async (t) => {
   const application = await serve(t, (_request, response) => response.end('{"user":"app-user"}'))
   const token = jwt({ sub: 'u' })
   t.equal(
@@ -110,7 +110,7 @@ test('a way in that is not configured does not count as present', async (t) => {
   t.equal(await jwtOnly.ask({ authorization: `bEARER   ${token}` }), 'u by bearer')
 })
 
-test('signed cookies are those of @fastify/cookie, by any of the secrets, and hold a user name', async (t) => {
+test('a cookie is accepted if @fastify/cookie signed a user name with one of the secrets', async (t) => {
   const { ask } = identityWith({ cookieSecrets: ['new', 'old'], cookie: 'sid' })
   const sid = (value: string) => ({ cookie: `sid=${value}` })
   t.equal(await ask(sid(signedCookie('u@example.com', 'new'))), 'u@example.com by cookie')
@@ -122,17 +122,17 @@ test('signed cookies are those of @fastify/cookie, by any of the secrets, and ho
   t.equal(
     await ask({ cookie: `session=${signedCookie('u', 'new')}` }),
     'unauthenticated',
-    'under its own name only'
+    'a cookie of another name is ignored'
   )
 })
 
-test('a signed user name with dots is not taken for a token', async (t) => {
+test('a signed user name with dots is not mistaken for a JWT', async (t) => {
   const { ask } = identityWith({ jwtSecrets: [SECRET], cookieSecrets: [KEY] })
   for (let i = 0; i < 40; i++)
     t.equal(await ask(session(signedCookie(`first.${i}`, KEY))), `first.${i} by cookie`)
 })
 
-test('who sends nothing is told the ways in that there are', async (t) => {
+test('the 401 for a request without a credential lists the configured auth methods', async (t) => {
   const detail = async (options: Parameters<typeof identityWith>[0]) =>
     identityWith(options)
       .identity.authenticate({})
@@ -143,11 +143,12 @@ test('who sends nothing is told the ways in that there are', async (t) => {
   t.match(await detail({ sessionUrl: 'http://127.0.0.1:1/' }), /session of the application/)
 })
 
-test('no refusal and no line in the log holds the credential', async (t) => {
+test('no refusal and no log line contains the credential', async (t) => {
   const lines: string[] = []
   const identity = createIdentity({
     ...RULES,
     jwtSecrets: [SECRET],
+    jwksUrl: undefined,
     cookie: 'session',
     cookieSecrets: [KEY],
     sessionUrl: 'http://127.0.0.1:1/',
@@ -178,7 +179,7 @@ test('no refusal and no line in the log holds the credential', async (t) => {
   for (const line of lines) t.notMatch(line, /hush|eyJ/)
 })
 
-test('of several cookies of one name the first that verifies counts', async (t) => {
+test('of several cookies with one name the first valid one counts', async (t) => {
   const { ask } = identityWith({ jwtSecrets: [SECRET], cookieSecrets: [KEY] })
   const cookies = (...values: string[]) => ({
     cookie: values.map((value) => `session=${value}`).join('; ')
@@ -188,18 +189,14 @@ test('of several cookies of one name the first that verifies counts', async (t) 
   t.equal(await ask(cookies(stale, good)), 'u by cookie')
   t.equal(await ask(cookies('opaque', good, jwt({ sub: 'later' }))), 'u by cookie')
   t.equal(await ask(cookies(stale, signedCookie('signed', KEY))), 'signed by cookie')
-  t.equal(await ask(cookies(`"${good}"`)), 'u by cookie', 'quotes are no part of a value')
+  t.equal(await ask(cookies(`"${good}"`)), 'u by cookie', 'quotes around a value are removed')
   t.equal(await ask(cookies(stale, stale)), 'unauthenticated')
   t.equal(await ask({ cookie: `xsession=${good}; session2=${good}; session=` }), 'unauthenticated')
   const many = cookies(...Array.from({ length: 50 }, (_, i) => jwt({ sub: `u${i}`, exp: 1 })), good)
-  t.equal(
-    await ask(many),
-    'unauthenticated',
-    'a head full of cookies does not buy as many verifications'
-  )
+  t.equal(await ask(many), 'unauthenticated', 'only the first 32 cookies are verified')
 })
 
-test('a cookie that was cut into pieces is put together again', async (t) => {
+test('a cookie that was split into pieces is reassembled', async (t) => {
   const { ask } = identityWith({ jwtSecrets: [SECRET] })
   const long = jwt({ sub: 'u', filler: 'x'.repeat(7000) })
   const pieces = [long.slice(0, 3900), long.slice(3900, 7800), long.slice(7800)]
@@ -207,7 +204,7 @@ test('a cookie that was cut into pieces is put together again', async (t) => {
     cookie: order.map((i) => `session.${i}=${pieces[i]}`).join('; ')
   })
   t.equal(await ask(cookie([0, 1, 2])), 'u by cookie')
-  t.equal(await ask(cookie([2, 0, 1])), 'u by cookie', 'browsers send them in any order')
+  t.equal(await ask(cookie([2, 0, 1])), 'u by cookie', 'browsers send the pieces in any order')
   t.equal(await ask(cookie([0, 2])), 'unauthenticated')
   t.equal(
     await ask({ cookie: `session=${jwt({ sub: 'old', exp: 1 })}; ${cookie([0, 1, 2]).cookie}` }),
@@ -215,7 +212,7 @@ test('a cookie that was cut into pieces is put together again', async (t) => {
   )
 })
 
-test('a wrong signature is told apart from no credential, and from the form of another library', async (t) => {
+test('the 401 tells a wrong signature from a missing cookie and from the format of Express', async (t) => {
   const { identity } = identityWith({ cookieSecrets: [KEY] })
   const detail = (value: string): Promise<string> =>
     identity.authenticate(session(value)).catch((error: Error) => error.message) as Promise<string>
@@ -228,7 +225,7 @@ test('a wrong signature is told apart from no credential, and from the form of a
     /form s:.*Express.*@fastify\/cookie/
   )
   t.match(await detail(signedCookie('a b', KEY)), /must be a user name/)
-  t.match(await detail('opaque'), /is there, but what it holds is not/)
+  t.match(await detail('opaque'), /was sent, but its value is not/)
   t.match(
     await identity.authenticate({}).catch((error: Error) => error.message),
     /^Send a credential/

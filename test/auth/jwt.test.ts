@@ -24,7 +24,7 @@ function rsa(kid: string) {
   }
 }
 
-test('a token names the user, the topics and its end', async (t) => {
+test('a token yields the user, the topics and the expiry time', async (t) => {
   const { identity } = identityWith({ jwtSecrets: [SECRET] })
   const exp = nowSeconds() + 60
   const { subscriber, via } = await identity.authenticate(
@@ -42,7 +42,7 @@ test('a token names the user, the topics and its end', async (t) => {
   t.strictSame(whoIs(bare.subscriber), { user: 'u1', topics: [] })
 })
 
-test('the token for trying out is one that is accepted', async (t) => {
+test('the development token satisfies the configured rules', async (t) => {
   const rules = {
     ...RULES,
     jwtIssuer: 'i',
@@ -55,7 +55,7 @@ test('the token for trying out is one that is accepted', async (t) => {
   t.equal(await ask(bearer(signDevToken('alice', [], SECRET, 60, RULES))), 'unauthenticated')
 })
 
-test('what is not a user or a topic is refused', async (t) => {
+test('a token with a malformed user or topic is rejected', async (t) => {
   const { ask } = identityWith({ jwtSecrets: [SECRET] })
   for (const claims of [
     {},
@@ -78,7 +78,7 @@ test('what is not a user or a topic is refused', async (t) => {
   t.equal(await ask(bearer(jwt({ sub: 'u', topics: ['*'] }))), 'u by bearer')
 })
 
-test('no algorithm, another algorithm and another key are refused, with any signature of any length', async (t) => {
+test('a token with alg none, another algorithm or another key is rejected, whatever its signature', async (t) => {
   const { ask } = identityWith({ jwtSecrets: [SECRET] })
   const payload = b64({ sub: 'u', exp: nowSeconds() + 60 })
   for (const alg of ['none', 'None', 'NONE', 'HS384', 'HS512', 'RS256', 'ES256', '', 7]) {
@@ -103,7 +103,7 @@ test('no algorithm, another algorithm and another key are refused, with any sign
     t.equal(await ask(bearer(junk)), 'unauthenticated')
 })
 
-test('exp counts to the millisecond; nbf and iat may be a minute ahead, for clocks differ', async (t) => {
+test('exp has no leeway; nbf and iat may be up to a minute in the future', async (t) => {
   const { ask } = identityWith({ jwtSecrets: [SECRET] })
   const now = nowSeconds()
   t.equal(await ask(bearer(jwt({ sub: 'u', exp: now - 1 }))), 'unauthenticated')
@@ -116,7 +116,7 @@ test('exp counts to the millisecond; nbf and iat may be a minute ahead, for cloc
   t.equal(await ask(bearer(jwt({ sub: 'u', exp: 'tomorrow' }))), 'unauthenticated')
 })
 
-test('a token that is remembered ends on time all the same', async (t) => {
+test('a cached token is rejected after its exp', async (t) => {
   const { ask } = identityWith({ jwtSecrets: [SECRET] })
   const exp = Date.now() / 1000 + 1.5
   const token = bearer(jwt({ sub: 'u', exp }))
@@ -125,7 +125,7 @@ test('a token that is remembered ends on time all the same', async (t) => {
   t.equal(await ask(token), 'unauthenticated')
 })
 
-test('issuer and audience count where they are set', async (t) => {
+test('issuer and audience are checked if they are configured', async (t) => {
   const { ask } = identityWith({
     jwtSecrets: [SECRET],
     jwtIssuer: 'https://i.example',
@@ -140,14 +140,14 @@ test('issuer and audience count where they are set', async (t) => {
   t.equal(await ask(bearer(jwt({ ...good, aud: undefined }))), 'unauthenticated')
 })
 
-test('two secrets are good at once while one replaces the other', async (t) => {
+test('the current and the previous secret are both accepted', async (t) => {
   const { ask } = identityWith({ jwtSecrets: [OTHER, SECRET] })
   t.equal(await ask(bearer(jwt({ sub: 'old' }, SECRET))), 'old by bearer')
   t.equal(await ask(bearer(jwt({ sub: 'new' }, OTHER))), 'new by bearer')
   t.equal(await ask(bearer(jwt({ sub: 'old', exp: 1 }, SECRET))), 'unauthenticated')
 })
 
-test('a revocation refuses tokens of its second and before, remembered or not', async (t) => {
+test('a revocation rejects tokens issued up to its second, cached or not', async (t) => {
   const { ask, store } = identityWith({ jwtSecrets: [SECRET] })
   const second = nowSeconds() - 10
   const [before, same, fraction, after, without] = [
@@ -166,11 +166,11 @@ test('a revocation refuses tokens of its second and before, remembered or not', 
   t.equal(
     await ask(bearer(jwt({ sub: 'v', iat: second }))),
     'v by bearer',
-    'nobody else is concerned'
+    'the tokens of other users stay valid'
   )
 })
 
-test('a store that cannot tell about revocations is no refusal', async (t) => {
+test('a token is unavailable, not rejected, while the store is down', async (t) => {
   const { ask } = identityWith({
     jwtSecrets: [SECRET],
     store: {
@@ -181,7 +181,7 @@ test('a store that cannot tell about revocations is no refusal', async (t) => {
   t.equal(await ask(bearer(jwt({ sub: 'u' }))), 'unavailable')
 })
 
-test('a key set: rotation, unknown keys, and an issuer that is down', async (t) => {
+test('new keys of a key set are found, foreign keys rejected, and known keys outlast the issuer', async (t) => {
   const [first, second, foreign] = [rsa('k1'), rsa('k2'), rsa('k3')]
   let keys = [first.jwk]
   let fetches = 0
@@ -202,39 +202,43 @@ test('a key set: rotation, unknown keys, and an issuer that is down', async (t) 
   t.equal(
     await ask(bearer(foreign.token({ sub: 'u' }, { kid: 'k1' }))),
     'unauthenticated',
-    'another key under a known name'
+    'a foreign key with a known key id'
   )
   await new Promise((resolve) => setTimeout(resolve, 1_050))
   keys = [first.jwk, second.jwk]
   t.equal(await ask(bearer(second.token({ sub: 'u' }))), 'u by bearer', 'a new key is found')
-  t.equal(await ask(bearer(first.token({ sub: 'v' }))), 'v by bearer', 'beside the old one')
+  t.equal(await ask(bearer(first.token({ sub: 'v' }))), 'v by bearer', 'the old key stays valid')
   t.equal(
     await ask(bearer(second.token({ sub: 'w' }, {}))),
     'w by bearer',
-    'without a key id each is tried'
+    'without a key id each key is tried'
   )
   t.equal(await ask(bearer(foreign.token({ sub: 'w' }, {}))), 'unauthenticated')
   await issuer.close()
   t.equal(
     await ask(bearer(first.token({ sub: 'x' }))),
     'x by bearer',
-    'known keys do without the issuer'
+    'a known key is used while the issuer is down'
   )
 })
 
-test('an issuer that is down or talks nonsense is trouble, not a refusal', async (t) => {
+test('an issuer that is down or sends no key set makes tokens unavailable, not rejected', async (t) => {
   const key = rsa('k1')
   const down = await serve(t, () => {})
   await down.close()
   const { ask } = identityWith({ jwksUrl: down.url })
   t.equal(await ask(bearer(key.token({ sub: 'u' }))), 'unavailable')
-  t.equal(await ask(bearer('not-a-jwt')), 'unauthenticated', 'what is no token needs no key')
+  t.equal(
+    await ask(bearer('not-a-jwt')),
+    'unauthenticated',
+    'a value that is not a JWT is rejected without the key set'
+  )
   await serve(
     t,
     (_request, response) => response.end(JSON.stringify({ keys: [key.jwk] })),
     down.port
   )
-  // It is asked again when it is back.
+  // Bellwire fetches the key set again.
   while ((await ask(bearer(key.token({ sub: 'u' })))) !== 'u by bearer')
     await new Promise((resolve) => setTimeout(resolve, 20))
   const answers: [number, string, RegExp][] = [
@@ -262,12 +266,12 @@ test('an issuer that is down or talks nonsense is trouble, not a refusal', async
     t.match(troubles[0], trouble)
     t.ok(
       troubles[0]!.startsWith(`AUTH_JWKS_URL (${new URL(bad.url).origin}): `),
-      'the setting and the origin are named'
+      'the message names the setting and the origin'
     )
   }
 })
 
-test('the public key of a key set is no HS256 secret', async (t) => {
+test('a token that is signed with a public key as HS256 secret is rejected', async (t) => {
   const key = rsa('k1')
   const secretLike = {
     kty: 'oct',
@@ -286,12 +290,12 @@ test('the public key of a key set is no HS256 secret', async (t) => {
   t.equal(
     await ask(bearer(jwt({ sub: 'u' }, SECRET, { kid: 'shared' }))),
     'unauthenticated',
-    'not even a secret in the set'
+    'a symmetric key in the set is ignored'
   )
   t.equal(await ask(bearer(key.token({ sub: 'u' }))), 'u by bearer')
 })
 
-test('tokens as identity providers issue them name their users', async (t) => {
+test('user names and claims of common identity providers are accepted', async (t) => {
   const { ask } = identityWith({ jwtSecrets: [SECRET] })
   for (const sub of [
     'auth0|64ab0c1d',
@@ -302,7 +306,11 @@ test('tokens as identity providers issue them name their users', async (t) => {
     'urn:x/y'
   ])
     t.equal(await ask(bearer(jwt({ sub }))), `${sub} by bearer`)
-  t.equal(await ask(bearer(jwt({ sub: 42 }))), '42 by bearer', 'a whole number is a user')
+  t.equal(
+    await ask(bearer(jwt({ sub: 42 }))),
+    '42 by bearer',
+    'a whole number is accepted as a user'
+  )
   t.equal(await ask(bearer(jwt({ sub: 0 }))), '0 by bearer')
   t.equal(await ask(bearer(jwt({ sub: 2 ** 53 - 1 }))), '9007199254740991 by bearer')
 
@@ -322,17 +330,17 @@ test('tokens as identity providers issue them name their users', async (t) => {
   t.equal(
     await named.ask(bearer(jwt({ sub: 'u' }))),
     'unauthenticated',
-    'sub does not stand in for it'
+    'sub is not a fallback for the configured claim'
   )
   const inherited = identityWith({ jwtSecrets: [SECRET], jwtUserClaim: '/constructor/name' })
   t.equal(
     await inherited.ask(bearer(jwt({ sub: 'u' }))),
     'unauthenticated',
-    'what every object has is no claim'
+    'inherited properties are not claims'
   )
 })
 
-test('a refused token is told which claim, what is expected, and how far off the clocks are', async (t) => {
+test('the 401 for a token names the claim, the expected value and the clock skew', async (t) => {
   const strict = { jwtIssuer: 'https://i.example/', jwtAudience: ['a', 'b'], jwtUserClaim: 'uid' }
   const key = rsa('k1')
   const issuer = await serve(t, (_request, response) =>
@@ -342,7 +350,7 @@ test('a refused token is told which claim, what is expected, and how far off the
   const good = { uid: 'u', iss: 'https://i.example/', aud: 'a' }
   const wrong: [Record<string, unknown>, RegExp][] = [
     [{ ...good, exp: now - 3 }, /expired [34] s ago \(exp\)/],
-    [{ ...good, nbf: now + 90 }, /valid only (89|90) s from now \(nbf\).*60 s.*clocks/],
+    [{ ...good, nbf: now + 90 }, /becomes valid in (89|90) s \(nbf\).*60 s.*clocks/],
     [{ ...good, iat: now + 3000 }, /issued (2999|3000) s in the future \(iat\).*60 s.*clocks/],
     [{ ...good, iat: Date.now() }, /iat of the token is in milliseconds; JWTs count seconds/],
     [{ ...good, nbf: Date.now() }, /nbf of the token is in milliseconds; JWTs count seconds/],
@@ -350,8 +358,8 @@ test('a refused token is told which claim, what is expected, and how far off the
       { ...good, exp: Date.now() + 3_600_000 },
       /exp of the token is in milliseconds; JWTs count seconds/
     ],
-    [{ ...good, aud: 'c' }, /aud .* must be or hold "a" or "b" \(AUTH_JWT_AUDIENCE\)/],
-    [{ ...good, aud: undefined }, /aud .* must be or hold "a" or "b" \(AUTH_JWT_AUDIENCE\)/],
+    [{ ...good, aud: 'c' }, /aud .* must be or contain "a" or "b" \(AUTH_JWT_AUDIENCE\)/],
+    [{ ...good, aud: undefined }, /aud .* must be or contain "a" or "b" \(AUTH_JWT_AUDIENCE\)/],
     [
       { ...good, iss: 'https://i.example' },
       /iss .* must be "https:\/\/i.example\/" \(AUTH_JWT_ISSUER\)/
@@ -374,18 +382,18 @@ test('a refused token is told which claim, what is expected, and how far off the
   t.equal(
     await detail(bySecret, jwt({ ...good, exp: 253_402_300_799 })),
     'accepted',
-    'the end of the year 9999, in seconds'
+    'exp may be the end of the year 9999, in seconds'
   )
   t.equal(await detail(byKeySet, key.token(good)), 'accepted')
-  t.match(await detail(bySecret, jwt(good, 'x'.repeat(32))), /another secret than AUTH_JWT_SECRET/)
-  t.match(await detail(byKeySet, rsa('k2').token(good)), /AUTH_JWKS_URL does not hold/)
+  t.match(await detail(bySecret, jwt(good, 'x'.repeat(32))), /a secret other than AUTH_JWT_SECRET/)
+  t.match(await detail(byKeySet, rsa('k2').token(good)), /not in the key set of AUTH_JWKS_URL/)
   t.match(
     await detail(byKeySet, rsa('k1').token(good)),
-    /AUTH_JWKS_URL does not hold/,
-    'of the same name'
+    /not in the key set of AUTH_JWKS_URL/,
+    'a foreign key with a known key id'
   )
   t.match(await detail(byKeySet, jwt(good)), /algorithm.*RS256/)
   t.match(await detail(bySecret, key.token(good)), /algorithm.*HS256/)
   for (const garbage of ['garbage', 'a.b.c', '..'])
-    t.match(await detail(bySecret, garbage), /no JWT that can be read/)
+    t.match(await detail(bySecret, garbage), /not a readable JWT/)
 })

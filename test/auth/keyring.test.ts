@@ -10,13 +10,13 @@ const ring = createKeyring(keys, { basic: true })
 const basic = (user: string, password: string): string =>
   `Basic ${Buffer.from(`${user}:${password}`).toString('base64')}`
 
-test('a key tells its name, two keys of one name at once', async (t) => {
+test('a key is found by its name, and two keys may share one', async (t) => {
   t.equal(ring.match('Bearer old-key'), 'app')
   t.equal(ring.match('bearer  new:key '), 'app')
   t.equal(ring.match('Bearer k'), 'ops')
 })
 
-test('Basic has the key as password, with any user name', async (t) => {
+test('the password of Basic is the key, and its user name is ignored', async (t) => {
   t.equal(ring.match(basic('anyone', 'new:key')), 'app')
   t.equal(ring.match(basic('', 'k')), 'ops')
   t.equal(ring.match(basic('k', '')), undefined)
@@ -24,11 +24,11 @@ test('Basic has the key as password, with any user name', async (t) => {
   t.equal(
     createKeyring(keys).match(basic('anyone', 'new:key')),
     undefined,
-    'only where it is asked for'
+    'Basic is accepted only if enabled'
   )
 })
 
-test('anything else is nobody, at any length, and never throws', async (t) => {
+test('a wrong or malformed key of any length is rejected without an exception, in linear time', async (t) => {
   const wrong = [
     undefined,
     '',

@@ -15,15 +15,20 @@ type Teardown = { teardown(fn: () => unknown): void }
 
 export const SECRET = 'a-secret-for-tests-of-32-bytes-or-more'
 
-/** What is asked of a token unless a setting asks more. */
-export const RULES = { jwtAudience: [], jwtUserClaim: 'sub', jwtTopicsClaim: 'topics' } as const
+/** The rules of a token if no setting changes them. */
+export const RULES = {
+  jwtIssuer: undefined,
+  jwtAudience: [],
+  jwtUserClaim: 'sub',
+  jwtTopicsClaim: 'topics'
+} as const
 
-/** The parser of the service's cookies; the plugin offers it once it is ready. */
+/** Bellwire's cookie parser, which the plugin adds when it is ready. */
 const app = Fastify()
 await app.register(cookie)
 export const parseCookie = app.parseCookie
 
-/** A real server on a port of its own; `close` takes it down early. */
+/** Starts an HTTP server on `port`; `close` stops it before the end of the test. */
 export async function serve(t: Teardown, listener: http.RequestListener, port = 0) {
   const server = http.createServer(listener)
   server.listen(port, '127.0.0.1')
@@ -39,7 +44,7 @@ export async function serve(t: Teardown, listener: http.RequestListener, port = 
   return { url: `http://127.0.0.1:${bound}/`, port: bound, close }
 }
 
-/** What the store knows, for tests of verifiers. */
+/** The part of a store that verifiers use. */
 export class FakeStore {
   readonly tickets = new Map<string, { user: string; topics: readonly string[] }>()
   readonly revoked = new Map<string, number>()
@@ -59,12 +64,12 @@ export class FakeStore {
   }
 }
 
-/** Who a subscriber is, without the moment of the check, which is another each time. */
+/** The subscriber without the time of the check, which differs each time. */
 export const whoIs = ({ checkedAt: _, ...who }: Subscriber): Omit<Subscriber, 'checkedAt'> => who
 
 export function identityWith(options: Partial<IdentityOptions> = {}) {
   const store = new FakeStore()
-  /** What the log would hold. */
+  /** The lines that would be logged. */
   const troubles: string[] = []
   const signIns = new SignIns(({ setting, origin, reason }) =>
     troubles.push(`${setting} (${origin}): ${reason}`)
@@ -72,6 +77,8 @@ export function identityWith(options: Partial<IdentityOptions> = {}) {
   const identity = createIdentity({
     ...RULES,
     jwtSecrets: [],
+    jwksUrl: undefined,
+    sessionUrl: undefined,
     cookie: 'session',
     cookieSecrets: [],
     store,
@@ -88,7 +95,7 @@ export function identityWith(options: Partial<IdentityOptions> = {}) {
   }
 }
 
-/** The user and the auth method, or the slug of the problem that the caller gets. */
+/** The user and the auth method, or the slug of the problem that the caller receives. */
 export async function outcome(
   answer: ReturnType<ReturnType<typeof createIdentity>['authenticate']>
 ): Promise<string> {
@@ -103,14 +110,17 @@ export async function outcome(
 
 export const nowSeconds = (): number => Math.floor(Date.now() / 1000)
 
-/** A JWT made without the library under test, valid for a minute unless the claims say otherwise. */
+/**
+ * A JWT signed without the libraries under test; it is valid for a minute unless `claims` has
+ * `exp`.
+ */
 export const jwt = (
   claims: Record<string, unknown>,
   key: string | Buffer = SECRET,
   header: Record<string, unknown> = {}
 ): string => signJwt({ exp: nowSeconds() + 60, ...claims }, key, header)
 
-/** What @fastify/cookie writes for a signed value, as it stands in the header. */
+/** A value that `@fastify/cookie` signed, encoded as in a header. */
 export const signedCookie = (value: string, secret: string): string =>
   encodeURIComponent(
     `${value}.${createHmac('sha256', secret).update(value).digest('base64').replace(/=/g, '')}`

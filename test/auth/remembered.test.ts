@@ -4,7 +4,7 @@ import { bearer, identityWith, jwt, nowSeconds, SECRET, serve } from './parties.
 
 type Teardown = { teardown(fn: () => unknown): void }
 
-/** The two clocks of this process, which the test can put forward: the wall's, and the one that never goes back. */
+/** Replaces the wall clock and the monotonic clock; the returned function advances them. */
 function clocks(t: Teardown) {
   const wall = Date.now
   const monotonic = performance.now
@@ -18,12 +18,12 @@ function clocks(t: Teardown) {
   return async (ahead: { readonly wall?: number; readonly monotonic?: number }): Promise<void> => {
     wallAhead += ahead.wall ?? 0
     monotonicAhead += ahead.monotonic ?? 0
-    // A cache may look at its clock once a millisecond only.
+    // A cache may read its clock only once a millisecond.
     await new Promise((resolve) => setTimeout(resolve, 5))
   }
 }
 
-test('a remembered token is refused once its exp has passed on the wall, however young the memory is', async (t) => {
+test('a cached token is rejected after its exp by the wall clock, even if it was just cached', async (t) => {
   const pass = clocks(t)
   const { ask } = identityWith({ jwtSecrets: [SECRET] })
   const [short, long, endless] = [30, 3600, undefined].map((left) =>
@@ -31,18 +31,18 @@ test('a remembered token is refused once its exp has passed on the wall, however
   )
   for (const token of [short, long, endless]) t.equal(await ask(token!), 'u by bearer')
   await pass({ wall: 28_000 })
-  t.equal(await ask(short!), 'u by bearer', 'not before')
+  t.equal(await ask(short!), 'u by bearer', 'the token is valid until its exp')
   await pass({ wall: 2_500 })
   t.equal(await ask(short!), 'unauthenticated')
   await pass({ monotonic: 3_600_000 })
   for (const token of [long, endless])
-    t.equal(await ask(token!), 'u by bearer', 'what is forgotten is verified anew')
+    t.equal(await ask(token!), 'u by bearer', 'a token that left the cache is verified again')
   await pass({ wall: 3_600_000 })
   t.equal(await ask(long!), 'unauthenticated')
   t.equal(await ask(endless!), 'u by bearer')
 })
 
-test('a token is not believed from memory for longer than a minute: a key that was withdrawn is noticed', async (t) => {
+test('a token is cached for at most a minute, so that a withdrawn key takes effect', async (t) => {
   const pass = clocks(t)
   const { publicKey, privateKey } = generateKeyPairSync('rsa', { modulusLength: 2048 })
   const jwk = { ...publicKey.export({ format: 'jwk' }), kid: 'k1', alg: 'RS256', use: 'sig' }
@@ -60,16 +60,16 @@ test('a token is not believed from memory for longer than a minute: a key that w
   const { ask } = identityWith({ jwksUrl: issuer.url })
   t.equal(await ask(token), 'u by bearer')
   keys = []
-  // Long enough for the key set itself to be fetched again by whoever needs a key.
+  // By now the key set is fetched again when a token needs a key.
   await pass({ wall: 3_600_000, monotonic: 59_000 })
   t.equal(await ask(token), 'u by bearer')
-  t.equal(fetches, 1, 'from memory')
+  t.equal(fetches, 1, 'the token came from the cache')
   await pass({ monotonic: 1_100 })
   t.equal(await ask(token), 'unauthenticated')
   t.ok(fetches > 1)
 })
 
-test('the answer of a session look-up is asked for again after ten seconds, however often it is used, and at its end', async (t) => {
+test('a session is looked up again after ten seconds, even if it is in use, and when it expires', async (t) => {
   const pass = clocks(t)
   let asked = 0
   let answer: Record<string, unknown> = { user: 'u' }
@@ -87,9 +87,9 @@ test('the answer of a session look-up is asked for again after ten seconds, howe
     await pass({ monotonic: second === 9 ? 1_100 : 1_000 })
   }
   t.equal(await ask(session), 'u by session')
-  t.equal(asked, 2, 'being used does not prolong it')
+  t.equal(asked, 2, 'use does not extend the cache time')
 
-  // Counted from the question: what the answer says may have changed while it was on its way.
+  // The ten seconds start with the request, because the session may change during the look-up.
   wait = 1_900
   t.equal(await ask({ cookie: 'sid=2' }), 'u by session')
   await pass({ monotonic: 8_200 })
@@ -101,13 +101,13 @@ test('the answer of a session look-up is asked for again after ten seconds, howe
   t.equal(await ask({ cookie: 'sid=3' }), 'u by session')
   await pass({ wall: 4_500 })
   t.equal(await ask({ cookie: 'sid=3' }), 'u by session')
-  t.equal(asked, 5, 'not before its end')
+  t.equal(asked, 5, 'the session is cached until it expires')
   await pass({ wall: 600 })
   t.equal(await ask({ cookie: 'sid=3' }), 'unauthenticated')
-  t.equal(asked, 6, 'at its end it is asked for again')
+  t.equal(asked, 6, 'an expired session is looked up again')
 })
 
-test('while the issuer is away, known keys stay good for a day, and only an unknown key waits for it', async (t) => {
+test('while the issuer is down, known keys stay valid for a day, and only unknown keys wait for it', async (t) => {
   const pass = clocks(t)
   const pair = (kid: string) => {
     const { publicKey, privateKey } = generateKeyPairSync('ec', { namedCurve: 'P-256' })
@@ -145,23 +145,31 @@ test('while the issuer is away, known keys stay good for a day, and only an unkn
   const waiting = ask(unknown.token('c'))
   const began = performance.now()
   t.equal(await ask(known.token('d')), 'd by bearer')
-  t.ok(performance.now() - began < 1_500, 'it did not wait for the issuer')
+  t.ok(performance.now() - began < 1_500, 'a known key does not wait for the issuer')
   t.equal(await waiting, 'unavailable')
   const failing = fetches
   t.strictSame(
     await Promise.all(Array.from({ length: 20 }, (_, n) => ask(unknown.token(`u${n}`)))),
     Array(20).fill('unavailable')
   )
-  t.equal(fetches, failing, 'made-up keys do not knock without pause')
+  t.equal(fetches, failing, 'invented key ids cause no further requests')
 
   await pass({ wall: 23 * 3_600_000, monotonic: 23 * 3_600_000 })
   t.equal(await ask(known.token('e')), 'e by bearer')
   await pass({ wall: 3_600_000, monotonic: 3_600_000 })
-  t.equal(await ask(known.token('f')), 'unavailable', 'a day is over')
+  t.equal(await ask(known.token('f')), 'unavailable', 'known keys expire after a day')
   behaviour = 'good'
   keys = [unknown.jwk]
   await pass({ wall: 2_000, monotonic: 2_000 })
-  t.equal(await ask(unknown.token('g')), 'g by bearer', 'it is back')
-  t.equal(await ask(known.token('h')), 'unauthenticated', 'and what it says counts again')
+  t.equal(
+    await ask(unknown.token('g')),
+    'g by bearer',
+    'a new key is found once the issuer is back'
+  )
+  t.equal(
+    await ask(known.token('h')),
+    'unauthenticated',
+    'a key that the issuer withdrew is rejected'
+  )
   t.equal(signIns.look().keySet, undefined)
 })

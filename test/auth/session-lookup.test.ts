@@ -10,7 +10,7 @@ const json =
   (_request, response) =>
     response.writeHead(status, { 'content-type': 'application/json' }).end(JSON.stringify(value))
 
-/** An application with sessions; `answer` may be changed on the way. */
+/** An application with sessions; a test may replace `answer`. */
 async function application(t: Teardown, answer: Answer) {
   const state = { answer, requests: [] as http.IncomingMessage[] }
   const { url, close } = await serve(t, (request, response) => {
@@ -26,7 +26,7 @@ async function application(t: Teardown, answer: Answer) {
 
 const COOKIE = { cookie: 'sid=opaque; other=1' }
 
-test('the application tells who it is, from the Cookie and Authorization of the caller and nothing else', async (t) => {
+test('the application receives the Cookie and Authorization of the caller and returns the user', async (t) => {
   const expiresAt = new Date(Date.now() + 60_000).toISOString()
   const app = await application(
     t,
@@ -54,7 +54,7 @@ test('the application tells who it is, from the Cookie and Authorization of the 
   t.notOk(app.requests[1]?.headers.cookie)
 })
 
-test('an answer of the application is a user, a "no", a name that is refused, or trouble', async (t) => {
+test('each answer of the application is a user, a rejection, a malformed name or an outage', async (t) => {
   const app = await application(t, json({}))
   const later = new Date(Date.now() + 60_000).toISOString()
   const past = new Date(Date.now() - 1).toISOString()
@@ -62,7 +62,7 @@ test('an answer of the application is a user, a "no", a name that is refused, or
   const cases: [Answer, string, trouble?: RegExp][] = [
     [json({ user: 'u' }, 401), 'unauthenticated'],
     [json({ user: 'u' }, 403), 'unauthenticated'],
-    // As frameworks answer callers who are not signed in.
+    // Frameworks redirect callers who are not signed in.
     [redirect, 'unauthenticated'],
     [json(null), 'unauthenticated'],
     [json({}), 'unauthenticated'],
@@ -115,14 +115,14 @@ test('an answer of the application is a user, a "no", a name that is refused, or
     t.match(app.troubles[0], trouble)
     t.ok(
       app.troubles[0]!.startsWith(`AUTH_SESSION_URL (${app.origin}): `),
-      'the setting and the origin are named'
+      'the log line names the setting and the origin'
     )
-    t.notMatch(app.troubles[0], 'hush', 'no value of the answer is told')
+    t.notMatch(app.troubles[0], 'hush', 'the log line quotes no value of the answer')
   }
   t.equal(app.requests.length, cases.length, 'a redirect is not followed')
 })
 
-test('a "no" is remembered for two seconds, trouble is not', async (t) => {
+test('a rejection is cached for two seconds, an outage is not', async (t) => {
   const app = await application(t, json({}, 401))
   const began = performance.now()
   t.equal(await app.ask(COOKIE), 'unauthenticated')
@@ -134,7 +134,7 @@ test('a "no" is remembered for two seconds, trouble is not', async (t) => {
     last = performance.now()
     await new Promise((resolve) => setTimeout(resolve, 100))
   }
-  t.ok(asked > 1 && performance.now() - began >= 1_999, 'it was told from memory')
+  t.ok(asked > 1 && performance.now() - began >= 1_999, 'the rejection came from the cache')
   t.ok(last - began < 10_000)
   t.equal(app.requests.length, 2)
   for (let n = 0; n < 3; n++) {
@@ -144,7 +144,7 @@ test('a "no" is remembered for two seconds, trouble is not', async (t) => {
   t.equal(app.requests.length, 5)
 })
 
-test('many sessions at once: at most 64 questions are under way, and who waits too long is told to come back', async (t) => {
+test('at most 64 look-ups run at once, and those that wait too long are unavailable', async (t) => {
   let [open, most] = [0, 0]
   const held: http.ServerResponse[] = []
   const app = await application(t, (_request, response) => {
@@ -165,8 +165,9 @@ test('many sessions at once: at most 64 questions are under way, and who waits t
   )
 })
 
-test('answers that alternate with closed connections are all answers', async (t) => {
-  // Every second request on a connection meets a close, as with a server whose keep-alive time is over just then.
+test('a look-up on a connection that the application just closed is retried', async (t) => {
+  // The application closes the connection at every second request, as if its keep-alive time were
+  // over.
   const served = new WeakSet<object>()
   const app = await application(t, (request, response) => {
     if (served.has(request.socket)) return request.socket.destroy()
@@ -176,7 +177,7 @@ test('answers that alternate with closed connections are all answers', async (t)
   for (let n = 0; n < 6; n++) t.equal(await app.ask({ cookie: `sid=${n}` }), 'u by session')
 })
 
-test('an application that is slow, endless or gone is trouble after two seconds', async (t) => {
+test('an application that is silent, slow or down makes sessions unavailable after two seconds', async (t) => {
   const silent = await application(t, () => {})
   const dripping = await application(t, (_request, response) => {
     response.writeHead(200).write('{"user":')
@@ -192,7 +193,7 @@ test('an application that is slow, endless or gone is trouble after two seconds'
   t.equal(await silent.ask(COOKIE), 'unavailable')
 })
 
-test('callers with one session share one question, and its answer for a while', async (t) => {
+test('callers with the same session share one look-up and its cached result', async (t) => {
   const waiting: http.ServerResponse[] = []
   const app = await application(t, (request, response) => {
     if (request.headers.cookie === COOKIE.cookie) waiting.push(response)
@@ -202,7 +203,7 @@ test('callers with one session share one question, and its answer for a while', 
   t.equal(
     await app.ask({ cookie: 'sid=else' }),
     'other by session',
-    'another session is another question'
+    'another session is looked up separately'
   )
   while (waiting.length === 0) await new Promise((resolve) => setTimeout(resolve, 5))
   waiting[0]!.end('{"user":"u"}')
@@ -212,35 +213,39 @@ test('callers with one session share one question, and its answer for a while', 
   t.equal(
     await app.ask({ cookie: COOKIE.cookie.slice(0, -1), authorization: '1' }),
     'other by session',
-    'parts of a key do not run together'
+    'the cookie and the token are separate parts of the cache key'
   )
 })
 
-test('an answer is not believed beyond its end', async (t) => {
+test('a cached session is looked up again when it expires', async (t) => {
   const ends = Date.now() + 1500
   const app = await application(t, json({ user: 'u', expiresAt: new Date(ends).toISOString() }))
   t.equal(await app.ask(COOKIE), 'u by session')
   app.answer = json({ user: 'u', expiresAt: new Date(ends + 60_000).toISOString() })
   while (Date.now() <= ends) await new Promise((resolve) => setTimeout(resolve, 20))
-  t.equal(await app.ask(COOKIE), 'u by session', 'a session that was prolonged goes on')
+  t.equal(await app.ask(COOKIE), 'u by session', 'a session that was extended stays valid')
   t.equal(app.requests.length, 2)
   app.answer = json({}, 401)
 })
 
 const revoke = (store: FakeStore, at = Date.now()): unknown => store.revoked.set('u', at)
 
-test('after a revocation the application is asked again', async (t) => {
+test('after a revocation the session is looked up again', async (t) => {
   const app = await application(t, json({ user: 'u' }))
   t.equal(await app.ask(COOKIE), 'u by session')
   revoke(app.store)
   app.answer = json({}, 401)
   t.equal(await app.ask(COOKIE), 'unauthenticated')
   app.answer = json({ user: 'u' })
-  t.equal(await app.ask({ cookie: 'sid=new' }), 'u by session', 'who logged in again is let in')
+  t.equal(
+    await app.ask({ cookie: 'sid=new' }),
+    'u by session',
+    'a new session of the user is accepted'
+  )
   t.equal(app.requests.length, 3)
 })
 
-test('an answer that was on its way during the revocation is not accepted', async (t) => {
+test('a look-up that a revocation overtakes is repeated', async (t) => {
   const app = await application(t, (_request, response) => {
     app.answer = json({}, 401)
     setTimeout(() => {
@@ -256,5 +261,5 @@ test('a revocation by a node whose clock is ahead does not lock the user out', a
   const app = await application(t, json({ user: 'u' }))
   revoke(app.store, Date.now() + 60_000)
   t.equal(await app.ask(COOKIE), 'u by session')
-  t.equal(app.requests.length, 2, 'asked once more, after the revocation was known')
+  t.equal(app.requests.length, 2, 'the session was looked up again after the revocation was read')
 })

@@ -1,5 +1,5 @@
+import type { Trouble } from '../../auth/sign-in-observer.ts'
 import { KEY_SET_MAX_AGE_MS, SIGN_IN_FAILING_MS, STORE_CALM_MS } from '../../bounds/limits.ts'
-import type { Trouble } from '../sign-ins.ts'
 import { duration, type Rule, YES } from './rule.ts'
 
 const describe = ({ setting, origin, reason }: Trouble): string =>
