@@ -25,14 +25,14 @@ const nginx = ['/usr/sbin/nginx', '/usr/bin/nginx', '/usr/local/sbin/nginx'].fin
   existsSync(file)
 )
 
-test('one tab and its network', { skip: noChromium }, async (t) => {
-  // They wait for time-outs most of the time, and have a user each.
+test('one tab under network failures', { skip: noChromium }, async (t) => {
+  // In parallel: the subtests mostly wait for time-outs, and each has its own user.
   t.jobs = 3
   const browser = await launch(t)
   const service = await startService(t, { env: { HEARTBEAT_MS: '1000' } })
 
   t.test(
-    'a service that is killed in the middle of 200 notifications loses nothing and repeats nothing',
+    'killing the service in the middle of 200 notifications loses and repeats nothing',
     { buffered: true },
     async (t) => {
       const port = String(await freePort())
@@ -45,7 +45,7 @@ test('one tab and its network', { skip: noChromium }, async (t) => {
           const notifications = sent
             .slice(n, n + 10)
             .map((title) => ({ to: { user: 'u1' }, type: 't', title, idempotencyKey: title }))
-          // As a producer does: again with the same keys until they are accepted.
+          // Like a producer: repeat with the same keys until they are accepted.
           await eventually(
             () =>
               call('POST', `${first.url}/v1/notifications/batch`, {
@@ -63,7 +63,7 @@ test('one tab and its network', { skip: noChromium }, async (t) => {
       await first.kill('SIGKILL')
       await startService(t, { env: { PORT: port }, dataDir: first.dataDir })
       await publishing
-      // Two failures and the pauses behind them, at most 5 s each.
+      // Two failures and the pauses after them, at most 5 s each.
       await untilHeard(page, 200, 25_000)
       t.same(await heard(page), sent)
       t.same(await counts(page), { unread: 200, unseen: 200 })
@@ -72,7 +72,7 @@ test('one tab and its network', { skip: noChromium }, async (t) => {
   )
 
   t.test(
-    'behind a proxy that buffers it falls to a socket, or to polling, and loses nothing',
+    'behind a buffering proxy it falls back to WebSocket, then polling, and loses nothing',
     {
       buffered: true,
       skip: nginx ? false : 'nginx not found: apt-get install nginx-light'
@@ -109,7 +109,7 @@ test('one tab and its network', { skip: noChromium }, async (t) => {
           () => false
         )
       )
-      // A socket carries no token, so who has only that polls.
+      // A WebSocket carries no token, so a client with only a token polls.
       const bearer = await tabsOf(t, browser, proxy, () => tokenOf('polls', ['news']))
       const cookie = await tabsOf(t, browser, proxy, null)
       await cookie.context.addCookies([
@@ -140,7 +140,7 @@ test('one tab and its network', { skip: noChromium }, async (t) => {
   )
 
   t.test(
-    'where streams are refused it polls, and climbs again when the network changes',
+    'when streams are refused it polls, and tries streams again when the network changes',
     { buffered: true },
     async (t) => {
       const tabs = await tabsOf(t, browser, service, () => tokenOf('climbs'))
@@ -164,7 +164,7 @@ test('one tab and its network', { skip: noChromium }, async (t) => {
   )
 
   t.test(
-    'a page of another origin is served where it is allowed, also without Web Locks',
+    'a page of an allowed origin is served, also without Web Locks',
     { buffered: true },
     async (t) => {
       const origin = 'http://app.example.test'
@@ -197,7 +197,8 @@ test('one tab and its network', { skip: noChromium }, async (t) => {
       )
       await refused.evaluate(() => window.inbox.close())
 
-      // A ticket opens a stream without cookies, and the browser keeps it from a page of another origin all the same.
+      // A ticket opens a stream without cookies, but the browser still hides the answer from
+      // another origin.
       const opens = async (page: Page, withCredentials: boolean): Promise<boolean> => {
         const { body } = await call('POST', `${shop.url}/v1/tickets`, {
           key: PUBLISH_KEY,
@@ -248,7 +249,7 @@ test('one tab and its network', { skip: noChromium }, async (t) => {
   )
 
   t.test(
-    'a token that ends is renewed before its end, and one that is revoked replaced',
+    'an expiring token is renewed in time, and a revoked one is replaced',
     { buffered: true },
     async (t) => {
       let given = 0
@@ -276,7 +277,7 @@ test('one tab and its network', { skip: noChromium }, async (t) => {
   )
 
   t.test(
-    'offline: marks show at once, wait, and are sent when the network is back',
+    'offline marks show at once and are sent when the network returns',
     { buffered: true },
     async (t) => {
       const tabs = await tabsOf(t, browser, service, () => tokenOf('away'))
@@ -310,7 +311,7 @@ test('one tab and its network', { skip: noChromium }, async (t) => {
   )
 
   t.test(
-    'a reload goes on where it was, with what was marked and not yet sent',
+    'a reload keeps its position and the marks not yet sent',
     { buffered: true },
     async (t) => {
       const tabs = await tabsOf(t, browser, service, () => tokenOf('again'))
@@ -347,7 +348,7 @@ test('one tab and its network', { skip: noChromium }, async (t) => {
   )
 
   t.test(
-    'with cookies, another user never sees what the one before had',
+    'with cookies, the next user never sees the previous user’s inbox',
     { buffered: true },
     async (t) => {
       const tabs = await tabsOf(t, browser, service, null)
@@ -375,7 +376,7 @@ test('one tab and its network', { skip: noChromium }, async (t) => {
       await page.reload()
       await eventually(async () => (await titles(page)).join() === 'mine')
       t.notOk((await page.evaluate(() => window.statuses)).includes('secret'), 'not for a moment')
-      // And where the page stays, and only the cookie changes.
+      // The same when the page stays and only the cookie changes.
       await signIn('first')
       await page.evaluate(() => dispatchEvent(new Event('online')))
       await eventually(async () => (await titles(page)).join() === 'secret')
@@ -394,7 +395,7 @@ test('one tab and its network', { skip: noChromium }, async (t) => {
   )
 
   t.test(
-    'a device whose clock is an hour ahead or behind shows what has not expired, and nothing else',
+    'a device clock an hour off hides no valid item and shows no expired one',
     { buffered: true },
     async (t) => {
       for (const [user, minutes] of Object.entries({ ahead: 60, behind: -60 })) {
@@ -419,7 +420,7 @@ test('one tab and its network', { skip: noChromium }, async (t) => {
     }
   )
 
-  t.test('any text arrives as it was sent, and is only text', { buffered: true }, async (t) => {
+  t.test('any text arrives unchanged and is rendered as text', { buffered: true }, async (t) => {
     const poison = [
       '</script><script>window.poisoned = true</script>',
       '<img src=x onerror="window.poisoned = true">',
@@ -447,22 +448,18 @@ test('one tab and its network', { skip: noChromium }, async (t) => {
     }
   })
 
-  t.test(
-    'an erased user has an empty page, but for what was for many',
-    { buffered: true },
-    async (t) => {
-      const tabs = await tabsOf(t, browser, service, () => tokenOf('erased', ['shared']))
-      const [page, other] = [await tabs.open(), await tabs.open()]
-      await publish(service, { to: { user: 'erased' }, title: 'mine' })
-      await publish(service, { to: { topic: 'shared' }, title: 'for all' })
-      for (const tab of [page, other]) await untilHeard(tab, 2)
-      await page.evaluate(() => window.inbox.readAll())
-      await call('DELETE', `${service.url}/v1/users/erased`, { key: PUBLISH_KEY })
-      for (const tab of [page, other]) {
-        await eventually(
-          async () => (await titles(tab)).join() === 'for all' && (await counts(tab)).unread === 1
-        )
-      }
+  t.test('an erased user keeps only shared notifications', { buffered: true }, async (t) => {
+    const tabs = await tabsOf(t, browser, service, () => tokenOf('erased', ['shared']))
+    const [page, other] = [await tabs.open(), await tabs.open()]
+    await publish(service, { to: { user: 'erased' }, title: 'mine' })
+    await publish(service, { to: { topic: 'shared' }, title: 'for all' })
+    for (const tab of [page, other]) await untilHeard(tab, 2)
+    await page.evaluate(() => window.inbox.readAll())
+    await call('DELETE', `${service.url}/v1/users/erased`, { key: PUBLISH_KEY })
+    for (const tab of [page, other]) {
+      await eventually(
+        async () => (await titles(tab)).join() === 'for all' && (await counts(tab)).unread === 1
+      )
     }
-  )
+  })
 })

@@ -46,7 +46,7 @@ async function bundle(contents: string, options: BuildOptions): Promise<string> 
   return outputFiles![0]!.text
 }
 
-/** What a server renders: it has no page, so its inbox is an empty one. */
+/** What a server renders: without a page the inbox is empty. */
 async function renderedByServer(): Promise<string> {
   const exports: { html?: string } = {}
   const code = await bundle(SERVER, { format: 'cjs', platform: 'node' })
@@ -55,7 +55,7 @@ async function renderedByServer(): Promise<string> {
   return exports.html!
 }
 
-test('the hooks hydrate, render what the inbox shows, and only when it changes', {
+test('the React hooks hydrate, and render only when the inbox changes', {
   skip: noChromium
 }, async (t) => {
   const browser = await launch(t)
@@ -64,7 +64,7 @@ test('the hooks hydrate, render what the inbox shows, and only when it changes',
   t.equal(html, '<div><b>0</b><ul title="connecting"></ul></div>')
   const tabs = await tabsOf(t, browser, service, () => tokenOf('u1'))
   const page = await tabs.open()
-  // The page knows more than the server did before React has begun.
+  // The page knows more than the server did, before React starts.
   await publish(service, { to: { user: 'u1' }, title: 'a' })
   await untilHeard(page, 1)
   await page.addScriptTag({

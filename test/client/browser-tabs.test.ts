@@ -6,19 +6,19 @@ import { connectionsOf, publish, startService, tokenOf } from '../service/harnes
 import { counts, heard, launch, tabsOf, titles, untilHeard } from './browser.ts'
 
 /**
- * A leader is replaced within two seconds on a machine that has time for each tab. Here it may have none; whoever is not replaced is missed
- * only when heartbeats are, which is more than half a minute.
+ * A leader is replaced within two seconds if the machine has time for each tab; a busy one may not.
+ * A leader that is never replaced shows only when heartbeats are missed, after more than 30 s.
  */
 const BUSY_MS = 10_000
 
 const numbered = (from: number, to: number): string[] =>
   Array.from({ length: to - from }, (_, n) => `n${from + n}`)
 
-test('tabs of one browser', { skip: noChromium }, async (t) => {
+test('several tabs of one browser', { skip: noChromium }, async (t) => {
   const browser = await launch(t)
 
   await t.test(
-    'ten tabs are one connection, and the death of the leader loses nothing and repeats nothing',
+    'ten tabs share one connection, and closing the leader loses and repeats nothing',
     async (t) => {
       const service = await startService(t)
       const tabs = await tabsOf(t, browser, service)
@@ -30,7 +30,7 @@ test('tabs of one browser', { skip: noChromium }, async (t) => {
       for (const page of pages) await untilHeard(page, 5)
       for (const page of pages) t.same(await heard(page), numbered(0, 5))
 
-      // What is marked in one tab is marked in all.
+      // A mark in one tab shows in all tabs.
       await pages[7]!.evaluate(() => window.inbox.read(window.inbox.items[0]!.id))
       for (const page of pages) await eventually(async () => (await counts(page)).unread === 4)
 
@@ -93,7 +93,7 @@ test('tabs of one browser', { skip: noChromium }, async (t) => {
         return leader!
       }
 
-      // Not a statement runs any more, no timer, no message, and the lock is still held.
+      // No statement, timer or message runs any more, but the lock is still held.
       let devtools: CDPSession | undefined
       const frozen = await replaced('frozen', async (leader) => {
         devtools = await tabs.context.newCDPSession(leader)
@@ -101,10 +101,10 @@ test('tabs of one browser', { skip: noChromium }, async (t) => {
         await devtools.send('Debugger.pause')
       })
       await devtools!.send('Debugger.disable')
-      // What was told meanwhile reaches it when it wakes.
+      // It receives what it missed when it wakes.
       await untilHeard(frozen, sent)
 
-      // Most browsers say so before they freeze a page.
+      // Most browsers fire an event before they freeze a page.
       const warned = await replaced('warned', (leader) =>
         leader.evaluate(() => document.dispatchEvent(new Event('freeze')))
       )
@@ -114,7 +114,7 @@ test('tabs of one browser', { skip: noChromium }, async (t) => {
       let woken: Promise<unknown> = Promise.resolve()
       const hung = await replaced('hung', async (leader) => {
         woken = leader.evaluate(() => {
-          // A page that does nothing else for a while: its timers and messages wait.
+          // A page that blocks for a while: its timers and messages wait.
           for (const end = performance.now() + 2_500; performance.now() < end; );
         })
       })
@@ -123,7 +123,7 @@ test('tabs of one browser', { skip: noChromium }, async (t) => {
 
       const crashed = await replaced('crashed', async (leader) => {
         const devtools = await tabs.context.newCDPSession(leader)
-        // The answer never comes: the process that would give it is gone.
+        // The answer never comes, because its process is gone.
         void devtools.send('Page.crash').catch(() => {})
       })
       await publish(service, { to: { user: 'u1' }, title: `n${sent++}` })
@@ -135,7 +135,7 @@ test('tabs of one browser', { skip: noChromium }, async (t) => {
     }
   )
 
-  await t.test('tabs of different users or with different topics share nothing', async (t) => {
+  await t.test('tabs of different users, or with different topics, share nothing', async (t) => {
     const service = await startService(t)
     const users = ['u1', 'u2', 'u1']
     const tabs = await tabsOf(t, browser, service, () => tokenOf(users.shift()!, ['a', 'b']))
@@ -153,7 +153,7 @@ test('tabs of one browser', { skip: noChromium }, async (t) => {
   })
 
   await t.test(
-    'a tab that was away for more than a page of the new leader is told each notification, or of a reset',
+    'a tab suspended past the new leader’s page gets every notification, or a reset',
     async (t) => {
       const service = await startService(t)
       const tabs = await tabsOf(t, browser, service)
@@ -183,11 +183,12 @@ test('tabs of one browser', { skip: noChromium }, async (t) => {
   )
 
   await t.test(
-    'without Web Locks, or where they are refused, each tab has a connection of its own',
+    'without Web Locks, or when they are denied, each tab has its own connection',
     async (t) => {
       const service = await startService(t)
       const tabs = await tabsOf(t, browser, service)
-      // As in a page whose storage is blocked: https://w3c.github.io/web-locks, "denied" requests reject with SecurityError.
+      // As in a page with blocked storage: https://w3c.github.io/web-locks, denied requests reject
+      // with SecurityError.
       await tabs.context.addInitScript(() => {
         LockManager.prototype.request = () =>
           Promise.reject(new DOMException('denied', 'SecurityError'))
@@ -197,7 +198,7 @@ test('tabs of one browser', { skip: noChromium }, async (t) => {
         Object.defineProperty(navigator, 'locks', { value: undefined })
       )
       pages.push(await tabs.open())
-      // Storage is blocked: they are there, and throw.
+      // With blocked storage they exist, and throw.
       await tabs.context.addInitScript(() => {
         const denied = (): never => {
           throw new DOMException('denied', 'SecurityError')

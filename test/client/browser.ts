@@ -10,7 +10,7 @@ declare global {
   interface Window {
     Bellwire: typeof import('../../src/client/index.ts')
     inbox: Inbox
-    /** Titles of the notifications that were told, in order. */
+    /** Titles of the notifications reported to the page, in order. */
     heard: string[]
     statuses: string[]
     getToken(): Promise<string>
@@ -19,8 +19,8 @@ declare global {
 }
 
 /**
- * The pages are ours. A page that a test serves itself has no address, so the browser would take the service, which has one, for a local
- * network that it asks for.
+ * A browser that lets test pages reach the service. A page without an address makes the browser ask
+ * for permission, because the service's address looks like a local network.
  */
 export const launch = (t: Teardown): Promise<Browser> =>
   launchChromium(t, [
@@ -29,17 +29,23 @@ export const launch = (t: Teardown): Promise<Browser> =>
 
 export interface Tabs {
   readonly context: BrowserContext
-  /** Opens a tab with an inbox; ready when it is live or polling. */
+  /** Opens a tab with an inbox; resolves when it is live or polling. */
   open(options?: Omit<InboxOptions, 'token' | 'ticket'>): Promise<Page>
-  /** The tab that holds the lock, as another tab that answers sees it; undefined while the lock passes from one to the next. */
+  /**
+   * The tab that holds the lock, as another responsive tab sees it; undefined while the lock
+   * changes hands.
+   */
   leader(witness: Page): Promise<Page | undefined>
-  /** How many streams were asked for. */
+  /** How many streams were requested. */
   asked(): number
-  /** How often a tab has taken the lead from one that it thought dead, which on a busy machine may be one that was only slow. */
+  /**
+   * How often a tab took over from a leader it thought dead; on a busy machine that leader may only
+   * be slow.
+   */
   thefts(): number
 }
 
-/** A browser of one user, whose pages are of the service's own origin unless another is named. */
+/** A browser of one user, with pages of the service's own origin unless another is named. */
 export async function tabsOf(
   t: Teardown,
   browser: Browser,
@@ -109,7 +115,7 @@ export async function tabsOf(
             const { held } = await navigator.locks.query()
             return held?.find(({ name }) => name === mine?.name)?.clientId
           })
-          // Where locks are refused every tab leads.
+          // If locks are denied, every tab leads.
           .catch(() => undefined)
       )
       if (clientId) pages.set(clientId, tab)
@@ -124,6 +130,6 @@ export const titles = (tab: Page): Promise<(string | undefined)[]> =>
 export const counts = (tab: Page): Promise<Inbox['counts']> =>
   tab.evaluate(() => window.inbox.counts)
 
-/** Waits until a tab has been told so many. */
+/** Waits until a tab has received `n` notifications. */
 export const untilHeard = (tab: Page, n: number, ms = 10_000): Promise<void> =>
   eventually(async () => (await heard(tab)).length >= n, ms)

@@ -4,7 +4,7 @@ import { readEventStream, type StreamEvent } from '../../src/client/event-stream
 
 const bytes = (text: string): Uint8Array<ArrayBuffer> => new TextEncoder().encode(text)
 
-/** What the reader makes of these pieces. */
+/** The events that these pieces yield. */
 async function read(
   pieces: readonly (string | Uint8Array<ArrayBuffer>)[]
 ): Promise<{ events: StreamEvent[]; retries: number[] }> {
@@ -27,7 +27,8 @@ async function read(
 
 const message = (data: string, id = '', event = 'message'): StreamEvent => ({ event, data, id })
 
-// After the public contract tests for event-stream clients: what is sent, in pieces, and what is to be told.
+// After the public contract tests for event-stream clients: the pieces sent, and the events
+// expected.
 const CASES: readonly {
   name: string
   pieces: readonly string[]
@@ -171,7 +172,7 @@ for (const { name, pieces, events, retries = [] } of CASES) {
 const EVERYTHING =
   '\ufeffretry: 10\r\n: \u00e9\rid: 1\nevent: x\r\ndata: \ud83d\udc69\u200d\ud83d\ude80 日本\rdata\r\ndata:  b\n\r\n\nid: 2\rdata: c\r\rdata: d\n\nid: 3\ndata: cut'
 
-test('an event stream may be cut into pieces anywhere, also within a character', async (t) => {
+test('an event stream may be split anywhere, even within a character', async (t) => {
   const whole = await read([EVERYTHING])
   t.equal(whole.events.length, 3)
   const all = bytes(EVERYTHING)

@@ -11,7 +11,7 @@ import { connectionsOf, publish, startService, tokenOf } from '../service/harnes
 
 const firefox = ['/usr/bin/firefox-esr', '/usr/bin/firefox'].find((file) => existsSync(file))
 
-/** Cookies blocked, and with them all storage; and nothing that a fresh profile asks of the network or of the user. */
+/** Cookies and all storage blocked, and none of the requests and prompts of a fresh profile. */
 const PREFERENCES = {
   'network.cookie.cookieBehavior': 2,
   'browser.aboutwelcome.enabled': false,
@@ -28,10 +28,10 @@ interface Report {
   readonly titles: readonly string[]
 }
 
-test('Firefox with cookies blocked, where storage, channels and locks are there and throw, shows the inbox', {
+test('Firefox with cookies blocked, where storage, channels and locks throw, still shows the inbox', {
   skip: firefox ? false : 'no Firefox found: apt-get install firefox-esr'
 }, async (t) => {
-  // The page tells its own server how it is: no driver is needed.
+  // The page reports to the test's server, so no driver is needed.
   let service = { url: '' }
   let report: Report | undefined
   const server = http.createServer(async (request, response) => {
@@ -61,7 +61,7 @@ test('Firefox with cookies blocked, where storage, channels and locks are there 
   service = started
 
   const profile = mkdtempSync(path.join(tmpdir(), 'bellwire-'))
-  // Its processes may outlive it by a moment, and write.
+  // Its processes may live a moment longer and write files.
   t.teardown(() => rmSync(profile, { recursive: true, force: true, maxRetries: 10 }))
   const preferences = Object.entries(PREFERENCES).map(
     ([name, value]) => `user_pref(${JSON.stringify(name)}, ${value});`

@@ -15,7 +15,7 @@ import {
   tokenOf
 } from '../service/harness.ts'
 
-// The SDK opens nothing where there is no page; these tests are one.
+// The SDK connects only in a page; these tests pretend to be one.
 Object.assign(globalThis, { window: globalThis })
 
 type Teardown = { teardown(fn: () => unknown): void }
@@ -26,15 +26,18 @@ const FIREWALL: Answer = [403, HTML, '<!doctype html>\n<html><title>Request bloc
 
 interface Between {
   readonly url: string
-  /** Method and path of what was asked for, in order. */
+  /** Method and path of each request, in order. */
   readonly asked: string[]
-  /** Answers of its own to the next requests for this path, one each. */
+  /** Answers the next requests for this path itself, one answer each. */
   readonly answers: Map<string, Answer[]>
   /** Cuts all connections. */
   cut(): void
 }
 
-/** Something between a page and the service: it passes requests on, with a cookie if given, and answers some in the service's place. */
+/**
+ * A proxy between page and service: forwards requests, with a cookie if given, and answers some
+ * itself.
+ */
 async function between(
   t: Teardown,
   service: Pick<Service, 'url'>,
@@ -102,8 +105,8 @@ function open(t: Teardown, { url }: Pick<Service, 'url'>, options: InboxOptions)
 const live = (inbox: Inbox): Promise<void> => eventually(() => inbox.status === 'live')
 const titles = (inbox: Inbox): string => inbox.items.map(({ title }) => title).join()
 
-test('a page goes on, whatever may pass', async (t) => {
-  // They wait for pauses most of the time, and have a user each.
+test('a page recovers from every failure that may pass', async (t) => {
+  // In parallel: the subtests mostly wait for pauses, and each has its own user.
   t.jobs = 3
   const service = await startService(t)
   const bulk = async (to: object, n: number): Promise<void> => {
@@ -115,7 +118,7 @@ test('a page goes on, whatever may pass', async (t) => {
   }
 
   t.test(
-    'what the token function gives and is no token is asked for again, and never called a network',
+    'an invalid result of the token function is asked for again and not reported as a network error',
     { buffered: true },
     async (t) => {
       const wrong: (() => unknown)[] = [
@@ -142,7 +145,7 @@ test('a page goes on, whatever may pass', async (t) => {
   )
 
   t.test(
-    'a page of a firewall is neither the end, nor the refusal of a mark, nor of a token',
+    'a firewall’s block page ends nothing: neither the stream, a mark nor the token',
     { buffered: true },
     async (t) => {
       const proxy = await between(t, service)
@@ -180,7 +183,7 @@ test('a page goes on, whatever may pass', async (t) => {
     }
   )
 
-  t.test('Retry-After is kept to, for two minutes at most', { buffered: true }, async (t) => {
+  t.test('Retry-After is honoured, up to two minutes', { buffered: true }, async (t) => {
     const proxy = await between(t, service)
     const busy: Answer = [503, { ...HTML, 'retry-after': '2' }, 'busy']
     proxy.answers.set('/v1/stream', [busy])
@@ -197,14 +200,14 @@ test('a page goes on, whatever may pass', async (t) => {
   })
 
   t.test(
-    'a renewed token with other topics brings another list, on streams and on polls',
+    'a renewed token with other topics loads another list, on streams and polls',
     { buffered: true },
     async (t) => {
       for (const title of ['b1', 'a1', 'b2'])
         await publish(service, { to: { topic: title[0] }, title })
       const renewed = async (blocked: boolean): Promise<void> => {
         const proxy = await between(t, service)
-        // A stream that is always refused: the page polls.
+        // Every stream is refused, so the page polls.
         if (blocked) proxy.answers.set('/v1/stream', Array(99).fill(FIREWALL))
         let topics = ['a']
         const { inbox, heard } = open(t, proxy, {
@@ -223,7 +226,7 @@ test('a page goes on, whatever may pass', async (t) => {
   )
 
   t.test(
-    'with cookies a page has the size asked for, and there is more only if there is',
+    'with cookies a page has the requested size, and `more` is exact',
     { buffered: true },
     async (t) => {
       await bulk({ user: 'pages' }, 120)
@@ -249,7 +252,7 @@ test('a page goes on, whatever may pass', async (t) => {
   )
 
   t.test(
-    'a page that polls shows nothing of another user who has signed in meanwhile',
+    'a polling page shows nothing of another user who signs in meanwhile',
     { buffered: true },
     async (t) => {
       let user = 'first'

@@ -15,7 +15,7 @@ interface Entry {
   archived: boolean
 }
 
-/** A service as plain as can be: a list of entries, and the frames that one reader is owed. */
+/** The simplest model of a service: a list of entries, and the frames due to one subscriber. */
 class Model {
   seq = 0
   entries: Entry[] = []
@@ -134,11 +134,11 @@ const step = fc.oneof(
       upTo: fc.boolean()
     })
   },
-  // The transport brings again what was there already: from how many frames before.
+  // The transport repeats frames: how many it goes back.
   { weight: 2, arbitrary: fc.record({ does: fc.constant('repeat' as const), nth }) }
 )
 
-test('whatever happens and however often it is told, the page shows what the service has', async (t) => {
+test('the page matches the service after any sequence of events, repeated or not', async (t) => {
   fc.assert(
     fc.property(fc.array(step, { maxLength: 60 }), (steps) => {
       const model = new Model()
@@ -200,7 +200,7 @@ const page: Page = {
 }
 const marked = (one: Mark): Counts => mark(page, one, 'now').counts
 
-test('a mark counts what is on the page and what is older than it', async (t) => {
+test('a mark adjusts counts for items on the page and older ones', async (t) => {
   t.same(marked({ op: 'read', ids: ['i9', 'i3', 'i2', 'other'], upTo: null }), {
     unread: 8,
     unseen: 8
@@ -212,7 +212,7 @@ test('a mark counts what is on the page and what is older than it', async (t) =>
   t.same(marked({ op: 'archived', ids: null, upTo: 'e-9' }), { unread: 0, unseen: 0 })
 })
 
-test('cursors are compared by place within a log, and a fresh page is of whatever log it says', async (t) => {
+test('cursors compare within one log, and a fresh page switches to its own log', async (t) => {
   const late = frameOf('notification', 'e-10', { op: 'created', item: item(10) })
   t.equal(apply(page, frameOf('notification', 'e-9', { op: 'created', item: item(9) })), null)
   t.equal(apply(page, late)?.items.length, 5)
@@ -236,7 +236,7 @@ test('cursors are compared by place within a log, and a fresh page is of whateve
   )
 })
 
-test('what has expired by the clock of the service leaves the list, and nothing by the clock of the device', async (t) => {
+test('items expire by the service’s clock, never by the device’s', async (t) => {
   const at = '2026-01-01T00:10:00.000Z'
   const brief = { ...page, items: [item(9), item(5, { expiresAt: at }), item(3)] }
   const left = (now: number): number | undefined =>
@@ -246,7 +246,7 @@ test('what has expired by the clock of the service leaves the list, and nothing 
   t.equal(left(Number.NaN), 3, 'while the clock is not known')
 })
 
-test('an ephemeral notification is told and not kept; counts may change without an event', async (t) => {
+test('an ephemeral notification is reported but not kept; counts may change without an event', async (t) => {
   t.equal(
     apply(page, frameOf('notification', 'e-9', { op: 'created', item: item(0, { cursor: null }) })),
     page

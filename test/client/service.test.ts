@@ -17,7 +17,7 @@ import {
   tokenOf
 } from '../service/harness.ts'
 
-// The SDK opens nothing where there is no page; these tests are one.
+// The SDK connects only in a page; these tests pretend to be one.
 Object.assign(globalThis, { window: globalThis })
 
 type Teardown = { teardown(fn: () => unknown): void }
@@ -40,10 +40,10 @@ const errorOf = (promise: Promise<unknown>): Promise<BellwireError> =>
     (error: BellwireError) => error
   )
 
-test('an inbox against a real service', async (t) => {
+test('an inbox connected to a real service', async (t) => {
   const service = await startService(t, { env: { HEARTBEAT_MS: '200' } })
 
-  await t.test('it shows what is published, once, and what is marked, at once', async (t) => {
+  await t.test('it shows each published item once, and each mark at once', async (t) => {
     const inbox = open(t, service, { token: tokenOf('u1', ['news']) })
     const told: (string | undefined)[] = []
     const marks: string[] = []
@@ -84,7 +84,7 @@ test('an inbox against a real service', async (t) => {
   })
 
   await t.test(
-    'subscribers are told once for each turn, and a state that has not changed is the same object',
+    'listeners run once a turn, and an unchanged state is the same object',
     async (t) => {
       const inbox = open(t, service, { token: tokenOf('subscriber') })
       await live(inbox)
@@ -106,7 +106,7 @@ test('an inbox against a real service', async (t) => {
     }
   )
 
-  await t.test('older pages are added, and fit what was marked meanwhile', async (t) => {
+  await t.test('older pages are appended and reflect marks made meanwhile', async (t) => {
     const batch = Array.from({ length: 25 }, (_, n) => ({
       to: { user: 'pages' },
       type: 't',
@@ -131,7 +131,7 @@ test('an inbox against a real service', async (t) => {
     t.equal(inbox.state.hasMore, false)
   })
 
-  await t.test('what expires leaves the page and the counts', async (t) => {
+  await t.test('an expired item leaves the page and the counts', async (t) => {
     const inbox = open(t, service, { token: tokenOf('expires') })
     await live(inbox)
     await publish(service, { to: { user: 'expires' }, title: 'stays' })
@@ -141,7 +141,7 @@ test('an inbox against a real service', async (t) => {
     t.same(titles(inbox), ['stays'])
   })
 
-  await t.test('a mark that the service refuses is taken back, and says why', async (t) => {
+  await t.test('a mark that the service rejects is undone and reports the reason', async (t) => {
     const inbox = open(t, service, { token: tokenOf('refused') })
     await live(inbox)
     await publish(service, { to: { user: 'refused' }, title: 'a' })
@@ -163,39 +163,33 @@ test('an inbox against a real service', async (t) => {
     t.equal(inbox.items.length, 1, 'what was shown stays readable')
   })
 
-  await t.test(
-    'topics may be one string, and an empty url is the origin of the page',
-    async (t) => {
-      // A page at another path, which the address of the service must not inherit.
-      Object.assign(globalThis, { location: new URL('/shop/cart?x=1', service.url) })
-      t.teardown(() => Reflect.deleteProperty(globalThis, 'location'))
-      const inbox = open(t, service, {
-        url: '',
-        token: tokenOf('lister', ['a', 'b', 'c']),
-        topics: 'a,b'
-      })
-      await live(inbox)
-      await publish(service, { to: { topic: 'c' }, title: 'c' })
-      await publish(service, { to: { topic: 'b' }, title: 'b' })
-      await eventually(() => titles(inbox).includes('b'))
-      t.same(titles(inbox), ['b'])
-    }
-  )
+  await t.test('topics may be one string, and an empty url means the page’s origin', async (t) => {
+    // A page at another path, which the service's address must not inherit.
+    Object.assign(globalThis, { location: new URL('/shop/cart?x=1', service.url) })
+    t.teardown(() => Reflect.deleteProperty(globalThis, 'location'))
+    const inbox = open(t, service, {
+      url: '',
+      token: tokenOf('lister', ['a', 'b', 'c']),
+      topics: 'a,b'
+    })
+    await live(inbox)
+    await publish(service, { to: { topic: 'c' }, title: 'c' })
+    await publish(service, { to: { topic: 'b' }, title: 'b' })
+    await eventually(() => titles(inbox).includes('b'))
+    t.same(titles(inbox), ['b'])
+  })
+
+  await t.test('a rejected credential or topic becomes a status', async (t) => {
+    const stranger = open(t, service, { token: 'no-token' })
+    await eventually(() => stranger.status === 'unauthorized')
+    t.match(stranger.state.error, { code: 'unauthenticated', status: 401 })
+    const curious = open(t, service, { token: tokenOf('u1'), topics: ['secret'] })
+    await eventually(() => curious.status === 'unauthorized')
+    t.match(curious.state.error, { code: 'forbidden', status: 403, message: /secret/ })
+  })
 
   await t.test(
-    'a credential that is refused is a status, and so is a topic that is not allowed',
-    async (t) => {
-      const stranger = open(t, service, { token: 'no-token' })
-      await eventually(() => stranger.status === 'unauthorized')
-      t.match(stranger.state.error, { code: 'unauthenticated', status: 401 })
-      const curious = open(t, service, { token: tokenOf('u1'), topics: ['secret'] })
-      await eventually(() => curious.status === 'unauthorized')
-      t.match(curious.state.error, { code: 'forbidden', status: 403, message: /secret/ })
-    }
-  )
-
-  await t.test(
-    'a token is asked for once, however many wait, anew after a refusal, and again where the callback fails',
+    'concurrent requests share one token call; a refusal or a failed call asks again',
     async (t) => {
       const given: string[] = []
       const tokens = [tokenOf('asked'), tokenOf('asked')]
@@ -218,7 +212,7 @@ test('an inbox against a real service', async (t) => {
   )
 
   await t.test(
-    'a token that was refused is asked for again, once for all who were refused',
+    'after a 401 the token is requested again, once for all refused requests',
     async (t) => {
       let asked = 0
       const past = jwt({ sub: 'late', exp: Math.floor(Date.now() / 1000) - 60 })
@@ -234,11 +228,11 @@ test('an inbox against a real service', async (t) => {
   )
 })
 
-test('a service that is silent, away, or goes in an orderly way', async (t) => {
-  // They wait for pauses most of the time, and have a service each.
+test('a service that is silent, down, or shuts down cleanly', async (t) => {
+  // In parallel: the subtests mostly wait for pauses, and each has its own service.
   t.jobs = 3
 
-  t.test('silence is noticed, and nothing is lost by it', { buffered: true }, async (t) => {
+  t.test('silence is detected and loses nothing', { buffered: true }, async (t) => {
     const service = await startService(t, { env: { HEARTBEAT_MS: '200' } })
     const inbox = open(t, service, { token: tokenOf('u1') })
     const told: string[] = []
@@ -256,7 +250,7 @@ test('a service that is silent, away, or goes in an orderly way', async (t) => {
     t.same(told, ['a', 'b'])
   })
 
-  t.test('while it is away marks show and wait', { buffered: true }, async (t) => {
+  t.test('while the service is down marks show and wait', { buffered: true }, async (t) => {
     const service = await startService(t)
     const inbox = open(t, service, { token: tokenOf('u1') })
     await live(inbox)
@@ -279,7 +273,7 @@ test('a service that is silent, away, or goes in an orderly way', async (t) => {
     )
   })
 
-  t.test('a goodbye says when to come back, and it is kept', { buffered: true }, async (t) => {
+  t.test('the client waits for the retry time of a goodbye', { buffered: true }, async (t) => {
     const service = await startService(t, { env: { MAX_CONNECTIONS: '1', DRAIN_MS: '200' } })
     const first = open(t, service, { token: tokenOf('u1') })
     await live(first)
@@ -291,7 +285,7 @@ test('a service that is silent, away, or goes in an orderly way', async (t) => {
       return body.connections.refused.limit ?? 0
     }
     await eventually(async () => (await refused()) === 1)
-    // Not for 5 seconds at least: it is the first who gets what it asks for meanwhile.
+    // For at least 5 seconds the first client gets everything it asks for.
     await publish(service, { to: { user: 'u1' }, title: 'a' })
     await eventually(() => first.items.length === 1)
     t.equal(await refused(), 1)

@@ -22,9 +22,9 @@ interface Demo {
   readonly page: Page
   readonly alice: Locator
   readonly bob: Locator
-  /** What the browser complained about. */
+  /** Errors in the browser's console. */
   readonly complaints: string[]
-  /** Publishes with one of the ready-made notifications. */
+  /** Publishes one of the ready-made notifications. */
   send(to: string, preset: string): Promise<void>
 }
 
@@ -75,92 +75,85 @@ async function openDemo(
 t.test('the demo page in a browser', { skip: noChromium }, async (t) => {
   const browser = await launchChromium(t)
 
-  t.test(
-    'a notification comes to whom it is for, and is marked, archived and loaded by its buttons',
-    async (t) => {
-      const service = await startService(t, { env: DEVELOPMENT })
-      const { page, alice, bob, complaints, send } = await openDemo(t, browser, service)
-      await send('Alice', 'Comment')
-      await alice.getByText('Carol commented on your draft').waitFor()
-      t.equal(await unread(alice), 1)
-      t.equal(
-        await page.locator('#announcer').textContent(),
-        'Alice: info, Carol commented on your draft',
-        'a screen reader is told'
-      )
-      const toast = page.locator('.toast')
-      t.match(await toast.textContent(), /Alice · info.*Carol commented/s)
-      await toast.getByRole('button').click()
-      t.equal(await toast.count(), 0)
-      const link = alice.getByRole('link', { name: 'Carol commented on your draft' })
-      t.equal(await link.getAttribute('rel'), 'noopener noreferrer')
+  t.test('a notification reaches its user, and the buttons mark, archive and load', async (t) => {
+    const service = await startService(t, { env: DEVELOPMENT })
+    const { page, alice, bob, complaints, send } = await openDemo(t, browser, service)
+    await send('Alice', 'Comment')
+    await alice.getByText('Carol commented on your draft').waitFor()
+    t.equal(await unread(alice), 1)
+    t.equal(
+      await page.locator('#announcer').textContent(),
+      'Alice: info, Carol commented on your draft',
+      'a screen reader is told'
+    )
+    const toast = page.locator('.toast')
+    t.match(await toast.textContent(), /Alice · info.*Carol commented/s)
+    await toast.getByRole('button').click()
+    t.equal(await toast.count(), 0)
+    const link = alice.getByRole('link', { name: 'Carol commented on your draft' })
+    t.equal(await link.getAttribute('rel'), 'noopener noreferrer')
 
-      await send('Topic news (Alice and Bob)', 'Deployed')
-      await send('Topic project:7 (Alice)', 'Build failed')
-      await send('Everyone', 'Disk fills up')
-      await alice.getByText('Build 42 failed').waitFor()
-      await bob.getByText('The disk is 91 % full').waitFor()
-      t.same(await titles(bob), ['The disk is 91 % full', 'Version 2.4 is live'])
-      await send('Everyone', 'Disk fills up')
-      await alice.getByText('2 times').waitFor()
-      t.equal((await titles(alice)).length, 4, 'the same key takes its own place')
-      t.equal(await unread(alice), 4)
+    await send('Topic news (Alice and Bob)', 'Deployed')
+    await send('Topic project:7 (Alice)', 'Build failed')
+    await send('Everyone', 'Disk fills up')
+    await alice.getByText('Build 42 failed').waitFor()
+    await bob.getByText('The disk is 91 % full').waitFor()
+    t.same(await titles(bob), ['The disk is 91 % full', 'Version 2.4 is live'])
+    await send('Everyone', 'Disk fills up')
+    await alice.getByText('2 times').waitFor()
+    t.equal((await titles(alice)).length, 4, 'the same key takes its own place')
+    t.equal(await unread(alice), 4)
 
-      await alice.getByRole('button', { name: 'Mark as read: Build 42 failed' }).click()
-      await alice.getByRole('button', { name: 'Mark as unread: Build 42 failed' }).waitFor()
-      t.equal(await unread(alice), 3)
-      const archive = alice.getByRole('button', { name: 'Archive: Build 42 failed' })
-      await archive.focus()
-      await page.keyboard.press('Enter')
-      await alice.getByText('Build 42 failed').waitFor({ state: 'detached' })
-      t.match(
-        await page.locator(':focus').getAttribute('aria-label'),
-        /^Archive: /,
-        'the focus goes on to the next one'
-      )
-      await alice.getByRole('button', { name: 'Mark all read' }).click()
-      await eventually(async () => (await unread(alice)) === 0)
-      t.equal(await unread(bob), 2, 'what one has read the other has not')
-      await alice.getByRole('button', { name: 'Archive all' }).click()
-      await alice.getByText('Nothing here.').waitFor()
-      t.equal(await bob.locator('.item').count(), 2)
+    await alice.getByRole('button', { name: 'Mark as read: Build 42 failed' }).click()
+    await alice.getByRole('button', { name: 'Mark as unread: Build 42 failed' }).waitFor()
+    t.equal(await unread(alice), 3)
+    const archive = alice.getByRole('button', { name: 'Archive: Build 42 failed' })
+    await archive.focus()
+    await page.keyboard.press('Enter')
+    await alice.getByText('Build 42 failed').waitFor({ state: 'detached' })
+    t.match(
+      await page.locator(':focus').getAttribute('aria-label'),
+      /^Archive: /,
+      'the focus goes on to the next one'
+    )
+    await alice.getByRole('button', { name: 'Mark all read' }).click()
+    await eventually(async () => (await unread(alice)) === 0)
+    t.equal(await unread(bob), 2, 'what one has read the other has not')
+    await alice.getByRole('button', { name: 'Archive all' }).click()
+    await alice.getByText('Nothing here.').waitFor()
+    t.equal(await bob.locator('.item').count(), 2)
 
-      await send('Alice', 'Twenty')
-      await eventually(async () => (await unread(alice)) === 20)
-      t.match(
-        await page.locator('#result').textContent(),
-        /^Sent 20 to Alice, one after another\. Round trip: \d+ ms each, \d+ ms in all\.$/
-      )
-      const told = (await page.locator('#events li').allTextContents()).filter((line) =>
-        line.includes('One of twenty')
-      )
-      t.equal(
-        new Set(told.map((line) => line.slice(line.indexOf('One')))).size,
-        20,
-        'the log tells them apart'
-      )
-      const fresh = await openDemo(t, browser, service)
-      await fresh.alice.getByText('Number 20.').waitFor()
-      t.equal(await fresh.alice.locator('.item').count(), 10)
-      await fresh.alice.getByRole('button', { name: 'Load more' }).click()
-      await eventually(async () => (await fresh.alice.locator('.item').count()) === 20)
-      t.equal(
-        await fresh.alice.getByRole('button', { name: 'Load more' }).count(),
-        0,
-        'that was all'
-      )
+    await send('Alice', 'Twenty')
+    await eventually(async () => (await unread(alice)) === 20)
+    t.match(
+      await page.locator('#result').textContent(),
+      /^Sent 20 to Alice, one after another\. Round trip: \d+ ms each, \d+ ms in all\.$/
+    )
+    const told = (await page.locator('#events li').allTextContents()).filter((line) =>
+      line.includes('One of twenty')
+    )
+    t.equal(
+      new Set(told.map((line) => line.slice(line.indexOf('One')))).size,
+      20,
+      'the log tells them apart'
+    )
+    const fresh = await openDemo(t, browser, service)
+    await fresh.alice.getByText('Number 20.').waitFor()
+    t.equal(await fresh.alice.locator('.item').count(), 10)
+    await fresh.alice.getByRole('button', { name: 'Load more' }).click()
+    await eventually(async () => (await fresh.alice.locator('.item').count()) === 20)
+    t.equal(await fresh.alice.getByRole('button', { name: 'Load more' }).count(), 0, 'that was all')
 
-      await page.getByLabel('Ephemeral').check()
-      await page.getByLabel('Title').fill('only now')
-      await page.locator('#to').selectOption({ label: 'Alice' })
-      await page.getByRole('button', { name: 'Send', exact: true }).click()
-      await page.locator('.toast', { hasText: 'only now' }).waitFor()
-      t.notOk((await titles(alice)).includes('only now'))
-      t.same(complaints, [])
-    }
-  )
+    await page.getByLabel('Ephemeral').check()
+    await page.getByLabel('Title').fill('only now')
+    await page.locator('#to').selectOption({ label: 'Alice' })
+    await page.getByRole('button', { name: 'Send', exact: true }).click()
+    await page.locator('.toast', { hasText: 'only now' }).waitFor()
+    t.notOk((await titles(alice)).includes('only now'))
+    t.same(complaints, [])
+  })
 
-  t.test('the form says what was wrong, and what people wrote is only ever text', async (t) => {
+  t.test('the form shows errors, and user input is rendered as text', async (t) => {
     const service = await startService(t, { env: DEVELOPMENT })
     const { page, alice, complaints, send } = await openDemo(t, browser, service)
     await send('Alice', 'Hostile text')
@@ -190,7 +183,7 @@ t.test('the demo page in a browser', { skip: noChromium }, async (t) => {
     await page.getByLabel('Link').fill('javascript:alert(6)')
     await page.getByRole('button', { name: 'Send', exact: true }).click()
     await page.locator('#result', { hasText: /^Not sent: .*url/ }).waitFor()
-    // The browser notes that answer itself.
+    // The browser logs that answer itself.
     t.same(
       complaints.filter((text) => !/status of 422/.test(text)),
       []
@@ -198,7 +191,7 @@ t.test('the demo page in a browser', { skip: noChromium }, async (t) => {
   })
 
   t.test(
-    'a reload goes on where it was, and a service that comes back is sent what was marked meanwhile',
+    'a reload keeps its position, and a restarted service receives the marks made meanwhile',
     async (t) => {
       const port = String(await freePort())
       const env = { ...DEVELOPMENT, PORT: port }
@@ -228,7 +221,8 @@ t.test('the demo page in a browser', { skip: noChromium }, async (t) => {
       await alice.getByRole('button', { name: 'Mark as read: Build 42 failed' }).click()
       await eventually(async () => (await unread(alice)) === 1)
       const again = await startService(t, { env, dataDir: service.dataDir })
-      // What a browser says when it has a network again; without it the page tries by itself, later and later.
+      // The event a browser fires when the network returns; without it the page retries with
+      // growing pauses.
       await page.evaluate(() => dispatchEvent(new Event('online')))
       await publish(again, { to: { user: 'bob' }, title: 'while nobody listened' })
       await bob.getByText('while nobody listened').waitFor({ timeout: 40_000 })
@@ -244,82 +238,86 @@ t.test('the demo page in a browser', { skip: noChromium }, async (t) => {
     }
   )
 
-  t.test(
-    'the tabs of a browser share its connections, and a closed bell tells what is new',
-    async (t) => {
-      const service = await startService(t, { env: { ...DEVELOPMENT, BASE_PATH: '/notify' } })
-      const at = { url: service.url.replace(/(\/notify)?$/, '/notify') }
-      const { page, alice, complaints, send } = await openDemo(t, browser, at)
-      const second = await page.context().newPage()
-      await second.goto(`${at.url}/demo`)
-      await live(second)
-      const { body } = await call('GET', `${at.url}/monitor`, { key: 'dev-monitor-key' })
-      t.equal(body.connections.active, 2, 'one for each person, not for each tab')
-      await second.close()
+  t.test('tabs share one connection, and the closed bell shows what is new', async (t) => {
+    const service = await startService(t, { env: { ...DEVELOPMENT, BASE_PATH: '/notify' } })
+    const at = { url: service.url.replace(/(\/notify)?$/, '/notify') }
+    const { page, alice, complaints, send } = await openDemo(t, browser, at)
+    const second = await page.context().newPage()
+    await second.goto(`${at.url}/demo`)
+    await live(second)
+    const { body } = await call('GET', `${at.url}/monitor`, { key: 'dev-monitor-key' })
+    t.equal(body.connections.active, 2, 'one for each person, not for each tab')
+    await second.close()
 
-      await page.bringToFront()
-      const bell = alice.locator('.bell')
-      await bell.focus()
-      await page.keyboard.press('Enter')
-      t.equal(await bell.getAttribute('aria-expanded'), 'false')
-      t.equal(await alice.locator('.body').isVisible(), false)
-      await send('Alice', 'Comment')
-      await eventually(
-        async () =>
-          (await bell.getAttribute('aria-label')) === 'Notifications for Alice: 1 unread, 1 new'
+    await page.bringToFront()
+    const bell = alice.locator('.bell')
+    await bell.focus()
+    await page.keyboard.press('Enter')
+    t.equal(await bell.getAttribute('aria-expanded'), 'false')
+    t.equal(await alice.locator('.body').isVisible(), false)
+    await send('Alice', 'Comment')
+    await eventually(
+      async () =>
+        (await bell.getAttribute('aria-label')) === 'Notifications for Alice: 1 unread, 1 new'
+    )
+    await bell.focus()
+    await page.keyboard.press('Space')
+    await eventually(
+      async () =>
+        (await bell.getAttribute('aria-label')) === 'Notifications for Alice: 1 unread, 0 new'
+    )
+    t.same(complaints, [])
+  })
+
+  t.test(
+    'the demo fits a phone, with enough contrast and touch size in light and dark',
+    async (t) => {
+      const service = await startService(t, { env: DEVELOPMENT })
+      const phone = { viewport: { width: 375, height: 780 }, hasTouch: true, isMobile: true }
+      const { page, alice, send } = await openDemo(t, browser, service, phone)
+      for (const preset of ['Comment', 'Deployed', 'Disk fills up', 'Build failed', 'Hostile text'])
+        await send('Everyone', preset)
+      await publish(service, {
+        to: { user: 'alice' },
+        title: 'x'.repeat(200),
+        body: 'y'.repeat(400)
+      })
+      await alice.getByText('xxxxxxxxxx').waitFor()
+      t.equal(
+        await page.evaluate(() => document.documentElement.scrollWidth),
+        375,
+        'nothing hangs over'
       )
-      await bell.focus()
-      await page.keyboard.press('Space')
-      await eventually(
-        async () =>
-          (await bell.getAttribute('aria-label')) === 'Notifications for Alice: 1 unread, 0 new'
+      await page.evaluate(() => scrollTo(0, 200))
+      const below = await page.evaluate(() => {
+        const [top, toast] = ['.top', '.toast'].map((selector) =>
+          document.querySelector(selector)!.getBoundingClientRect()
+        )
+        return { top: top!.top, height: toast!.height, overhang: toast!.bottom - top!.bottom }
+      })
+      t.equal(below.top, 0, 'the top stays in view')
+      t.ok(below.height > 0 && below.overhang <= 0, 'and a toast covers nothing else', { below })
+      const heights = await page.evaluate(() =>
+        [...document.querySelectorAll('button, select, input:not([type=checkbox])')]
+          .filter((element) => element.checkVisibility())
+          .map((element) => element.getBoundingClientRect().height)
       )
-      t.same(complaints, [])
+      t.ok(heights.length > 20)
+      t.ok(Math.min(...heights) >= 36, `the lowest control is ${Math.min(...heights)} high`)
+      for (const colorScheme of ['light', 'dark'] as const) {
+        await page.emulateMedia({ colorScheme })
+        t.same(
+          await page.evaluate(lowContrasts),
+          [],
+          `all text stands out from its ground (${colorScheme})`
+        )
+      }
     }
   )
-
-  t.test('on a phone it fits, can be read and can be touched, in light and in dark', async (t) => {
-    const service = await startService(t, { env: DEVELOPMENT })
-    const phone = { viewport: { width: 375, height: 780 }, hasTouch: true, isMobile: true }
-    const { page, alice, send } = await openDemo(t, browser, service, phone)
-    for (const preset of ['Comment', 'Deployed', 'Disk fills up', 'Build failed', 'Hostile text'])
-      await send('Everyone', preset)
-    await publish(service, { to: { user: 'alice' }, title: 'x'.repeat(200), body: 'y'.repeat(400) })
-    await alice.getByText('xxxxxxxxxx').waitFor()
-    t.equal(
-      await page.evaluate(() => document.documentElement.scrollWidth),
-      375,
-      'nothing hangs over'
-    )
-    await page.evaluate(() => scrollTo(0, 200))
-    const below = await page.evaluate(() => {
-      const [top, toast] = ['.top', '.toast'].map((selector) =>
-        document.querySelector(selector)!.getBoundingClientRect()
-      )
-      return { top: top!.top, height: toast!.height, overhang: toast!.bottom - top!.bottom }
-    })
-    t.equal(below.top, 0, 'the top stays in view')
-    t.ok(below.height > 0 && below.overhang <= 0, 'and a toast covers nothing else', { below })
-    const heights = await page.evaluate(() =>
-      [...document.querySelectorAll('button, select, input:not([type=checkbox])')]
-        .filter((element) => element.checkVisibility())
-        .map((element) => element.getBoundingClientRect().height)
-    )
-    t.ok(heights.length > 20)
-    t.ok(Math.min(...heights) >= 36, `the lowest control is ${Math.min(...heights)} high`)
-    for (const colorScheme of ['light', 'dark'] as const) {
-      await page.emulateMedia({ colorScheme })
-      t.same(
-        await page.evaluate(lowContrasts),
-        [],
-        `all text stands out from its ground (${colorScheme})`
-      )
-    }
-  })
 })
 
 t.test(
-  'in development the bare address leads to the demo, with and without a base path',
+  'in development the root address leads to the demo, with and without a base path',
   async (t) => {
     for (const base of ['', '/bell']) {
       const { url } = await startService(t, { env: { ...DEVELOPMENT, BASE_PATH: base } })
@@ -336,7 +334,7 @@ t.test(
   }
 )
 
-t.test('in production there is no demo', async (t) => {
+t.test('production serves no demo', async (t) => {
   const service = await startService(t)
   for (const path of ['/', '/demo', '/demo/demo.js'])
     t.equal((await call('GET', `${service.url}${path}`)).status, 404)
@@ -344,7 +342,7 @@ t.test('in production there is no demo', async (t) => {
     t.equal((await call('POST', `${service.url}${path}`, { body: {} })).status, 404)
 })
 
-/** Runs in the page: visible text whose contrast with what is behind it is below WCAG's 4.5. */
+/** Runs in the page: visible text whose contrast with its background is below WCAG's 4.5. */
 function lowContrasts(): string[] {
   const brush = document.createElement('canvas').getContext('2d', { willReadFrequently: true })!
   const rgba = (color: string): number[] => {
