@@ -6,7 +6,6 @@ import type { ObservedConnection } from '../delivery/observer.ts'
 import { messageOf } from './describe-error.ts'
 import type { Assessment, HealthStatus } from './health.ts'
 import { type LineFields, MinuteLines } from './minute-lines.ts'
-import type { Accepted } from './publish-observer.ts'
 
 /** Errors of this program, not of its surroundings. */
 const OURS = new Set(['internal', 'stream'])
@@ -20,6 +19,13 @@ const MAX_REASONS = 100
 
 /** The part of a log that is used here. */
 export type Logger = Pick<BaseLogger, 'level' | 'debug' | 'info' | 'warn' | 'error'>
+
+/** A request that published durably. `id` is set if it published one notification. */
+export interface Accepted {
+  readonly producer: string
+  readonly requestId: string
+  readonly id?: string | undefined
+}
 
 /** Which request was refused. */
 interface RefusedAt {
@@ -39,7 +45,7 @@ const STATUS_LEVELS = { ok: 'info', degraded: 'warn', critical: 'error' } as con
  * at `debug`, and each producer one a minute at `info`. No line contains a credential, a header, a
  * query or the content of a notification.
  */
-export class LogLines {
+export class DeliveryLog {
   readonly #log: Logger
   readonly #everyMs: number
   /** Whether each occurrence is logged, at `debug`. */
@@ -136,19 +142,19 @@ export class LogLines {
    * Logs a request refused for a fault of its own: one line a minute for each reason and route, and
    * each at `debug`.
    */
-  refused(code: string, detail: string, place: RefusedAt): void {
-    const fields = { code, ...place, detail: detail.slice(0, MAX_DETAIL) }
+  refused(code: string, detail: string, at: RefusedAt): void {
+    const fields = { code, ...at, detail: detail.slice(0, MAX_DETAIL) }
     if (this.#verbose) this.#log.debug(fields, 'request refused')
-    else this.#refusals.add(this.#kindOf(`${code} ${place.route}`, fields.detail), 1, fields)
+    else this.#refusals.add(this.#kindOf(`${code} ${at.route}`, fields.detail), 1, fields)
   }
 
   /**
    * Groups by reason until there are too many: some contain a name from the query, which a caller
    * can make up.
    */
-  #kindOf(place: string, detail: string): string {
-    const kind = `${place} ${detail}`
-    if (this.#reasons.size >= MAX_REASONS && !this.#reasons.has(kind)) return place
+  #kindOf(codeAndRoute: string, detail: string): string {
+    const kind = `${codeAndRoute} ${detail}`
+    if (this.#reasons.size >= MAX_REASONS && !this.#reasons.has(kind)) return codeAndRoute
     this.#reasons.add(kind)
     return kind
   }
@@ -182,7 +188,7 @@ export class LogLines {
     else this.#accepted.add(about.producer, count, { ...about })
   }
 
-  /** Call every second: writes what is due, with `all` the rest too. */
+  /** Call every second: writes the lines that are due, and with `all` those that are not due yet. */
   flush(all = false): void {
     const now = performance.now()
     if (now >= this.#reasonsUntil) {

@@ -2,7 +2,7 @@ import type { CloseReason, Refusal } from '../delivery/close-reason.ts'
 import type { EncodedEvent, Sendable } from '../delivery/encoded-event.ts'
 import type { ObservedConnection, Observer } from '../delivery/observer.ts'
 import type { ResetReason } from '../log/cursor.ts'
-import type { LogLines } from './delivery-log.ts'
+import type { DeliveryLog } from './delivery-log.ts'
 import { connectionRecord, type DeliveryRecords } from './delivery-records.ts'
 import { messageOf } from './describe-error.ts'
 import type { Stats } from './stats.ts'
@@ -13,25 +13,25 @@ import type { Stats } from './stats.ts'
  */
 export class DeliveryObserver implements Observer {
   readonly #stats: Stats
-  readonly #lines: LogLines
+  readonly #log: DeliveryLog
   readonly #records: DeliveryRecords
 
-  constructor(stats: Stats, lines: LogLines, records: DeliveryRecords) {
+  constructor(stats: Stats, log: DeliveryLog, records: DeliveryRecords) {
     this.#stats = stats
-    this.#lines = lines
+    this.#log = log
     this.#records = records
   }
 
   opened(connection: ObservedConnection, active: number, requestId: string | undefined): void {
     this.#stats.connections.open(connection.transport, active)
-    this.#lines.opened(connection, requestId)
+    this.#log.opened(connection, requestId)
   }
 
   closed(connection: ObservedConnection, reason: CloseReason): void {
     this.#records.closed(connectionRecord(connection, { closedAt: Date.now(), reason }))
     const ageMs = performance.now() - connection.openedAt
     this.#stats.connections.close(connection.transport, reason, ageMs)
-    this.#lines.closed(connection, reason)
+    this.#log.closed(connection, reason)
   }
 
   refused(reason: Refusal): void {
@@ -50,12 +50,12 @@ export class DeliveryObserver implements Observer {
     this.#stats.resets.add()
     if (undone === null) return
     this.#stats.undoneCursors.add()
-    this.#lines.undone(connection, undone)
+    this.#log.undone(connection, undone)
   }
 
   failed(connection: ObservedConnection, error: unknown): void {
     this.#stats.errors.add('stream', messageOf(error), connection.id)
-    this.#lines.failed(connection, error)
+    this.#log.failed(connection, error)
   }
 
   followed(sent: readonly EncodedEvent[], unsent: readonly Sendable[]): void {

@@ -1,5 +1,5 @@
 import { StoreError } from '../log/store.ts'
-import { type Logger, LogLines } from './delivery-log.ts'
+import { DeliveryLog, type Logger } from './delivery-log.ts'
 import { DeliveryObserver } from './delivery-observer.ts'
 import { DeliveryRecords } from './delivery-records.ts'
 import { type PublishObserver, publishObserver } from './publish-observer.ts'
@@ -12,7 +12,7 @@ const INNER_CODES = ['stream', 'alert', 'socket-table', 'slow-answer']
 /** Where the other parts report what happens. It needs none of them, so it is made first. */
 export class Monitoring {
   readonly stats: Stats
-  readonly lines: LogLines
+  readonly log: DeliveryLog
   readonly records = new DeliveryRecords()
   readonly signIns: SignIns
   readonly observer: DeliveryObserver
@@ -26,10 +26,10 @@ export class Monitoring {
       problems: rows.map(([slug]) => slug),
       errorCodes: [...INNER_CODES, ...ours]
     })
-    this.lines = new LogLines(log)
-    this.signIns = new SignIns((trouble) => this.lines.signInTrouble(trouble))
-    this.observer = new DeliveryObserver(this.stats, this.lines, this.records)
-    this.publishes = publishObserver(this.stats, this.lines, this.records, this.fault)
+    this.log = new DeliveryLog(log)
+    this.signIns = new SignIns((trouble) => this.log.signInTrouble(trouble))
+    this.observer = new DeliveryObserver(this.stats, this.log, this.records)
+    this.publishes = publishObserver(this.stats, this.log, this.records, this.fault)
   }
 
   /**
@@ -39,6 +39,6 @@ export class Monitoring {
   readonly fault = (code: string, message: string, fields: object = {}): void => {
     this.stats.errors.add(code, message)
     if ('err' in fields && fields.err instanceof StoreError) this.stats.storeFailed(message)
-    this.lines.error(code, { message, ...fields })
+    this.log.error(code, { message, ...fields })
   }
 }

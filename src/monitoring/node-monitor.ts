@@ -53,7 +53,7 @@ interface Parts {
   readonly hub: Hub
   readonly store: Pick<EventLog, 'logs'> & Operator
   readonly cluster: Cluster
-  readonly monitoring: Pick<Monitoring, 'stats' | 'lines' | 'signIns'>
+  readonly monitoring: Pick<Monitoring, 'stats' | 'log' | 'signIns'>
 }
 
 /** Watches this node: figures every second, health, and what operators and other nodes are told. */
@@ -78,8 +78,8 @@ export class NodeMonitor {
       proxyTrusted: settings.trustProxy !== false
     }
     this.#limits = Object.fromEntries(LIMITS.map((name) => [name, settings[name]]))
-    const { lines } = parts.monitoring
-    this.health.onStatus((previous) => lines.status(previous, this.health.last))
+    const { log } = parts.monitoring
+    this.health.onStatus((previous) => log.status(previous, this.health.last))
   }
 
   /** Looks at the host, then starts the clock. Never rejects. */
@@ -91,7 +91,7 @@ export class NodeMonitor {
       everySecond: () => {
         if (performance.now() - this.#hostSeenAt >= HISTORY_STEP_MS) void this.#lookAtHost()
         this.assess()
-        monitoring.lines.flush()
+        monitoring.log.flush()
       }
     })
   }
@@ -99,7 +99,7 @@ export class NodeMonitor {
   /** Stops the clock and writes the lines that are left. */
   stop(): void {
     this.#parts.monitoring.stats.stop()
-    this.#parts.monitoring.lines.flush(true)
+    this.#parts.monitoring.log.flush(true)
   }
 
   /** Evaluates the health rules now. */

@@ -1,14 +1,7 @@
 import type { Publication } from '../log/notification.ts'
-import type { LogLines } from './delivery-log.ts'
+import type { Accepted, DeliveryLog } from './delivery-log.ts'
 import type { DeliveryRecords } from './delivery-records.ts'
 import type { Stats } from './stats.ts'
-
-/** A request that published durably. `id` is set if it published one notification. */
-export interface Accepted {
-  readonly producer: string
-  readonly requestId: string
-  readonly id?: string | undefined
-}
 
 /** What the publish routes report. */
 export interface PublishObserver {
@@ -32,13 +25,13 @@ export interface PublishObserver {
 /** Turns what the publish routes do into figures, log lines and the records of delivery reports. */
 export const publishObserver = (
   stats: Stats,
-  lines: LogLines,
+  log: DeliveryLog,
   records: DeliveryRecords,
   onError: (code: string, message: string, about: object) => void
 ): PublishObserver => ({
   accepted(publications, about, durableAfterMs) {
     stats.publishes.accept(publications.length, about.producer)
-    lines.accepted(publications.length, about)
+    log.accepted(publications.length, about)
     for (const publication of publications) records.accepted(publication, durableAfterMs)
   },
   replayed: (count, producer) => stats.publishes.replay(count, producer),

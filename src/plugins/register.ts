@@ -74,14 +74,14 @@ export async function registerPlugins(
 async function registerRules(
   app: FastifyInstance,
   config: Config,
-  { hub, store, monitoring: { fault, lines } }: Parts
+  { hub, store, monitoring: { fault, log } }: Parts
 ): Promise<void> {
   await app.register(oneAtATime)
   if (config.trustProxy !== false) await app.register(forwarded)
   await app.register(problems, {
     basePath: config.basePath,
     onError: fault,
-    onRefusal: (code, detail, place) => lines.refused(code, detail, place)
+    onRefusal: (code, detail, at) => log.refused(code, detail, at)
   })
   await app.register(headers)
   await app.register(httpRules)
@@ -96,7 +96,7 @@ async function registerRules(
 async function registerCredentials(
   app: FastifyInstance,
   config: Config,
-  { store, monitoring: { lines, signIns } }: Parts
+  { store, monitoring: { log, signIns } }: Parts
 ): Promise<void> {
   const identity = createIdentity({
     ...config.auth,
@@ -113,7 +113,7 @@ async function registerCredentials(
     operators: createKeyring(config.monitorKeys, { basic: true })
   })
   await app.register(rateLimit, config)
-  await app.register(cors, { ...config, onUnlisted: (origin) => lines.unlistedOrigin(origin) })
+  await app.register(cors, { ...config, onUnlisted: (origin) => log.unlistedOrigin(origin) })
 }
 
 async function registerProducerRoutes(
