@@ -46,9 +46,9 @@ export class FlatReader {
   }
 
   /** A list, which is sent after its length. */
-  list<T>(read: () => T): T[] {
+  list<T>(read: (from: FlatReader) => T): T[] {
     const list: T[] = []
-    for (let left = this.number(); left > 0; left--) list.push(read())
+    for (let left = this.number(); left > 0; left--) list.push(read(this))
     return list
   }
 

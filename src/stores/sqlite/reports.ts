@@ -17,16 +17,15 @@ export function publishReport(
   items: readonly Publication[],
   results: Results['publish']
 ): Report<readonly PublishOutcome[]> {
-  const outcomes: PublishOutcome[] = []
   const events: FollowedEvent[] = []
-  for (const [k, item] of items.entries()) {
+  const outcome = items.map((item, k) => {
     const result = results[k]
-    if (!result) throw new RangeError('the writer left an item unanswered')
-    outcomes.push(outcomeOf(item, result))
+    if (!result) throw new RangeError('the writer did not answer for every item')
     if (result.kind === 'ephemeral') pushEphemeral(item, events)
     if (result.kind === 'appended') pushAppended(item, result, events)
-  }
-  return { outcome: outcomes, events }
+    return outcomeOf(item, result)
+  })
+  return { outcome, events }
 }
 
 /** True if there was something to recall. */
@@ -102,12 +101,13 @@ function pushAppended(
   { first, collapses }: Extract<ItemResult, { kind: 'appended' }>,
   events: FollowedEvent[]
 ): void {
-  channelsOf(to).forEach((channel, k) => {
-    const { times = 0, replaces } = collapses[k] ?? {}
-    const seq = first + k
+  let seq = first
+  for (const channel of channelsOf(to)) {
+    const { times = 0, replaces } = collapses[seq - first] ?? {}
     const entry = { id, seq, content, createdAt, expiresAt, times, replaces: replaces ?? undefined }
     events.push({ kind: 'notification', op: opOf(entry), channel, seq, entry })
-  })
+    seq++
+  }
 }
 
 function pushEphemeral(

@@ -3,11 +3,13 @@ import type { MarkOp } from '../../log/event.ts'
 import type { Publication } from '../../log/notification.ts'
 import type { TicketHolder } from '../../log/store.ts'
 import type {
+  Collapse,
   CommandKind,
   Commands,
   Failure,
   Handlers,
   ItemResult,
+  MarkedEntry,
   MarkProgress,
   Results
 } from './commands.ts'
@@ -46,12 +48,12 @@ const CODECS: { readonly [K in CommandKind]: Codec<Commands[K], Results[K]> } = 
       to.push(items.length)
       for (const item of items) encodeItem(item, to)
     },
-    decode: (from) => ({ items: from.list(() => decodeItem(from)) }),
+    decode: (from) => ({ items: from.list(decodeItem) }),
     encodeResult(results, to) {
       to.push(results.length)
       for (const result of results) encodeItemResult(result, to)
     },
-    decodeResult: (from) => from.list(() => decodeItemResult(from))
+    decodeResult: (from) => from.list(decodeItemResult)
   },
   recall: {
     encode: ({ id }, to) => void to.push(id),
@@ -67,14 +69,10 @@ const CODECS: { readonly [K in CommandKind]: Codec<Commands[K], Results[K]> } = 
     decode: (from) => ({
       user: from.string(),
       op: from.oneOf(MARK_OPS),
-      entries: from.list(() => ({
-        channel: channelFrom(from),
-        seq: from.number(),
-        id: from.string()
-      }))
+      entries: from.list(decodeMarkedEntry)
     }),
     encodeResult: ({ ids, seq }, to) => void to.push(seq, ids.length, ...ids),
-    decodeResult: (from) => ({ seq: from.number(), ids: from.list(() => from.string()) })
+    decodeResult: (from) => ({ seq: from.number(), ids: from.list(stringFrom) })
   },
   markUpTo: {
     encode({ user, op, upTo, scope, progress }, to) {
@@ -236,12 +234,23 @@ function decodeItemResult(from: FlatReader): ItemResult {
       return {
         kind,
         first: from.number(),
-        collapses: from.list(() => ({ times: from.number(), replaces: from.stringOrNull() }))
+        collapses: from.list(decodeCollapse)
       }
     default:
       return { kind }
   }
 }
+
+const decodeCollapse = (from: FlatReader): Collapse => ({
+  times: from.number(),
+  replaces: from.stringOrNull()
+})
+
+const decodeMarkedEntry = (from: FlatReader): MarkedEntry => ({
+  channel: channelFrom(from),
+  seq: from.number(),
+  id: from.string()
+})
 
 function encodeProgress({ channel, after, affected }: MarkProgress, to: Flat): void {
   to.push(channel, after, affected)
@@ -259,8 +268,10 @@ function encodeHolder({ user, topics }: TicketHolder, to: Flat): void {
 
 const decodeHolder = (from: FlatReader): TicketHolder => ({
   user: from.string(),
-  topics: from.list(() => from.string())
+  topics: from.list(stringFrom)
 })
+
+const stringFrom = (from: FlatReader): string => from.string()
 
 function channelFrom(from: FlatReader): Channel {
   const name = from.string()
@@ -268,4 +279,4 @@ function channelFrom(from: FlatReader): Channel {
   return name
 }
 
-const channelsFrom = (from: FlatReader): Channel[] => from.list(() => channelFrom(from))
+const channelsFrom = (from: FlatReader): Channel[] => from.list(channelFrom)
