@@ -238,7 +238,7 @@ export function signDevToken(
 
 function setClaim(payload: Record<string, unknown>, name: string, value: unknown): void {
   const steps = claimPath(name)
-  const last = steps.pop()!
+  const last = steps.pop() ?? name
   let at = payload
   for (const step of steps) {
     const inner = (at[step] ?? {}) as Record<string, unknown>

@@ -60,9 +60,10 @@ export class FairQueue<T extends Weight> {
    * alone.
    */
   take(): T[] {
-    const long = this.#long.length > 0 && (this.#longIsNext || this.#short.length === 0)
-    this.#longIsNext = !long
-    const taken = long ? [this.#nextOfLong()] : this.#short.splice(0, this.#fitting())
+    const long = this.#longIsNext || this.#short.length === 0 ? this.#long.shift() : undefined
+    this.#longIsNext = long === undefined
+    const taken = long ? long.splice(0, 1) : this.#short.splice(0, this.#fitting())
+    if (long && long.length > 0) this.#long.push(long)
     this.size -= taken.length
     for (const { bytes } of taken) this.bytes -= bytes
     return taken
@@ -75,13 +76,6 @@ export class FairQueue<T extends Weight> {
     this.#long = []
     this.size = this.bytes = 0
     return all
-  }
-
-  #nextOfLong(): T {
-    const request = this.#long.shift()!
-    const slice = request.shift()!
-    if (request.length > 0) this.#long.push(request)
-    return slice
   }
 
   /** How many short requests fit in one round; at least one. */

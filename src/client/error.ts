@@ -36,12 +36,12 @@ export const asError = (error: unknown): BellwireError =>
  */
 export async function errorOf(response: Response): Promise<BellwireError> {
   const { status, headers } = response
-  const problem: { type?: string; detail?: string } | null = await response.json().catch(() => null)
+  const problem: { type?: string; detail: string } | null = await response.json().catch(() => null)
   const slug = problem?.type?.split?.('https://bellwire.dev/problems/')[1]
   const seconds = Number.parseFloat(headers.get('retry-after')!)
   return new BellwireError(
     slug ?? `status-${status}`,
-    slug ? problem!.detail! : `not from Bellwire: ${status} ${headers.get('content-type')}`,
+    slug ? problem!.detail : `not from Bellwire: ${status} ${headers.get('content-type')}`,
     slug ? status : 0,
     // Jitter: clients that got the same value must not return together.
     seconds >= 0 ? Math.min(MAX_RETRY_AFTER_MS, seconds * (1000 + Math.random() * 250)) : undefined

@@ -1,5 +1,5 @@
 import { isAfter, sameLog } from './cursor.ts'
-import type { Frame, Ready } from './frame.ts'
+import type { Frame } from './frame.ts'
 import type { Counts, InboxEvents, Item, ResetReason } from './types.ts'
 
 /** What the service has sent, up to a cursor. */
@@ -69,21 +69,24 @@ export function mark(
 /** How many items to request: one more than is shown tells if there are older ones. */
 export const askedItems = (pageSize: number): number => Math.min(MAX_PAGE, pageSize + 1)
 
+/** A frame that brings a page, and the cursor after it. */
+type Fresh = Extract<Frame, { readonly event: 'ready' | 'reset' }> & { readonly id: string }
+
 /** True if a frame brings a page that needs nothing before it. */
-export const isFresh = ({ event, data }: Frame): boolean =>
-  event === 'reset' || (event === 'ready' && !data.resumed)
+export const isFresh = (frame: Frame): frame is Fresh =>
+  frame.event === 'reset' || (frame.event === 'ready' && !frame.data.resumed)
 
 /** The page that a fresh frame brings. */
-export function pageOf({ id, data }: Frame, pageSize: number): Page {
-  const { user, topics, items, counts } = data as Ready
+export function pageOf({ id, data }: Fresh, pageSize: number): Page {
+  const { user, topics, items, counts } = data
   const more = items.length >= askedItems(pageSize)
   return {
     user,
     topics: `${topics}`,
     items: items.slice(0, pageSize),
     counts,
-    cursor: id!,
-    changedAt: id!,
+    cursor: id,
+    changedAt: id,
     more
   }
 }

@@ -1,8 +1,6 @@
 import { randomFillSync } from 'node:crypto'
 
-const POOL = new Uint8Array(16 * 256)
-const HEX = Array.from({ length: 256 }, (_, byte) => byte.toString(16).padStart(2, '0'))
-const hex = (at: number): string => HEX[POOL[at]!]!
+const POOL = Buffer.alloc(16 * 256)
 
 let taken = POOL.length
 let lastMs = 0
@@ -25,12 +23,13 @@ export function createNotificationId(now = Date.now()): string {
   if (now > lastMs) {
     lastMs = now
     // The upper half stays free, so that the counter of a busy millisecond has room.
-    counter = (POOL[at]! << 3) | (POOL[at + 1]! & 0x07)
+    counter = POOL.readUInt16BE(at) >>> 5
   } else if (++counter > 0xfff) {
     lastMs++
     counter = 0
   }
   const time = lastMs.toString(16).padStart(12, '0')
-  const variant = HEX[0x80 | (POOL[at + 8]! & 0x3f)]!
-  return `${time.slice(0, 8)}-${time.slice(8)}-7${counter.toString(16).padStart(3, '0')}-${variant}${hex(at + 9)}-${hex(at + 10)}${hex(at + 11)}${hex(at + 12)}${hex(at + 13)}${hex(at + 14)}${hex(at + 15)}`
+  POOL.writeUInt8(0x80 | (POOL.readUInt8(at + 8) & 0x3f), at + 8)
+  const random = POOL.toString('hex', at + 8, at + 16)
+  return `${time.slice(0, 8)}-${time.slice(8)}-7${counter.toString(16).padStart(3, '0')}-${random.slice(0, 4)}-${random.slice(4)}`
 }

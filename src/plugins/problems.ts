@@ -56,7 +56,7 @@ function handleUnknownPaths(app: FastifyInstance, basePath: string): void {
   const routes = new RouteTable()
   app.addHook('onRoute', ({ url, method }) => routes.add(url, [method].flat()))
   app.setNotFoundHandler((request, reply) => {
-    const path = request.url.split('?', 1)[0]!
+    const [path = ''] = request.url.split('?', 1)
     const methods = routes.methodsOf(path)
     if (methods.length > 0) {
       reply.header('allow', methods.join(', '))

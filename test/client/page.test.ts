@@ -1,9 +1,17 @@
+import assert from 'node:assert/strict'
 import fc from 'fast-check'
 import { test } from 'tap'
 import type { Frame } from '../../src/client/frame.ts'
 import { frameOf } from '../../src/client/frame.ts'
 import type { Counts, Item } from '../../src/client/index.ts'
-import { apply as applyAt, type Mark, mark, type Page, pageOf } from '../../src/client/page.ts'
+import {
+  apply as applyAt,
+  isFresh,
+  type Mark,
+  mark,
+  type Page,
+  pageOf
+} from '../../src/client/page.ts'
 
 interface Entry {
   readonly id: string
@@ -223,6 +231,7 @@ test('cursors compare within one log, and a fresh page switches to its own log',
     items: [item(3), item(2), item(1)],
     counts: { unread: 3, unseen: 3 }
   })
+  assert(isFresh(ready))
   t.match(pageOf(ready, 3), {
     cursor: 'f-1',
     topics: 'b,a',

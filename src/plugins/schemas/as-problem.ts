@@ -1,4 +1,4 @@
-import type { FastifyError } from 'fastify'
+import type { FastifyError, FastifySchemaValidationError } from 'fastify'
 import { hasZodFastifySchemaValidationErrors } from 'fastify-type-provider-zod'
 import { AuthError, type AuthErrorKind } from '../../auth/auth-error.ts'
 import { StoreError } from '../../log/store.ts'
@@ -51,8 +51,9 @@ export function asProblem(error: unknown): ProblemError {
         })
   }
   if (hasZodFastifySchemaValidationErrors(error))
-    return asValidationProblem(error as unknown as FastifyError)
-  const { statusCode, code, message } = (error ?? {}) as Partial<FastifyError>
+    return validationProblem(error, error.validation, error.validationContext)
+  const known: Partial<FastifyError> = typeof error === 'object' && error !== null ? error : {}
+  const { statusCode, code, message } = known
   if (statusCode === undefined || statusCode < 400)
     return new ProblemError('internal', 'Something went wrong here; it was logged.', {
       cause: error
@@ -75,10 +76,14 @@ function authProblem({ kind, message, cause }: AuthError): ProblemError {
   return new ProblemError(SLUG_OF_AUTH_ERROR[kind], message, { ...retryAfter, cause })
 }
 
-function asValidationProblem(error: FastifyError): ProblemError {
-  const inBody = error.validationContext === undefined || error.validationContext === 'body'
+function validationProblem(
+  cause: unknown,
+  issues: readonly FastifySchemaValidationError[],
+  context: FastifyError['validationContext']
+): ProblemError {
+  const inBody = context === undefined || context === 'body'
   const faults = faultsOf(
-    error.validation!.map((issue) => ({
+    issues.map((issue) => ({
       path: issue.instancePath === '/' ? [] : issue.instancePath.split('/').slice(1),
       code: issue.keyword,
       message: issue.message ?? 'breaks a rule',
@@ -89,5 +94,5 @@ function asValidationProblem(error: FastifyError): ProblemError {
   const errors: Fault[] = inBody
     ? faults
     : faults.map(({ pointer, detail }) => ({ pointer: pointer.slice(1), detail }))
-  return new ProblemError('validation', summaryOf(errors), { errors, cause: error })
+  return new ProblemError('validation', summaryOf(errors), { errors, cause })
 }

@@ -19,7 +19,7 @@ export function parseQuery(text: string): Record<string, string> {
         ? value
         : LISTS.has(name)
           ? value.filter((part) => part !== '').join(',')
-          : value[0]!
+          : (value[0] ?? '')
   }
   return query
 }

@@ -31,7 +31,7 @@ const given = (value: string | string[] | undefined): string | undefined => {
 }
 
 /** The first of a list: the proxy that the client spoke to. */
-const firstOf = (value: string): string => unquoted(value.split(',', 1)[0]!)
+const firstOf = (value: string): string => unquoted(value.replace(/,.*/s, ''))
 
 /**
  * Writes X-Forwarded-For, -Proto, -Host and -Port, in whatever form proxies write them, as Fastify reads them: addresses without

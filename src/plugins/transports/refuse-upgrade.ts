@@ -24,7 +24,7 @@ export function refuseUpgrade(
   }
   let head = `${request.method} ${request.url} HTTP/${request.httpVersion}\r\n`
   for (let i = 0; i < rawHeaders.length; i += 2) {
-    if (rawHeaders[i]!.toLowerCase() !== 'upgrade')
+    if (rawHeaders[i]?.toLowerCase() !== 'upgrade')
       head += `${rawHeaders[i]}: ${rawHeaders[i + 1]}\r\n`
   }
   for (const event of LEFT_LISTENERS) socket.removeAllListeners(event)
