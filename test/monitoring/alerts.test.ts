@@ -294,21 +294,28 @@ test('a receiver that hangs is given up, and delays no shutdown', async (t) => {
 })
 
 test('the service sends an alert near the connection limit, and a hanging receiver delays nothing', async (t) => {
-  const { heard, url } = await receiver(t, () => {})
-  const service = await startService(t, {
-    env: {
-      MAX_CONNECTIONS: '10',
-      DRAIN_MS: '200',
-      ALERT_WEBHOOK_URL: url,
-      ALERT_WEBHOOK_SECRET: SECRET
-    }
-  })
-  const streams = await Promise.all(
-    Array.from({ length: 9 }, (_, n) =>
-      openStream(t, `${service.url}/v1/stream`, { token: tokenOf(`u${n}`) })
+  const nearLimit = async () => {
+    const { heard, url } = await receiver(t, () => {})
+    const service = await startService(t, {
+      env: {
+        MAX_CONNECTIONS: '10',
+        DRAIN_MS: '200',
+        ALERT_WEBHOOK_URL: url,
+        ALERT_WEBHOOK_SECRET: SECRET
+      }
+    })
+    const streams = await Promise.all(
+      Array.from({ length: 9 }, (_, n) =>
+        openStream(t, `${service.url}/v1/stream`, { token: tokenOf(`u${n}`) })
+      )
     )
-  )
-  await eventually(() => heard.length === 1)
+    await eventually(() => heard.length === 1)
+    return { heard, service, streams }
+  }
+  // A machine that starves a process of CPU causes an alert of its own; then another process is tried.
+  let run = await nearLimit()
+  for (let n = 0; n < 9 && /-lag"/.test(run.heard[0]!.text); n++) run = await nearLimit()
+  const { heard, service, streams } = run
   t.match(heard[0]!.body, {
     status: 'degraded',
     previous: 'ok',
