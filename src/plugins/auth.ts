@@ -16,30 +16,44 @@ type OnRequest = (
 
 declare module 'fastify' {
   interface FastifyInstance {
-    /** `onRequest` hook: a publish key, checked before the body is read. Sets `request.producer`. */
+    /**
+     * `onRequest` hook: checks the publish key before the body is read. Sets `request.producer`.
+     */
     requireProducer: OnRequest
-    /** `onRequest` hook: a key for operators; browsers ask their user for it. Sets `request.operator`. */
+    /**
+     * `onRequest` hook: checks the operator key, for which browsers prompt. Sets
+     * `request.operator`.
+     */
     requireOperator: OnRequest
     /**
-     * `onRequest` hook: a subscriber's credential, checked before the body is read. Sets
+     * `onRequest` hook: checks the subscriber's credential before the body is read. Sets
      * `request.subscriber`, `request.via` and `request.redeem`. Throws an `AuthError`.
      */
     requireSubscriber: (request: FastifyRequest) => Promise<void>
-    /** `onRequest` hook behind `requireSubscriber`: a change made with a cookie must be JSON, from a trusted page. */
+    /**
+     * `onRequest` hook after `requireSubscriber`: a change that is authenticated by a cookie must
+     * be JSON and come from a trusted page.
+     */
     requireOwnPage: OnRequest
-    /** Behind `requireSubscriber`: whether a page of an origin that is not trusted caused this request, with a cookie. */
+    /**
+     * Tells whether a page of an untrusted origin sent this request with a cookie. Call it after
+     * `requireSubscriber`.
+     */
     isForeignPage: (request: FastifyRequest) => boolean
   }
   interface FastifyRequest {
-    /** Name of the publish key; empty if none was checked, or none fits. */
+    /** Name of the publish key; empty if none was checked or it is wrong. */
     producer: string
-    /** Name of the operator's key; empty if none was checked, or none fits. */
+    /** Name of the operator key; empty if none was checked or it is wrong. */
     operator: string
     /** Set by `requireSubscriber` only. */
     subscriber: Subscriber
-    /** The auth method that found `subscriber`. */
+    /** The auth method that identified `subscriber`. */
     via: Via
-    /** Uses a ticket up, if `subscriber` came with one. Call it when nothing else can refuse the request any more. */
+    /**
+     * Uses up the ticket of the request, if it has one. Call it when nothing else can refuse the
+     * request any more.
+     */
     redeem: () => Promise<void>
   }
 }
@@ -50,10 +64,10 @@ interface AuthOptions extends OriginOptions {
   readonly operators: Keyring
 }
 
-/** Finds out who calls: a producer, an operator, a subscriber. */
+/** Identifies callers: producers, operators and subscribers. */
 export default fp<AuthOptions>(
   async (app, { identity, producers, operators, ...origins }) => {
-    // Most requests need no cookie: `parseCookie` is called where a subscriber's credential is looked for.
+    // Most requests need no cookies, so only `authenticate` parses them.
     await app.register(cookie, { hook: false })
     app.decorateRequest('producer', '')
     app.decorateRequest('operator', '')
@@ -66,7 +80,7 @@ export default fp<AuthOptions>(
       const { subscriber, via, redeem } = await identity.authenticate(credentialsOf(request))
       request.subscriber = subscriber
       request.via = via
-      // A client that has left uses nothing up.
+      // If the client has left, its ticket stays valid.
       request.redeem = async () => {
         if (!hasLeft(request)) await redeem()
       }
@@ -88,17 +102,19 @@ const credentialsOf = (request: FastifyRequest): Credentials => ({
   cookie: request.headers.cookie
 })
 
-/** Whether a browser sent the credential by itself, so that any page could have caused the request. */
+/**
+ * Whether a browser adds the credential by itself, so that any page could have sent the request.
+ */
 const isAmbient = (request: FastifyRequest): boolean =>
   request.headers.cookie !== undefined && request.via !== 'ticket' && request.via !== 'bearer'
 
-/** What is wrong with the key that a request brought; empty if it brought none. */
+/** What is wrong with the key of a request; empty if it has none. */
 function wrongKey(
   authorization: string | undefined,
   setting: 'PUBLISH_KEYS' | 'MONITOR_KEYS'
 ): string {
   if (!authorization) return ''
-  // One word that is no scheme: the key alone.
+  // A single word that is not a scheme is a key without its scheme.
   if (!/\s|^(?:bearer|basic)$/i.test(authorization)) return '`Bearer ` is missing before the key. '
   return `The key sent is not one of ${setting}. `
 }
@@ -115,15 +131,19 @@ function requireProducer(keys: Keyring): OnRequest {
 
 /** Methods that change nothing (RFC 9110, 9.2.1). */
 const READS: ReadonlySet<string> = new Set(['GET', 'HEAD'])
-/** Two fields, not one with a comma: Chromium takes the latter for one malformed challenge, and asks for no key. */
+/**
+ * Sent as two header fields: Chromium reads one field with a comma as a malformed challenge and
+ * does not prompt.
+ */
 const CHALLENGES = ['Basic realm="Bellwire monitor", charset="UTF-8"', 'Bearer']
 
 function requireOperator(keys: Keyring): OnRequest {
   return (request, reply, done) => {
     const { authorization } = request.headers
-    // A browser that keeps the key for Basic adds it to every request of any page (Fetch Metadata, 2.3).
+    // A browser that has stored the key for Basic adds it to requests from any page: Sec-Fetch-Site
+    // tells them apart (Fetch Metadata, 2.3).
     if (request.headers['sec-fetch-site'] === 'cross-site' && !READS.has(request.method)) {
-      const detail = 'A page of another site may change nothing here; use the dashboard.'
+      const detail = 'Pages of other sites may not change anything: use the dashboard.'
       return done(new ProblemError('forbidden', detail))
     }
     request.operator = keys.match(authorization) ?? ''
@@ -144,7 +164,7 @@ function requireOwnPage(isForeignPage: (request: FastifyRequest) => boolean): On
     }
     if (isForeignPage(request)) {
       const detail =
-        'This origin may not act with a cookie; add it to CORS_ORIGINS, or send a bearer token.'
+        'Pages of this origin may not act with a cookie: add it to CORS_ORIGINS, or send a bearer token.'
       return done(new ProblemError('forbidden', detail))
     }
     done()

@@ -4,16 +4,18 @@ import fp from 'fastify-plugin'
 import { type OriginOptions, originMatcher, trustedOrigins } from '../auth/origins.ts'
 
 interface CorsOptions extends OriginOptions {
-  /** What the addresses of all routes begin with. */
+  /** Prefix of all routes' paths; may be empty. */
   readonly basePath: string
-  /** Hears of a page whose origin is not in `CORS_ORIGINS`: its browser refuses to show it our answer. */
+  /** Called if a page's origin is not in `CORS_ORIGINS`, so that its browser hides the response. */
   readonly onUnlisted: (origin: string) => void
 }
 
-/** What the pages of subscribers use. Nothing of producers or operators is ever open to another origin. */
+/**
+ * The paths that subscribers' pages use. No other origin may use those of producers or operators.
+ */
 const FOR_PAGES = /^\/(?:v1\/(?:stream|socket|changes|inbox(?:\/[a-z]+)?)|client\.js|bell\.js)$/
 
-/** Headers that pages send, by themselves or by the libraries they use: polyfills of EventSource, tracing, request helpers. */
+/** Headers that pages send, or their libraries: EventSource polyfills, tracing, request helpers. */
 const ALLOWED_HEADERS = [
   'Authorization',
   'Content-Type',
@@ -30,7 +32,7 @@ const ALLOWED_HEADERS = [
 ]
 const EXPOSED_HEADERS = ['Date', 'ETag', 'Retry-After', 'X-Request-Id']
 
-/** Lets the pages of `CORS_ORIGINS` use what is for pages, with credentials. */
+/** Allows pages of `CORS_ORIGINS` to use subscribers' routes with credentials. */
 export default fp<CorsOptions>(
   async (app, { basePath, onUnlisted, ...origins }) => {
     const listed = originMatcher(origins.corsOrigins)
@@ -43,7 +45,7 @@ export default fp<CorsOptions>(
       origin: (origin, decide) =>
         decide(null, origin !== undefined && listed(origin) ? origin : false),
       credentials: true,
-      // An OPTIONS that is no preflight is answered by the service, not by a line of text.
+      // An OPTIONS request that is not a preflight gets our own response, not the library's text.
       strictPreflight: false,
       methods: ['GET', 'HEAD', 'POST'],
       allowedHeaders: ALLOWED_HEADERS,

@@ -22,14 +22,14 @@ const documented = {
   operationId: 'pollChanges',
   summary: 'Poll for notifications',
   description:
-    'Answers as soon as there is one event, or empty when `wait` is over. Without a cursor: one `ready`. `limit` counts events of the log; if the counts do not follow from the events alone, one `heartbeat` with `counts` ends the answer.',
+    'Responds as soon as there is an event, or without events after `wait` seconds. Without a cursor it returns one `ready`. `limit` counts events of the log; if the counts do not follow from the events alone, a final `heartbeat` carries `counts`.',
   security: [{ ticket: [] }, { bearer: [] }, { cookie: [] }],
   querystring: ChangesQuery,
   reads: ['Last-Event-ID'] as const,
   response: answers({ 200: ChangesAnswer })
 }
 
-/** `GET /v1/changes`: the events and cursors of the stream, one answer at a time. */
+/** `GET /v1/changes`: the events and cursors of the stream by long polling. */
 export default fp<PollOptions>(
   async (instance, { hub }) => {
     const app = instance.withTypeProvider<ZodTypeProvider>()
@@ -43,12 +43,12 @@ export default fp<PollOptions>(
       async (request, reply) => {
         const asked = askedBy(request, request.query)
         reply.header('cache-control', 'private, no-store').type('application/json; charset=utf-8')
-        // Only the head is asked for: there is nothing to wait for.
+        // A HEAD request has nothing to wait for.
         if (request.method === 'HEAD') return reply.send()
         const { limit, wait } = request.query
         const reservation = wait > 0 && !hub.draining ? await reserve(hub, request) : undefined
         if (!reservation) {
-          // A poll that does not wait is an ordinary request: no limit of connections applies.
+          // A poll that does not wait is an ordinary request: connection limits do not apply.
           if (hub.refusal(request.subscriber.user, request.ip) === 'unavailable')
             throw storeUnavailable()
           await request.redeem()
@@ -56,7 +56,7 @@ export default fp<PollOptions>(
         const opener = reservation ?? hub
         const answer = await poll(opener, request, asked, limit, reservation ? wait : 0)
         if (answer.cursor === null)
-          throw new ProblemError('unavailable', 'The log could not be read; try again.', {
+          throw new ProblemError('unavailable', 'The log could not be read: try again.', {
             retryAfter: RETRY_AFTER
           })
         return reply.send(
@@ -68,7 +68,10 @@ export default fp<PollOptions>(
   { name: 'poll', dependencies: ['auth', 'rate-limit'] }
 )
 
-/** Reserves the connection of a poll that waits; undefined if the node drains, so that the poll is answered at once. */
+/**
+ * Reserves a connection for a poll that waits; undefined if the node drains: the poll does not
+ * wait.
+ */
 async function reserve(hub: Hub, request: FastifyRequest): Promise<Reservation | undefined> {
   const { user } = request.subscriber
   const admitted = await hub.admit(user, request.ip, request.redeem, { rated: false })
@@ -78,17 +81,17 @@ async function reserve(hub: Hub, request: FastifyRequest): Promise<Reservation |
   hub.observer.refused('limit')
   throw new ProblemError(
     'rate-limited',
-    'Too many connections are open; close one, or come back later.',
+    'Too many connections are open: close one, or try again later.',
     { retryAfter: RETRY_AFTER }
   )
 }
 
 const storeUnavailable = (): ProblemError =>
-  new ProblemError('unavailable', 'The store does not answer; try again.', {
+  new ProblemError('unavailable', 'The store is not responding: try again.', {
     retryAfter: RETRY_AFTER
   })
 
-/** One poll, which waits up to `wait` seconds for an event. */
+/** Polls once, waiting up to `wait` seconds for an event. */
 function poll(
   opener: Pick<Hub, 'poll'>,
   { ip, raw: { socket } }: FastifyRequest,
@@ -102,7 +105,7 @@ function poll(
     const opened = opener.poll({ ...asked, sink, codec: pollCodec, limit, waits })
     sink.connect(opened)
     const gone = (): void => opened.close('gone')
-    // The socket emits no second 'close' for a client that left during the admission.
+    // If the client left during the admission, the socket has already emitted 'close'.
     if (socket.destroyed) gone()
     else if (waits) {
       const timer = setTimeout(() => opened.close('closed'), wait * 1000)

@@ -4,20 +4,25 @@ import { asProblem } from './schemas/as-problem.ts'
 import { decodeJson } from './schemas/json-body.ts'
 import { ProblemError } from './schemas/problem.ts'
 import { hasBody } from './transports/answer.ts'
-import { type ErrorPlace, type OnError, placeOf, reportError } from './transports/report-error.ts'
+import {
+  contextOf,
+  type ErrorContext,
+  type OnError,
+  reportError
+} from './transports/report-error.ts'
 import { RouteTable } from './transports/route-table.ts'
 import { sendProblem } from './transports/send-problem.ts'
 
 interface ProblemOptions {
-  /** What the addresses of all routes begin with. */
+  /** Prefix of all routes' paths; empty by default. */
   readonly basePath?: string | undefined
-  /** Called for every error that is not the caller's fault. */
+  /** Called for each error that is not the caller's fault. */
   readonly onError?: OnError | undefined
-  /** Called for every request that was refused for a fault of the caller's, with the text sent to the caller. */
-  readonly onRefusal?: ((code: string, detail: string, place: ErrorPlace) => void) | undefined
+  /** Called for each request that was refused through the caller's fault, with the text sent. */
+  readonly onRefusal?: ((code: string, detail: string, context: ErrorContext) => void) | undefined
 }
 
-/** Laid over the headers of a request, so that Fastify finds no body to parse. */
+/** Replaces the headers of a request, so that Fastify parses no body. */
 const NO_BODY = {
   'content-type': undefined,
   'content-length': undefined,
@@ -25,14 +30,14 @@ const NO_BODY = {
 } as const
 
 /**
- * Answers every error with a problem document (RFC 9457), and reads bodies: JSON in UTF-8 and nothing
- * else. Register it before all routes.
+ * Answers every error with a problem document (RFC 9457), and parses bodies: only JSON in UTF-8.
+ * Register it before all routes.
  */
 export default fp<ProblemOptions>(
   async (app, { basePath = '', onError, onRefusal }) => {
     app.setErrorHandler((error, request, reply) => {
       let problem = asProblem(error)
-      // A body that is missing altogether breaks no rule of its schema.
+      // A missing body is reported as such, not as a schema violation.
       if (
         problem.slug === 'validation' &&
         request.body === undefined &&
@@ -42,7 +47,7 @@ export default fp<ProblemOptions>(
       }
       if (problem.statusCode >= 500) {
         if (onError) reportError(request, problem, onError)
-      } else onRefusal?.(problem.slug, problem.message, placeOf(request))
+      } else onRefusal?.(problem.slug, problem.message, contextOf(request))
       return sendProblem(request, reply, problem)
     })
     handleUnknownPaths(app, basePath)
@@ -51,7 +56,7 @@ export default fp<ProblemOptions>(
   { name: 'problems' }
 )
 
-/** Answers a path without a route with 404, and a path without this method with 405. */
+/** Answers 404 if no route has the path, and 405 if the path has no route with this method. */
 function handleUnknownPaths(app: FastifyInstance, basePath: string): void {
   const routes = new RouteTable()
   app.addHook('onRoute', ({ url, method }) => routes.add(url, [method].flat()))
@@ -60,18 +65,18 @@ function handleUnknownPaths(app: FastifyInstance, basePath: string): void {
     const methods = routes.methodsOf(path)
     if (methods.length > 0) {
       reply.header('allow', methods.join(', '))
-      const detail = `Ask with ${methods.join(' or ')}.`
+      const detail = `Use ${methods.join(' or ')}.`
       return sendProblem(request, reply, new ProblemError('method-not-allowed', detail))
     }
     const near = routes.nearest(path)
     const hint = near === undefined ? '' : `Did you mean ${near}? `
-    const detail = `There is nothing at this address. ${hint}All addresses: ${basePath}/documentation.`
+    const detail = `Nothing exists at this address. ${hint}All addresses: ${basePath}/documentation.`
     return sendProblem(request, reply, new ProblemError('not-found', detail))
   })
 }
 
+/** Parses JSON bodies for the routes that take one, and ignores the bodies of all others. */
 function readJsonBodies(app: FastifyInstance): void {
-  // A route that takes no body ignores one: it is neither parsed nor checked.
   app.addHook('preParsing', (request, _reply, payload, done) => {
     if (hasBody(request.raw) && (request.is404 || request.routeOptions.schema?.body === undefined))
       request.headers = NO_BODY

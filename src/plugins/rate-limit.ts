@@ -7,17 +7,20 @@ import { ProblemError } from './schemas/problem.ts'
 
 declare module 'fastify' {
   interface FastifyInstance {
-    /** `config` of a route whose callers are limited: each caller's requests count over all routes with the same limit. */
+    /**
+     * `config` of a rate-limited route. Each caller's requests are counted over all routes with the
+     * same limit.
+     */
     rateLimits: {
-      /** Behind `requireSubscriber`. */
+      /** For routes with `requireSubscriber`. */
       readonly subscriber: FastifyContextConfig
-      /** Behind `requireProducer`. */
+      /** For routes with `requireProducer`. */
       readonly producer: FastifyContextConfig
     }
   }
 }
 
-/** 0 switches a limit off. */
+/** Requests of a subscriber per minute, and of a producer per second; 0 is no limit. */
 type RateLimitOptions = Pick<Config, 'rateLimit' | 'publishRate'>
 
 /** Limits how often each subscriber and each producer may call. */
@@ -32,7 +35,7 @@ export default fp<RateLimitOptions>(
   { name: 'rate-limit', dependencies: ['auth'] }
 )
 
-/** At most `max` requests of a caller in `seconds`, over all routes of the group. */
+/** Allows a caller `max` requests in `seconds`, over all routes of the group. */
 function limited(
   groupId: string,
   max: number,
@@ -48,16 +51,20 @@ function limited(
       hook: 'onRequest',
       keyGenerator: callerOf,
       errorResponseBuilder: (_request, { ttl }) =>
-        new ProblemError('rate-limited', `At most ${max} requests in ${seconds} s; slow down.`, {
-          retryAfter: Math.max(1, Math.ceil(ttl / 1000))
-        })
+        new ProblemError(
+          'rate-limited',
+          `At most ${max} requests are allowed in ${seconds} s; slow down.`,
+          {
+            retryAfter: Math.max(1, Math.ceil(ttl / 1000))
+          }
+        )
     }
   }
 }
 
 /**
- * The library's own store counts each route separately. This one counts all routes of a group together:
- * the library appends the group to the caller's name.
+ * Counts all routes of a group together; the library's own store counts each route separately. The
+ * library appends the group to the caller's name.
  */
 class GroupedCounts implements FastifyRateLimitStore {
   readonly #counts = new WindowCounts()
@@ -71,7 +78,7 @@ class GroupedCounts implements FastifyRateLimitStore {
     counted(null, { current, ttl: leftMs })
   }
 
-  /** The counts of one route. */
+  /** The store for one route: all share the counts. */
   child(): this {
     return this
   }

@@ -1,10 +1,11 @@
 import type { Server } from 'node:http'
-import websocket from '@fastify/websocket'
-import type { FastifyReply, FastifyRequest } from 'fastify'
+import websocket, { type WebSocket } from '@fastify/websocket'
+import type { FastifyInstance, FastifyReply, FastifyRequest } from 'fastify'
 import fp from 'fastify-plugin'
 import { CLOSE_ANSWER_MS, MAX_CLIENT_MESSAGE_BYTES } from '../bounds/limits.ts'
 import { goodbyeToRefused, type Refusal } from '../delivery/close-reason.ts'
 import { socketCodec } from '../delivery/codec.ts'
+import type { Hub } from '../delivery/hub.ts'
 import { asCursor } from '../log/cursor.ts'
 import { ProblemError } from './schemas/problem.ts'
 import { cursorOf, StreamQuery } from './schemas/stream.ts'
@@ -14,7 +15,7 @@ import { upgradesTo } from './transports/upgrades.ts'
 
 declare module 'fastify' {
   interface FastifyRequest {
-    /** Of a WebSocket that is being opened. */
+    /** Whether a WebSocket handshake may open a connection; undefined for other requests. */
     received?: Admitted | Refusal
   }
 }
@@ -29,87 +30,101 @@ const documented = {
   operationId: 'openSocket',
   summary: 'Receive notifications by WebSocket',
   description:
-    'The events of the stream, each as one text message `{"event","id"?,"data"}`. Messages from the client are ignored. Close codes: 1001 drain or rotate, 1013 unavailable, 4000 closed, 4401 expired or revoked, 4408 slow, 4429 limit; a goodbye says when to come back. With a cookie, `Origin` must be the service’s own or in CORS_ORIGINS.',
+    'The events of the stream, each as one text message `{"event","id"?,"data"}`. Messages from the client are ignored. Close codes: 1001 drain or rotate, 1013 unavailable, 4000 closed, 4401 expired or revoked, 4408 slow, 4429 limit; a goodbye says when to reconnect. With a cookie, `Origin` must be Bellwire’s own or in CORS_ORIGINS.',
   security: [{ ticket: [] }, { bearer: [] }, { cookie: [] }],
   querystring: StreamQuery,
   produces: ['websocket']
 }
 
 /**
- * `GET /v1/socket`: the events and cursors of the stream as WebSocket messages. A rejected credential is an
- * HTTP error before the upgrade. What may pass is a goodbye and a close code after it, since a page cannot
- * see the status of a failed handshake.
+ * `GET /v1/socket`: the events and cursors of the stream as WebSocket messages. A rejected
+ * credential is an HTTP error before the upgrade. A temporary refusal is a goodbye and a close code
+ * after it, because a page cannot see the status of a failed handshake.
  */
 export default fp<ReceiveOptions>(
-  async (instance, receiving) => {
-    const { hub } = receiving
-    const options = {
-      // The library listens for 'upgrade' only.
-      server: upgradesTo(instance.server, `${instance.prefix}/v1/socket`) as Server,
-      clientTracking: false,
-      perMessageDeflate: false,
-      maxPayload: MAX_CLIENT_MESSAGE_BYTES,
-      closeTimeout: CLOSE_ANSWER_MS
-    }
+  async (instance, options) => {
     // In a scope of its own, so that the library's hooks run for no other route.
     await instance.register(async (app) => {
-      // The hub ends the connections, not the library.
-      await app.register(websocket, { options, preClose: (done) => done() })
+      await app.register(websocket, {
+        options: webSocketOptions(instance),
+        // The hub closes the connections, not the library.
+        preClose: (done) => done()
+      })
       app.decorateRequest('received')
       app.route<{ Querystring: StreamQuery }>({
         method: 'GET',
         url: '/v1/socket',
         schema: documented,
-        preHandler: admit,
+        preHandler: (request, reply) => admit(instance, request, reply, options),
         handler: (_request, reply) => {
           throw upgradeRequired(reply)
         },
-        wsHandler: async (webSocket, request) => {
-          const { query, received = 'unavailable' } = request
-          const sink = new SocketSink(webSocket, request.raw.socket, request.ip)
-          if (typeof received === 'string') return refuse(sink, received, cursorOf(request, query))
-          const { asked, reservation } = received
-          request.raw.socket.off('close', reservation.release)
-          const refusal = reservation.refusal()
-          const left = webSocket.readyState === webSocket.CLOSED
-          if (left || refusal !== null) reservation.release()
-          if (left) return
-          if (refusal !== null) return refuse(sink, refusal, asked.after)
-          sink.connect(reservation.open({ ...asked, sink, codec: socketCodec }))
-        }
+        wsHandler: async (webSocket, request) => connect(options.hub, webSocket, request)
       })
     })
-
-    /** `preHandler` hook: leaves with the request whether it may open a connection. */
-    async function admit(request: SocketRequest, reply: FastifyReply): Promise<void> {
-      if (!request.ws) return
-      // The socket of a handshake carries no second request.
-      reply.header('connection', 'close')
-      checkHandshake(request, reply)
-      const received = await receive(instance, request, request.query, receiving, () => {
-        // Browsers open WebSockets to any origin and send the cookies along: CORS does not apply.
-        if (instance.isForeignPage(request)) throw foreignPage()
-      })
-      if (received === 'left') {
-        reply.hijack()
-        return
-      }
-      request.received = received
-      const { socket } = request.raw
-      // Given back if the connection ends before the upgrade is done.
-      if (typeof received === 'object') socket.once('close', received.reservation.release)
-      // From here on the upgrade is the answer: the response need not outlive it.
-      reply.raw.detachSocket(socket)
-    }
-
-    /** The reason, the cursor of the request, and a close code. */
-    function refuse(sink: SocketSink, reason: Refusal, after: string | undefined): void {
-      hub.observer.refused(reason)
-      sink.end(socketCodec.frame('goodbye', goodbyeToRefused(reason).data, asCursor(after)), reason)
-    }
   },
   { name: 'socket', dependencies: ['auth'] }
 )
+
+const webSocketOptions = ({ server, prefix }: FastifyInstance) => ({
+  // The library listens only to 'upgrade'.
+  server: upgradesTo(server, `${prefix}/v1/socket`) as Server,
+  clientTracking: false,
+  perMessageDeflate: false,
+  maxPayload: MAX_CLIENT_MESSAGE_BYTES,
+  closeTimeout: CLOSE_ANSWER_MS
+})
+
+/**
+ * `preHandler` hook: decides whether the request may open a connection, and sets
+ * `request.received`.
+ */
+async function admit(
+  app: FastifyInstance,
+  request: SocketRequest,
+  reply: FastifyReply,
+  options: ReceiveOptions
+): Promise<void> {
+  if (!request.ws) return
+  // A handshake is the last request of its socket.
+  reply.header('connection', 'close')
+  checkHandshake(request, reply)
+  const received = await receive(app, request, request.query, options, () => {
+    // CORS does not apply: browsers open WebSockets to any origin and send cookies along.
+    if (app.isForeignPage(request)) throw foreignPage()
+  })
+  if (received === 'left') {
+    reply.hijack()
+    return
+  }
+  request.received = received
+  const { socket } = request.raw
+  // Released if the connection closes before the upgrade is complete.
+  if (typeof received === 'object') socket.once('close', received.reservation.release)
+  // From here on the upgrade is the response, so the response object can be freed.
+  reply.raw.detachSocket(socket)
+}
+
+/** Opens the connection after the upgrade, or closes it with the reason of the refusal. */
+function connect(hub: Hub, webSocket: WebSocket, request: SocketRequest): void {
+  const { query, received = 'unavailable' } = request
+  const sink = new SocketSink(webSocket, request.raw.socket, request.ip)
+  if (typeof received === 'string') return refuse(hub, sink, received, cursorOf(request, query))
+  const { asked, reservation } = received
+  request.raw.socket.off('close', reservation.release)
+  const refusal = reservation.refusal()
+  const left = webSocket.readyState === webSocket.CLOSED
+  if (left || refusal !== null) reservation.release()
+  if (left) return
+  if (refusal !== null) return refuse(hub, sink, refusal, asked.after)
+  sink.connect(reservation.open({ ...asked, sink, codec: socketCodec }))
+}
+
+/** Sends a goodbye with the reason and the cursor of the request, then closes with a close code. */
+function refuse(hub: Hub, sink: SocketSink, reason: Refusal, after: string | undefined): void {
+  hub.observer.refused(reason)
+  sink.end(socketCodec.frame('goodbye', goodbyeToRefused(reason).data, asCursor(after)), reason)
+}
 
 /** Throws if the request is not a handshake of this version (RFC 6455, 4.2.1). */
 function checkHandshake({ headers }: SocketRequest, reply: FastifyReply): void {
@@ -121,7 +136,7 @@ function checkHandshake({ headers }: SocketRequest, reply: FastifyReply): void {
 const foreignPage = (): ProblemError =>
   new ProblemError(
     'forbidden',
-    'This origin may not read with a cookie; add it to CORS_ORIGINS, or use a ticket.'
+    'Pages of this origin may not read with a cookie: add it to CORS_ORIGINS, or use a ticket.'
   )
 
 function upgradeRequired(reply: FastifyReply): ProblemError {

@@ -14,7 +14,7 @@ const documented = {
   operationId: 'openStream',
   summary: 'Receive notifications as server-sent events',
   description:
-    'Frames: ready, notification, state, reset, heartbeat, goodbye; each with an id, the cursor to resume from. A goodbye that comes first repeats the cursor of the request, if it had one. When a limit is reached, the node drains or the store fails, the answer is 200 with retry, a goodbye and the end.',
+    'Frames: ready, notification, state, reset, heartbeat, goodbye; each has an id, the cursor to resume from. A goodbye that comes first repeats the cursor of the request, if it had one. If a limit is reached, the node drains or the store fails, the response is a 200 with retry and a goodbye, and ends.',
   security: [{ ticket: [] }, { bearer: [] }, { cookie: [] }],
   querystring: StreamQuery,
   reads: ['Last-Event-ID'] as const,
@@ -22,8 +22,9 @@ const documented = {
 }
 
 /**
- * `GET /v1/stream`. Browsers never retry an EventSource after a status other than 200, so only a rejected
- * credential or query is an error. Everything that may pass is a 200 that says when to come back.
+ * `GET /v1/stream`. Browsers never retry an EventSource after a status other than 200, so only a
+ * rejected credential or query is an error. A temporary refusal is a 200 that says when to
+ * reconnect.
  */
 export default fp<ReceiveOptions>(
   async (instance, options) => {
@@ -60,7 +61,7 @@ export default fp<ReceiveOptions>(
       }
     )
 
-    /** 200 with the time to come back, the reason, the cursor of the request, and the end. */
+    /** Answers 200 with the retry time and a goodbye (reason, cursor of the request), then ends. */
     function refuse(
       request: FastifyRequest,
       query: StreamQuery,

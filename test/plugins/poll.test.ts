@@ -11,7 +11,7 @@ import rateLimit from '../../src/plugins/rate-limit.ts'
 import { MemoryStore } from '../../src/stores/memory/memory-store.ts'
 import { observe } from '../fixtures/observe.ts'
 
-test('polls are limited in rate whatever other routes the service has', async (t) => {
+test('polls are rate-limited even if no other plugin is registered', async (t) => {
   const store = new MemoryStore({ retentionDays: 30, retentionPerChannel: 1000 })
   const settings = {
     heartbeatMs: 15_000,

@@ -12,7 +12,7 @@ import {
 
 const good = { to: { user: 'ada' }, type: 'greeting' }
 
-/** What a peer gets that writes these bytes. */
+/** Sends these bytes on a new connection and returns everything that comes back. */
 async function raw({ app }: Served, bytes: string): Promise<string> {
   const socket = connect((app.server.address() as { port: number }).port, '127.0.0.1')
   const chunks: Buffer[] = []
@@ -22,7 +22,7 @@ async function raw({ app }: Served, bytes: string): Promise<string> {
   return Buffer.concat(chunks).toString()
 }
 
-t.test('a body that cannot be read is 400', async (t) => {
+t.test('a body that is not valid JSON in UTF-8 is 400', async (t) => {
   const served = await servePlugins(t)
   const bodies: [string, string | Uint8Array][] = [
     ['broken JSON', '{"to":'],
@@ -39,7 +39,7 @@ t.test('a body that cannot be read is 400', async (t) => {
       'a surrogate in UTF-8',
       Buffer.concat([Buffer.from('{"title":"'), Buffer.from([0xed, 0xa0, 0x80]), Buffer.from('"}')])
     ],
-    ['two marks of the byte order', Buffer.from('\ufeff\ufeff{"to":{"user":"a"},"type":"x"}')]
+    ['two byte order marks', Buffer.from('\ufeff\ufeff{"to":{"user":"a"},"type":"x"}')]
   ]
   for (const [name, body] of bodies) {
     const response = await produce(served, '/v1/notifications', body)
@@ -55,7 +55,7 @@ t.test('a body that cannot be read is 400', async (t) => {
   t.match(await problemOf(batch), { status: 400, slug: 'malformed' }, 'a broken batch')
 })
 
-t.test('a field that would reach a prototype is refused, and reaches none', async (t) => {
+t.test('a __proto__ field is rejected and changes no prototype', async (t) => {
   const served = await servePlugins(t)
   const bodies: [string, string][] = [
     ['{"to":{"user":"a"},"type":"x","__proto__":{"admin":true}}', '/__proto__'],
@@ -75,7 +75,7 @@ t.test('a field that would reach a prototype is refused, and reaches none', asyn
   t.equal((Object.prototype as { admin?: boolean }).admin, undefined)
 })
 
-t.test('JSON that is nested deep is refused, and nothing overflows', async (t) => {
+t.test('deeply nested JSON is rejected without a stack overflow', async (t) => {
   const served = await servePlugins(t)
   const response = await produce(
     served,
@@ -96,7 +96,7 @@ t.test('more than 16 KiB is 413', async (t) => {
   const served = await servePlugins(t)
   const { to: _, ...rest } = good
   const around = JSON.stringify({ ...rest, data: { a: '' } }).length
-  /** So many bytes beside its recipients. */
+  /** A notification of this many bytes, not counting its recipients. */
   const sized = (bytes: number): string =>
     JSON.stringify({ ...good, data: { a: 'a'.repeat(bytes - around) } })
   t.equal((await produce(served, '/v1/notifications', sized(16_384))).status, 201)
@@ -131,7 +131,7 @@ t.test('bodies other than JSON are 415', async (t) => {
   t.match(
     await problemOf(encoded),
     { status: 415, slug: 'unsupported-media-type' },
-    'nothing here inflates'
+    'compressed bodies are not supported'
   )
   const typed = await produce(served, '/v1/notifications', good, {
     'content-type': 'Application/JSON; charset=utf-8'
@@ -140,7 +140,7 @@ t.test('bodies other than JSON are 415', async (t) => {
 })
 
 t.test(
-  'an unknown path is 404, another method 405 with Allow, also under a base path',
+  'an unknown path is 404, a wrong method 405 with Allow, with and without a base path',
   async (t) => {
     for (const basePath of ['', '/bell']) {
       const served = await servePlugins(t, { basePath })
@@ -166,10 +166,10 @@ t.test(
   }
 )
 
-t.test('an address that cannot be decoded, or is too long, is 400', async (t) => {
+t.test('an address that is too long or wrongly encoded is 400', async (t) => {
   const served = await servePlugins(t)
   const unreadable = await fetch(`${served.address}/v1/notifications/%ff`)
-  t.match(unreadable.headers.get('x-request-id'), /./, 'with the headers of any other answer')
+  t.match(unreadable.headers.get('x-request-id'), /./, 'it has the common headers')
   t.equal(unreadable.headers.get('x-content-type-options'), 'nosniff')
   t.match(await problemOf(unreadable), { status: 400, slug: 'malformed' })
   t.match(
@@ -181,7 +181,7 @@ t.test('an address that cannot be decoded, or is too long, is 400', async (t) =>
 })
 
 t.test(
-  'what is no HTTP request is answered with a problem document, and the connection ends',
+  'bytes that are not an HTTP request get a problem document, and the connection closes',
   async (t) => {
     const served = await servePlugins(t)
     const answer = await raw(served, 'NONSENSE\r\n\r\n')
@@ -195,7 +195,7 @@ t.test(
   }
 )
 
-t.test('garbage during a stream is not answered in the middle of it', async (t) => {
+t.test('garbage on the connection of a stream does not add an error to the stream', async (t) => {
   const served = await servePlugins(t, {
     before: (app) => {
       app.get('/endless', (_request, reply) => {
@@ -209,7 +209,7 @@ t.test('garbage during a stream is not answered in the middle of it', async (t) 
 })
 
 t.test(
-  'trouble of the store is 503 or 507; any other is 500, and its detail stays inside',
+  'store errors are 503 or 507, others 500, and the response reveals no internal message',
   async (t) => {
     const served = await servePlugins(t)
     const fail = (error: Error): void => {
@@ -237,7 +237,7 @@ t.test(
   }
 )
 
-t.test('a path with a slip of the pen is answered with the one that was meant', async (t) => {
+t.test('the 404 for a misspelled path suggests the right one', async (t) => {
   const served = await servePlugins(t)
   const slip = await problemOf(await produce(served, '/v1/notification', good))
   t.match(slip, {
@@ -247,6 +247,6 @@ t.test('a path with a slip of the pen is answered with the one that was meant', 
   })
   for (const path of ['/wp-login.php', `/${'x'.repeat(5000)}`]) {
     const { problem } = await problemOf(await fetch(`${served.address}${path}`))
-    t.equal(problem.detail, 'There is nothing at this address. All addresses: /documentation.')
+    t.equal(problem.detail, 'Nothing exists at this address. All addresses: /documentation.')
   }
 })

@@ -19,7 +19,10 @@ import {
   tokenOf
 } from '../service/harness.ts'
 
-/** A session service that answers when the test lets it: who it is for a cookie, never for `session=broken`. */
+/**
+ * A session service that identifies any cookie except `session=broken`. While `holds` is set, its
+ * responses wait until the test sends them.
+ */
 const waiting: (() => void)[] = []
 let holds = false
 const sessions = http.createServer((request, response) => {
@@ -62,7 +65,7 @@ const handshake = (
   ...more
 ]
 
-/** A client, and the messages that it got. */
+/** A client, and the messages it received. */
 async function open(
   t: Test,
   options: ClientOptions = { headers: { authorization: `Bearer ${token}` } }
@@ -89,7 +92,7 @@ async function open(
   }
 }
 
-/** The service has closed its side. */
+/** Waits until Bellwire has closed its side. */
 const ended = ({ socket }: RawPeer): Promise<void> =>
   eventually(() => socket.readableEnded || socket.destroyed)
 const quiet = (): Promise<void> => eventually(async () => (await connectionsOf(at)).active === 0)
@@ -97,7 +100,7 @@ const quiet = (): Promise<void> => eventually(async () => (await connectionsOf(a
 const cursorNow = async (): Promise<string> =>
   (await call('GET', `${at.url}/v1/inbox`, { key: token })).body.cursor
 
-t.test('without an upgrade it says what it speaks', async (t) => {
+t.test('a request without a valid WebSocket handshake is 426 or 400', async (t) => {
   const { status, headers, body } = await call('GET', `${at.url}/v1/socket`)
   t.equal(status, 426)
   t.equal(headers.get('upgrade'), 'websocket')
@@ -118,7 +121,7 @@ t.test('without an upgrade it says what it speaks', async (t) => {
 })
 
 t.test(
-  'a refusal before the upgrade is a problem document, and the end of the socket',
+  'a wrong credential gets a problem document before the upgrade, and the socket closes',
   async (t) => {
     const peer = await rawPeer(t, service, requestHead(SOCKET, 'nonsense', handshake()))
     const text = await peer.until(/"status":401/)
@@ -130,37 +133,40 @@ t.test(
   }
 )
 
-t.test('with a cookie only pages of ours get in, with a token all', async (t) => {
-  const { host } = new URL(service.url)
-  const withCookie = async (origin: string | undefined): Promise<number> =>
-    (
-      await open(t, {
-        headers: { cookie: 'session=fine', ...(origin === undefined ? {} : { origin }) }
-      })
-    ).status
-  t.equal(await withCookie('https://stranger.example'), 403)
-  t.equal(await withCookie('null'), 403)
-  t.equal(await withCookie(`https://${host}`), 403, 'the scheme counts')
-  t.equal(await withCookie(`http://${host}`), 101)
-  t.equal(await withCookie(friend), 101)
-  t.equal(await withCookie(undefined), 101, 'no browser')
-  const headers = {
-    authorization: `Bearer ${token}`,
-    cookie: 'session=fine',
-    origin: 'https://stranger.example'
+t.test(
+  'with a cookie only trusted origins may connect, with a token or a ticket all',
+  async (t) => {
+    const { host } = new URL(service.url)
+    const withCookie = async (origin: string | undefined): Promise<number> =>
+      (
+        await open(t, {
+          headers: { cookie: 'session=fine', ...(origin === undefined ? {} : { origin }) }
+        })
+      ).status
+    t.equal(await withCookie('https://stranger.example'), 403)
+    t.equal(await withCookie('null'), 403)
+    t.equal(await withCookie(`https://${host}`), 403, 'another scheme is another origin')
+    t.equal(await withCookie(`http://${host}`), 101)
+    t.equal(await withCookie(friend), 101)
+    t.equal(await withCookie(undefined), 101, 'a client without an Origin is not a browser')
+    const headers = {
+      authorization: `Bearer ${token}`,
+      cookie: 'session=fine',
+      origin: 'https://stranger.example'
+    }
+    t.equal((await open(t, { headers })).status, 101)
+    const ticket = (
+      await call('POST', `${at.url}/v1/tickets`, { key: PUBLISH_KEY, body: { user: 'u1' } })
+    ).body.ticket
+    const client = new WebSocket(`${at.url}/v1/socket?ticket=${ticket}`, {
+      headers: { origin: 'null', cookie: 'session=fine' }
+    })
+    t.teardown(() => client.terminate())
+    await once(client, 'open')
   }
-  t.equal((await open(t, { headers })).status, 101)
-  const ticket = (
-    await call('POST', `${at.url}/v1/tickets`, { key: PUBLISH_KEY, body: { user: 'u1' } })
-  ).body.ticket
-  const client = new WebSocket(`${at.url}/v1/socket?ticket=${ticket}`, {
-    headers: { origin: 'null', cookie: 'session=fine' }
-  })
-  t.teardown(() => client.terminate())
-  await once(client, 'open')
-})
+)
 
-t.test('trouble behind the service is told after the upgrade', async (t) => {
+t.test('an outage of the session service is a goodbye after the upgrade', async (t) => {
   const { status, messages, closed } = await open(t, { headers: { cookie: 'session=broken' } })
   t.equal(status, 101)
   t.equal(await closed, 1013)
@@ -169,41 +175,44 @@ t.test('trouble behind the service is told after the upgrade', async (t) => {
   t.ok(retryMs >= 5_000 && retryMs <= 30_000)
 })
 
-t.test('a peer that left while it was authenticated leaves nothing behind', async (t) => {
-  await quiet()
-  const before = (await connectionsOf(at)).opened
-  holds = true
-  t.teardown(() => {
+t.test(
+  'a client that disconnects while it is authenticated leaves no open connection',
+  async (t) => {
+    await quiet()
+    const before = (await connectionsOf(at)).opened
+    holds = true
+    t.teardown(() => {
+      holds = false
+    })
+    // One client resets the connection, the other closes its side. At most the latter is opened.
+    const cut = await rawPeer(
+      t,
+      service,
+      requestHead(SOCKET, undefined, handshake(['cookie: session=cut']))
+    )
+    const shut = await rawPeer(
+      t,
+      service,
+      requestHead(SOCKET, undefined, handshake(['cookie: session=shut']))
+    )
+    await eventually(() => waiting.length === 2)
+    cut.socket.resetAndDestroy()
+    shut.socket.end()
     holds = false
-  })
-  // One that is cut, and one that closes its side: the first is no connection, the second ends at once.
-  const cut = await rawPeer(
-    t,
-    service,
-    requestHead(SOCKET, undefined, handshake(['cookie: session=cut']))
-  )
-  const shut = await rawPeer(
-    t,
-    service,
-    requestHead(SOCKET, undefined, handshake(['cookie: session=shut']))
-  )
-  await eventually(() => waiting.length === 2)
-  cut.socket.resetAndDestroy()
-  shut.socket.end()
-  holds = false
-  // The service has seen the reset once it answers somebody who came behind it.
-  await call('GET', `${at.url}/v1/inbox`, { key: token })
-  for (const answer of waiting) answer()
-  await ended(shut)
-  await quiet()
-  t.ok((await connectionsOf(at)).opened - before <= 1)
-})
+    // Bellwire has seen the reset once it has answered a later request.
+    await call('GET', `${at.url}/v1/inbox`, { key: token })
+    for (const answer of waiting) answer()
+    await ended(shut)
+    await quiet()
+    t.ok((await connectionsOf(at)).opened - before <= 1)
+  }
+)
 
 t.test(
-  'what a client sends is ignored, pings are answered, and nothing is compressed',
+  'messages from the client are ignored, pings answered, and compression is never negotiated',
   async (t) => {
     const { client, messages, got } = await open(t)
-    t.equal(client.extensions, '', 'though the client offered to compress')
+    t.equal(client.extensions, '', 'the client offered compression')
     await got('ready')
     client.send('{"event":"notification"}')
     client.send(Buffer.from([0, 1, 2]))
@@ -219,31 +228,34 @@ t.test(
   }
 )
 
-t.test('a large message ends it, a flood of small ones costs no memory', async (t) => {
-  const large = await open(t)
-  await large.got('ready')
-  large.client.send('x'.repeat(5_000))
-  t.equal(await large.closed, 1009)
-  const rss = async (): Promise<number> =>
-    (await call('GET', `${at.url}/monitor`, { key: MONITOR_KEY })).body.process.rssBytes
-  const flood = await open(t)
-  await flood.got('ready')
-  const before = await rss()
-  const text = Buffer.alloc(4_000, 'x')
-  for (let n = 0; n < 50_000; n++) {
-    flood.client.send(text)
-    if (flood.client.bufferedAmount > 1_000_000)
-      await eventually(() => flood.client.bufferedAmount === 0)
+t.test(
+  'a large message from the client closes the socket; a flood of small ones takes no memory',
+  async (t) => {
+    const large = await open(t)
+    await large.got('ready')
+    large.client.send('x'.repeat(5_000))
+    t.equal(await large.closed, 1009)
+    const rss = async (): Promise<number> =>
+      (await call('GET', `${at.url}/monitor`, { key: MONITOR_KEY })).body.process.rssBytes
+    const flood = await open(t)
+    await flood.got('ready')
+    const before = await rss()
+    const text = Buffer.alloc(4_000, 'x')
+    for (let n = 0; n < 50_000; n++) {
+      flood.client.send(text)
+      if (flood.client.bufferedAmount > 1_000_000)
+        await eventually(() => flood.client.bufferedAmount === 0)
+    }
+    flood.client.ping()
+    await once(flood.client, 'pong')
+    const grown = (await rss()) - before
+    t.ok(grown < 100_000_000, `${grown} bytes for 200 MB`)
+    await publish(at, { to: { user: 'u1' } })
+    await flood.got('notification')
   }
-  flood.client.ping()
-  await once(flood.client, 'pong')
-  const grown = (await rss()) - before
-  t.ok(grown < 100_000_000, `${grown} bytes for 200 MB`)
-  await publish(at, { to: { user: 'u1' } })
-  await flood.got('notification')
-})
+)
 
-t.test('pings of a peer that does not read are not answered for ever', async (t) => {
+t.test('a client that sends pings without reading the pongs is cut off', async (t) => {
   const { client, closed } = await open(t)
   client.pause()
   const payload = 'x'.repeat(125)
@@ -260,11 +272,11 @@ t.test('pings of a peer that does not read are not answered for ever', async (t)
   client.resume()
   await closed
   await quiet()
-  t.pass('it was cut off')
+  t.pass('the client was cut off')
 })
 
 t.test(
-  'a closing handshake that the client begins is answered, also where it keeps the socket',
+  'a Close from the client closes the connection, even if the client keeps the socket open',
   async (t) => {
     await quiet()
     const { client, closed, got } = await open(t)
@@ -277,14 +289,14 @@ t.test(
     const close = Buffer.from([0x88, 0x80, 0, 0, 0, 0])
     peer.socket.write(close)
     await eventually(async () => (await connectionsOf(at)).active === 0, 2_000)
-    t.pass('it does not wait for the socket to be cut')
+    t.pass('the connection closes before the socket')
   }
 )
 
-// Newer lines of Node ask first, and what need not be upgraded is an ordinary request.
+// Newer versions of Node ask before an upgrade, and serve other requests as ordinary ones.
 const asksFirst = 'shouldUpgradeCallback' in http.createServer()
 
-t.test('an upgrade behind an answer that is still due ends the socket', async (t) => {
+t.test('a pipelined upgrade closes the socket', async (t) => {
   await quiet()
   for (const path of [SOCKET, '/notify/v1/inbox']) {
     const poll = requestHead(`/notify/v1/changes?wait=30&since=${await cursorNow()}`, token)
@@ -302,7 +314,7 @@ t.test('an upgrade behind an answer that is still due ends the socket', async (t
   }
 })
 
-t.test('nothing follows a Close, also to a peer that is behind', async (t) => {
+t.test('no frame follows a Close, even if the client reads slowly', async (t) => {
   const service = await startService(t)
   const { port, hostname } = new URL(service.url)
   const socket = connect(Number(port), hostname)
@@ -312,7 +324,7 @@ t.test('nothing follows a Close, also to a peer that is behind', async (t) => {
   socket.write(requestHead('/v1/socket', token, handshake()))
   await eventually(() => Buffer.concat(chunks).includes('"event":"ready"'))
   socket.pause()
-  // Much at a time, for the kernel takes megabytes; two of these are within the budget of one reader.
+  // Large batches, because the kernel buffers megabytes; two of them fit into one client's buffer.
   const notifications = Array.from({ length: 80 }, () => ({
     to: { user: 'u1' },
     type: 'heavy',
@@ -328,7 +340,7 @@ t.test('nothing follows a Close, also to a peer that is behind', async (t) => {
     await burden()
     return (await call('GET', list, { key: MONITOR_KEY })).body.connections[0].state === 'blocked'
   }, 30_000)
-  // Masked, with code 1000. The answer waits behind what has not been read; what comes then is queued.
+  // A masked Close with code 1000. The Close in return waits behind the unread frames.
   socket.write(Buffer.from([0x88, 0x82, 0, 0, 0, 0, 0x03, 0xe8]))
   await call('GET', `${service.url}/healthz`)
   await burden()
@@ -346,7 +358,7 @@ t.test('nothing follows a Close, also to a peer that is behind', async (t) => {
   t.ok(opcodes.length > 20)
 })
 
-t.test('other upgrades are served as if nobody had asked', async (t) => {
+t.test('requests that ask for another upgrade are served as ordinary requests', async (t) => {
   const body = JSON.stringify({
     to: { user: 'h2c' },
     type: 'test',
@@ -364,11 +376,11 @@ t.test('other upgrades are served as if nobody had asked', async (t) => {
     'POST'
   )
   const peer = await rawPeer(t, service, head + body.slice(0, 20))
-  // The head is answered for in the same turn in which it is read: the rest of the body comes in another.
+  // The rest of the body arrives in a later turn of the event loop than the head.
   await call('GET', `${service.url}/healthz`)
   peer.socket.write(body.slice(20))
   await peer.until(/HTTP\/1\.1 201 /)
-  // Again and again on one connection, without a listener more each time.
+  // Further requests on the connection must not add listeners.
   for (let n = 1; n <= 15; n++) {
     peer.socket.write(requestHead('/notify/v1/inbox', tokenOf('h2c'), upgrade))
     await eventually(() => (peer.text().match(/HTTP\/1\.1 200 /g)?.length ?? 0) === n)
@@ -392,11 +404,11 @@ t.test('other upgrades are served as if nobody had asked', async (t) => {
   t.match(
     cut.text(),
     asksFirst ? /^HTTP\/1\.1 431 / : /^$/,
-    'a head that was not kept whole is not put together again'
+    'a request whose headers Node did not keep whole is not served'
   )
 })
 
-t.test('the documentation has it', async (t) => {
+t.test('the OpenAPI document describes the socket', async (t) => {
   const { body } = await call('GET', `${at.url}/documentation/json`)
   const socket = body.paths['/v1/socket'].get
   t.match(Object.keys(socket.responses), ['101', '4XX', 'default'])

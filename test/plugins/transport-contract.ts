@@ -20,14 +20,20 @@ interface Counts {
   readonly unseen: number
 }
 
-/** What a reader takes the counts to be: those it is told, and one more for each that it is told without. */
+/**
+ * The counts a client arrives at: those it receives, plus one for each new notification without
+ * counts.
+ */
 const countsAfter = (before: Counts, { event, data }: Frame): Counts =>
   data.counts ??
   (event === 'notification' && data.op === 'created' && data.item.cursor !== null
     ? { unread: before.unread + 1, unseen: before.unseen + 1 }
     : before)
 
-/** How a reader's connection ended: the reason of its goodbye, a WebSocket's close code, the status that a poll was answered with. */
+/**
+ * How a connection ended: the reason of its goodbye, the close code of a WebSocket, the status of a
+ * poll.
+ */
 export interface End {
   readonly reason?: string | undefined
   readonly retryMs?: number | null | undefined
@@ -35,42 +41,43 @@ export interface End {
   readonly status?: number
 }
 
-/** One reader, whatever the transport: events in order, and how it ended. */
+/** A client of any transport: its events in order, and how its connection ended. */
 export interface Reader {
   readonly frames: Frame[]
-  /** The first frame that fits; waits for it. */
+  /** Waits for the first frame that fits. */
   until(fits: (frame: Frame) => boolean): Promise<Frame>
   readonly ended: Promise<End>
   close(): void
-  /** Stops to read. */
+  /** Stops reading. */
   pause(): void
   resume(): void
 }
 
+/** What a client connects with. */
 export interface ReadOptions {
   readonly token: string
-  /** Cursor to go on from. */
+  /** The cursor to resume from. */
   readonly since?: string | undefined
   readonly query?: string
 }
 
 type Reason = 'revoked' | 'expired' | 'limit' | 'closed' | 'rotate' | 'drain'
 
-/** A transport as the contract sees it. */
+/** A transport under test. */
 export interface Transport {
-  /** As `/monitor` calls it. */
+  /** Its name in `/monitor`. */
   readonly name: 'sse' | 'websocket' | 'poll'
   open(t: Test, service: Service, options: ReadOptions): Promise<Reader>
-  /** The status of an attempt that is refused with an HTTP error. */
+  /** The status of a request that is rejected with an HTTP error. */
   refused(service: Service, query: string, headers: Record<string, string>): Promise<number>
-  /** How each reason looks here; one that is missing ends no reader of this kind. */
+  /** How each reason ends a connection; a missing one ends no connection of this transport. */
   readonly ends: Partial<Record<Reason, End>>
 }
 
 const address = (base: string, { since, query = '' }: ReadOptions): string =>
   `${base}?${new URLSearchParams(since === undefined ? {} : { since })}&${query}`
 
-/** Waits for facts about frames that come in. */
+/** Collects frames, and waits for those that a test expects. */
 class Frames {
   readonly all: Frame[] = []
   readonly #waiting = new Set<() => void>()
@@ -228,77 +235,83 @@ export const longPoll: Transport = {
   },
   refused: async (service, query, headers) =>
     (await call('GET', `${service.url}/v1/changes?${query}`, { headers })).status,
-  // A poll that waits ends with its credential, empty; it is the next that is refused. Nothing else ends more than one answer.
+  // When its credential ends, a waiting poll returns no events, and the next poll is rejected.
   ends: { revoked: { status: 401 }, expired: { status: 401 }, limit: { status: 429 } }
 }
 
 export const TRANSPORTS = [sse, webSocket, longPoll] as const
 
-/** The services that the cases run against, shared by all transports; each case has users of its own. */
+/** The services of all tests; each test has users of its own. */
 export interface Services {
   readonly plain: Service
-  /** One connection a user, little patience with slow readers, a heartbeat twice a second. */
+  /** One connection per user, short stall times, a heartbeat twice a second. */
   readonly strict: Service
-  /** Connections that last a second. */
+  /** Connections are closed after a second. */
   readonly aged: Service
 }
 
 let users = 0
 const newUser = (): string => `reader-${++users}`
-/** A topic that no other case reads. */
+/** A topic that no other test reads. */
 const topicOf = (user: string): string => `news:${user}`
 const isNotification = ({ event }: Frame): boolean => event === 'notification'
 const number = (n: number) => (frame: Frame) => frame.data.item?.data?.n === n
 const upToNow = (frames: readonly Frame[]) =>
   frames.filter(({ event }) => event === 'notification' || event === 'state')
 
-/** What every transport promises: the same events and cursors, and an end that says what to do next. */
+/**
+ * Tests what all transports have in common: the same events and cursors, and the same reasons to
+ * end.
+ */
 export function transportContract(
   t: Test,
   transport: Transport,
   { plain, strict, aged }: Services
 ): void {
-  t.test('first the page, then what happens, with counts and cursors', async (t) => {
-    const user = newUser()
-    const token = tokenOf(user, [topicOf(user)])
-    await publish(plain, { to: { user }, title: 'before' })
-    const reader = await transport.open(t, plain, { token })
-    const ready = await reader.until(({ event }) => event === 'ready')
-    t.equal(reader.frames[0], ready)
-    t.match(ready.data, {
-      user,
-      topics: [topicOf(user)],
-      resumed: false,
-      items: [{ title: 'before' }],
-      counts: { unread: 1, unseen: 1 }
-    })
-    const { body } = await publish(plain, { to: { user }, title: 'Hi' })
-    const created = await reader.until((f) => f.data.item?.title === 'Hi')
-    t.match(created.data, {
-      op: 'created',
-      item: { id: body.id, seen: false },
-      counts: { unread: 2, unseen: 2 }
-    })
-    t.equal(created.id, created.data.item.cursor)
-    await publish(plain, { to: { topic: topicOf(user) }, title: 'All' })
-    const shared = await reader.until((f) => f.data.item?.title === 'All')
-    t.match(shared.data, { counts: undefined, item: { topic: topicOf(user) } })
-    await call('POST', `${plain.url}/v1/inbox/read`, { key: token, body: { ids: [body.id] } })
-    const state = await reader.until(({ event }) => event === 'state')
-    t.match(state.data, {
-      op: 'read',
-      ids: [body.id],
-      upTo: null,
-      counts: { unread: 2, unseen: 2 }
-    })
-    await eventually(async () => (await waitingOf(plain, user)) === 1)
-    await publish(plain, { to: { user }, title: 'gone soon', ephemeral: true })
-    const ephemeral = await reader.until((f) => f.data.item?.title === 'gone soon')
-    t.match(ephemeral.data, { item: { cursor: null }, counts: { unread: 2, unseen: 2 } })
-    t.equal(ephemeral.id, state.id, 'an ephemeral event repeats the cursor before it')
-  })
+  t.test(
+    'a new connection receives the first page, then every event with counts and cursors',
+    async (t) => {
+      const user = newUser()
+      const token = tokenOf(user, [topicOf(user)])
+      await publish(plain, { to: { user }, title: 'before' })
+      const reader = await transport.open(t, plain, { token })
+      const ready = await reader.until(({ event }) => event === 'ready')
+      t.equal(reader.frames[0], ready)
+      t.match(ready.data, {
+        user,
+        topics: [topicOf(user)],
+        resumed: false,
+        items: [{ title: 'before' }],
+        counts: { unread: 1, unseen: 1 }
+      })
+      const { body } = await publish(plain, { to: { user }, title: 'Hi' })
+      const created = await reader.until((f) => f.data.item?.title === 'Hi')
+      t.match(created.data, {
+        op: 'created',
+        item: { id: body.id, seen: false },
+        counts: { unread: 2, unseen: 2 }
+      })
+      t.equal(created.id, created.data.item.cursor)
+      await publish(plain, { to: { topic: topicOf(user) }, title: 'All' })
+      const shared = await reader.until((f) => f.data.item?.title === 'All')
+      t.match(shared.data, { counts: undefined, item: { topic: topicOf(user) } })
+      await call('POST', `${plain.url}/v1/inbox/read`, { key: token, body: { ids: [body.id] } })
+      const state = await reader.until(({ event }) => event === 'state')
+      t.match(state.data, {
+        op: 'read',
+        ids: [body.id],
+        upTo: null,
+        counts: { unread: 2, unseen: 2 }
+      })
+      await eventually(async () => (await waitingOf(plain, user)) === 1)
+      await publish(plain, { to: { user }, title: 'gone soon', ephemeral: true })
+      const ephemeral = await reader.until((f) => f.data.item?.title === 'gone soon')
+      t.match(ephemeral.data, { item: { cursor: null }, counts: { unread: 2, unseen: 2 } })
+      t.equal(ephemeral.id, state.id, 'an ephemeral event repeats the cursor before it')
+    }
+  )
 
-  t.test('whatever was missed, the counts that the reader comes to are exact', async (t) => {
+  t.test('after a resume the client arrives at the exact counts', async (t) => {
     const user = newUser()
     const topic = topicOf(user)
     const token = tokenOf(user, [topic])
@@ -322,11 +335,12 @@ export function transportContract(
     })
   })
 
-  t.test('text comes as it was sent, whatever its length', async (t) => {
+  t.test('text of any length arrives unchanged', async (t) => {
     const user = newUser()
     const reader = await transport.open(t, plain, { token: tokenOf(user) })
     await reader.until(({ event }) => event === 'ready')
-    // Around the lengths at which a WebSocket frame's head grows, and what other syntaxes would trip over.
+    // Lengths at which the header of a WebSocket frame grows, and characters special in SSE, JSON
+    // or HTML.
     const texts = [
       '',
       'x'.repeat(3_900),
@@ -351,7 +365,7 @@ export function transportContract(
     }
   })
 
-  t.test('a page of more than 64 KiB is one event', async (t) => {
+  t.test('a first page larger than 64 KiB arrives as one event', async (t) => {
     const user = newUser()
     for (let n = 0; n < 20; n++)
       await publish(plain, { to: { user }, body: 'x'.repeat(4_000), data: { n } })
@@ -360,7 +374,7 @@ export function transportContract(
     t.equal(data.items.length, 20)
   })
 
-  t.test('a cursor brings every later event once and in order, over many pages', async (t) => {
+  t.test('a resume delivers every later event once and in order, over many pages', async (t) => {
     const user = newUser()
     const token = tokenOf(user, [topicOf(user)])
     const first = await transport.open(t, plain, { token })
@@ -377,26 +391,33 @@ export function transportContract(
     t.equal(new Set(mine.map((f) => f.id)).size, 230)
   })
 
-  t.test('a cursor that cannot be resumed is told so, with a fresh page', async (t) => {
-    const user = newUser()
-    const token = tokenOf(user)
-    await publish(plain, { to: { user }, title: 'kept' })
-    const first = await transport.open(t, plain, { token })
-    const { id } = await first.until(({ event }) => event === 'ready')
-    first.close()
-    for (const [since, reason] of [
-      [`${id!.split('-')[0]}-99999999`, 'cursor_unknown'],
-      ['zzzzzzzz-1', 'store_changed'],
-      ['rubbish', 'cursor_unknown']
-    ] as const) {
-      const reader = await transport.open(t, plain, { token, since })
-      const reset = await reader.until(({ event }) => event === 'reset')
-      t.match(reset.data, { reason, items: [{ title: 'kept' }], counts: { unread: 1, unseen: 1 } })
-      reader.close()
+  t.test(
+    'a cursor that cannot be resumed gets a reset with the reason and the first page',
+    async (t) => {
+      const user = newUser()
+      const token = tokenOf(user)
+      await publish(plain, { to: { user }, title: 'kept' })
+      const first = await transport.open(t, plain, { token })
+      const { id } = await first.until(({ event }) => event === 'ready')
+      first.close()
+      for (const [since, reason] of [
+        [`${id!.split('-')[0]}-99999999`, 'cursor_unknown'],
+        ['zzzzzzzz-1', 'store_changed'],
+        ['rubbish', 'cursor_unknown']
+      ] as const) {
+        const reader = await transport.open(t, plain, { token, since })
+        const reset = await reader.until(({ event }) => event === 'reset')
+        t.match(reset.data, {
+          reason,
+          items: [{ title: 'kept' }],
+          counts: { unread: 1, unseen: 1 }
+        })
+        reader.close()
+      }
     }
-  })
+  )
 
-  t.test('all readers see the same events and cursors', async (t) => {
+  t.test('clients of different transports receive the same events and cursors', async (t) => {
     const user = newUser()
     const token = tokenOf(user, [topicOf(user)])
     const other = transport === sse ? webSocket : sse
@@ -424,7 +445,7 @@ export function transportContract(
     t.strictSame(a, b)
   })
 
-  t.test('a reader may change to it and away from it at any event', async (t) => {
+  t.test('a client may switch transports after any event and misses none', async (t) => {
     const user = newUser()
     const token = tokenOf(user, [topicOf(user)])
     const start = await transport.open(t, plain, { token })
@@ -433,7 +454,7 @@ export function transportContract(
     const got: number[] = []
     const ways = [transport, ...TRANSPORTS.filter((other) => other !== transport)]
     for (let n = 0; n < 12; n++) {
-      // Half of the events come while nobody reads, the others while one does.
+      // Half of the events are published while no client is connected.
       const waits = n % 2 === 0
       if (waits) await publish(plain, { to: { user }, data: { n } })
       const reader = await ways[n % 2 === 0 ? 0 : 1 + ((n >> 1) % 2)]!.open(t, plain, {
@@ -452,7 +473,7 @@ export function transportContract(
     )
   })
 
-  t.test('what a credential is refused for is an HTTP error', async (t) => {
+  t.test('a wrong credential, topic or query is an HTTP error', async (t) => {
     const user = newUser()
     t.equal(await transport.refused(plain, '', {}), 401)
     t.equal(await transport.refused(plain, '', { authorization: 'Bearer nonsense' }), 401)
@@ -466,7 +487,7 @@ export function transportContract(
     t.equal(await transport.refused(plain, bad, { authorization: `Bearer ${tokenOf(user)}` }), 422)
   })
 
-  t.test('a ticket opens it, once', async (t) => {
+  t.test('a ticket opens one connection, once', async (t) => {
     const user = newUser()
     const { body } = await call('POST', `${plain.url}/v1/tickets`, {
       key: PUBLISH_KEY,
@@ -478,7 +499,7 @@ export function transportContract(
     t.equal(await transport.refused(plain, `ticket=${body.ticket}`, {}), 401)
   })
 
-  t.test('an operator sees it, and a reader that leaves is gone at once', async (t) => {
+  t.test('/monitor lists the connection until the client disconnects', async (t) => {
     const user = newUser()
     const reader = await transport.open(t, plain, { token: tokenOf(user) })
     await reader.until(({ event }) => event === 'ready')
@@ -494,7 +515,7 @@ export function transportContract(
     await eventually(async () => (await waitingOf(plain, user)) === 0)
   })
 
-  t.test('revoking its user ends it for good', async (t) => {
+  t.test('revoking a user ends their connection for good', async (t) => {
     const user = newUser()
     const reader = await transport.open(t, plain, { token: tokenOf(user) })
     await reader.until(({ event }) => event === 'ready')
@@ -507,7 +528,7 @@ export function transportContract(
     t.match(await reader.ended, transport.ends.revoked!)
   })
 
-  t.test('the end of its credential ends it within two seconds', async (t) => {
+  t.test('a connection ends within two seconds of the expiry of its credential', async (t) => {
     const exp = Math.floor(Date.now() / 1000) + 3
     const reader = await transport.open(t, plain, {
       token: jwt({ sub: newUser(), iat: exp - 60, exp })
@@ -515,49 +536,55 @@ export function transportContract(
     await reader.until(({ event }) => event === 'ready')
     t.match(await reader.ended, transport.ends.expired!)
     const late = Date.now() - exp * 1000
-    // Two seconds are promised; the machine may have no time for this process.
+    // Two seconds are promised, but the machine may be busy.
     t.ok(late >= -50 && late < 5_000, `${late} ms after`)
   })
 
-  t.test('one too many is told when to come back, and the others stay', async (t) => {
-    const user = newUser()
-    const token = tokenOf(user)
-    const first = await sse.open(t, strict, { token })
-    await first.until(({ event }) => event === 'ready')
-    const second = await transport.open(t, strict, { token })
-    const end = await second.ended
-    t.match(end, transport.ends.limit!)
-    if (transport !== longPoll) t.ok(end.retryMs! >= 5_000 && end.retryMs! <= 30_000)
-    t.equal(await waitingOf(strict, user), 1)
-    const poll = await call('GET', `${strict.url}/v1/changes`, { key: token })
-    t.match(
-      poll,
-      { status: 200, body: { events: [{ event: 'ready' }] } },
-      'a poll that does not wait takes no place'
-    )
-    first.close()
-    await eventually(async () => (await waitingOf(strict, user)) === 0)
-    const third = await transport.open(t, strict, { token })
-    await third.until(({ event }) => event === 'ready')
-  })
+  t.test(
+    'a connection over the limit is refused with a retry time, and the others stay open',
+    async (t) => {
+      const user = newUser()
+      const token = tokenOf(user)
+      const first = await sse.open(t, strict, { token })
+      await first.until(({ event }) => event === 'ready')
+      const second = await transport.open(t, strict, { token })
+      const end = await second.ended
+      t.match(end, transport.ends.limit!)
+      if (transport !== longPoll) t.ok(end.retryMs! >= 5_000 && end.retryMs! <= 30_000)
+      t.equal(await waitingOf(strict, user), 1)
+      const poll = await call('GET', `${strict.url}/v1/changes`, { key: token })
+      t.match(
+        poll,
+        { status: 200, body: { events: [{ event: 'ready' }] } },
+        'a poll that does not wait does not count as a connection'
+      )
+      first.close()
+      await eventually(async () => (await waitingOf(strict, user)) === 0)
+      const third = await transport.open(t, strict, { token })
+      await third.until(({ event }) => event === 'ready')
+    }
+  )
 
   if (transport.ends.closed)
-    t.test('an operator may close it, and its age ends it', async (t) => {
-      const user = newUser()
-      const reader = await transport.open(t, plain, { token: tokenOf(user) })
-      const { data } = await reader.until(({ event }) => event === 'ready')
-      await call('DELETE', `${plain.url}/monitor/connections/${data.connection}`, {
-        key: MONITOR_KEY
-      })
-      const closed = await reader.ended
-      t.match(closed, transport.ends.closed!)
-      t.ok(closed.retryMs! >= 1_000 && closed.retryMs! <= 3_000)
-      const old = await transport.open(t, aged, { token: tokenOf(user) })
-      t.match(await old.ended, transport.ends.rotate!)
-    })
+    t.test(
+      'an operator or its age closes a connection, and the client may reconnect',
+      async (t) => {
+        const user = newUser()
+        const reader = await transport.open(t, plain, { token: tokenOf(user) })
+        const { data } = await reader.until(({ event }) => event === 'ready')
+        await call('DELETE', `${plain.url}/monitor/connections/${data.connection}`, {
+          key: MONITOR_KEY
+        })
+        const closed = await reader.ended
+        t.match(closed, transport.ends.closed!)
+        t.ok(closed.retryMs! >= 1_000 && closed.retryMs! <= 3_000)
+        const old = await transport.open(t, aged, { token: tokenOf(user) })
+        t.match(await old.ended, transport.ends.rotate!)
+      }
+    )
 
   if (transport.name !== 'poll')
-    t.test('heartbeats move the cursor past what was for others', async (t) => {
+    t.test('heartbeats advance the cursor past events for other users', async (t) => {
       const reader = await transport.open(t, strict, { token: tokenOf(newUser()) })
       const ready = await reader.until(({ event }) => event === 'ready')
       await publish(strict, { to: { user: newUser() } })
@@ -566,7 +593,7 @@ export function transportContract(
     })
 
   if (transport.name !== 'poll')
-    t.test('a reader that stops to read is cut off, its neighbour gets everything', async (t) => {
+    t.test('a client that stops reading is cut off, while others receive everything', async (t) => {
       const frozen = newUser()
       const topic = `heavy-${transport.name}`
       const before = (await connectionsOf(strict)).closed.slow ?? 0
@@ -593,14 +620,22 @@ export function transportContract(
       slow.resume()
       const end = await slow.ended
       if (transport === webSocket) t.equal(end.code, 4408)
-      t.equal(end.reason, undefined, 'a goodbye would have covered what was never written')
+      t.equal(
+        end.reason,
+        undefined,
+        'a goodbye would move the cursor past events that were never sent'
+      )
       const had = slow.frames.filter(isNotification).length
       const again = await transport.open(t, strict, {
         token: tokenOf(frozen, [topic]),
         since: slow.frames.at(-1)?.id ?? id
       })
       await again.until(number(n - 1))
-      t.equal(had + again.frames.filter(isNotification).length, n, 'it goes on where it was')
+      t.equal(
+        had + again.frames.filter(isNotification).length,
+        n,
+        'the client resumes where it stopped'
+      )
     })
 }
 
@@ -621,7 +656,7 @@ async function publishAll(
   })
 }
 
-/** How many connections a user has open. */
+/** How many open connections a user has. */
 const waitingOf = async (service: Service, user: string): Promise<number> =>
   (await call('GET', `${service.url}/monitor/connections?user=${user}`, { key: MONITOR_KEY })).body
     .total

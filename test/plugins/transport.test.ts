@@ -22,12 +22,12 @@ const [plain, strict, aged] = await Promise.all([
 ])
 
 for (const transport of TRANSPORTS) {
-  t.test(`the contract of transports: ${transport.name}`, async (t) =>
+  t.test(`the transport ${transport.name} keeps the contract of all transports`, async (t) =>
     transportContract(t, transport, { plain, strict, aged })
   )
 }
 
-t.test('a poll that waits is told of counts that fell because something expired', async (t) => {
+t.test('a waiting poll receives the counts when a notification expires', async (t) => {
   const key = tokenOf('forgetful')
   await publish(plain, { to: { user: 'forgetful' }, ttl: 1 })
   const { cursor } = (await call('GET', `${plain.url}/v1/inbox`, { key })).body
@@ -39,7 +39,7 @@ t.test('a poll that waits is told of counts that fell because something expired'
 })
 
 t.test(
-  'polls that follow one another, or a stream that was cut, come to the counts of the inbox',
+  'successive polls, or a poll after a stream, arrive at the counts of the inbox',
   async (t) => {
     const user = 'counting'
     const key = tokenOf(user)
@@ -51,7 +51,7 @@ t.test(
     await publish(plain, { to: { everyone: true }, title: 'for all' })
     const truth = (await call('GET', `${plain.url}/v1/inbox/counts`, { key })).body
     const first = await poll(start, 1)
-    // What the first answer says includes the event of the second already.
+    // The counts of the first response include the event of the second.
     t.match(
       [first.events.map(({ event }) => event), first.events[0]?.data.counts, first.more],
       [['notification'], truth, true]
@@ -61,7 +61,7 @@ t.test(
     t.same(
       second.events.map(({ event }) => event),
       ['notification', 'heartbeat'],
-      'a limit of one is one event of the log, and the counts behind it'
+      'a limit of one allows one event of the log, followed by the counts'
     )
     t.same(
       (await poll(start, 2)).events.map(({ event }) => event),
@@ -78,7 +78,7 @@ t.test(
 )
 
 t.test(
-  'a goodbye that comes first carries the cursor that the client came with, if it is one',
+  'a refused connection gets a goodbye with the cursor of its request, if that is valid',
   async (t) => {
     const token = tokenOf('crowded')
     const first = await sse.open(t, strict, { token })
@@ -97,7 +97,7 @@ t.test(
   }
 )
 
-t.test('a process that stops says goodbye to all of them, and ends', async (t) => {
+t.test('a process that stops says goodbye on every transport, and exits', async (t) => {
   const service = await startService(t, { env: { DRAIN_MS: '300' } })
   const readers = await Promise.all(
     TRANSPORTS.map(async (transport) => {

@@ -5,19 +5,19 @@ import { WAITING_REQUEST_BYTES } from '../../bounds/limits.ts'
 import { closeLingering, dropRest, lingers } from './linger.ts'
 import { cut, hold, release } from './untaken.ts'
 
-/** How answers are given. */
+/** How responses are sent. */
 export interface AnswerOptions {
-  /** Tells whether the process is about to end, and the caller must not send another request here. */
+  /** Tells whether the process is about to exit, so that the response must close the connection. */
   readonly isLast: () => boolean
-  /** How long a peer may take nothing of an answer. */
+  /** How long a client may stop reading a response, milliseconds. */
   readonly stallMs: number
-  /** Hears of each connection that was cut since its peer does not read. */
+  /** Called for each connection that was cut because its client does not read. */
   readonly onSlow: () => void
 }
 
 /**
- * The class of every answer that node:http makes, whoever writes it: a route, an error, a stream, Node itself. Server option
- * `ServerResponse`.
+ * The class of every response, whether a route, an error handler, a stream or Node itself writes
+ * it. Pass it as server option `ServerResponse`.
  */
 export function answerClass({ isLast, stallMs, onSlow }: AnswerOptions): typeof ServerResponse {
   return class NodeAnswer<
@@ -38,7 +38,7 @@ export function answerClass({ isLast, stallMs, onSlow }: AnswerOptions): typeof 
     override end(...args: never): this {
       super.end(...(args as Parameters<ServerResponse['end']>))
       const { socket } = this
-      // Most answers are in the kernel's hands by now, and cost nothing here.
+      // The kernel has most responses whole by now; they need no timer.
       if (socket && socket.writableLength > 0 && !this.writableFinished)
         awaitTaking(this, socket, stallMs, onSlow)
       return this
@@ -46,10 +46,10 @@ export function answerClass({ isLast, stallMs, onSlow }: AnswerOptions): typeof 
   }
 }
 
-/** Node's own mark of the answer that is under way on a socket. */
+/** `_httpMessage` is Node's own reference to the response that is being sent on a socket. */
 type Answered = Socket & { _httpMessage?: unknown }
 
-/** A request that came before the answer to the one before it: it waits, and nothing more is read. */
+/** Makes a pipelined request wait for the response before it; meanwhile the socket is not read. */
 function waitBehind(socket: Socket, response: ServerResponse, onSlow: () => void): void {
   socket.pause()
   response.once('socket', () => {
@@ -59,10 +59,13 @@ function waitBehind(socket: Socket, response: ServerResponse, onSlow: () => void
   newest.set(socket, response)
   hold(socket, WAITING_REQUEST_BYTES, onSlow)
 }
-/** The last answer that waits on a socket. */
+/** The last response that waits on each socket. */
 const newest = new WeakMap<Socket, ServerResponse>()
 
-/** The end of an answer that the kernel did not take whole: it is counted until the peer has taken it, and cut if it takes nothing. */
+/**
+ * Counts the bytes of a response that the kernel did not take whole, until the client has read
+ * them. Cuts the connection if the client reads nothing for `stallMs`.
+ */
 function awaitTaking(
   response: ServerResponse,
   socket: Socket,
@@ -70,12 +73,12 @@ function awaitTaking(
   onSlow: () => void
 ): void {
   const bytes = socket.writableLength
-  // Starts anew as long as the kernel takes something.
+  // The timeout restarts whenever the kernel takes something.
   const stalled = (): void => cut(socket)
   socket.setTimeout(stallMs, stalled)
   response.once('finish', () => {
     socket.off('timeout', stalled)
-    // Unless Node has set its own, for the time until the next request.
+    // If neither holds, Node has set its own timeout, until the next request: keep it.
     if ((socket as Answered)._httpMessage || lingers(socket)) socket.setTimeout(0)
     release(socket, bytes)
   })
@@ -83,8 +86,8 @@ function awaitTaking(
 }
 
 /**
- * Requests of one connection are served one after the other, so that it holds one answer at most. Registered before whatever looks at
- * requests.
+ * Serves the requests of a connection one after the other, so that it buffers at most one response.
+ * Register it before all other hooks.
  */
 export const oneAtATime = fp(
   async (app) => {
@@ -96,19 +99,21 @@ export const oneAtATime = fp(
   { name: 'one-at-a-time' }
 )
 
+/** Whether a request has a body (RFC 9112, 6.3). */
 export const hasBody = ({ headers }: IncomingMessage): boolean =>
   headers['transfer-encoding'] !== undefined || (headers['content-length'] ?? '0') !== '0'
 
 /**
- * An answer that comes before the end of its request is followed by reading the rest: a proxy that is still writing when the
- * connection is reset loses the answer, reports 502, and takes the node for dead.
+ * Reads the rest of a request that was answered before its end. If the connection were reset, a
+ * proxy that is still sending the request would lose the response, return 502 and mark the node as
+ * down.
  */
 function readRest(this: ServerResponse): void {
   const { req } = this
   const { socket } = req
   if (req.complete) return
   const restore = (): boolean => Reflect.deleteProperty(socket, 'destroySoon')
-  // What node:http calls behind an answer that is the last of its connection.
+  // node:http calls this after the last response of a connection.
   socket.destroySoon = () => {
     restore()
     if (req.complete) return socket.destroySoon()
@@ -117,7 +122,7 @@ function readRest(this: ServerResponse): void {
   }
   this.once('finish', () => {
     restore()
-    // The connection goes on. What came together with the head has been read by now.
+    // The connection is kept open. What arrived together with the head has been read by now.
     if (req.complete || socket.destroyed || lingers(socket)) return
     req.resume().once('end', dropRest(socket))
   })

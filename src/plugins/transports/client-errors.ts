@@ -7,32 +7,37 @@ import { setCommonHeaders } from './common-headers.ts'
 import { closeLingering, lingers } from './linger.ts'
 import { PROBLEM_JSON, sendProblem } from './send-problem.ts'
 
-/** Server option `frameworkErrors`: paths that the router cannot read. */
+/** Server option `frameworkErrors`: answers requests whose path the router cannot parse. */
 export function frameworkErrors(
   _error: FastifyError,
   request: FastifyRequest,
   reply: FastifyReply
 ): void {
-  // No hook runs for them.
+  // Fastify runs no hooks for them.
   setCommonHeaders(request, reply)
   sendProblem(
     request,
     reply,
     new ProblemError(
       'malformed',
-      'The address cannot be read; check its percent-encoding and length.'
+      'The address cannot be parsed: check its percent-encoding and length.'
     )
   )
 }
 
+/** Errors of Node's HTTP parser with a status of their own; all others are 400. */
 const CLIENT_ERRORS: Readonly<Record<string, { status: number; detail: string }>> = {
   ERR_HTTP_REQUEST_TIMEOUT: { status: 408, detail: 'The request took too long to arrive.' },
   HPE_HEADER_OVERFLOW: { status: 431, detail: 'The head of the request is too large.' }
 }
 
-/** Server option `clientErrorHandler`: what Node could not even read as a request, or not in time. */
+/**
+ * Server option `clientErrorHandler`: answers what Node could not parse as a request, or did not
+ * receive in time.
+ */
 export function clientErrorHandler(error: NodeJS.ErrnoException, socket: Socket): void {
-  // An answer under way, or one that was given before the end of its request, must not have another after it.
+  // A response that is being sent, or was sent before the end of its request, must stay the only
+  // one.
   const { _httpMessage: current } = socket as Socket & { _httpMessage?: ServerResponse | null }
   const answered = lingers(socket)
   if (answered && socket.writableEnded) return
@@ -42,12 +47,12 @@ export function clientErrorHandler(error: NodeJS.ErrnoException, socket: Socket)
   }
   const { status, detail } = CLIENT_ERRORS[error.code ?? ''] ?? {
     status: 400,
-    detail: 'This is not an HTTP request that can be read.'
+    detail: 'This is not a valid HTTP request.'
   }
   const requestId = randomUUID()
   const body = JSON.stringify({ ...problemDocument('malformed', detail, requestId), status })
   const head = `HTTP/1.1 ${status} ${STATUS_CODES[status]}\r\nConnection: close\r\nX-Request-Id: ${requestId}\r\nContent-Type: ${PROBLEM_JSON}\r\nContent-Length: ${Buffer.byteLength(body)}\r\n\r\n`
-  // A request that was refused must not be completed by what comes after it.
+  // What still arrives must not complete the rejected request.
   socket.removeAllListeners('data')
   socket.write(head + body)
   closeLingering(socket)

@@ -5,9 +5,9 @@ import { keepOpen } from './open-sockets.ts'
 import { release } from './untaken.ts'
 
 /**
- * The one place that uses what Node does not document. An idle stream that keeps its parser, request and response costs twice
- * the memory of a bare socket; letting go of them is worth 4–5 kB a connection. If these internals are missing, streams go through
- * the response object instead, which is the documented way and costs only memory.
+ * Undocumented functions of Node that free the parser, request and response of a stream, which
+ * saves 4–5 kB per connection, half of an idle one. If a version of Node lacks them, streams write
+ * to the response object, as documented; that costs only memory.
  */
 interface Internals {
   freeParser(parser: unknown, request: IncomingMessage, socket: Socket): void
@@ -20,7 +20,7 @@ function internals(): Internals | null {
     const common = createRequire(import.meta.url)('_http_common') as Partial<Internals>
     return typeof common.freeParser === 'function' ? (common as Internals) : null
   } catch {
-    return null // a Node without this module: the documented way serves
+    return null // this version of Node lacks the module
   }
 }
 
@@ -36,12 +36,13 @@ const HTTP_EVENTS = [
   'resume'
 ] as const
 
-/** An 'error' without a listener ends the process. 'close' follows, and whoever owns the socket hears that. */
+/** An 'error' without a listener would end the process. 'close' follows and reaches the owner. */
 const ignoreError = (): void => {}
 
 /**
- * Takes the socket of a request away from node:http, before anything was written: no parser, no listener but one for errors,
- * nothing that refers to request or response. Null where that is not possible.
+ * Detaches the socket of a request from node:http before anything is written. The socket then has
+ * no parser, only a listener for errors, and no reference to the request or response. Returns null
+ * if that is not possible.
  */
 export function detachSocket(request: IncomingMessage, response: ServerResponse): Socket | null {
   const socket = request.socket as Parsed
@@ -58,14 +59,15 @@ export function detachSocket(request: IncomingMessage, response: ServerResponse)
   detachable.detachSocket(socket)
   for (const event of HTTP_EVENTS) socket.removeAllListeners(event)
   known.freeParser(parser, request, socket)
-  // node:http wraps these to hand the socket's reads to its parser; the prototype's own serve a bare socket.
+  // node:http overrides these to pass reads to its parser; a bare socket uses those of the
+  // prototype.
   for (const wrapped of ['on', 'addListener', 'prependListener', 'setEncoding'] as const) {
     if (Object.hasOwn(socket, wrapped)) delete (socket as Partial<Socket>)[wrapped]
   }
   keepOpen(socket)
-  // Requests behind this one are never answered.
+  // Pipelined requests after this one are never answered.
   release(socket)
-  // In this call, so that no caller can forget it: a peer may reset the connection at any time.
+  // The client may reset the connection at any time.
   socket.on('error', ignoreError)
   socket.setTimeout(0)
   return socket

@@ -2,10 +2,13 @@ import fp from 'fastify-plugin'
 import { ProblemError } from '../schemas/problem.ts'
 import { sendProblem } from './send-problem.ts'
 
-/** As Node reads it. */
+/** The pattern by which Node recognizes `100-continue`. */
 const CONTINUE = /(?:^|\W)100-continue(?:$|\W)/i
 
-/** What HTTP/1.1 asks of every request (RFC 9112, 3.2; RFC 9110, 10.1.1). Node's own answers say nothing. */
+/**
+ * Checks what HTTP/1.1 requires of every request: a Host header (RFC 9112, 3.2) and no unknown
+ * expectation (RFC 9110, 10.1.1). Node's own responses have no body.
+ */
 export default fp(
   async (app) => {
     app.server.on('checkExpectation', (request, response) =>
@@ -23,7 +26,7 @@ export default fp(
         sendProblem(
           request,
           reply,
-          new ProblemError('malformed', 'Send no Expect header, or Expect: 100-continue.'),
+          new ProblemError('malformed', 'Send Expect: 100-continue, or no Expect header.'),
           417
         )
       } else done()

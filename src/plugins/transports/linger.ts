@@ -1,15 +1,19 @@
 import type { Socket } from 'node:net'
 import { LINGER_BYTES, LINGER_MS, MAX_LINGERING } from '../../bounds/limits.ts'
 
-/** Sockets whose last answer is written and whose peer may still send, the oldest first, and how each is let go. */
+/**
+ * Sockets whose last response is written but whose client may still send, oldest first; the value
+ * stops the reading.
+ */
 const lingering = new Map<Socket, () => void>()
 
-/** Whether what comes from this socket is only read to be dropped. */
+/** Whether the data of this socket is only read to be discarded. */
 export const lingers = (socket: Socket): boolean => lingering.has(socket)
 
 /**
- * Reads and drops what the peer still sends, within bounds, then cuts the connection. A socket that is closed with bytes unread
- * resets the connection, and the peer may lose the answer that is on its way (RFC 9112, 9.6). Returns a function that stops it.
+ * Reads and discards what the client still sends, within limits, then cuts the connection. Closing
+ * a socket with unread bytes would reset the connection, and the client could lose the response
+ * (RFC 9112, 9.6). Returns a function that stops it.
  */
 export function dropRest(socket: Socket): () => void {
   const cut = (): void => {
@@ -20,10 +24,9 @@ export function dropRest(socket: Socket): () => void {
     left -= chunk.length
     if (left < 0) cut()
   }
-  /**
-   * A socket that node:http reads for its parser is read for its listeners from the first of them on. If it stood still at that moment,
-   * because a body filled its stream, it would for ever: it has to flow before.
-   */
+  // The first 'data' listener takes the socket away from the parser of node:http. If the socket is
+  // paused at that moment, because a body has filled its stream, it stays paused for ever: wait
+  // until it flows.
   const read = (): void => {
     if (socket.isPaused()) return
     socket.off('resume', read).on('data', count)
@@ -41,7 +44,10 @@ export function dropRest(socket: Socket): () => void {
   return stop
 }
 
-/** Cuts the oldest whose answer is in the kernel's hands: closing it takes nothing from the peer. False if there is none. */
+/**
+ * Cuts the oldest lingering socket whose response the kernel has whole, so that its client loses
+ * nothing. Returns false if there is none.
+ */
 export function cutOldest(): boolean {
   for (const socket of lingering.keys()) {
     if (socket.writableLength > 0) continue
@@ -52,7 +58,9 @@ export function cutOldest(): boolean {
   return false
 }
 
-/** Ends our side, and the connection with the peer's. */
+/**
+ * Ends our side of the connection; the rest closes when the client ends its side, or after a limit.
+ */
 export function closeLingering(socket: Socket): void {
   if (socket.destroyed) return
   socket.end()

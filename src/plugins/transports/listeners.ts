@@ -6,7 +6,7 @@ import fp from 'fastify-plugin'
 
 declare module 'fastify' {
   interface FastifyInstance {
-    /** Listens on every address of `localhost`, or on the one that was named. Returns the first, as a URL. */
+    /** Listens on `host`; for `localhost`, on all its addresses. Returns the URL of the first. */
     listenOnAll(options: {
       readonly host: string
       readonly port: number
@@ -15,12 +15,12 @@ declare module 'fastify' {
   }
 }
 
-/** What an address of `localhost` is that this machine does not have. */
+/** Errors for an address of `localhost` that this machine lacks. */
 const MISSING = new Set(['EADDRNOTAVAIL', 'EAFNOSUPPORT'])
 
 /**
- * One HTTP server, however many addresses it listens on. Fastify makes a server for each, of which only the first hears what is no
- * HTTP, and of which our listeners know nothing.
+ * Adds `listenOnAll`, which serves all addresses by one HTTP server. Fastify would create a server
+ * for each address, and our listeners for connections and upgrades would miss all but the first.
  */
 export default fp(
   async (app) => {
@@ -36,7 +36,7 @@ export default fp(
       } satisfies FastifyListenOptions)
       const { port } = app.server.address() as AddressInfo
       for (const address of addresses) {
-        // As node:http makes its own.
+        // The options that node:http sets for its own servers.
         const server = createServer({ allowHalfOpen: true, noDelay: true }, (socket) =>
           app.server.emit('connection', socket)
         )

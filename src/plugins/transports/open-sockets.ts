@@ -3,11 +3,11 @@ import fp from 'fastify-plugin'
 import { MAX_LOOKS, MAX_ORDINARY_SOCKETS } from '../../bounds/limits.ts'
 import { cutOldest } from './linger.ts'
 
-// Of the process, not of a server: so are the files and the memory that they bound.
+// Module state, because files and memory are limits of the process.
 
-/** Every socket that a caller opened. */
+/** Every open socket of a client. */
 const open = new Set<Socket>()
-/** Those that carry no stream, the longest unused first. */
+/** Sockets without a stream, the least recently used first. */
 const ordinary = new Set<Socket>()
 
 function onClose(this: Socket): void {
@@ -15,13 +15,18 @@ function onClose(this: Socket): void {
   ordinary.delete(this)
 }
 
-/** Takes a socket that becomes a stream out of those that may be closed to make room. Its listeners may be gone by now. */
+/**
+ * Exempts a socket that becomes a stream from being closed to make room. Its listeners may be gone.
+ */
 export function keepOpen(socket: Socket): void {
   ordinary.delete(socket)
   if (open.has(socket)) socket.off('close', onClose).on('close', onClose)
 }
 
-/** Closes the one that is unused for longest: an idle connection, a head that does not come, an answer that has been given. */
+/**
+ * Closes the least recently used socket on which no response is due: it is idle or still sends a
+ * request.
+ */
 function makeRoom(): void {
   let looks = MAX_LOOKS
   for (const socket of ordinary) {
@@ -34,13 +39,14 @@ function makeRoom(): void {
 }
 
 interface SocketsOptions {
-  /** Sockets at a time, streams included; Infinity if the system sets no limit. */
+  /** Most open sockets, streams included; Infinity if the system sets no limit. */
   readonly maxSockets: number
 }
 
 /**
- * Bounds the sockets that carry no stream, so that nobody who opens many, and says little or nothing on them, takes the files and the
- * memory that streams and health probes need. Whoever comes is let in; the one that is unused for longest goes.
+ * Limits the sockets without a stream, so that a client that opens many idle ones cannot take the
+ * files and memory that streams and health probes need. Every new socket is accepted; the least
+ * recently used one is closed.
  */
 export default fp<SocketsOptions>(
   async (app, { maxSockets }) => {

@@ -1,8 +1,11 @@
-/** No script or style inline, and nothing from another origin; `images` names the sources of images. */
+/**
+ * The policy of a page: no inline scripts or styles, no other origins; `images` lists image
+ * sources.
+ */
 const page = (images: string): string =>
   `default-src 'none'; script-src 'self'; style-src 'self'; connect-src 'self'; img-src ${images}; base-uri 'none'; form-action 'none'; frame-ancestors 'none'`
 
-/** For pages that show what callers have sent: no text is ever parsed as markup. */
+/** For pages that show text from callers: the browser never parses text as markup. */
 const TRUSTED_TYPES = "; require-trusted-types-for 'script'; trusted-types 'none'"
 
 /** The `Content-Security-Policy` of every kind of response. */

@@ -1,15 +1,20 @@
 import type { Poll } from '../../delivery/poll.ts'
 import type { Sink } from '../../delivery/sink.ts'
 
-/** What a poll is answered with: the events as JSON elements, the cursor they move to, and whether more wait. */
+/**
+ * The result of a poll: the events as JSON elements, the cursor after them, and whether more wait.
+ */
 export interface PollAnswer {
   readonly events: string
-  /** Null where the poll ended before it had read anything. */
+  /** Null if the poll ended before it had read the log. */
   readonly cursor: string | null
   readonly more: boolean
 }
 
-/** A sink whose first write is the whole answer; its end without a write is the empty one. */
+/**
+ * A sink whose first write is the whole response; if it ends without a write, the response is
+ * empty.
+ */
 export class PollSink implements Sink {
   readonly transport = 'poll'
   readonly peer = null
@@ -25,12 +30,13 @@ export class PollSink implements Sink {
     this.#answer = answer
   }
 
-  /** Runs when the answer is given. */
+  /** Calls `done` when the poll is answered, at once if it already is. */
   answered(done: () => void): void {
     if (this.#answer) this.#done = done
     else done()
   }
 
+  /** Sets the poll whose cursor the answer contains. Call it before anything is written. */
   connect(poll: Poll): void {
     this.#poll = poll
   }

@@ -10,19 +10,23 @@ import { hasLeft, type OnError, reportError } from './report-error.ts'
 /** What a request asks to receive; the transport adds its sink and codec. */
 export type Asked = Omit<OpenRequest, 'sink' | 'codec'>
 
-/** A subscriber who may open a connection now. Open it with `reservation`, or release that. */
+/** A subscriber who may open a connection now: open `reservation`, or release it. */
 export interface Admitted {
   readonly asked: Asked
   readonly reservation: Reservation
 }
 
+/** What a stream needs to receive requests. */
 export interface ReceiveOptions {
   readonly hub: Hub
-  /** Called when nobody can tell who the subscriber is, for a fault that is not theirs. */
+  /** Called if the store or an auth server fails, so that the request cannot be admitted. */
   readonly onError: OnError
 }
 
-/** Reads a request behind `requireSubscriber`. Throws a `ProblemError` if the credential does not allow a topic. */
+/**
+ * What a request asks to receive. Call it after `requireSubscriber`. Throws a `ProblemError` if the
+ * credential does not allow a topic.
+ */
 export function askedBy(request: FastifyRequest, query: StreamQuery): Asked {
   const { subscriber, id: requestId } = request
   const topics = selectTopics(subscriber, query.topics)
@@ -30,10 +34,11 @@ export function askedBy(request: FastifyRequest, query: StreamQuery): Asked {
 }
 
 /**
- * What every stream does before its transport takes over: authenticate, check the topics, admit, and see
- * whether the client is still there. Throws what a page cannot mend by trying again (an HTTP error).
- * Resolves to a refusal if it can: the transport then sends a goodbye that says when. `left` means that
- * nobody is there to be answered. `check` runs once the subscriber is known.
+ * What every stream does before its transport takes over: it authenticates, checks the topics,
+ * admits, and checks that the client is still connected. Throws an HTTP error that a retry cannot
+ * mend. Resolves to a refusal if a retry can help: the transport then sends a goodbye that says
+ * when. Resolves to `left` if the client has disconnected. `check` runs when the subscriber is
+ * known.
  */
 export async function receive(
   app: FastifyInstance,
@@ -50,7 +55,7 @@ export async function receive(
     const admitted = await hub.admit(request.subscriber.user, request.ip, request.redeem)
     if (!hasLeft(request))
       return typeof admitted === 'string' ? admitted : { asked, reservation: admitted }
-    // The sink would hear nothing of a client that has left by now.
+    // A sink opened now would miss the 'close' event.
     if (typeof admitted !== 'string') admitted.release()
     return 'left'
   } catch (error) {

@@ -1,15 +1,19 @@
 import type { IncomingMessage, Server } from 'node:http'
 import type { Socket } from 'node:net'
 
-/** Elements of `rawHeaders` at which node:http stops to collect: there may have been more, the length of the body among them. */
+/**
+ * node:http collects no more elements of `rawHeaders` than this: further headers, among them the
+ * length of the body, may be missing.
+ */
 const CUT_HEADERS = 2000
-/** What node:http listens to on a socket beside those it takes off itself before an upgrade. */
+/** Events whose listeners node:http leaves on a socket when it emits 'upgrade'. */
 const LEFT_LISTENERS = ['timeout', 'pause', 'resume'] as const
 
 /**
- * Serves a request that asked for another protocol as if it had not (RFC 9110, 7.8): to whoever listens for upgrades, node:http gives
- * all of them, with bodies unread. HTTP clients that offer `h2c` with every request, as Java's does, would get no answer. The
- * head is put back in front of the socket without its `Upgrade`, and the socket starts over.
+ * Serves a request for another protocol as an ordinary request (RFC 9110, 7.8). A server with an
+ * 'upgrade' listener receives every upgrade request there, its body unread, so HTTP clients that
+ * offer `h2c` with each request, such as Java's, would get no response. The head is put back into
+ * the socket without `Upgrade`, and the server parses it again.
  */
 export function refuseUpgrade(
   server: Server,

@@ -2,32 +2,36 @@ import type { FastifyRequest } from 'fastify'
 import { messageOf } from '../../monitoring/describe-error.ts'
 import type { ProblemError } from '../schemas/problem.ts'
 
-/** Where an error came up. */
-export interface ErrorPlace {
+/** The request in which an error occurred. */
+export interface ErrorContext {
   readonly requestId: string
-  /** Method and pattern of the route: no part of it was chosen by the caller. */
+  /** Method and pattern of the route, which contain no text of the caller. */
   readonly route: string
+  /** The error itself; missing for errors of the caller. */
   readonly err?: unknown
 }
 
-/** Hears of every error that is ours; `message` is for operators. */
-export type OnError = (code: string, message: string, place: ErrorPlace) => void
+/**
+ * Called for each error that is not the caller's fault; `code` is its slug, `message` is for
+ * operators.
+ */
+export type OnError = (code: string, message: string, context: ErrorContext) => void
 
-/** Longest text about an error that is kept. */
+/** Longest message that is reported, in characters. */
 const MAX_MESSAGE = 200
 
-/** Where a request goes. */
-export const placeOf = (request: FastifyRequest): ErrorPlace => ({
+/** The id and route of a request. */
+export const contextOf = (request: FastifyRequest): ErrorContext => ({
   requestId: request.id,
   route: `${request.method} ${request.routeOptions.url ?? ''}`
 })
 
-/** Whether the client closed its connection: nobody is left to be answered. */
+/** Whether the client has closed its connection, so that no response can reach it. */
 export const hasLeft = (request: FastifyRequest): boolean => request.raw.socket.destroyed
 
 /**
- * Reports a problem that is not the caller's fault. If the client has left meanwhile, it is its
- * leaving that counts, not what it would have been told; a fault of our own is reported all the same.
+ * Reports a problem that is not the caller's fault. If the client has left, only an internal error
+ * is reported: any other may be a consequence of its leaving.
  */
 export function reportError(
   request: FastifyRequest,
@@ -36,5 +40,8 @@ export function reportError(
 ): void {
   if (hasLeft(request) && problem.slug !== 'internal') return
   const inner = problem.cause ?? problem
-  onError(problem.slug, messageOf(inner).slice(0, MAX_MESSAGE), { ...placeOf(request), err: inner })
+  onError(problem.slug, messageOf(inner).slice(0, MAX_MESSAGE), {
+    ...contextOf(request),
+    err: inner
+  })
 }

@@ -1,15 +1,16 @@
 import { closest, distance } from 'fastest-levenshtein'
 
-/** A path that differs by more characters from every address was not meant to be one of them. */
+/** A path that differs from every address by more characters is not a misspelling. */
 const MAX_SLIPS = 3
-/** Longer than any address of ours; comparing costs the product of the lengths. */
+/** Longer than any address of ours. Comparing takes time in proportion to both lengths. */
 const MAX_COMPARED_PATH = 100
 
-/** All routes, to say what the caller of a path that leads nowhere may have meant. */
+/** All routes, to find the methods of a path and the address that a misspelled path meant. */
 export class RouteTable {
   readonly #routes: { readonly pattern: RegExp; readonly methods: readonly string[] }[] = []
   readonly #addresses = new Set<string>()
 
+  /** Adds a route; its path may have parameters and a wildcard. */
   add(url: string, methods: readonly string[]): void {
     if (url.replace(/^\//, '') === '*') return
     const source = url
@@ -20,7 +21,7 @@ export class RouteTable {
     if (!url.includes('*')) this.#addresses.add(url)
   }
 
-  /** The methods that the path answers, sorted; empty if no route has this path. */
+  /** The methods that routes with this path accept, sorted; empty if there is no such route. */
   methodsOf(path: string): string[] {
     const fitting = this.#routes.filter(({ pattern }) => pattern.test(path))
     return [...new Set(fitting.flatMap(({ methods }) => methods))].sort()

@@ -1,10 +1,10 @@
 import type { FastifyReply, FastifyRequest } from 'fastify'
 import { type ProblemError, problemDocument } from '../schemas/problem.ts'
 
-/** Media type of every error answer (RFC 9457, 4). */
+/** Media type of every error response (RFC 9457, 3). */
 export const PROBLEM_JSON = 'application/problem+json; charset=utf-8'
 
-/** Answers with a problem document. `status` differs from the problem's own for statuses without a slug of theirs. */
+/** Sends a problem document. Pass `status` for a status that has no slug of its own. */
 export function sendProblem(
   request: FastifyRequest,
   reply: FastifyReply,

@@ -4,7 +4,7 @@ import type { FastifyInstance } from 'fastify'
 import { entityTag, isCurrent } from './entity-tag.ts'
 import { POLICIES } from './policies.ts'
 
-/** Media types of the files that pages consist of. */
+/** Media types of the files of our pages. */
 const TYPES: Readonly<Record<string, string>> = {
   '.html': 'text/html; charset=utf-8',
   '.js': 'text/javascript; charset=utf-8',
@@ -18,9 +18,9 @@ export interface ServedFile {
 }
 
 /**
- * Adds a route for each file. All of them are public and read once. Ours rather than
- * `@fastify/static`, whose tags come from size and modification time: images are built with one
- * fixed time, so a browser would keep a stale script over an upgrade.
+ * Adds a public route for each file, which is read once. `@fastify/static` would derive entity tags
+ * from size and modification time: container images are built with a fixed time, so a browser would
+ * keep a stale script after an upgrade.
  */
 export function serveFiles(
   app: FastifyInstance,

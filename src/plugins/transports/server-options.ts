@@ -4,20 +4,18 @@ import { HEAD_MS, MAX_HEAD_BYTES, REQUEST_CHECK_MS, REQUEST_MS } from '../../bou
 import { type AnswerOptions, answerClass } from './answer.ts'
 import { clientErrorHandler, frameworkErrors } from './client-errors.ts'
 
-/**
- * How connections are treated before and after a route has its say, as options of Fastify.
- */
+/** Options of Fastify for connections, responses, and requests that reach no route. */
 export function serverOptions(answers: AnswerOptions) {
   return {
-    // Longer than the idle time of the load balancers in front, so that they close first.
+    // Longer than the idle timeout of common load balancers, so that they close first.
     keepAliveTimeout: 75_000,
     requestTimeout: REQUEST_MS - REQUEST_CHECK_MS,
     http: {
-      // Answered by `httpRules`.
+      // The plugin `http-rules` answers a missing Host.
       requireHostHeader: false,
       headersTimeout: HEAD_MS - REQUEST_CHECK_MS,
       connectionsCheckingInterval: REQUEST_CHECK_MS,
-      // Node refuses the head that reaches the figure.
+      // Node rejects a head of exactly this size.
       maxHeaderSize: MAX_HEAD_BYTES + 1,
       ServerResponse: answerClass(answers)
     },

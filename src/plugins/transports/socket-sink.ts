@@ -4,7 +4,7 @@ import type { CloseReason } from '../../delivery/close-reason.ts'
 import type { Connection } from '../../delivery/connection.ts'
 import type { Sink } from '../../delivery/sink.ts'
 
-/** What a peer is told by the Close (RFC 6455, 7.4); null where there is nobody to tell. */
+/** The code of the Close frame (RFC 6455, 7.4); null if the client cannot receive one. */
 const CLOSE_CODES = {
   drain: 1001,
   rotate: 1001,
@@ -19,8 +19,9 @@ const CLOSE_CODES = {
 } as const satisfies Record<CloseReason, number | null>
 
 /**
- * The wire end of one WebSocket. The library has the handshake, control frames and what the peer sends; our frames are built whole,
- * once for all readers, and go to the socket past it. Both write whole frames in one call, so none is ever inside another.
+ * Writes to one WebSocket. The library handles the handshake, control frames and the client's
+ * messages. Our frames are encoded once for all clients and bypass it. Both write whole frames in
+ * one call, so frames never interleave.
  */
 export class SocketSink implements Sink {
   readonly transport = 'websocket'
@@ -34,16 +35,16 @@ export class SocketSink implements Sink {
     this.#socket = socket
     this.remoteAddress = remoteAddress
     this.peer = `${socket.remoteAddress}|${socket.remotePort}`
-    // A peer that breaks the protocol is told so by the library, and 'close' follows. This also lets go of the request, which
-    // the listener before ours held.
+    // If the client violates the protocol, the library sends the Close and emits 'close'. Replacing
+    // its 'error' listener also frees the request that it referred to.
     webSocket.removeAllListeners('error').on('error', () => {})
   }
 
-  /** Tells the connection what happens to the wire: it drained, or the peer is gone. */
+  /** Reports to the connection when the socket has drained and when the client is gone. */
   connect(connection: Connection): void {
     const gone = (): void => connection.close('gone')
     this.#socket.on('drain', () => connection.drained())
-    // Whoever closes first, the writing side ends with the closing handshake.
+    // Whichever side closes first, our side of the socket ends with the closing handshake.
     this.#socket.once('finish', gone)
     this.#webSocket.once('close', gone)
   }
@@ -53,7 +54,8 @@ export class SocketSink implements Sink {
   }
 
   write(bytes: Buffer): boolean {
-    // Behind a Close nothing may follow (RFC 6455, 5.5.1): the peer has sent one, and its end is on the way.
+    // Nothing may follow a Close (RFC 6455, 5.5.1). It has been sent or received, and 'close'
+    // follows.
     if (this.#webSocket.readyState !== this.#webSocket.OPEN) return true
     return this.#socket.write(bytes)
   }
@@ -65,7 +67,7 @@ export class SocketSink implements Sink {
 
   destroy(reason: CloseReason): void {
     const code = CLOSE_CODES[reason]
-    // The library cuts off a peer that does not answer the Close in time.
+    // The library cuts the connection if the client does not answer the Close in time.
     if (code === null) this.#webSocket.terminate()
     else this.#webSocket.close(code, reason)
   }

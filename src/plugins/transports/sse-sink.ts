@@ -15,7 +15,10 @@ const STREAM_HEADERS = {
 
 type Headers = Record<string, string | number | string[] | undefined>
 
-/** Every header that other routes carry, and those of a stream. The body ends with the connection (RFC 9112, 6.3), so a frame needs no chunk around it. */
+/**
+ * The headers that hooks have set, and those of a stream. The body ends with the connection
+ * (RFC 9112, 6.3), so it needs no chunked encoding.
+ */
 function streamHeaders(reply: FastifyReply): Headers {
   const headers: Headers = { ...reply.getHeaders(), ...STREAM_HEADERS, connection: 'close' }
   delete headers['content-length']
@@ -23,6 +26,7 @@ function streamHeaders(reply: FastifyReply): Headers {
   return headers
 }
 
+/** The status line and the headers of a response. */
 function head(headers: Headers): string {
   let text = `HTTP/1.1 200 ${STATUS_CODES[200]}\r\nDate: ${new Date().toUTCString()}\r\n`
   for (const [name, value] of Object.entries(headers)) {
@@ -32,20 +36,22 @@ function head(headers: Headers): string {
   return `${text}\r\n`
 }
 
-/** Answers the request with the head of a stream and nothing more. */
+/** Sends the head of a stream without a body. */
 export function sendHeadOnly(reply: FastifyReply): FastifyReply {
   return reply.headers(STREAM_HEADERS).send()
 }
 
-/** Whoever writes to an event stream. */
+/** The writer of an event stream. */
 export interface StreamOwner {
-  /** The client has taken what was written. */
+  /** The kernel has taken what was written. */
   drained(): void
   /** The client is gone. */
   close(reason: 'gone'): void
 }
 
-/** The wire end of one event stream: a bare socket, or the response if the socket cannot be detached. */
+/**
+ * Writes one event stream: to a bare socket, or to the response if its socket cannot be detached.
+ */
 export class SseSink implements Sink {
   readonly transport = 'sse'
   readonly remoteAddress: string
@@ -58,7 +64,7 @@ export class SseSink implements Sink {
     this.peer = peer
   }
 
-  /** Hijacks the reply and writes the head. Nothing refers to request or reply afterwards. */
+  /** Hijacks the reply and writes the head. Keeps no reference to the request or reply. */
   static open(request: FastifyRequest, reply: FastifyReply): SseSink {
     const headers = streamHeaders(reply)
     reply.hijack()
@@ -90,14 +96,15 @@ export class SseSink implements Sink {
       return new SseSink(response, ip, peer)
     }
     const sink = new SseSink(socket, ip, peer)
-    // The head and the first frame in one packet; the first read of the store takes no turn of the loop with the embedded store.
+    // Sends the head and the first frame in one packet: the embedded store returns the first page
+    // before the next turn of the event loop.
     socket.cork()
     socket.write(head(headers))
     setImmediate(uncork, socket)
     return sink
   }
 
-  /** Tells the owner when the wire has drained, and when the client is gone. */
+  /** Reports to the owner when the socket has drained and when the client is gone. */
   connect(owner: StreamOwner): void {
     wire(this.#out, owner)
   }
@@ -112,7 +119,7 @@ export class SseSink implements Sink {
 
   end(last: Buffer | null): void {
     if (last) this.#out.write(last)
-    // `end()` alone does not end a peer that is stalled.
+    // `end()` alone never ends if the client has stopped reading.
     if (this.#out instanceof Socket) closeLingering(this.#out)
     else {
       const { socket } = this.#out
@@ -143,10 +150,12 @@ function onEnd(this: Socket): void {
   this.destroy()
 }
 const ignoreError = (): void => {
-  // 'close' follows, and tells the owner.
+  // 'close' follows and reaches the owner.
 }
 
-/** Listeners without closures: an idle stream pays for none of its own. */
+/**
+ * Adds listeners that are shared by all streams, since closures cost memory in each idle stream.
+ */
 function wire(out: Owned, owner: StreamOwner): void {
   out[OWNER] = owner
   out.on('drain', onDrain)
@@ -156,7 +165,7 @@ function wire(out: Owned, owner: StreamOwner): void {
   }
   out.on('close', onClose)
   out.on('end', onEnd)
-  // What a peer sends behind its request is not ours to read; reading it is how its FIN is heard.
+  // Bellwire ignores what the client sends after its request, but must read it to notice its FIN.
   out.resume()
   if (out.destroyed) owner.close('gone')
 }

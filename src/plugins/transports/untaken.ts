@@ -1,13 +1,16 @@
 import type { Socket } from 'node:net'
 import { MAX_UNTAKEN_BYTES } from '../../bounds/limits.ts'
 
-// Of the process, not of a server: so is the memory that it bounds.
+// Module state, because memory is a limit of the process.
 
-/** Connections that hold what their peers have not taken, the longest first, and how much each. */
+/** Connections with bytes that their clients have not read, the oldest first. */
 const untaken = new Map<Socket, { bytes: number; readonly onSlow: () => void }>()
 let total = 0
 
-/** Counts bytes that this connection holds until its peer takes them; cuts the connections that have waited longest if it is too much. */
+/**
+ * Counts `bytes` that the connection buffers until its client reads them. If all connections
+ * together buffer too much, cuts the oldest, calling their `onSlow`.
+ */
 export function hold(socket: Socket, bytes: number, onSlow: () => void): void {
   const held = untaken.get(socket)
   if (held) held.bytes += bytes
@@ -22,7 +25,7 @@ export function hold(socket: Socket, bytes: number, onSlow: () => void): void {
   }
 }
 
-/** So many bytes of them have been taken, or are not for this connection any more. */
+/** Uncounts `bytes` of a connection (all by default) that its client has read or never will. */
 export function release(socket: Socket, bytes = Number.POSITIVE_INFINITY): void {
   const held = untaken.get(socket)
   if (!held) return
@@ -34,7 +37,7 @@ export function release(socket: Socket, bytes = Number.POSITIVE_INFINITY): void 
   socket.off('close', forget)
 }
 
-/** Ends a connection whose peer does not read, and says so. */
+/** Cuts a connection whose client does not read, and calls its `onSlow`. */
 export function cut(socket: Socket): void {
   const held = untaken.get(socket)
   release(socket)
