@@ -17,9 +17,9 @@ import { createServer } from './plugins/transports/create-server.ts'
 import { openStore } from './stores/open-store.ts'
 
 /**
- * Opens the store and the cluster, connects them with the hub, and registers the plugins. The server
- * does not listen yet. `onLost` is called when the store cannot come back and all streams have been
- * told: the process is of no use any more. Rejects with `StoreOpenError`.
+ * Opens the store and the cluster, connects them with the hub, and registers the plugins. The
+ * server does not listen yet. `onLost` is called if the store is lost for good, once all streams
+ * have been closed: the process should exit. Rejects with `StoreOpenError`.
  */
 export async function createApp(
   config: Config,
@@ -62,7 +62,7 @@ export async function createApp(
   const app = createServer(config, {
     log,
     isLast: () => hub.draining,
-    onSlow: () => fault('slow-answer', 'a connection was cut because its client did not read')
+    onSlow: () => fault('slow-answer', 'a connection was closed because its client did not read')
   })
   await registerPlugins(app, config, { version, store, cluster, hub, monitoring, nodeMonitor })
   startWatchers(app, config, { node, hub, monitoring, nodeMonitor })
@@ -74,7 +74,7 @@ export async function createApp(
   return app
 }
 
-/** What runs by itself until the server closes. */
+/** Starts what runs on timers until the server closes. */
 function startWatchers(
   app: FastifyInstance,
   { alertWebhookUrl: url, alertWebhookSecret: secret }: Config,

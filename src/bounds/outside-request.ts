@@ -94,7 +94,7 @@ export class OutsideServer {
       () => stop.abort(this.error(`no answer within ${timeoutMs} ms`)),
       timeoutMs
     )
-    const giveUp = (): void => stop.abort(this.error('the question was given up'))
+    const giveUp = (): void => stop.abort(this.error('the request was cancelled'))
     if (request.signal?.aborted) giveUp()
     request.signal?.addEventListener('abort', giveUp, { once: true })
     const settled = (): void => {
@@ -107,7 +107,7 @@ export class OutsideServer {
       settled()
       throw stop.signal.aborted && !request.signal?.aborted
         ? this.error(
-            `no answer within ${timeoutMs} ms, as ${maxConcurrent} earlier questions are still under way`
+            `no answer within ${timeoutMs} ms: ${maxConcurrent} earlier requests are still in progress`
           )
         : error
     }
@@ -155,7 +155,7 @@ export class OutsideServer {
         1024 + body.length
       )
       if (this.#waitingBytes + size > MAX_WAITING_OUTSIDE_BYTES) {
-        reject(this.error('too many questions are waiting already'))
+        reject(this.error('too many requests are waiting already'))
         return
       }
       const leave = (): void => {

@@ -5,16 +5,19 @@ import Negotiator from 'negotiator'
 import { addVary } from './transports/common-headers.ts'
 import { entityTag, isCurrent } from './transports/entity-tag.ts'
 
-/** The same from `src`, where it runs in development, and from `dist`. */
+/** The same path from `src`, in development, and from `dist`. */
 const FILE = new URL('../../dist/client.js', import.meta.url)
 
 const HEADERS = {
-  // Fresh for a visit of five minutes; after that a conditional request gets a 304.
+  // Fresh for five minutes; after that a conditional request gets a 304.
   'cache-control': 'public, max-age=300',
   'cross-origin-resource-policy': 'cross-origin'
 } as const
 
-/** `GET /client.js`: the browser SDK for a script tag, as the build writes it. Throws if it is not built. */
+/**
+ * `GET /client.js`: the browser SDK for a script tag, as the build writes it. Throws if it is not
+ * built.
+ */
 export default fp(
   async (app) => {
     if (!existsSync(FILE)) throw new Error('dist/client.js is missing: run npm run build')

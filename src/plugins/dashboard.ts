@@ -35,7 +35,10 @@ const PAGE_HEADERS = {
   'cache-control': 'no-cache'
 } as const
 
-/** Scripts and styles of the dashboard: public, because they contain no secret, and `reply.sendDashboard`. */
+/**
+ * Serves the scripts and styles of the dashboard, which are public because they contain no secret.
+ * Decorates the reply with `sendDashboard`.
+ */
 export default fp(
   async (app) => {
     serveFiles(app, ASSETS, 'api')

@@ -6,9 +6,9 @@ import { TopicName, UserName } from '../log/names.ts'
 import { type ServedFile, serveFiles } from './transports/serve-files.ts'
 
 interface DemoOptions {
-  /** A fresh subscriber JWT. */
+  /** Issues a subscriber JWT. */
   token(user: string, topics: string[]): string
-  /** Stays in the process: the page asks through the addresses below `/demo`. */
+  /** Stays in the process: the page publishes through the routes below `/demo`. */
   readonly publishKey: string
 }
 
@@ -20,18 +20,21 @@ const FILES: readonly ServedFile[] = [
     .map((file) => ({ path: `/demo/${file}`, source: own(file) }))
 ]
 
-/** What a page's own backend would ask for in its visitors' name. */
+/** Requests that the page's own backend would send for its visitors, and where they go. */
 const FORWARDED = { '/demo/publish': '/v1/notifications', '/demo/ticket': '/v1/tickets' } as const
 
 const Person = z.strictObject({ user: UserName, topics: z.array(TopicName).max(10) })
 
-/** The page of the first minute, and the backend that it would have; for development only, since it lets anyone be anyone. */
+/**
+ * A page to try Bellwire with, and the backend that such a page would have. For development only:
+ * it lets anyone act as any user.
+ */
 export default fp<DemoOptions>(
   async (instance, { token, publishKey }) => {
     const app = instance.withTypeProvider<ZodTypeProvider>()
 
     serveFiles(app, FILES, 'demo')
-    // Who opens the service in a browser looks for something to see.
+    // A person who opens the service in a browser expects a page.
     app.get('/', { schema: { hide: true } }, async (_request, reply) =>
       reply.redirect(`${app.prefix}/demo`)
     )

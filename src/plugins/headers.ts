@@ -1,7 +1,7 @@
 import fp from 'fastify-plugin'
 import { setCommonHeaders } from './transports/common-headers.ts'
 
-/** Sets the headers that every answer carries. */
+/** Sets the headers that every response carries. */
 export default fp(
   async (app) => {
     app.addHook('onRequest', (request, reply, done) => {

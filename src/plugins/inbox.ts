@@ -28,7 +28,10 @@ interface InboxOptions {
 
 const documented = { tags: ['inbox'], security: [{ ticket: [] }, { bearer: [] }, { cookie: [] }] }
 
-/** What a subscriber reads and marks without a stream. The credential names the user, never the request. */
+/**
+ * The inbox, its counts and its marks, for requests without a stream. The user comes from the
+ * credential, never from the request.
+ */
 export default fp<InboxOptions>(
   async (app, { store }) => {
     serveReading(app, store)
@@ -154,7 +157,10 @@ async function targetOf(
   return { ids, allows: (channel) => mayRead(subscriber, channel) }
 }
 
-/** A ticket is redeemed when neither the credential nor the query can refuse the request any more. */
+/**
+ * `preHandler` hook: redeems a ticket last, when neither the credential nor the query can reject
+ * the request any more.
+ */
 async function redeemTicket(request: FastifyRequest): Promise<void> {
   selectTopics(request.subscriber, (request.query as { topics?: string }).topics)
   if (request.method !== 'HEAD') await request.redeem()

@@ -5,11 +5,11 @@ import type { EventLog, Operator } from '../log/store.ts'
 interface ProbeOptions {
   readonly hub: Hub
   readonly store: Pick<EventLog, 'logs'> & Pick<Operator, 'status'>
-  /** Leaves them out of the documentation, where they are registered a second time. */
+  /** Leaves the probes out of the documentation, for their second registration. */
   readonly hidden?: boolean
 }
 
-/** `/healthz`: the process serves. `/readyz`: it should get traffic. */
+/** `/healthz`: whether the process works. `/readyz`: whether it should get traffic. */
 async function healthProbes(
   app: FastifyInstance,
   { hub, store, hidden = false }: ProbeOptions
@@ -29,7 +29,8 @@ async function healthProbes(
       reply.header('cache-control', 'no-store')
       if (hub.draining) return reply.code(503).send({ reason: 'draining' })
       const { misconfigured = false, reason = 'store unavailable' } = store.status()
-      // One shard that is away is away for every node: none serves its users better, and all go on serving the others.
+      // A shard that is down is down for every node: no other node could serve its users, and this
+      // one still serves all others.
       if (misconfigured || !store.logs.some(({ healthy }) => healthy))
         return reply.code(503).send({ reason })
       return reply.send({ status: 'ready' })

@@ -41,14 +41,14 @@ interface PublishOptions {
 
 const documented = { tags: ['publish'], security: [{ producer: [] }] }
 
-/** What a producer does with notifications: publish one or a batch, look one up, recall it. */
+/** Routes for notifications: publish one or a batch, look one up, recall it. */
 export default fp<PublishOptions>(
   async (app, options) => {
     const { observer } = options
     const publishing = {
       onRequest: app.requireProducer,
       config: app.rateLimits.producer,
-      // The handlers check the body, so that one notification and an item of a batch are checked alike.
+      // The handlers check the body, so that an item of a batch passes the same checks.
       validatorCompiler: () => () => true,
       onError: (request: FastifyRequest, _reply: unknown, error: Error, done: () => void) => {
         report(observer, asProblem(error).slug, 1, request.producer || undefined)
@@ -62,7 +62,7 @@ export default fp<PublishOptions>(
   { name: 'publish', dependencies: ['auth', 'rate-limit'] }
 )
 
-/** Only a fault that is the producer's own counts against it. */
+/** Counts rejected notifications; only a fault of the producer's own counts against it. */
 function report(
   observer: PublishObserver,
   slug: ProblemSlug,
@@ -149,7 +149,7 @@ function publishBatch(scope: FastifyInstance, publishing: Publishing, needs: Nee
   )
 }
 
-/** A valid item of a batch, and where it stands there. */
+/** A valid item of a batch, and its index there. */
 interface Item {
   readonly index: number
   readonly publication: Publication

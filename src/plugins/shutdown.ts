@@ -6,8 +6,9 @@ import type { Hub } from '../delivery/hub.ts'
 declare module 'fastify' {
   interface FastifyInstance {
     /**
-     * Ends all streams, spread over the time set; ordinary requests are served meanwhile. With `hold` it takes all of that time, so
-     * that a balancer hears of it before the listener closes. Call it before `close`.
+     * Ends all streams, spread over `drainMs`; ordinary requests are still served. With `hold` it
+     * takes all of that time, so that a load balancer notices before the listener closes. Call it
+     * before `close`.
      */
     drain(hold?: boolean): Promise<void>
   }
@@ -15,14 +16,16 @@ declare module 'fastify' {
 
 interface ShutdownOptions {
   readonly hub: Hub
+  /** Milliseconds over which the ends of streams are spread. */
   readonly drainMs: number
   /** Fails the work that still waits for the store. */
   readonly abandon: () => void
 }
 
 /**
- * Ends the streams before the server stops to listen: `onClose` would come too late, the server waits for them. Requests in flight
- * finish; a connection that falls idle afterwards is swept, or it would keep the process for the length of its keep-alive.
+ * Ends the streams in `preClose`, because the server waits for them before `onClose`. Requests in
+ * flight finish; connections that become idle are closed, because each would keep the process
+ * alive until its keep-alive time-out.
  */
 export default fp<ShutdownOptions>(
   async (app, { hub, drainMs, abandon }) => {
@@ -36,7 +39,7 @@ export default fp<ShutdownOptions>(
     app.decorate('drain', drain)
     app.addHook('preClose', async () => {
       await drain()
-      // Requests in flight finish; what they ask of the store and cannot have in time is refused, so that each has an answer.
+      // Every request in flight gets a response: if the store is too slow, its work fails.
       hurry = setTimeout(abandon, ANSWER_MS)
       sweep = setInterval(() => app.server.closeIdleConnections(), 50)
     })

@@ -15,13 +15,16 @@ interface UserOptions {
     user: string,
     topics: readonly string[]
   ) => Promise<{ readonly ticket: string; readonly expiresAt: number }>
-  /** Revokes the credentials a user has now and ends their streams; resolves to the number of streams. */
+  /**
+   * Revokes the credentials a user has now and ends their streams; resolves to the number of
+   * streams.
+   */
   readonly revoke: (user: string) => Promise<number>
 }
 
 const documented = { tags: ['publish'], security: [{ producer: [] }] }
 
-/** What a producer does with its users: issue a ticket, revoke their access, erase their data. */
+/** Routes for users: issue a ticket, revoke a user's credentials, erase a user's data. */
 export default fp<UserOptions>(
   async (instance, { store, issueTicket, revoke }) => {
     const app = instance.withTypeProvider<ZodTypeProvider>()

@@ -161,7 +161,7 @@ test('at most 64 look-ups run at once, and those that wait too long are unavaila
   t.equal(answers.filter((answer) => answer === 'unavailable').length, 436)
   t.match(
     app.troubles.at(-1),
-    /no answer within 2000 ms, as 64 earlier questions are still under way/
+    /no answer within 2000 ms: 64 earlier requests are still in progress/
   )
 })
 

@@ -27,7 +27,7 @@ const collect = runInNewContext('gc') as () => void
 
 const SECRET = 'a-secret-for-tests-only-0123456789abcdef'
 const long = (n: number): string => `${n}-`.padEnd(128, 'x')
-/** As many of the longest names as one reader may have, cut out of a text that is far longer. */
+/** As many of the longest names as one subscriber may have, sliced from a far longer text. */
 const names = (n: number, most = 200): string[] =>
   Array.from({ length: most }, (_, i) => long(n * most + i))
     .join(',')
@@ -35,7 +35,10 @@ const names = (n: number, most = 200): string[] =>
 const store = { revokedAt: async () => 0 }
 const observer = new SignIns(() => {})
 
-/** For each memory what fills the real one with more than it may hold, as a hostile caller would; it returns what must stay alive. */
+/**
+ * For each cache: fills the real one beyond its limit, as a hostile caller would. Returns the object
+ * that keeps the cache alive.
+ */
 const FEEDS = {
   tokens: async () => {
     const verify = createJwtVerifier({ ...RULES, jwtSecrets: [SECRET], store, observer })!
@@ -132,32 +135,35 @@ const FEEDS = {
   }
 } satisfies Record<CacheName, (t: Test) => Promise<object>>
 
-test('every memory keyed by what callers choose stays below its bound in bytes, whatever they send', async (t) => {
+test('a cache whose keys callers choose stays within its byte limit, whatever they send', async (t) => {
   for (const [name, feed] of Object.entries(FEEDS) as [CacheName, (t: Test) => Promise<object>][]) {
     collect()
     const before = process.memoryUsage().heapUsed
     const known = new Set(boundedCaches())
     const holder = await feed(t)
     const filled = [...boundedCaches()].filter((cache) => !known.has(cache) && cache.name === name)
-    t.equal(filled.length, 1, `${name}: one memory was made`)
+    t.equal(filled.length, 1, `${name}: one cache was created`)
     for (const { bytes, maxBytes } of filled) {
       t.equal(maxBytes, CACHE_BYTES[name])
-      t.ok(bytes > maxBytes / 2, `${name}: it was filled (${bytes} of ${maxBytes} bytes)`)
-      t.ok(bytes <= maxBytes, `${name}: ${bytes} bytes are at most ${maxBytes}`)
+      t.ok(
+        bytes > maxBytes / 2,
+        `${name}: it is more than half full (${bytes} of ${maxBytes} bytes)`
+      )
+      t.ok(bytes <= maxBytes, `${name}: ${bytes} bytes do not exceed ${maxBytes}`)
     }
     await setImmediate()
     collect()
     const grown = process.memoryUsage().heapUsed - before
-    // What the parts need beside their memory, and what else the process does, is in it as well.
+    // The heap also holds what else the parts and the process need.
     t.ok(
       grown < 1.25 * CACHE_BYTES[name] + 6_000_000,
-      `${name}: ${grown} bytes of heap keep to the estimate`
+      `${name}: ${grown} bytes of heap agree with the estimate`
     )
     t.ok(holder)
   }
 })
 
-test('a memory is told of no longer once nobody uses it, so that many services may come and go in one process', async (t) => {
+test('a cache that is no longer used leaves the registry, so services can come and go in one process', async (t) => {
   const before = [...boundedCaches()].length
   for (let n = 0; n < 1000; n++) new BoundedCache('lines', { sizeOf: () => 1 })
   await setImmediate()
@@ -166,7 +172,7 @@ test('a memory is told of no longer once nobody uses it, so that many services m
   t.ok([...boundedCaches()].length <= before + 10)
 })
 
-test('an entry counts for its time, is weighed again when it is set again, and is left out if it is larger than all may be', async (t) => {
+test('an entry expires on time, is measured again when it is set again, and is not stored if it exceeds the limit', async (t) => {
   const evicted: string[] = []
   const onEvict = (_: object, key: string): void => void evicted.push(key)
   const cache = new BoundedCache<{ bytes: number }>('lines', {
@@ -180,7 +186,7 @@ test('an entry counts for its time, is weighed again when it is set again, and i
   cache.set('a', value)
   t.equal(cache.bytes, bytes + 200)
   cache.set('a', { bytes: 1 }, 0)
-  t.equal(cache.get('a'), undefined, 'a time of nothing is no time, not all of it')
+  t.equal(cache.get('a'), undefined, 'a lifetime of 0 means no time, not no expiry')
   cache.set('huge', { bytes: cache.maxBytes })
   t.equal(cache.get('huge'), undefined)
   const half = { bytes: Math.floor(cache.maxBytes / 2) - 1000 }
@@ -190,6 +196,6 @@ test('an entry counts for its time, is weighed again when it is set again, and i
   t.strictSame(
     [evicted, [...cache.values()].length, cache.get('b')],
     [['c'], 2, half],
-    'the one longest unused goes'
+    'the entry unused for longest is evicted'
   )
 })

@@ -6,7 +6,7 @@ const slice = (name: string, entries = 1, bytes = 1) => ({ name, entries, bytes 
 const round = (queue: FairQueue<ReturnType<typeof slice>>) => queue.take().map(({ name }) => name)
 
 t.test(
-  'a short request waits for one slice of a long one, and the long one moves on however many short ones come',
+  'a short request waits for at most one slice of a long one, and short requests never starve a long one',
   async (t) => {
     const queue = new FairQueue<ReturnType<typeof slice>>(LIMIT)
     queue.push(['a1', 'a2', 'a3', 'a4'].map((name) => slice(name, 10)))
@@ -25,7 +25,7 @@ t.test(
 )
 
 t.test(
-  'short requests keep their order and go together, as far as entries and bytes allow',
+  'short requests keep their order and share a round, up to its limits of entries and bytes',
   async (t) => {
     const queue = new FairQueue<ReturnType<typeof slice>>(LIMIT)
     for (const name of 'abcdefghi')
@@ -48,7 +48,7 @@ t.test(
 )
 
 t.test(
-  'many requests that are long though each is one slice leave a short one no more than one of them to wait for',
+  'a short request waits for at most one of many long requests, even if each of them is a single slice',
   async (t) => {
     const queue = new FairQueue<ReturnType<typeof slice>>(LIMIT)
     for (let n = 0; n < 40; n++) queue.push([slice(`recall${n}`, 10)])
@@ -58,7 +58,7 @@ t.test(
   }
 )
 
-t.test('an item is never cut: one beyond the limit is a slice by itself', async (t) => {
+t.test('an item is never split: an item above the limit becomes a slice of its own', async (t) => {
   const cut = sliced([3, 7, 1, 25, 2, 2], (entries) => ({ entries, bytes: 1 }), LIMIT)
   t.strictSame(
     cut.map(({ items, entries }) => [items, entries]),

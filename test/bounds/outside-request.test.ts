@@ -10,7 +10,7 @@ import {
 
 type Teardown = { teardown(fn: () => unknown): void }
 
-/** A server that does with each connection what the test says. */
+/** A server that handles each connection as the test says. */
 async function listen(t: Teardown, onConnection: (socket: Socket) => void) {
   const sockets = new Set<Socket>()
   const server = createServer((socket) => {
@@ -30,7 +30,7 @@ async function listen(t: Teardown, onConnection: (socket: Socket) => void) {
   return { url: `http://127.0.0.1:${(server.address() as AddressInfo).port}`, sockets, close }
 }
 
-/** The same, by requests. */
+/** An HTTP server that handles each request as the test says. */
 async function serve(t: Teardown, listener: http.RequestListener) {
   const server = http.createServer(listener)
   const net = await listen(t, (socket) => server.emit('connection', socket))
@@ -54,7 +54,7 @@ async function allClosed(sockets: ReadonlySet<Socket>): Promise<void> {
   for (const socket of sockets) await new Promise((resolve) => socket.once('close', resolve))
 }
 
-/** What the error says, without the origin, which it must name. */
+/** The status, or the reason of the error, which must name the setting and the origin. */
 async function reasonOf(server: OutsideServer, request = {}): Promise<string> {
   try {
     const { status } = await server.ask(request)
@@ -69,7 +69,7 @@ async function reasonOf(server: OutsideServer, request = {}): Promise<string> {
 
 const answer = (text: string) => (socket: Socket) => socket.once('data', () => socket.write(text))
 
-test('an answer of another server is its status, its headers, and its body if it is 200', async (t) => {
+test('a response of another server has its status and headers, and its body if the status is 200', async (t) => {
   const { url, sockets } = await serve(t, (request, response) => {
     const status = Number(request.url?.slice(1)) || 200
     response.writeHead(status, {
@@ -91,7 +91,7 @@ test('an answer of another server is its status, its headers, and its body if it
   )
 })
 
-test('a server that misbehaves yields an error that names the setting, the origin and the cause', async (t) => {
+test('a server that misbehaves causes an error that names the setting, the origin and the cause', async (t) => {
   const closed = await listen(t, () => {})
   await closed.close()
   t.match(await reasonOf(asking(t, closed.url)), /ECONNREFUSED/)
@@ -131,7 +131,7 @@ test('a server that misbehaves yields an error that names the setting, the origi
   )
 })
 
-test('no answer takes longer than its deadline, however it drips, and leaves no socket behind', async (t) => {
+test('a response that trickles in fails at the deadline, and leaves no socket open', async (t) => {
   const drip = (head: string) => (socket: Socket) => {
     socket.resume().write(head)
     const timer = setInterval(() => socket.write('x'), 20)
@@ -149,13 +149,13 @@ test('no answer takes longer than its deadline, however it drips, and leaves no 
     )
     await allClosed(sockets)
   }
-  // Only the status counts here, and nobody waits for the rest.
+  // Any status but 200 is the result at once; the rest of the response does not matter.
   const { url, sockets } = await listen(t, drip('HTTP/1.1 503 Away\r\n\r\n'))
   t.equal(await reasonOf(asking(t, url, { timeoutMs: 1_000 })), 'answered 503')
   await allClosed(sockets)
 })
 
-test('no more questions are under way than allowed; others wait in turn, within the same deadline', async (t) => {
+test('concurrent requests stay within the limit; further ones wait their turn, within the same deadline', async (t) => {
   const held: http.ServerResponse[] = []
   let arrived = (): void => {}
   const { url, sockets } = await serve(t, (_request, response) => {
@@ -177,31 +177,31 @@ test('no more questions are under way than allowed; others wait in turn, within 
   const hurried = asking(t, url, { maxConcurrent: 1, timeoutMs: 200 })
   t.strictSame(await Promise.all([reasonOf(hurried), reasonOf(hurried)]), [
     'no answer within 200 ms',
-    'no answer within 200 ms, as 1 earlier questions are still under way'
+    'no answer within 200 ms: 1 earlier requests are still in progress'
   ])
   const flooded = Array.from({ length: 20 }, () =>
     reasonOf(hurried, { headers: { cookie: 'x'.repeat(1024 * 1024) } })
   )
   t.ok(
-    (await Promise.all(flooded)).includes('too many questions are waiting already'),
-    'those that wait are bounded in bytes'
+    (await Promise.all(flooded)).includes('too many requests are waiting already'),
+    'the bytes of waiting requests are bounded'
   )
 
   const given = new AbortController()
   const early = reasonOf(server, { signal: given.signal })
   given.abort()
-  t.equal(await early, 'the question was given up')
+  t.equal(await early, 'the request was cancelled')
   held.length = 0
   const last = reasonOf(server)
   await heldAre(1)
   for (const response of held) response.end()
-  t.equal(await last, 'answered 200', 'whatever happened, turns are passed on')
+  t.equal(await last, 'answered 200', 'every request that ended has passed its turn on')
 })
 
-test('a GET whose kept-alive socket closed before any answer is sent once more on a fresh one', async (t) => {
+test('a GET is sent again on a new socket if its kept-alive socket closed before any response', async (t) => {
   let requests = 0
   let connections = 0
-  // Every connection answers once; what comes next on it meets a close.
+  // Every connection serves one request and closes on the next.
   const { url } = await listen(t, (socket) => {
     connections++
     let served = false
@@ -219,6 +219,6 @@ test('a GET whose kept-alive socket closed before any answer is sent once more o
   t.match(
     await reasonOf(server, { method: 'POST' }),
     /socket hang up|ECONNRESET/,
-    'a POST may have been heard'
+    'a POST is not sent again, because the server may have processed it'
   )
 })

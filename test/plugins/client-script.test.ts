@@ -8,7 +8,7 @@ import { EMPTY } from '../../src/client/empty.ts'
 import { tempDir } from '../fixtures/temp-dir.ts'
 import { connectionsOf, startService, tokenOf } from '../service/harness.ts'
 
-test('/client.js is one small script, cached, and in the packing that is asked for', async (t) => {
+test('/client.js is one small cached script, in the content coding that the client accepts', async (t) => {
   const service = await startService(t, { env: { BASE_PATH: '/notify' } })
   const url = `${service.url}/notify/client.js`
   const plain = await fetch(url, { headers: { 'accept-encoding': 'identity' } })
@@ -25,7 +25,7 @@ test('/client.js is one small script, cached, and in the packing that is asked f
   t.equal(packed.headers.get('content-encoding'), 'gzip')
   t.equal(await packed.text(), script)
   const [plainTag, packedTag] = [plain.headers.get('etag')!, packed.headers.get('etag')!]
-  t.not(plainTag, packedTag, 'two representations, two tags')
+  t.not(plainTag, packedTag, 'each representation has its own tag')
   for (const known of [packedTag, `"other", W/${packedTag}`, '*']) {
     const again = await fetch(url, {
       headers: { 'accept-encoding': 'gzip', 'if-none-match': known }
@@ -43,11 +43,11 @@ test('/client.js is one small script, cached, and in the packing that is asked f
   t.type(
     scope.Bellwire?.createInbox,
     'function',
-    'one global, and nothing happens before it is called'
+    'it defines one global, and does nothing until that is called'
   )
 })
 
-test('the package has the SDK as modules with types, and they need nothing but themselves and React', async (t) => {
+test('the package exports the SDK as typed modules, which depend on nothing but React', async (t) => {
   const names: [string, string[]][] = [
     ['bellwire/client', ['BellwireError', 'createInbox']],
     ['bellwire/react', ['useInbox', 'useUnread']]
@@ -58,7 +58,7 @@ test('the package has the SDK as modules with types, and they need nothing but t
     t.same(
       Object.keys(require(name)).filter((key) => key !== '__esModule'),
       exports,
-      'by require, too'
+      'require works as well'
     )
   }
   const strangers = readdirSync('dist/client')
@@ -103,7 +103,7 @@ test('a strict project that checks its libraries compiles with the SDK, as modul
   t.equal(status, 0, stdout)
 })
 
-test('where there is no page createInbox opens nothing, and keeps no process alive', async (t) => {
+test('createInbox outside a page opens no connection, and does not keep the process alive', async (t) => {
   const service = await startService(t)
   const program = `
     const { createInbox } = require('bellwire/client')

@@ -31,7 +31,7 @@ const mark = async (served: Served, user: string, path: string, body: unknown): 
   json<Marked>(await subscribe(served, user, `/v1/inbox/${path}`, body))
 const titles = ({ items }: Page): string[] => items.map(({ title }) => title)
 
-/** Like fetch, with headers that fetch keeps to itself. */
+/** Like fetch, but can send the headers that fetch forbids. */
 function post(
   served: Served,
   path: string,
@@ -46,7 +46,7 @@ function post(
   })
 }
 
-t.test('the inbox is paged newest first, each item once', async (t) => {
+t.test('the pages of the inbox are newest first, and contain each item once', async (t) => {
   const served = await servePlugins(t)
   for (let i = 1; i <= 5; i++) await publish(served, { user: 'ada' }, `n${i}`)
   const first = await page(served, 'ada', '?limit=2')
@@ -59,7 +59,7 @@ t.test('the inbox is paged newest first, each item once', async (t) => {
   t.strictSame(titles(await page(served, 'bob')), [])
 })
 
-t.test('a query that breaks a rule is 422 with the name of the parameter', async (t) => {
+t.test('a query that breaks a rule gets 422, which names the parameter', async (t) => {
   const served = await servePlugins(t)
   const { cursor } = await page(served, 'ada')
   const beyond = `${cursor.replace(/\d+$/, '')}999`
@@ -88,22 +88,25 @@ t.test('a query that breaks a rule is 422 with the name of the parameter', async
   t.match(await problemOf(await fetch(`${served.address}/v1/inbox`)), { status: 401 })
 })
 
-t.test('topics are those of the credential, narrowed or widened by the query', async (t) => {
-  const served = await servePlugins(t)
-  await publish(served, { topic: 'news' }, 'news')
-  await publish(served, { topic: 'team:1' }, 'team')
-  await publish(served, { everyone: true }, 'all')
-  t.strictSame(titles(await page(served, 'ada|news,team:*')), ['all', 'news'])
-  t.strictSame(titles(await page(served, 'ada|news,team:*', '?topics=team:1')), ['all', 'team'])
-  t.strictSame(titles(await page(served, 'ada|news,team:*', '?topics=')), ['all'])
-  t.strictSame(titles(await page(served, 'ada|news,team:*', '?topics=news,team:1,news')), [
-    'all',
-    'team',
-    'news'
-  ])
-})
+t.test(
+  'the inbox reads the topics of the credential, narrowed or widened by the query',
+  async (t) => {
+    const served = await servePlugins(t)
+    await publish(served, { topic: 'news' }, 'news')
+    await publish(served, { topic: 'team:1' }, 'team')
+    await publish(served, { everyone: true }, 'all')
+    t.strictSame(titles(await page(served, 'ada|news,team:*')), ['all', 'news'])
+    t.strictSame(titles(await page(served, 'ada|news,team:*', '?topics=team:1')), ['all', 'team'])
+    t.strictSame(titles(await page(served, 'ada|news,team:*', '?topics=')), ['all'])
+    t.strictSame(titles(await page(served, 'ada|news,team:*', '?topics=news,team:1,news')), [
+      'all',
+      'team',
+      'news'
+    ])
+  }
+)
 
-t.test('an answer that the caller has is 304, and a change is not', async (t) => {
+t.test('a response that the client already has is 304, until something changes', async (t) => {
   const served = await servePlugins(t)
   const id = await publish(served, { user: 'ada' }, 'n1')
   const response = await subscribe(served, 'ada', '/v1/inbox')
@@ -122,7 +125,7 @@ t.test('an answer that the caller has is 304, and a change is not', async (t) =>
   )
 })
 
-t.test('marks say what they changed, and are idempotent', async (t) => {
+t.test('a mark returns what it changed, and changes nothing when it is repeated', async (t) => {
   const served = await servePlugins(t)
   const ids = [
     await publish(served, { user: 'ada' }, 'n1'),
@@ -160,14 +163,14 @@ t.test('marks say what they changed, and are idempotent', async (t) => {
   })
 })
 
-t.test('ids reach what a wildcard allows', async (t) => {
+t.test('a mark by id reaches a topic that only a wildcard allows', async (t) => {
   const served = await servePlugins(t)
   const id = await publish(served, { topic: 'team:1' }, 'n1')
   t.match(await mark(served, 'ada|team:*', 'read', { ids: [id] }), { affected: 1 })
   t.match(await mark(served, 'ada|other:*', 'read', { ids: [id] }), { affected: 0 })
 })
 
-t.test('a mark that breaks a rule is 422 with a pointer', async (t) => {
+t.test('a mark that breaks a rule gets 422, with a pointer to the fault', async (t) => {
   const served = await servePlugins(t)
   for (const [path, body, pointers] of [
     ['read', {}, ['']],
@@ -191,7 +194,7 @@ t.test('a mark that breaks a rule is 422 with a pointer', async (t) => {
   }
 })
 
-t.test('a null in the body of a mark is as if the field were left out', async (t) => {
+t.test('a null field in the body of a mark counts as omitted', async (t) => {
   const served = await servePlugins(t)
   const { cursor } = await mark(served, 'ada', 'read', { ids: ['x'], upTo: null })
   t.match(await mark(served, 'ada', 'archive', { ids: null, upTo: cursor }), {
@@ -204,15 +207,15 @@ t.test('a null in the body of a mark is as if the field were left out', async (t
   t.equal(status, 422)
 })
 
-t.test('a cookie marks only from pages of ours, and only as JSON', async (t) => {
+t.test('a request with a cookie can mark only from a trusted page, and only as JSON', async (t) => {
   const served = await servePlugins(t, { publicUrl: 'https://bell.example/path' })
   const host = new URL(served.address).host
   const cookie = { cookie: 'session=ada', 'content-type': 'application/json' }
   const body = '{"ids":[]}'
   const marks = (headers: Record<string, string>): Promise<number> =>
     post(served, '/v1/inbox/read', headers, body)
-  t.equal(await marks(cookie), 200, 'no Origin: not a browser')
-  t.equal(await marks({ ...cookie, origin: `http://${host}` }), 200, 'our own')
+  t.equal(await marks(cookie), 200, 'without Origin it is not a browser')
+  t.equal(await marks({ ...cookie, origin: `http://${host}` }), 200, 'our own origin')
   t.equal(await marks({ ...cookie, origin: 'https://bell.example' }), 200, 'PUBLIC_URL')
   t.equal(await marks({ ...cookie, origin: 'https://friend.example' }), 200, 'CORS_ORIGINS')
   t.equal(
@@ -239,7 +242,7 @@ t.test('a cookie marks only from pages of ours, and only as JSON', async (t) => 
       origin: 'http://evil.example'
     }),
     403,
-    'no proxy is trusted'
+    'headers of an untrusted proxy are ignored'
   )
   t.equal(await marks({ cookie: 'session=ada', 'content-type': 'text/plain' }), 415)
   t.equal(await marks({ cookie: 'session=ada' }), 415)
@@ -254,7 +257,7 @@ t.test('a cookie marks only from pages of ours, and only as JSON', async (t) => 
   )
 })
 
-t.test('behind a trusted proxy our origin is what the client saw', async (t) => {
+t.test('behind a trusted proxy, our own origin is the one that the browser used', async (t) => {
   const served = await servePlugins(t, { trustProxy: true })
   const headers = {
     cookie: 'session=ada',
@@ -272,7 +275,7 @@ t.test('behind a trusted proxy our origin is what the client saw', async (t) => 
   )
 })
 
-t.test('a subscriber has its requests a minute over all routes', async (t) => {
+t.test('a subscriber has one limit of requests a minute for all routes', async (t) => {
   const served = await servePlugins(t, { rateLimit: 2 })
   await subscribe(served, 'ada', '/v1/inbox')
   await subscribe(served, 'ada', '/v1/inbox/counts')

@@ -21,82 +21,85 @@ interface Document {
   components: { securitySchemes: Record<string, unknown> }
 }
 
-t.test('every route is documented, with its problems, with and without a base path', async (t) => {
-  for (const basePath of ['', '/bell']) {
-    const served = await servePlugins(t, {
-      basePath,
-      before: (app) => {
-        app.get(
-          '/v1/stream',
-          { schema: { tags: ['stream'], summary: 'Stream', produces: ['text/event-stream'] } },
-          async () => ''
-        )
-      }
-    })
-    const document = await json<Document>(await fetch(`${served.address}/documentation/json`))
-    t.match(document.openapi, /^3\.1/)
-    t.strictSame(document.servers, [{ url: basePath || '/' }])
-    t.strictSame(Object.keys(document.components.securitySchemes).sort(), [
-      'bearer',
-      'cookie',
-      'operator',
-      'producer',
-      'ticket'
-    ])
-    t.strictSame(Object.keys(document.paths).sort(), [
-      '/v1/inbox',
-      '/v1/inbox/archive',
-      '/v1/inbox/counts',
-      '/v1/inbox/read',
-      '/v1/inbox/seen',
-      '/v1/inbox/unread',
-      '/v1/notifications',
-      '/v1/notifications/batch',
-      '/v1/notifications/{id}',
-      '/v1/stream',
-      '/v1/tickets',
-      '/v1/users/{user}',
-      '/v1/users/{user}/connections'
-    ])
-    for (const [path, operations] of Object.entries(document.paths)) {
-      for (const [method, operation] of Object.entries(operations)) {
-        t.ok(operation.summary && operation.tags?.length, `${method} ${path}`)
-        if (path !== '/v1/stream')
-          t.match(
-            operation.operationId,
-            /^[a-z][A-Za-z]+$/,
-            `${method} ${path} has a name for generated clients`
+t.test(
+  'the documentation has every route and its problems, with and without a base path',
+  async (t) => {
+    for (const basePath of ['', '/bell']) {
+      const served = await servePlugins(t, {
+        basePath,
+        before: (app) => {
+          app.get(
+            '/v1/stream',
+            { schema: { tags: ['stream'], summary: 'Stream', produces: ['text/event-stream'] } },
+            async () => ''
           )
-        t.ok(
-          operation.responses['default']?.content?.['application/problem+json'],
-          `${method} ${path}`
-        )
-        for (const { description } of Object.values(operation.responses))
-          t.notMatch(description, 'Default Response')
+        }
+      })
+      const document = await json<Document>(await fetch(`${served.address}/documentation/json`))
+      t.match(document.openapi, /^3\.1/)
+      t.strictSame(document.servers, [{ url: basePath || '/' }])
+      t.strictSame(Object.keys(document.components.securitySchemes).sort(), [
+        'bearer',
+        'cookie',
+        'operator',
+        'producer',
+        'ticket'
+      ])
+      t.strictSame(Object.keys(document.paths).sort(), [
+        '/v1/inbox',
+        '/v1/inbox/archive',
+        '/v1/inbox/counts',
+        '/v1/inbox/read',
+        '/v1/inbox/seen',
+        '/v1/inbox/unread',
+        '/v1/notifications',
+        '/v1/notifications/batch',
+        '/v1/notifications/{id}',
+        '/v1/stream',
+        '/v1/tickets',
+        '/v1/users/{user}',
+        '/v1/users/{user}/connections'
+      ])
+      for (const [path, operations] of Object.entries(document.paths)) {
+        for (const [method, operation] of Object.entries(operations)) {
+          t.ok(operation.summary && operation.tags?.length, `${method} ${path}`)
+          if (path !== '/v1/stream')
+            t.match(
+              operation.operationId,
+              /^[a-z][A-Za-z]+$/,
+              `${method} ${path} has a name for generated clients`
+            )
+          t.ok(
+            operation.responses['default']?.content?.['application/problem+json'],
+            `${method} ${path}`
+          )
+          for (const { description } of Object.values(operation.responses))
+            t.notMatch(description, 'Default Response')
+        }
       }
+      t.ok(document.paths['/v1/stream']?.['get']?.responses['200']?.content?.['text/event-stream'])
+      const body =
+        document.paths['/v1/notifications']?.['post']?.requestBody?.content['application/json']
+          ?.schema.properties
+      t.match(Object.keys(body ?? {}), [
+        'to',
+        'type',
+        'title',
+        'body',
+        'url',
+        'image',
+        'level',
+        'data',
+        'key',
+        'expiresAt',
+        'ttl',
+        'ephemeral'
+      ])
     }
-    t.ok(document.paths['/v1/stream']?.['get']?.responses['200']?.content?.['text/event-stream'])
-    const body =
-      document.paths['/v1/notifications']?.['post']?.requestBody?.content['application/json']
-        ?.schema.properties
-    t.match(Object.keys(body ?? {}), [
-      'to',
-      'type',
-      'title',
-      'body',
-      'url',
-      'image',
-      'level',
-      'data',
-      'key',
-      'expiresAt',
-      'ttl',
-      'ephemeral'
-    ])
   }
-})
+)
 
-t.test('the page loads what it needs, also over plain HTTP', async (t) => {
+t.test('the documentation page loads everything it needs, even over plain HTTP', async (t) => {
   const served = await servePlugins(t, { basePath: '/bell' })
   const response = await fetch(`${served.address}/documentation`)
   t.equal(response.status, 200)
@@ -110,13 +113,13 @@ t.test('the page loads what it needs, also over plain HTTP', async (t) => {
   t.ok(parts.length >= 3)
   for (const part of parts) {
     const answer = await fetch(new URL(part, response.url))
-    // To its end: a connection with an answer that nobody reads holds the server's close.
+    // Read to its end: an unread response would keep the server from closing.
     await answer.arrayBuffer()
     t.equal(answer.status, 200, part)
   }
 })
 
-t.test('the example of every body is accepted as it stands', async (t) => {
+t.test('the service accepts the documented example of every body as it is', async (t) => {
   const service = await startService(t)
   const published = await call('POST', `${service.url}/v1/notifications`, {
     key: PUBLISH_KEY,
@@ -130,13 +133,13 @@ t.test('the example of every body is accepted as it stands', async (t) => {
   const { cursor } = (await call('GET', `${service.url}/v1/inbox`, { key: tokenOf('alice') })).body
   t.notOk(
     text.includes(cursor.split('-')[0]),
-    'anyone may read the document: it holds no cursor of this log'
+    'the document is public, so it contains no cursor of this log'
   )
   const names = Object.values(document.paths).flatMap((operations) =>
     Object.values(operations).map((one) => one.operationId)
   )
   t.ok(names.every((name) => name !== undefined))
-  t.equal(new Set(names).size, names.length, 'no two operations share a name')
+  t.equal(new Set(names).size, names.length, 'every operation id is unique')
   t.same(document.paths['/healthz']?.['get']?.security, [], 'a probe needs no key')
   const tried: string[] = []
   for (const [path, operations] of Object.entries(document.paths)) {
@@ -144,7 +147,7 @@ t.test('the example of every body is accepted as it stands', async (t) => {
       if (!requestBody) continue
       const { example: shown } = requestBody.content['application/json']!
       t.ok(shown, `${method} ${path} has an example`)
-      // The cursor of an example is of no log; the reader puts one of theirs in its place.
+      // The example cursor belongs to no log; a reader would put in one of their own.
       const example = path === '/v1/inbox/seen' ? { ...(shown as object), upTo: cursor } : shown
       const key = JSON.stringify(security).includes('producer')
         ? PUBLISH_KEY
@@ -154,7 +157,8 @@ t.test('the example of every body is accepted as it stands', async (t) => {
         body: example
       })
       t.ok(status === 200 || status === 201, `${path} answers ${status}`, { body })
-      for (const result of body.results ?? []) t.equal(result.status, 201, 'each of a batch')
+      for (const result of body.results ?? [])
+        t.equal(result.status, 201, 'every item of the batch is accepted')
       tried.push(path)
     }
   }
@@ -180,7 +184,7 @@ t.test('the example of every body is accepted as it stands', async (t) => {
 })
 
 t.test(
-  'on a phone the page fits, and publishes what it proposes',
+  'the documentation page fits a phone, and its example can be published there',
   { skip: noChromium },
   async (t) => {
     const service = await startService(t)
@@ -199,7 +203,7 @@ t.test(
     const operation = page.locator('.opblock', { hasText: 'Publish a notification' })
     await operation.waitFor()
     t.equal(await page.title(), 'Bellwire')
-    t.equal(await page.locator('img, .topbar').count(), 0, 'nobody else’s logo')
+    t.equal(await page.locator('img, .topbar').count(), 0, 'the page shows no logo of its library')
     t.equal(await width(), 375)
 
     await page.locator('button.authorize').first().click()
@@ -220,7 +224,7 @@ t.test(
       .locator('.opblock-summary-control')
       .click()
     await page.locator('[data-param-name="Last-Event-ID"]').waitFor()
-    t.equal(await width(), 375, 'nothing hangs over')
+    t.equal(await width(), 375, 'nothing is wider than the screen')
     t.same(complaints, [])
   }
 )

@@ -13,7 +13,7 @@ interface Result {
 }
 
 t.test(
-  'a notification is answered with 201, its id and its place, and can be looked up',
+  'a publish returns 201 with the id and its Location, where the notification can be looked up',
   async (t) => {
     const served = await servePlugins(t, { basePath: '/bell' })
     const full = {
@@ -108,7 +108,7 @@ const bad: [string, unknown, ...string[]][] = [
   ])
 ]
 
-t.test('what breaks a rule is 422 with a pointer to it', async (t) => {
+t.test('a notification that breaks a rule gets 422, with a pointer to the fault', async (t) => {
   const served = await servePlugins(t)
   for (const [name, body, ...expected] of bad) {
     const response = await produce(served, '/v1/notifications', body)
@@ -124,7 +124,7 @@ t.test('what breaks a rule is 422 with a pointer to it', async (t) => {
 })
 
 t.test(
-  'half of a surrogate pair, and a number too large, are refused wherever they stand',
+  'half of a surrogate pair and a number that is too large are rejected, however deep in the body',
   async (t) => {
     const served = await servePlugins(t)
     for (const [member, pointer] of [
@@ -153,7 +153,7 @@ t.test(
   }
 )
 
-t.test('what is just within the rules is accepted', async (t) => {
+t.test('a notification at the limit of every rule is accepted', async (t) => {
   const served = await servePlugins(t)
   for (const more of [
     { to: { everyone: true } },
@@ -199,37 +199,45 @@ t.test('what is just within the rules is accepted', async (t) => {
   }
 })
 
-t.test('the same idempotency key and body are accepted once, also both at once', async (t) => {
-  const served = await servePlugins(t)
-  const headers = { 'idempotency-key': 'order-1' }
-  const both = await Promise.all([
-    produce(served, '/v1/notifications', { ...good, data: { a: 1, b: 2 } }, headers),
-    produce(served, '/v1/notifications', { data: { b: 2, a: 1 }, level: 'info', ...good }, headers)
-  ])
-  t.strictSame(
-    both.map(({ status }) => status),
-    [201, 201]
-  )
-  t.strictSame(
-    both.map((response) => response.headers.get('idempotent-replayed')).sort(),
-    ['true', null].sort()
-  )
-  const [one, other] = await Promise.all(both.map((response) => response.text()))
-  t.equal(one, other)
-  t.strictSame(served.counted, { accepted: 1, replayed: 1, rejected: 0 })
-  const counts = await json(await subscribe(served, 'ada', '/v1/inbox/counts'))
-  t.strictSame(counts, { unread: 1, unseen: 1 })
-  const reused = await problemOf(await produce(served, '/v1/notifications', good, headers))
-  t.strictSame([reused.status, reused.slug], [422, 'idempotency-key-reused'])
-  for (const key of ['', 'a b', 'a'.repeat(256), 'é']) {
-    const { status, pointers } = await problemOf(
-      await produce(served, '/v1/notifications', good, { 'idempotency-key': key })
+t.test(
+  'the same idempotency key and body are accepted once, even in two requests at the same time',
+  async (t) => {
+    const served = await servePlugins(t)
+    const headers = { 'idempotency-key': 'order-1' }
+    const both = await Promise.all([
+      produce(served, '/v1/notifications', { ...good, data: { a: 1, b: 2 } }, headers),
+      produce(
+        served,
+        '/v1/notifications',
+        { data: { b: 2, a: 1 }, level: 'info', ...good },
+        headers
+      )
+    ])
+    t.strictSame(
+      both.map(({ status }) => status),
+      [201, 201]
     )
-    t.strictSame([status, pointers], [422, ['Idempotency-Key']], JSON.stringify(key).slice(0, 20))
+    t.strictSame(
+      both.map((response) => response.headers.get('idempotent-replayed')).sort(),
+      ['true', null].sort()
+    )
+    const [one, other] = await Promise.all(both.map((response) => response.text()))
+    t.equal(one, other)
+    t.strictSame(served.counted, { accepted: 1, replayed: 1, rejected: 0 })
+    const counts = await json(await subscribe(served, 'ada', '/v1/inbox/counts'))
+    t.strictSame(counts, { unread: 1, unseen: 1 })
+    const reused = await problemOf(await produce(served, '/v1/notifications', good, headers))
+    t.strictSame([reused.status, reused.slug], [422, 'idempotency-key-reused'])
+    for (const key of ['', 'a b', 'a'.repeat(256), 'é']) {
+      const { status, pointers } = await problemOf(
+        await produce(served, '/v1/notifications', good, { 'idempotency-key': key })
+      )
+      t.strictSame([status, pointers], [422, ['Idempotency-Key']], JSON.stringify(key).slice(0, 20))
+    }
   }
-})
+)
 
-t.test('a thousand users may be named, however often, and no more', async (t) => {
+t.test('a notification can name a thousand different users, and no more', async (t) => {
   const served = await servePlugins(t)
   const users = Array.from({ length: 1000 }, (_, n) => `u${n}`)
   t.equal(
@@ -244,7 +252,7 @@ t.test('a thousand users may be named, however often, and no more', async (t) =>
 })
 
 t.test(
-  'sixteen kibibytes and a thousand of the longest names fit, by themselves and in a batch',
+  '16 KiB of content and a thousand of the longest names fit, alone and in a batch',
   async (t) => {
     const served = await servePlugins(t)
     const users = Array.from({ length: 1000 }, (_, n) => `${n}-`.padEnd(128, 'x'))
@@ -259,7 +267,7 @@ t.test(
     t.equal(
       (await produce(served, '/v1/notifications', JSON.stringify(full, null, 2))).status,
       201,
-      'white space is no content'
+      'white space between members does not count'
     )
     const { results } = await json<{ results: Result[] }>(
       await produce(served, '/v1/notifications/batch', {
@@ -273,7 +281,7 @@ t.test(
   }
 )
 
-t.test('at most twenty faults are reported, and how many more there are', async (t) => {
+t.test('a problem lists at most twenty faults, and counts the rest', async (t) => {
   const served = await servePlugins(t)
   const fields = Object.fromEntries(Array.from({ length: 5000 }, (_, n) => [`f${n}`, n]))
   const { problem } = await problemOf(
@@ -297,7 +305,7 @@ t.test('at most twenty faults are reported, and how many more there are', async 
   t.match(await problemOf(whole), { status: 422, slug: 'validation', pointers: [/^\/f\d+$/] })
 })
 
-t.test('an item is judged alike by itself and in a batch', async (t) => {
+t.test('a notification passes the same checks alone and in a batch', async (t) => {
   const served = await servePlugins(t)
   const odd = fc.oneof(
     fc.constantFrom(null, '', 0, -1, 1e16, true, [], {}, 'a b', '/x', 'é'),
@@ -359,7 +367,7 @@ t.test('an item is judged alike by itself and in a batch', async (t) => {
   t.ok(accepted > 20 && accepted < 240, `${accepted} of 250 were accepted`)
 })
 
-t.test('a mark of the byte order before the body is skipped on both routes', async (t) => {
+t.test('a byte order mark before the body is ignored, alone and in a batch', async (t) => {
   const served = await servePlugins(t)
   t.equal((await produce(served, '/v1/notifications', `\ufeff${JSON.stringify(good)}`)).status, 201)
   const batch = await produce(
@@ -376,7 +384,7 @@ t.test('a mark of the byte order before the body is skipped on both routes', asy
 })
 
 t.test(
-  'every publish that is refused is counted, whatever the reason, on both routes',
+  'the figures count every rejected publish, whatever the reason, alone and in a batch',
   async (t) => {
     const served = await servePlugins(t, { publishRate: 1000 })
     const routes = ['/v1/notifications', '/v1/notifications/batch']
@@ -385,7 +393,7 @@ t.test(
       await produce(served, route, '')
       await produce(served, route, '{}')
       await produce(served, route, '{}', { 'content-type': 'text/plain' })
-      // Its length alone is enough to refuse it.
+      // Its Content-Length alone is reason enough to reject it.
       const large = connect(Number(new URL(served.address).port), '127.0.0.1')
       large.write(
         `POST ${route} HTTP/1.1\r\nhost: x\r\nauthorization: Bearer key\r\ncontent-type: application/json\r\ncontent-length: ${33 * 1024 * 1024}\r\n\r\n`
@@ -414,7 +422,7 @@ t.test(
   }
 )
 
-t.test('one bad item never spoils a batch', async (t) => {
+t.test('an invalid item never affects the other items of a batch', async (t) => {
   const served = await servePlugins(t)
   const items = [
     JSON.stringify({ ...good, title: 'first' }),
@@ -455,27 +463,30 @@ t.test('one bad item never spoils a batch', async (t) => {
   t.strictSame(served.counted, { accepted: 2, replayed: 0, rejected: 10 })
 })
 
-t.test('a batch has keys of its items, and one of its own for the rest', async (t) => {
-  const served = await servePlugins(t)
-  const batch = { notifications: [good, { ...good, idempotencyKey: 'mine' }] }
-  const ids = async (): Promise<(string | undefined)[]> => {
-    const response = await produce(served, '/v1/notifications/batch', batch, {
-      'idempotency-key': 'batch'
+t.test(
+  'a batch takes idempotency keys from its items, and from its header for the others',
+  async (t) => {
+    const served = await servePlugins(t)
+    const batch = { notifications: [good, { ...good, idempotencyKey: 'mine' }] }
+    const ids = async (): Promise<(string | undefined)[]> => {
+      const response = await produce(served, '/v1/notifications/batch', batch, {
+        'idempotency-key': 'batch'
+      })
+      return (await json<{ results: Result[] }>(response)).results.map(({ id }) => id)
+    }
+    const first = await ids()
+    t.strictSame(await ids(), first)
+    const single = await produce(served, '/v1/notifications', good, { 'idempotency-key': 'mine' })
+    t.equal((await json(single))['id'], first[1])
+    const reused = await produce(served, '/v1/notifications/batch', {
+      notifications: [{ ...good, type: 'other', idempotencyKey: 'mine' }]
     })
-    return (await json<{ results: Result[] }>(response)).results.map(({ id }) => id)
+    t.match((await json<{ results: Result[] }>(reused)).results[0], {
+      status: 422,
+      problem: { type: /idempotency-key-reused$/ }
+    })
   }
-  const first = await ids()
-  t.strictSame(await ids(), first)
-  const single = await produce(served, '/v1/notifications', good, { 'idempotency-key': 'mine' })
-  t.equal((await json(single))['id'], first[1])
-  const reused = await produce(served, '/v1/notifications/batch', {
-    notifications: [{ ...good, type: 'other', idempotencyKey: 'mine' }]
-  })
-  t.match((await json<{ results: Result[] }>(reused)).results[0], {
-    status: 422,
-    problem: { type: /idempotency-key-reused$/ }
-  })
-})
+)
 
 t.test('a batch holds 1 to 1000 items', async (t) => {
   const served = await servePlugins(t)
@@ -494,30 +505,36 @@ t.test('a batch holds 1 to 1000 items', async (t) => {
   )
 })
 
-t.test('without a key nothing is read, and the answer says what to send', async (t) => {
-  const served = await servePlugins(t)
-  const response = await produce(served, '/v1/notifications', '{broken', {
-    authorization: 'Bearer wrong'
-  })
-  t.equal(response.headers.get('www-authenticate'), 'Bearer')
-  t.match(await problemOf(response), { status: 401, slug: 'unauthenticated' })
-})
+t.test(
+  'a publish without a key gets 401 before its body is read, and the response says what to send',
+  async (t) => {
+    const served = await servePlugins(t)
+    const response = await produce(served, '/v1/notifications', '{broken', {
+      authorization: 'Bearer wrong'
+    })
+    t.equal(response.headers.get('www-authenticate'), 'Bearer')
+    t.match(await problemOf(response), { status: 401, slug: 'unauthenticated' })
+  }
+)
 
-t.test('a key has its requests a second; a batch is one of them', async (t) => {
-  const served = await servePlugins(t, { publishRate: 3 })
-  const batch = { notifications: [good, good, good, good, good] }
-  const statuses = [
-    (await produce(served, '/v1/notifications', good)).status,
-    (await produce(served, '/v1/notifications/batch', batch)).status,
-    (await produce(served, '/v1/notifications', good)).status
-  ]
-  t.strictSame(statuses, [201, 200, 201])
-  const refused = await produce(served, '/v1/notifications/batch', batch)
-  t.equal(refused.headers.get('retry-after'), '1')
-  t.match(await problemOf(refused), { status: 429, slug: 'rate-limited' })
-})
+t.test(
+  'a publish key has a limit of requests a second, and a batch counts as one request',
+  async (t) => {
+    const served = await servePlugins(t, { publishRate: 3 })
+    const batch = { notifications: [good, good, good, good, good] }
+    const statuses = [
+      (await produce(served, '/v1/notifications', good)).status,
+      (await produce(served, '/v1/notifications/batch', batch)).status,
+      (await produce(served, '/v1/notifications', good)).status
+    ]
+    t.strictSame(statuses, [201, 200, 201])
+    const refused = await produce(served, '/v1/notifications/batch', batch)
+    t.equal(refused.headers.get('retry-after'), '1')
+    t.match(await problemOf(refused), { status: 429, slug: 'rate-limited' })
+  }
+)
 
-t.test('tickets, the end of connections, and the erasure of a user', async (t) => {
+t.test('a producer can issue a ticket, end the streams of a user, and erase a user', async (t) => {
   const served = await servePlugins(t)
   const ticket = await produce(served, '/v1/tickets', { user: 'ada', topics: ['news', 'team:*'] })
   t.equal(ticket.status, 201)
@@ -553,7 +570,7 @@ t.test('tickets, the end of connections, and the erasure of a user', async (t) =
   })
 })
 
-t.test('ids grow, within a millisecond and after the clock was set back', async (t) => {
+t.test('ids only grow, even within a millisecond and after the clock was set back', async (t) => {
   const ids = Array.from({ length: 10_000 }, (_, i) => createNotificationId(1_800_000_000_000 - i))
   t.strictSame([...ids].sort(), ids)
   t.equal(new Set(ids).size, ids.length)

@@ -2,7 +2,7 @@ import { isUtf8 } from 'node:buffer'
 import type { FastifyInstance, FastifyRequest } from 'fastify'
 import { ProblemError } from './problem.ts'
 
-/** The text of a JSON body, or undefined where `done` has been told that there is none to parse. */
+/** The text of a JSON body; undefined if there is none to parse, and then `done` was called. */
 export function decodeJson(
   request: FastifyRequest,
   body: Buffer,
@@ -19,7 +19,7 @@ export function decodeJson(
     )
   else if (body.length === 0) done(new ProblemError('malformed', 'The body is empty; send JSON.'))
   else if (!isUtf8(body)) done(new ProblemError('malformed', 'The body is not valid UTF-8.'))
-  // A byte order mark says nothing here (RFC 8259, 8.1).
+  // A byte order mark may be ignored (RFC 8259, 8.1).
   else return body.toString('utf8', startsWithMark(body) ? 3 : 0)
   return undefined
 }

@@ -20,8 +20,9 @@ const shared = {
 }
 
 /** Query of the stream. */
-export type StreamQuery = z.output<typeof StreamQuery>
 export const StreamQuery = z.object(shared)
+/** A valid query of the stream. */
+export type StreamQuery = z.output<typeof StreamQuery>
 /** Query of a poll. */
 export const ChangesQuery = z.object({
   ...shared,
@@ -31,6 +32,7 @@ export const ChangesQuery = z.object({
   )
 })
 
+/** Answer to a poll. */
 export const ChangesAnswer = z
   .object({
     events: z.array(
@@ -45,7 +47,7 @@ export const ChangesAnswer = z
   })
   .describe('Events in order, and the cursor to ask again with')
 
-/** The cursor a request comes with: the header wins over the aliases, they over `since`. */
+/** The cursor of a request: the header takes precedence over the aliases, and they over `since`. */
 export function cursorOf(
   request: FastifyRequest,
   query: {

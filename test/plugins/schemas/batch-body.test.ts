@@ -6,7 +6,7 @@ import { OVERSIZED, parseBatch } from '../../../src/plugins/schemas/batch-body.t
 
 const MALFORMED = { name: 'ProblemError', slug: 'malformed' }
 
-t.test('a batch reads as JSON.parse reads it, however it is written', async (t) => {
+t.test('a batch is parsed as JSON.parse would parse it, however it is formatted', async (t) => {
   const items = fc.array(fc.jsonValue({ maxDepth: 4 }), { maxLength: 8 })
   const gap = fc.constantFrom('', ' ', '\n\t', '\r\n ')
   await fc.assert(
@@ -26,7 +26,7 @@ t.test('a batch reads as JSON.parse reads it, however it is written', async (t) 
     t.strictSame(await parseBatch(text), JSON.parse(text), text)
 })
 
-t.test('what is no JSON is refused as a whole, wherever it breaks off', async (t) => {
+t.test('a body that is not JSON is rejected as a whole, wherever it breaks off', async (t) => {
   const text = '{"notifications":[{"to":{"user":"a"},"type":"t\\""},17, [true]]}'
   for (let end = 1; end < text.length; end++)
     await t.rejects(parseBatch(text.slice(0, end)), MALFORMED)
@@ -49,14 +49,14 @@ t.test('what is no JSON is refused as a whole, wherever it breaks off', async (t
     await t.rejects(parseBatch(broken), MALFORMED, broken)
 })
 
-t.test('an item that is too long spoils no other, and is not parsed', async (t) => {
+t.test('an item that is too long is not parsed, and does not affect the others', async (t) => {
   const fields = Array.from({ length: 200_000 }, (_, n) => `"f${n}":1`).join(',')
   const text = `{"notifications":[1,{${fields}},{"s":"${'\\"'.repeat(MAX_ITEM_TEXT)}"},2]}`
   t.strictSame(await parseBatch(text), { notifications: [1, OVERSIZED, OVERSIZED, 2] })
 })
 
 t.test(
-  '100,000 recipients in sum are taken, one more is refused before the rest is read',
+  'a batch may name 100,000 recipients in total; one more is rejected before the rest is read',
   async (t) => {
     const users = Array.from({ length: 1000 }, (_, n) => `u${n}`)
     const named = Array.from({ length: 99 }, () => ({ to: { users } }))
