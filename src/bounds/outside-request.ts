@@ -191,7 +191,6 @@ export class OutsideServer {
     opened: () => void,
     closed: () => void
   ): Promise<OutsideAnswer> {
-    const { maxBytes } = this.#options
     return new Promise((resolve, reject) => {
       signal.throwIfAborted()
       const request = this.#http.request(this.#url, {
@@ -225,26 +224,35 @@ export class OutsideServer {
       })
       request.once('response', (response) => {
         answered = true
-        const { statusCode: status = 0, headers } = response
-        const chunks: Buffer[] = []
-        let size = 0
-        const wanted = status === 200 && maxBytes > 0
         response.on('error', fail)
-        response.on('data', (chunk: Buffer) => {
-          size += chunk.length
-          if (size > maxBytes) end(this.error(`the answer is larger than ${maxBytes} bytes`))
-          else if (wanted) chunks.push(chunk)
-        })
-        response.once('end', () => {
-          // A truncated body ends too; its error follows.
-          if (wanted && response.complete)
-            resolve({ status, headers, body: Buffer.concat(chunks).toString('utf8') })
-        })
-        // The rest is read, within the bound, so that the socket can be used again.
-        if (!wanted) resolve({ status, headers, body: '' })
+        this.#read(response, resolve, end)
       })
       request.end(body)
     })
+  }
+
+  /** Reads a response to its end, within the bound, so that its socket can be used again. */
+  #read(
+    response: http.IncomingMessage,
+    resolve: (answer: OutsideAnswer) => void,
+    end: (error: OutsideError) => void
+  ): void {
+    const { maxBytes } = this.#options
+    const { statusCode: status = 0, headers } = response
+    const chunks: Buffer[] = []
+    let size = 0
+    const wanted = status === 200 && maxBytes > 0
+    response.on('data', (chunk: Buffer) => {
+      size += chunk.length
+      if (size > maxBytes) end(this.error(`the answer is larger than ${maxBytes} bytes`))
+      else if (wanted) chunks.push(chunk)
+    })
+    response.once('end', () => {
+      // A truncated body ends too; its error follows.
+      if (wanted && response.complete)
+        resolve({ status, headers, body: Buffer.concat(chunks).toString('utf8') })
+    })
+    if (!wanted) resolve({ status, headers, body: '' })
   }
 }
 
