@@ -78,7 +78,7 @@ function awaitTaking(
   socket.setTimeout(stallMs, stalled)
   response.once('finish', () => {
     socket.off('timeout', stalled)
-    // If neither holds, Node has set its own timeout, until the next request: keep it.
+    // Otherwise the connection is idle, and Node has set its own timeout: keep that.
     if ((socket as Answered)._httpMessage || lingers(socket)) socket.setTimeout(0)
     release(socket, bytes)
   })

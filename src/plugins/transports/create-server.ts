@@ -6,10 +6,7 @@ import type { AnswerOptions } from './answer.ts'
 import { requestIdOf } from './request-id.ts'
 import { serverOptions } from './server-options.ts'
 
-/**
- * Longest parameter in a path, in characters: a topic or user name, percent-encoded, several times
- * over.
- */
+/** Longest parameter in a path, in characters: several times a percent-encoded user name. */
 const MAX_PARAM_LENGTH = 8192
 
 interface Needs extends Pick<AnswerOptions, 'isLast' | 'onSlow'> {

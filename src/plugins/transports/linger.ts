@@ -58,9 +58,7 @@ export function cutOldest(): boolean {
   return false
 }
 
-/**
- * Ends our side of the connection; the rest closes when the client ends its side, or after a limit.
- */
+/** Ends our side of the connection, which closes when the client ends its side or after a limit. */
 export function closeLingering(socket: Socket): void {
   if (socket.destroyed) return
   socket.end()
