@@ -71,7 +71,7 @@ class SlowLog {
     return event
   }
 
-  /** Answers what was asked longest ago, with the log as it is now. */
+  /** Answers the oldest pending read, with the log as it is now. */
   answer(): void {
     this.#pending.shift()?.()
   }
@@ -123,8 +123,8 @@ const LIVING: readonly Step[] = [
   'recount'
 ]
 
-/** The phases, told apart by what waits for the reader. */
-const PLACES = [
+/** The phases of a connection, split by what waits for the client. */
+const STAGES = [
   'starting',
   'live',
   'blocked',
@@ -133,14 +133,14 @@ const PLACES = [
   'behind and reading on',
   'cut off'
 ] as const
-type Place = (typeof PLACES)[number]
+type Stage = (typeof STAGES)[number]
 
 interface Life {
-  /** Resolves when it went live for the first time, or ended before. */
+  /** Resolves when it first goes live, or ends before that. */
   readonly begun: Promise<void>
-  /** How often the log was asked. */
+  /** How often the log was read. */
   readonly asked: () => number
-  place(): Place
+  stage(): Stage
   readonly sink: StrictSink
   readonly connection: Connection
   readonly log: SlowLog
@@ -182,7 +182,7 @@ function born(start: number | undefined): Life {
   const begun = connection.begin()
   let wasLive = false
   let queued = false
-  const look = (): Place => {
+  const look = (): Stage => {
     const { phase } = connection
     if (phase === 'closed') return 'cut off'
     if (phase === 'replaying')
@@ -198,7 +198,7 @@ function born(start: number | undefined): Life {
     closed,
     begun,
     asked: () => log.asked,
-    place: look,
+    stage: look,
     async step(step) {
       look()
       if (step === 'append-personal' || step === 'append-shared')
@@ -224,11 +224,11 @@ function born(start: number | undefined): Life {
   }
 }
 
-/** Where the stream began: the cursor it came with, or that of its `ready`. */
+/** The seq at which the stream began: that of the cursor it came with, or of its `ready`. */
 const firstOf = (from: number | undefined, text: string): number =>
   from ?? Number(/event: ready\n.*\nid: e1-(\d+)/.exec(text)?.[1])
 const LIVES = 5000
-/** Of the lives, for each place to end in: what is hardly ever reached is not tested. */
+/** Share of the lives that must end in each stage: a stage hardly ever reached is not tested. */
 const LEAST_SHARE = 0.02
 const idsOf = (text: string): string[] =>
   [...text.matchAll(/"item":\{"id":"(n\d+)"/g)].map((match) => match[1]!)
@@ -238,13 +238,13 @@ const often =
   (...steps: Step[]) =>
   (times: number) =>
     Array.from({ length: times }, () => steps).flat()
-/** Steps drawn evenly hardly ever leave a reader behind for long; these do. */
+/** Steps drawn one by one hardly ever leave a client behind for long; these sequences do. */
 const passage: fc.Arbitrary<readonly Step[]> = fc.oneof(
   { weight: 6, arbitrary: fc.constantFrom(...LIVING).map((step) => [step]) },
   { weight: 2, arbitrary: fc.integer({ min: 1, max: 4 }).map(often('answer')) },
   { weight: 2, arbitrary: fc.integer({ min: 2, max: 12 }).map(often('append-shared', 'follow')) },
   { weight: 1, arbitrary: fc.integer({ min: 2, max: 12 }).map(often('append-personal', 'follow')) },
-  // A reader that stops to read, and a queue behind it.
+  // A client that stops reading, and a queue that grows.
   {
     weight: 4,
     arbitrary: fc
@@ -265,17 +265,17 @@ const passage: fc.Arbitrary<readonly Step[]> = fc.oneof(
       'follow'
     ])
   },
-  // Only the store can tell the counts: it reads on, whatever waits for the reader.
+  // Only the store knows the counts: the connection reads again, whatever waits for the client.
   { weight: 4, arbitrary: fc.constant<readonly Step[]>(['recount', 'append-personal', 'follow']) },
   { weight: 2, arbitrary: fc.integer({ min: 1, max: 4 }).map(often('drain', 'answer')) }
 )
 const lifeOf = (passages: number): fc.Arbitrary<Step[]> =>
   fc.array(passage, { maxLength: passages, size: 'max' }).map((list) => list.flat())
 
-test('5,000 random lives: nothing is written after the end, closed once, events in order and exactly once', {
+test('5,000 random connections write nothing after their end, close once, and deliver each event once, in order', {
   timeout: 120_000
 }, async (t) => {
-  const endedIn = new Map<Place, number>()
+  const endedIn = new Map<Stage, number>()
   const ending = fc.constantFrom<CloseReason>(
     'drain',
     'gone',
@@ -294,8 +294,8 @@ test('5,000 random lives: nothing is written after the end, closed once, events 
       async (from, life, end, afterlife) => {
         const one = born(from)
         for (const step of life) await one.step(step)
-        const place = one.place()
-        endedIn.set(place, (endedIn.get(place) ?? 0) + 1)
+        const stage = one.stage()
+        endedIn.set(stage, (endedIn.get(stage) ?? 0) + 1)
         await one.step(end)
         await one.step('closed')
         const written = one.sink.text
@@ -307,20 +307,20 @@ test('5,000 random lives: nothing is written after the end, closed once, events 
         const first = firstOf(from, written)
         const expected = ids.map((_, i) => `n${first + i + 1}`)
         if (ids.join() !== expected.join()) throw new Error(`expected ${expected}, got ${ids}`)
-        const told = Number([...written.matchAll(/^id: e1-(\d+)$/gm)].at(-1)?.[1] ?? 0)
-        if (told > first + ids.length)
-          throw new Error(`told ${told}, but delivered only up to ${first + ids.length}`)
+        const sent = Number([...written.matchAll(/^id: e1-(\d+)$/gm)].at(-1)?.[1] ?? 0)
+        if (sent > first + ids.length)
+          throw new Error(`sent the cursor ${sent}, but delivered only up to ${first + ids.length}`)
       }
     ),
     { numRuns: LIVES }
   )
-  for (const place of PLACES) {
-    const share = (endedIn.get(place) ?? 0) / LIVES
-    t.ok(share >= LEAST_SHARE, `${(100 * share).toFixed(1)} % of the lives ended ${place}`)
+  for (const stage of STAGES) {
+    const share = (endedIn.get(stage) ?? 0) / LIVES
+    t.ok(share >= LEAST_SHARE, `${(100 * share).toFixed(1)} % of the lives ended ${stage}`)
   }
 })
 
-test('whatever happens on the way, a life that settles has had every event, and its cursor is the head', {
+test('after any sequence of steps a client that catches up has every event, and its cursor is the head of the log', {
   timeout: 60_000
 }, async (t) => {
   let settled = 0
@@ -332,7 +332,7 @@ test('whatever happens on the way, a life that settles has had every event, and 
         for (const step of ['follow', 'drain', 'answer'] as const) await one.step(step)
       if (one.closed.length > 0) {
         if (one.closed.join() !== 'slow') throw new Error(`closed as ${one.closed}`)
-        return // over its budget, also where the last that was appended took it there
+        return // over its buffer limit
       }
       settled++
       const first = firstOf(from, one.sink.text)
@@ -352,7 +352,7 @@ test('whatever happens on the way, a life that settles has had every event, and 
   t.ok(settled > 500, `${settled} of 1000 lives settled`)
 })
 
-test('a reader that never takes anything is cut off at its budget', async (t) => {
+test('a client that never reads is closed as slow at the limit of its buffer', async (t) => {
   const one = born(undefined)
   await one.step('answer')
   await one.step('block')
@@ -389,14 +389,14 @@ test('a goodbye never carries a cursor beyond what was written, not even while a
   t.match(other.sink.text, /event: goodbye\n.*\nid: e1-5\n\n$/)
 })
 
-test('a long replay is read page by page, the next one once the reader took the last', async (t) => {
+test('a long replay is read page by page, the next page only after the client took the last one', async (t) => {
   const one = born(0)
   for (let i = 0; i < 500; i++) one.log.append(false)
   await one.step('block')
   await one.step('answer')
   t.equal(idsOf(one.sink.text).length, 100)
   for (const step of ['answer', 'follow', 'answer'] as const) await one.step(step)
-  t.equal(one.asked(), 1, 'nothing is read ahead of a reader that does not read')
+  t.equal(one.asked(), 1, 'no page is read ahead for a client that does not read')
   await one.step('drain')
   t.equal(one.asked(), 2)
   for (let i = 0; i < 6; i++) for (const step of ['answer', 'drain'] as const) await one.step(step)
@@ -404,7 +404,7 @@ test('a long replay is read page by page, the next one once the reader took the 
   t.equal(one.connection.phase, 'live')
 })
 
-test('a replay that waits for its reader ends when the reader goes', async (t) => {
+test('a replay that waits for a slow client ends when the client leaves', async (t) => {
   const one = born(0)
   for (let i = 0; i < 500; i++) one.log.append(false)
   await one.step('block')

@@ -17,7 +17,7 @@ import { openStore } from '../stores/built.ts'
 import { redisUrl, skipRedis } from '../stores/redis-server.ts'
 import { clockPast, publication, storeOptions } from '../stores/store-fixtures.ts'
 
-interface Told {
+interface Frame {
   readonly event: string
   readonly id?: string
   readonly data: {
@@ -27,7 +27,7 @@ interface Told {
   }
 }
 
-/** A wire that takes everything, and reads it as a client would. */
+/** A sink that takes everything, and parses it as a client would. */
 class Wire implements Sink {
   readonly transport = 'sse'
   readonly peer = null
@@ -46,7 +46,7 @@ class Wire implements Sink {
   destroy(): void {
     this.over = true
   }
-  get frames(): Told[] {
+  get frames(): Frame[] {
     const blocks = Buffer.concat(this.#parts).toString().split('\n\n').slice(0, -1)
     return blocks.map((block) => {
       const fields = new Map(
@@ -65,13 +65,13 @@ class Wire implements Sink {
 }
 
 /**
- * What a client knows if it does with frames as it was told: absolute counts replace, a shared
- * `created` adds one to both.
+ * A client that applies frames as documented: absolute counts replace, a shared `created` adds one
+ * to both.
  */
 class Client {
   cursor: string | undefined
   counts = { unread: 0, unseen: 0 }
-  apply({ event, id, data }: Told): void {
+  apply({ event, id, data }: Frame): void {
     if (data.counts) this.counts = data.counts
     else if (event === 'notification' && data.op === 'created' && data.item!.cursor !== null)
       this.counts = { unread: this.counts.unread + 1, unseen: this.counts.unseen + 1 }
@@ -101,8 +101,8 @@ const step = fc.oneof(
   { weight: 1, arbitrary: fc.record({ do: fc.constant('erase' as const) }) },
   { weight: 2, arbitrary: fc.record({ do: fc.constant('beat' as const) }) },
   { weight: 5, arbitrary: fc.record({ do: fc.constant('stream' as const) }) },
-  // How many of the frames that came the client takes in before it is cut off, or a poll's answer
-  // is lost half way.
+  // `taken`: how many of the frames the client applies before its stream is cut, or before a poll's
+  // response is lost half way.
   {
     weight: 5,
     arbitrary: fc.record({ do: fc.constant('cut' as const), taken: fc.nat({ max: 12 }) })
@@ -140,7 +140,7 @@ function hubOver(t: Test, store: Store): Hub {
 
 let users = 0
 
-/** One life of a client, with a log of its own making under it. */
+/** One client with a user and a topic of its own: carries out the steps, then checks its counts. */
 async function live(store: Store, hub: Hub, steps: readonly Step[]): Promise<void> {
   const user = `u${++users}`
   const topic = `t-${user}`
@@ -151,7 +151,7 @@ async function live(store: Store, hub: Hub, steps: readonly Step[]): Promise<voi
   let open: { readonly wire: Wire; readonly connection: Connection; taken: number } | undefined
 
   const settled = async (connection: Receiver): Promise<void> => {
-    // The store has been asked, and has answered.
+    // A read is under way until the store has answered.
     while (connection.phase === 'replaying') await new Promise((resolve) => setImmediate(resolve))
   }
   const take = (taken: number): void => {
@@ -180,26 +180,26 @@ async function live(store: Store, hub: Hub, steps: readonly Step[]): Promise<voi
     })
   const answerOf = async (limit: number, waits: boolean) => {
     const { events, cursor, more } = await poll(limit, waits)
-    const told = JSON.parse(`[${events}]`) as Told[]
-    const logged = told.filter(
+    const frames = JSON.parse(`[${events}]`) as Frame[]
+    const logged = frames.filter(
       ({ event, data }) =>
         event === 'state' || (event === 'notification' && data.item!.cursor !== null)
     )
     if (logged.length > limit)
       throw new Error(`${logged.length} events of the log for a limit of ${limit}`)
-    const beats = told.flatMap(({ event }, i) => (event === 'heartbeat' ? [i] : []))
-    if (beats.length > 1 || (beats.length === 1 && beats[0] !== told.length - 1))
-      throw new Error(`heartbeats at ${beats} of ${told.length}`)
-    return { told, cursor: cursor!, more }
+    const beats = frames.flatMap(({ event }, i) => (event === 'heartbeat' ? [i] : []))
+    if (beats.length > 1 || (beats.length === 1 && beats[0] !== frames.length - 1))
+      throw new Error(`heartbeats at ${beats} of ${frames.length}`)
+    return { frames, cursor: cursor!, more }
   }
   const pollOnce = async (
     limit: number,
     waits = false
-  ): Promise<{ more: boolean; told: number }> => {
-    const { told, cursor, more } = await answerOf(limit, waits)
-    for (const frame of told) client.apply(frame)
+  ): Promise<{ more: boolean; frames: number }> => {
+    const { frames, cursor, more } = await answerOf(limit, waits)
+    for (const frame of frames) client.apply(frame)
     client.cursor = cursor
-    return { more, told: told.length }
+    return { more, frames: frames.length }
   }
   const check = async (how: string): Promise<void> => {
     const wanted = await store.counts(user, scope)
@@ -240,7 +240,7 @@ async function live(store: Store, hub: Hub, steps: readonly Step[]): Promise<voi
         const expiresAt = Date.now() + 25
         await store.publish([publication(next.shared ? { topic } : { user }, { expiresAt })])
         await clockPast(expiresAt)
-        // The store takes it out by itself; any write of ours comes behind that.
+        // The store removes what has expired by itself; this write waits until it has.
         await store.publish([publication({ user: 'nobody' })])
         break
       }
@@ -272,14 +272,14 @@ async function live(store: Store, hub: Hub, steps: readonly Step[]): Promise<voi
         break
       case 'poll': {
         cut()
-        const { told, cursor } = await answerOf(next.limit, next.waits)
-        for (const frame of told.slice(0, next.taken)) client.apply(frame)
-        if (next.taken >= told.length) client.cursor = cursor
+        const { frames, cursor } = await answerOf(next.limit, next.waits)
+        for (const frame of frames.slice(0, next.taken)) client.apply(frame)
+        if (next.taken >= frames.length) client.cursor = cursor
       }
     }
   }
   if (open) {
-    // Caught up is a stream whose frames have been taken in, up to the next heartbeat.
+    // A stream has caught up once all its frames are applied, the next heartbeat included.
     await settled(open.connection)
     open.connection.beat(performance.now() + 3_600_000)
     await settled(open.connection)
@@ -289,8 +289,9 @@ async function live(store: Store, hub: Hub, steps: readonly Step[]): Promise<voi
   }
   while ((await pollOnce(2)).more);
   await check('by polls')
-  // A heartbeat moves the cursor on: it is not told again and again.
-  if ((await pollOnce(2)).told > 0) throw new Error('a client that has caught up is told something')
+  // The heartbeat with counts moved the cursor, so no other poll returns it again.
+  if ((await pollOnce(2)).frames > 0)
+    throw new Error('a client that has caught up received more frames')
   await check('by one poll more')
 }
 

@@ -17,10 +17,10 @@ class Member implements Beating {
   }
 }
 
-test('a member beats once an interval, and never after it was removed', async (t) => {
+test('a connection gets one heartbeat an interval, and none after it was removed', async (t) => {
   const wheel = new HeartbeatManager(200)
   t.teardown(() => wheel.stop())
-  // The wheel alone does not keep a process alive.
+  // The timer of the wheel keeps no process alive; this one does.
   const alive = setInterval(() => {}, 1000)
   t.teardown(() => clearInterval(alive))
   const other = new Member()
@@ -33,18 +33,18 @@ test('a member beats once an interval, and never after it was removed', async (t
     for (const one of [member, fickle, other]) wheel.add(one)
     wheel.start()
   })
-  // A busy machine delays beats, and none comes before its time.
+  // A busy machine may delay beats, but none comes early.
   t.ok(steady.beats[3]! - startedAt > 3 * 200 - 50)
   t.equal(fickle.beats.length, 1)
   t.ok(other.beats.length >= 3)
   t.equal(wheel.sent, fickle.beats.length + other.beats.length + 4)
 })
 
-test('members that come together beat apart: the first at a random moment of the interval, then once an interval', (t) => {
+test('connections that open together get their heartbeats spread over the interval', (t) => {
   const intervalMs = 15_000
   const wheel = new HeartbeatManager(intervalMs)
   const members = Array.from({ length: 1000 }, () => new Member())
-  // The clock is the test's: no timer runs. A thousand come within the first second.
+  // The test turns the wheel itself. A thousand members join within the first second.
   for (let now = 100, added = 0; now <= 10 * intervalMs; now += 100) {
     for (const last = Math.min(1000, now); added < last; added++) wheel.add(members[added]!)
     wheel.turn(now)

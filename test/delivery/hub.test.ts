@@ -11,7 +11,7 @@ import { observe } from '../fixtures/observe.ts'
 
 type Teardown = { teardown(fn: () => unknown): void }
 
-/** A wire that keeps the very buffers it is given. */
+/** A sink that keeps the very buffers it is given. */
 class Wire implements Sink {
   readonly transport = 'sse'
   readonly peer = null
@@ -90,7 +90,7 @@ function hubWith(t: Teardown, over: Partial<HubSettings> = {}, quota?: Quota) {
   return { hub, store, open, publish, settled, failures, reached }
 }
 
-test('an event is encoded once, and its readers share the bytes', async (t) => {
+test('an event is encoded once, and all its connections share the bytes', async (t) => {
   const { open, publish, settled } = hubWith(t)
   const readers = Array.from({ length: 100 }, (_, n) => open(`u${n}`, ['news']).sink)
   await settled()
@@ -99,13 +99,13 @@ test('an event is encoded once, and its readers share the bytes', async (t) => {
   const [first] = readers
   t.equal(first!.written.length, 3)
   for (const sink of readers)
-    for (const place of [1, 2])
-      if (sink.written[place] !== first!.written[place]) t.fail('bytes of its own')
+    for (const index of [1, 2])
+      if (sink.written[index] !== first!.written[index]) t.fail('a copy of the bytes')
   t.match(first!.written[1]!.toString(), /"id":"n1"/)
   t.match(first!.written[2]!.toString(), /"id":"n2"/)
 })
 
-test('tabs of one user are connections of their own: one that goes takes no other with it', async (t) => {
+test('closing one tab of a user leaves the other tabs connected', async (t) => {
   const { hub, open, publish, settled } = hubWith(t)
   const tabs = Array.from({ length: 3 }, () => open('u', ['news']))
   await settled()
@@ -129,7 +129,7 @@ test('tabs of one user are connections of their own: one that goes takes no othe
 
 test('connections that leave an audience, in any order, do not affect those that stay', async (t) => {
   const { reached, open, publish, settled } = hubWith(t)
-  // Each order in which four can leave, with what the last one gets told after each.
+  // Each order in which three of four can leave.
   const orders = [0, 1, 2, 3].flatMap((a) =>
     [0, 1, 2, 3].flatMap((b) => [0, 1, 2, 3].map((c) => [a, b, c]))
   )
@@ -143,12 +143,12 @@ test('connections that leave an audience, in any order, do not affect those that
       t.equal(reached.get(`n${++published}`), 3 - gone, `${order}`)
     }
     const [left] = readers.filter((_, n) => !order.includes(n))
-    t.equal(left!.sink.written.length, 4, 'its page, and one frame for each')
+    t.equal(left!.sink.written.length, 4, 'its page, and one frame for each publish')
     left!.connection.close('gone')
   }
 })
 
-test('all streams of a user have one order, whoever publishes', async (t) => {
+test('all streams of a user show events in one order, even with concurrent publishers', async (t) => {
   const { store, open, publish, settled } = hubWith(t)
   const to: Recipients[] = [{ user: 'u' }, { topic: 'news' }, { everyone: true }]
   const tabs = Array.from({ length: 5 }, () => open('u', ['news']).sink)
@@ -188,7 +188,7 @@ test('the limit per address reads shortened IPv6 addresses', async (t) => {
   t.equal(hub.refusal('u', '2001:db8:0:1::1'), null)
 })
 
-test('a store that fails ends the stream that asked it, with a time to come back', async (t) => {
+test('if the store fails, only the stream that reads from it ends, with a goodbye that says when to return', async (t) => {
   const { hub, store, open, settled, failures } = hubWith(t)
   const { sink: neighbour } = open('v', [])
   await settled()
@@ -205,8 +205,8 @@ test('a store that fails ends the stream that asked it, with a time to come back
 })
 
 /**
- * Carries out what it is told in the order it was told, a little later, and grants at random: as a
- * server elsewhere would.
+ * Executes calls in order, each a little later, and grants at random, as a server on the network
+ * would.
  */
 class DistantQuota implements Quota {
   readonly has = new Map<string, number>()
@@ -242,7 +242,7 @@ class DistantQuota implements Quota {
   }
 }
 
-test('the quota is told as many connections of a user as there are, in any order of events', async (t) => {
+test('the quota knows how many connections a user has, in any order of openings, releases and closes', async (t) => {
   for (let life = 0; life < 100; life++) {
     const quota = new DistantQuota()
     const { hub } = hubWith(t, { maxConnectionsPerUser: 5 }, quota)
@@ -256,7 +256,7 @@ test('the quota is told as many connections of a user as there are, in any order
             .then((admitted) => {
               if (typeof admitted === 'string') return
               const subscriber = { user, topics: [] }
-              // Some leave before they are let in.
+              // Some clients leave before their connection opens.
               if (Math.random() < 0.2) admitted.release()
               else admitted.open({ subscriber, sink: new Wire(), codec: sseCodec })
             })
@@ -295,7 +295,7 @@ test('a connection authenticated before a revocation is closed, one authenticate
   t.equal(hub.connections.size, 1)
 })
 
-test('a frame that moves no cursor repeats the last one sent', async (t) => {
+test('a frame that moves no cursor repeats the last cursor sent', async (t) => {
   const { hub, store, settled, publish } = hubWith(t)
   const since = `${store.logs[0].epoch}-${store.logs[0].head}`
   await publish({ user: 'another' })
@@ -312,7 +312,7 @@ test('a frame that moves no cursor repeats the last one sent', async (t) => {
   t.strictSame(ids, [since, since], 'ready, and goodbye')
 })
 
-test('publishing to a topic without readers costs nothing, however many other topics are read', async (t) => {
+test('publishing to a topic that nobody reads stays cheap, however many other topics are read', async (t) => {
   const { hub, open, publish, settled, store } = hubWith(t)
   for (let n = 0; n < 1500; n++)
     open(
@@ -320,7 +320,7 @@ test('publishing to a topic without readers costs nothing, however many other to
       Array.from({ length: 50 }, (_, i) => `own-${n}-${i}`)
     )
   await settled()
-  // Of the process, not of the clock: others may keep the machine busy.
+  // CPU time, not wall time: other processes may keep the machine busy.
   const costs: number[] = []
   for (let round = 0; round < 3; round++) {
     const before = process.cpuUsage()
@@ -340,7 +340,7 @@ test('publishing to a topic without readers costs nothing, however many other to
   }
   t.ok(
     Math.min(...costs) < 100,
-    `a thousand took ${costs.map(Math.round).join(', ')} ms; looking at every group took 200`
+    `a thousand took ${costs.map(Math.round).join(', ')} ms; searching every audience took 200`
   )
   const reader = open('reader', ['nobody-5', 'own-3-7'])
   await settled()
@@ -350,10 +350,10 @@ test('publishing to a topic without readers costs nothing, however many other to
   const { fanOut } = reader.connection
   t.strictSame(fanOut.sizes, { audiences: 1501, topics: 75_001 })
   hub.stop()
-  t.strictSame(fanOut.sizes, { audiences: 0, topics: 0 }, 'those that leave leave nothing behind')
+  t.strictSame(fanOut.sizes, { audiences: 0, topics: 0 }, 'closed connections leave nothing behind')
 })
 
-test('a user who opens connections in a loop is refused; others, and a crowd behind one address, are not', async (t) => {
+test('a user who opens connections in a loop is refused; other users behind the same address are not', async (t) => {
   const { hub } = hubWith(t, { maxConnectionsPerUser: 20 })
   const admit = (user: string, options?: { rated: boolean }) =>
     hub.admit(user, '192.0.2.1', async () => {}, options)

@@ -37,7 +37,7 @@ interface Heard {
   readonly body: Alert
 }
 
-/** What operators run: it hears each alert whole, and answers as told. */
+/** An operator's webhook: it records each alert, and answers as the test says. */
 async function receiver(t: Teardown, answer: (response: ServerResponse, nth: number) => void) {
   const heard: Heard[] = []
   const server = createServer(async (request, response) => {
@@ -79,7 +79,7 @@ const TROUBLE = {
   keepFiringForMs: 0
 } as const
 
-/** Alerts behind rules that fire as told. */
+/** Alerts on two rules that fire when the test says so. */
 async function alerting(
   t: Teardown,
   url: string,
@@ -112,7 +112,7 @@ async function alerting(
   }
 }
 
-test('a change of status is sent, with what to do, and a signature that the receiver can check', async (t) => {
+test('an alert reports a change of status, says what to do, and has a signature that the receiver can check', async (t) => {
   const { heard, url } = await receiver(t, accept)
   const { become, failures } = await alerting(t, url)
   const before = Date.now()
@@ -141,7 +141,7 @@ test('a change of status is sent, with what to do, and a signature that the rece
   }
   t.equal(headers['content-type'], 'application/json')
 
-  // As src/monitoring/README.md tells receivers to do it.
+  // The check that src/monitoring/README.md shows.
   t.ok(isFromBellwire(headers, text, SECRET))
   t.notOk(isFromBellwire(headers, text, 'another secret'))
   t.notOk(isFromBellwire(headers, text.replace('degraded', 'critical'), SECRET))
@@ -196,8 +196,8 @@ test('alerts keep the minimum interval, and a change reverted within it is not s
   await eventually(() => heard.length === 2)
   t.match(heard[1]!.body, { previous: 'degraded', status: 'critical' })
   t.ok(heard[1]!.at - heard[0]!.at > 390, `${heard[1]!.at - heard[0]!.at} ms`)
-  // Back to what was told before anybody could be told otherwise: there is nothing to tell, until
-  // something changes.
+  // The status returns to the one reported last before the interval ends: nothing is sent until it
+  // changes again.
   become('ok')
   become('critical')
   become('degraded')
@@ -230,7 +230,7 @@ test('an alert is retried with growing pauses until the receiver acknowledges it
   t.notMatch(failures.join(), /in-the-address|hook\?/, 'the path and the query may hold a secret')
   const pauses = heard.slice(1).map(({ at }, n) => at - heard[n]!.at)
   t.ok(pauses[4]! >= 39, `the last pause is at least half of 80 ms: ${pauses.map(Math.round)}`)
-  // Taken at last: the next change is told as one from there.
+  // Acknowledged at last: the next alert reports the change from that status.
   become('ok')
   await eventually(() => heard.length === 7)
   t.match(heard[6]!.body, { previous: 'critical', status: 'ok' })
@@ -275,7 +275,7 @@ test('a recovery is sent even if the receiver acknowledged no alert before it', 
   t.match(heard.at(-1)!.body, { status: 'ok', previous: 'critical' })
 })
 
-test('a receiver that hangs is given up, and delays no shutdown', async (t) => {
+test('an alert to a receiver that hangs is given up, and delays no shutdown', async (t) => {
   const { heard, url } = await receiver(t, (response, nth) => {
     if (nth === 2) response.writeHead(200).write('and so on')
   })
@@ -284,13 +284,13 @@ test('a receiver that hangs is given up, and delays no shutdown', async (t) => {
   await eventually(() => failures.length === 1)
   t.match(failures[0], 'no answer within 1000 ms')
   await eventually(() => heard.length === 2)
-  // A status is an answer, though its body never ends.
+  // A status is an answer, even if its body never ends.
   become('ok')
   await eventually(() => heard.length === 3)
   t.match(heard[2]!.body, { previous: 'critical', status: 'ok' })
   const began = performance.now()
   alerts.stop()
-  t.ok(performance.now() - began < 900, 'it does not wait for the one that is under way')
+  t.ok(performance.now() - began < 900, 'it does not wait for the request under way')
 })
 
 test('the service sends an alert near the connection limit, and a hanging receiver delays nothing', async (t) => {

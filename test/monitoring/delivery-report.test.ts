@@ -29,7 +29,7 @@ test('the report explains why a user did or did not get a notification', async (
   t.equal(
     verdict([connection({ closedAt: 3000, reason: 'gone' })]),
     'written',
-    'also where they have left since'
+    'even if they have left since'
   )
   t.equal(
     verdict([connection({ seq: 6 })]),
@@ -84,7 +84,7 @@ test('the oldest delivery and connection records are forgotten first', async (t)
   t.match(records.delivery(`n${most - 1}`), { producer: 'app', durableAfterMs: 1, acceptedAt: 1 })
 })
 
-test('of many names twenty are kept, and the others are still recognised', async (t) => {
+test('delivery records keep twenty of many names, and still recognise the others', async (t) => {
   const names = Array.from({ length: 1000 }, (_, n) => `name-${n}`)
   const { topics, hashes } = rememberedTopics(names.slice(0, 200))
   t.equal(topics.length, 20)

@@ -6,13 +6,13 @@ import type { Rule } from '../../src/monitoring/health-rules/rule.ts'
 import { RULES } from '../../src/monitoring/health-rules.ts'
 
 const GIB = 1024 ** 3
-/** A service that is well: a thousand streams of five hundred users. */
 const TROUBLE = {
   setting: 'AUTH_JWKS_URL',
   origin: 'https://issuer.example',
   reason: 'it answered 503 instead of a key set'
 }
 const MINUTE = 60_000
+/** A healthy service: a thousand streams of five hundred users. */
 const WELL: HealthInputs = {
   signIns: { failingMs: 0, trouble: undefined, keySet: undefined },
   storeHealthy: true,
@@ -57,11 +57,11 @@ const WELL: HealthInputs = {
 interface Case {
   /** Makes the rule fire. */
   readonly bad: Partial<HealthInputs>
-  /** Worse than well, but not bad: it must not fire. */
+  /** Worse than healthy, but not bad: it must not fire. */
   readonly bearable: Partial<HealthInputs>
   /**
-   * Between the two thresholds, where there is a place: what fires goes on, what does not stays
-   * quiet.
+   * Between the two thresholds, if they differ: a rule that fires keeps firing, and one that does
+   * not stays quiet.
    */
   readonly between?: Partial<HealthInputs>
   readonly severity: 'info' | 'warning' | 'critical'
@@ -69,7 +69,7 @@ interface Case {
   readonly action: RegExp
 }
 
-/** A setting of Redis that the store found: any other of them is none of the rule's business. */
+/** A store's warning about a setting of Redis. The rule must ignore a warning with another code. */
 const setting = (code: string, other: string): Case => ({
   bad: { storeWarnings: [{ code, message: `it is ${code}`, action: 'change it' }] },
   bearable: { storeWarnings: [{ code: other, message: 'another', action: 'another' }] },
@@ -99,7 +99,7 @@ const CASES: Readonly<Record<string, Case>> = {
   'store-nearly-full': {
     bad: { disk: { freeBytes: 0.4 * GIB, totalBytes: 100 * GIB } },
     between: { disk: { freeBytes: 0.55 * GIB, totalBytes: 100 * GIB } },
-    // A small disk is not full for being small.
+    // A small disk, of which a fifth is free.
     bearable: { disk: { freeBytes: 0.2 * GIB, totalBytes: GIB } },
     severity: 'warning',
     message: /^410 MiB of 102400 MiB are free/,
@@ -150,7 +150,7 @@ const CASES: Readonly<Record<string, Case>> = {
   },
   'development-credentials': {
     bad: { developmentKeys: ['MONITOR_KEYS'], publicAddress: false },
-    // Somebody tries it out on a machine of their own.
+    // Someone tries Bellwire on their own machine.
     bearable: {
       developmentKeys: ['PUBLISH_KEYS', 'MONITOR_KEYS'],
       ownKeys: [],
@@ -164,7 +164,7 @@ const CASES: Readonly<Record<string, Case>> = {
   'rejected-publishes': {
     bad: { rejections: { producer: 'shop', problem: 'validation', refused: 10, asked: 200 } },
     between: { rejections: { producer: 'shop', problem: 'validation', refused: 6, asked: 200 } },
-    // Many, and yet few of what is asked for.
+    // Many were refused, but few of all publishes.
     bearable: { rejections: { producer: 'shop', problem: 'validation', refused: 20, asked: 1000 } },
     severity: 'warning',
     message:
@@ -173,7 +173,7 @@ const CASES: Readonly<Record<string, Case>> = {
   },
   'no-publishes': {
     bad: { silenceMs: 20 * 60_000 },
-    // Not longer than usual, and: nothing ever came.
+    // Not much longer than the longest pause so far.
     bearable: { silenceMs: 20 * 60_000, longestSilenceMs: 10 * 60_000 },
     severity: 'info',
     message: /^Nothing was published for 20 min; the longest pause since the start was 60 s/,
@@ -182,7 +182,7 @@ const CASES: Readonly<Record<string, Case>> = {
   'slow-closes': {
     bad: { slowClosesPerMinute: 11 },
     between: { slowClosesPerMinute: 7 },
-    // Four of ten is a handful, not a sign of anything.
+    // Four of ten connections are too few to mean anything.
     bearable: { slowClosesPerMinute: 4, active: 10, mostActivePerMinute: 10 },
     severity: 'warning',
     message: /^11 of 1000 connections were closed/,
@@ -231,7 +231,7 @@ const CASES: Readonly<Record<string, Case>> = {
   'reconnect-storm': {
     bad: { arrivalsPerMinute: 2500 },
     between: { arrivalsPerMinute: 1500 },
-    // Everybody came back once after a restart, and all of them left.
+    // After a restart every client returned once, and all have left since.
     bearable: { arrivalsPerMinute: 1100, active: 0 },
     severity: 'warning',
     message: /^2500 streams arrived in the last minute; at most 1000 were open at once\.$/,
@@ -240,7 +240,7 @@ const CASES: Readonly<Record<string, Case>> = {
   'same-interval': {
     bad: { sharedLifetime: { seconds: 60, ended: 40, share: 0.9 } },
     between: { sharedLifetime: { seconds: 60, ended: 40, share: 0.4 } },
-    // All three that ended lately were of one age: a coincidence.
+    // Only three streams ended lately: that they were equally old is a coincidence.
     bearable: { sharedLifetime: { seconds: 60, ended: 3, share: 1 } },
     severity: 'warning',
     message: /^90 % of .* at the same age: 60 s\.$/,
@@ -294,21 +294,21 @@ const CASES: Readonly<Record<string, Case>> = {
   }
 }
 
-/** One rule by itself, and a clock that goes as told. */
+/** One rule by itself, on the test's own clock. */
 function alone(rule: Rule) {
   const health = new Health([rule])
   let now = 1_000_000
   return {
-    /** Holds it against these figures every second for so long; whether it fires at the end. */
-    after(ms: number, vitals: Partial<HealthInputs>): boolean {
-      for (const end = now + ms; now < end; now += 1000) health.assess({ ...WELL, ...vitals }, now)
+    /** Evaluates the rule every second for `ms`; returns whether it fires at the end. */
+    after(ms: number, inputs: Partial<HealthInputs>): boolean {
+      for (const end = now + ms; now < end; now += 1000) health.assess({ ...WELL, ...inputs }, now)
       return health.last.recommendations.length > 0
     },
     health
   }
 }
 
-test('every rule has a case', async (t) => {
+test('every health rule has a test case', async (t) => {
   t.strictSame(
     Object.keys(CASES),
     RULES.map(({ code }) => code)
@@ -359,7 +359,7 @@ test('a rule with forMs does not fire for short bursts', async (t) => {
   }
 })
 
-test('since is the time of the first sign, and does not move while the rule fires', async (t) => {
+test('a recommendation keeps the time when its condition began as long as its rule fires', async (t) => {
   const rule = RULES.find(({ code }) => code === 'slow-readers')!
   const { after, health } = alone(rule)
   const began = Date.now()
@@ -369,16 +369,20 @@ test('since is the time of the first sign, and does not move while the rule fire
   t.ok(Math.abs(began - LASTING_MS - since) < 2000, `${began - since} ms`)
   after(60_000, { slow: 600 })
   t.equal(health.last.recommendations[0]!.since, since)
-  t.match(health.last.recommendations[0]!.message, /^600 of/, 'while the figures are those of now')
+  t.match(
+    health.last.recommendations[0]!.message,
+    /^600 of/,
+    'but the message shows the current figure'
+  )
 })
 
-test('slow closes are a share of the connections of the last minute, not of those still open', async (t) => {
+test('slow-closes compares with the connections of the last minute, not with those still open', async (t) => {
   const health = new Health()
   health.assess({ ...WELL, slowClosesPerMinute: 8, active: 0 }, 0)
   t.strictSame(health.last.recommendations, [])
 })
 
-test('the most severe rule comes first and decides the status', async (t) => {
+test('the most severe recommendation comes first and decides the status', async (t) => {
   const health = new Health()
   health.assess({ ...WELL, storeHealthy: false, errorsPerMinute: 100, draining: true }, 0)
   t.strictSame(
@@ -410,7 +414,7 @@ test('development keys on a public address are critical, even without own keys',
   })
 })
 
-test('the age at which streams are cut names the proxy setting to change', async (t) => {
+test('same-interval names the proxy setting to change, by the age at which streams end', async (t) => {
   const action = (seconds: number, heartbeatMs: number): string => {
     const health = new Health()
     health.assess({ ...WELL, heartbeatMs, sharedLifetime: { seconds, ended: 100, share: 1 } }, 0)
@@ -418,7 +422,7 @@ test('the age at which streams are cut names the proxy setting to change', async
   }
   t.match(action(60, 60_000), 'set HEARTBEAT_MS to 30000 or less')
   t.match(action(60, 60_000), 'proxy_read_timeout of nginx')
-  // Silence is not what ends them where heartbeats come more often.
+  // Heartbeats come more often than that, so silence is not what ends the streams.
   t.match(action(100, 15_000), 'above MAX_CONNECTION_AGE_MS')
   t.match(action(100, 15_000), 'Proxy Read Timeout of Cloudflare')
   t.match(action(77, 15_000), 'a time-out of that length in each proxy')

@@ -29,7 +29,7 @@ test('page views, old streams and streams that all end at once have no shared li
   t.ok(lifetimes.shared()!.ended <= 5)
 })
 
-test('lifetimes of long ago are forgotten', async (t) => {
+test('lifetimes older than the window are forgotten', async (t) => {
   const lifetimes = new Lifetimes()
   lifetimes.tick(LIFETIMES_MS)
   for (let n = 0; n < 5; n++) lifetimes.record(60_000)

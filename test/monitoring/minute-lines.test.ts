@@ -28,7 +28,7 @@ test('the first line of a kind is written at once, later ones together after a m
   t.strictSame(written(), [['a', 1, { n: 'again' }]], 'after a quiet minute it is the first again')
 })
 
-test('the remaining lines are written at the end', async (t) => {
+test('lines that are not due yet are written when the process ends', async (t) => {
   const { kept, written } = lines()
   for (let n = 0; n < 3; n++) kept.add('a', 1, {}, 0)
   written()

@@ -4,7 +4,7 @@ import { NO_CONNECTIONS } from '../../src/monitoring/connection-summary.ts'
 import { Latency } from '../../src/monitoring/latency.ts'
 import { Stats } from '../../src/monitoring/stats.ts'
 
-/** Figures that are taken every second, and the next time that they are. */
+/** Stats that run, and `second`, which resolves at their next tick. */
 function running(t: { teardown(fn: () => unknown): void }) {
   const stats = new Stats({ problems: [], errorCodes: [] })
   let waiting: (() => void)[] = []
@@ -16,7 +16,7 @@ function running(t: { teardown(fn: () => unknown): void }) {
     }
   })
   t.teardown(() => stats.stop())
-  // The timer of the figures keeps no process alive; this one does.
+  // The timer of the stats keeps no process alive; this one does.
   const alive = setInterval(() => {}, 1000)
   t.teardown(() => clearInterval(alive))
   return { stats, second: () => new Promise<void>((resolve) => waiting.push(resolve)) }
@@ -25,7 +25,7 @@ function running(t: { teardown(fn: () => unknown): void }) {
 test('stats compute rates, counts of the last minute, and the pause between publishes', async (t) => {
   const { stats, second } = running(t)
   await second()
-  t.equal(stats.publishes.silenceMs, null, 'nothing ever was')
+  t.equal(stats.publishes.silenceMs, null, 'nothing was published yet')
   stats.publishes.accept(30, 'app')
   stats.frames.add(300)
   stats.resets.add(2)

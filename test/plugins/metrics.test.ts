@@ -58,7 +58,7 @@ function parseExposition(text: string): Exposition {
     })
   }
   const series = samples.map(({ name, labels }) => JSON.stringify([name, labels]))
-  if (new Set(series).size !== series.length) throw new Error('a series stands there twice')
+  if (new Set(series).size !== series.length) throw new Error('a series appears twice')
   return {
     types,
     samples,
@@ -79,7 +79,7 @@ async function scrape(service: Service): Promise<Exposition> {
   return parseExposition(text)
 }
 
-/** All names that a query may use: those announced, and what a histogram is made of. */
+/** All names that a query may use: the announced ones, and the parts of each histogram. */
 function namesOf({ types }: Exposition): Set<string> {
   return new Set(
     [...types].flatMap(([name, type]) =>
@@ -88,7 +88,7 @@ function namesOf({ types }: Exposition): Set<string> {
   )
 }
 
-/** Words of PromQL that stand where a name of a metric may stand. */
+/** PromQL keywords that may appear where a metric name may. */
 const KEYWORDS = new Set([
   'by',
   'without',
@@ -113,7 +113,7 @@ function metricsIn(expression: string): string[] {
     .filter((word) => !KEYWORDS.has(word))
 }
 
-/** Label matchers of an expression: metric, label, value; for those that ask for one value exactly. */
+/** The matchers `label="value"` of an expression, each with its metric. */
 function matchersIn(expression: string): [metric: string, label: string, value: string][] {
   return [...expression.matchAll(/([a-z_]+)\{([^}]*)\}/g)].flatMap(([, metric, inside]) =>
     [...inside!.matchAll(/([a-z_]+)="([^"]*)"/g)].map(
@@ -148,7 +148,7 @@ test('metric names follow the conventions, and label values come from fixed sets
     if (name.startsWith('bellwire_')) t.equal(name.endsWith('_total'), type === 'counter', name)
     if (type === 'histogram') t.match(name, /_seconds$/)
   }
-  // Whatever callers make up must make no series: users, topics, addresses, keys, paths, connections.
+  // Nothing that callers make up may create a series: users, topics, addresses, keys, paths.
   for (let n = 0; n < 20; n++) {
     const stream = await openStream(t, `${service.url}/v1/stream`, {
       token: tokenOf(`user-${n}`, [`topic-${n}`])
@@ -236,7 +236,7 @@ test('metrics count what happens', async (t) => {
   t.equal(after.total('bellwire_publish_ack_seconds_count'), 6)
   t.ok(
     after.total('bellwire_commit_seconds_count') >= 5,
-    'each was committed before the next was asked for'
+    'each was committed before the next request'
   )
   t.ok(after.total('bellwire_commit_seconds_sum') > 0)
   t.equal(after.total('bellwire_replayed_frames_total'), 5)
@@ -262,7 +262,7 @@ test('metrics count what happens', async (t) => {
   }
 })
 
-test('a store without size and commits, and no limits: the metrics exist without values', async (t) => {
+test('metrics without a value, such as the size of a store in memory, are announced without samples', async (t) => {
   const service = await startService(t, {
     env: { STORE: 'memory', MAX_CONNECTIONS: '0', BASE_PATH: '/notify' }
   })
@@ -281,10 +281,10 @@ test('a store without size and commits, and no limits: the metrics exist without
 type Document = any
 const yaml = (file: string): Document => parse(readFileSync(file, 'utf8'), { strict: true })
 
-test('every alert and every panel uses metrics and labels that exist', async (t) => {
+test('every alert rule and dashboard panel uses metrics and labels that exist', async (t) => {
   const metrics = await scrape(await startService(t))
   const names = namesOf(metrics)
-  // What Prometheus itself makes of a scrape and of the rules.
+  // Prometheus itself adds these.
   for (const name of ['up', 'ALERTS']) names.add(name)
   const labels = new Map<string, Set<string>>()
   for (const sample of metrics.samples) {
@@ -293,7 +293,7 @@ test('every alert and every panel uses metrics and labels that exist', async (t)
       labels.set(key, (labels.get(key) ?? new Set()).add(value))
     }
   }
-  // Set by Prometheus.
+  // Prometheus sets these labels.
   const foreign = new Set(['job', 'instance', 'alertstate'])
 
   function check(expression: string, where: string): void {
@@ -353,7 +353,7 @@ test('every alert and every panel uses metrics and labels that exist', async (t)
   t.strictSame(unused, ['bellwire_build_info'], 'and every metric of ours is on the dashboard')
 })
 
-test('the parts of the compose file fit together', async (t) => {
+test('the compose file refers only to secrets, volumes and files that exist', async (t) => {
   const compose = yaml('docker/compose.yaml')
   const { services, secrets, volumes } = compose
   t.strictSame(Object.keys(services), ['bellwire', 'nginx', 'prometheus', 'grafana'])
@@ -372,7 +372,7 @@ test('the parts of the compose file fit together', async (t) => {
       else t.ok(source in volumes, `${name}: volume ${source}`)
       t.ok(target.startsWith('/'))
     }
-    // The path of a secret that a setting names is one that the service was given.
+    // A setting may only name a secret that its service was given.
     for (const value of Object.values<string>(service.environment ?? {})) {
       const secret = /^\/run\/secrets\/(.+)$/.exec(value)
       if (secret) t.ok(service.secrets.includes(secret[1]!), `${name}: ${value}`)
