@@ -30,7 +30,7 @@ export interface NodeView {
   readonly lastSeenAt: number
 }
 
-/** This process, as the cluster sees it. */
+/** This process, as the cluster sees it: what it reports, and how it answers. */
 export interface LocalNode {
   report(): NodeReport
   answer<K extends NodeQuery['kind']>(question: Extract<NodeQuery, { kind: K }>): NodeAnswer<K>
@@ -44,9 +44,15 @@ export interface LocalNode {
 export interface Cluster extends Quota {
   /** Announces this node and answers for it from now on. Call it once; it never throws. */
   join(node: LocalNode): void
-  /** All nodes this one knows to be alive, itself first. A dead node disappears when its lease expires. */
+  /**
+   * All nodes this one knows to be alive, itself first. A dead node disappears when its lease
+   * expires.
+   */
   nodes(): readonly NodeView[]
-  /** Asks every node, this one included. Resolves to the answers within {@link ASK_MS}, its own first; never rejects. */
+  /**
+   * Asks every node, this one included. Resolves to the answers within {@link ASK_MS}, its own
+   * first; never rejects.
+   */
   ask<K extends NodeQuery['kind']>(
     question: Extract<NodeQuery, { kind: K }>
   ): Promise<readonly NodeAnswer<K>[]>

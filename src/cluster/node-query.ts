@@ -82,7 +82,10 @@ export const NodeQuery = z.discriminatedUnion('kind', [
 ])
 export type NodeQuery = z.output<typeof NodeQuery>
 
-/** The answer to each query. Another node may run another version: an answer that does not fit is ignored. */
+/**
+ * The answer to each query. Another node may run another version: an answer that does not fit is
+ * ignored.
+ */
 export const ANSWERS = {
   'count-user': z.number(),
   'close-connection': z.boolean(),

@@ -5,7 +5,7 @@ import type { NodeAnswer, NodeQuery } from './node-query.ts'
 export class SingleNode implements Cluster {
   readonly #node: string
   readonly #maxConnectionsPerUser: number
-  #member: LocalNode | undefined
+  #local: LocalNode | undefined
 
   /** `maxConnectionsPerUser` 0: no limit. */
   constructor(node: string, maxConnectionsPerUser: number) {
@@ -13,20 +13,20 @@ export class SingleNode implements Cluster {
     this.#maxConnectionsPerUser = maxConnectionsPerUser
   }
 
-  join(member: LocalNode): void {
-    this.#member = member
+  join(local: LocalNode): void {
+    this.#local = local
   }
 
   nodes(): readonly NodeView[] {
-    return this.#member
-      ? [{ node: this.#node, report: this.#member.report(), lastSeenAt: Date.now() }]
+    return this.#local
+      ? [{ node: this.#node, report: this.#local.report(), lastSeenAt: Date.now() }]
       : []
   }
 
   async ask<K extends NodeQuery['kind']>(
     question: Extract<NodeQuery, { kind: K }>
   ): Promise<readonly NodeAnswer<K>[]> {
-    return this.#member ? [this.#member.answer(question)] : []
+    return this.#local ? [this.#local.answer(question)] : []
   }
 
   async acquire(_user: string, mine: number): Promise<boolean> {

@@ -51,23 +51,24 @@ export interface Reservation {
   readonly release: () => void
 }
 
+/** What admission needs from the hub. */
 export interface AdmissionHost {
   readonly connections: Connections
-  /** What prevents any connection of a user, whatever the limits say. */
+  /** What prevents any connection of a user, whatever the limits say; null if nothing does. */
   trouble(user: string): Refusal | null
   open(request: OpenRequest): Connection
   poll(request: PollRequest): Poll
 }
 
 /**
- * Decides who may open a connection: limits in all, by user and by address, and how often a user
- * may open one.
+ * Decides who may open a connection: it limits open connections in all, by user and by address, and
+ * how often a user may open one.
  */
 export class Admission {
   readonly #host: AdmissionHost
   readonly #quota: Quota
   readonly #limits: ConnectionLimits
-  /** Reservations by user; bounded by the open requests, as is their number. */
+  /** Reservations by user; bounded by the open requests. */
   readonly #reserved = new Map<string, number>()
   #reservedTotal = 0
   /** Connections and reservations, by address; bounded by them. */
@@ -131,7 +132,7 @@ export class Admission {
       if (this.#host.connections.of(user).length === 0) yield [user, count]
   }
 
-  /** The same of one user. */
+  /** The same for one user. */
   slotsOf(user: string): number {
     return this.#host.connections.of(user).length + (this.#reserved.get(user) ?? 0)
   }

@@ -10,10 +10,10 @@ export type GoodbyeReason =
   | 'rotate'
   | 'closed'
   | 'unavailable'
-/** The others are ends that no goodbye could reach the client in. */
+/** Why any connection ends. No goodbye reaches a client that is `gone` or `stale`. */
 export type CloseReason = GoodbyeReason | 'gone' | 'stale'
 
-/** Why a client cannot be let in now. */
+/** Why a client is refused a connection now. */
 export type Refusal = Extract<GoodbyeReason, 'drain' | 'limit' | 'unavailable'>
 
 interface CloseRule {
@@ -58,19 +58,25 @@ export function drawRetryMs([low, high]: readonly [number, number]): number {
  * received none.
  */
 export function goodbyeFrame(codec: Codec, reason: CloseReason, cursor: string | null): Buffer {
-  const range = CLOSE_REASONS[reason].retryMs
-  const retryMs = range && drawRetryMs(range)
-  return codec.frame('goodbye', `{"reason":"${reason}","retryMs":${retryMs}}`, cursor, retryMs)
+  return goodbye(codec, reason, cursor, CLOSE_REASONS[reason].retryMs)
 }
 
 /**
- * The goodbye for a client that cannot be let in: its `data`, and when to return in milliseconds.
- * That is later than after a connection, even from a drain: nothing changes within a second.
+ * The only frame for a client that is refused a connection. `cursor` is the one that the client
+ * sent, null if it sent none. The delay is longer than after a connection, even for a drain:
+ * nothing changes within a second.
  */
-export function goodbyeToRefused(reason: Refusal): {
-  readonly data: string
-  readonly retryMs: number
-} {
-  const retryMs = drawRetryMs([CLOSE_REASONS.limit.retryMs[0], CLOSE_REASONS[reason].retryMs[1]])
-  return { data: `{"reason":"${reason}","retryMs":${retryMs}}`, retryMs }
+export function refusalFrame(codec: Codec, reason: Refusal, cursor: string | null): Buffer {
+  const { limit, [reason]: rule } = CLOSE_REASONS
+  return goodbye(codec, reason, cursor, [limit.retryMs[0], rule.retryMs[1]])
+}
+
+function goodbye(
+  codec: Codec,
+  reason: CloseReason,
+  cursor: string | null,
+  range: CloseRule['retryMs']
+): Buffer {
+  const retryMs = range && drawRetryMs(range)
+  return codec.frame('goodbye', `{"reason":"${reason}","retryMs":${retryMs}}`, cursor, retryMs)
 }

@@ -10,7 +10,7 @@ export interface AnswerLimits {
   readonly bytes: number
 }
 
-/** What {@link encodeFollowed} made of some events. */
+/** The frames of some events, and what is left of them. */
 export interface Encoded {
   readonly frames: Buffer[]
   /**
@@ -24,8 +24,8 @@ export interface Encoded {
 
 /**
  * Encodes events for one client, in order, as they are followed; those it has had are skipped. With
- * `answer`, the frames have to fit into one answer, and what they leave out of the counts is left
- * to a read of the store; without, the next heartbeat carries it.
+ * `answer`, the frames must fit into one answer, and a shared event after which only the store
+ * knows the counts is left over; without it, the next heartbeat carries such counts.
  */
 export function encodeFollowed(
   events: readonly EncodedEvent[],

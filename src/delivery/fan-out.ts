@@ -20,7 +20,7 @@ export interface SharedFrames {
   readonly changesCounts: boolean
 }
 
-/** What events are handed to. */
+/** A connection or poll, as the fan-out sees it. */
 export interface Listener {
   readonly user: string
   readonly topics: readonly string[]
@@ -44,19 +44,19 @@ export interface Audience {
 }
 
 /**
- * Hands the events of one log to those who may have them, as this process follows it. All listeners
- * of a user belong to one log.
+ * Hands the events of one log to the listeners that may have them, in order. All listeners of a
+ * user belong to one log.
  */
 export class FanOut {
   readonly log: Log
   readonly #byUser: ListenersByUser
   readonly #observer: Observer
   #position: number
-  /** Bounded by the open connections, as is the next. */
+  /** By topics and codec; bounded by the open connections, as are the topics. */
   readonly #audiences = new Map<string, Audience>()
   /**
-   * Who reads a topic. Nearly always one audience, which stands for itself: a set for each takes
-   * far more memory.
+   * The audiences that read each topic. Nearly always it is one, stored without a set: a set for
+   * each topic takes far more memory.
    */
   readonly #byTopic = new Map<string, Audience | Set<Audience>>()
   readonly #codecs: Codec[] = []
@@ -81,8 +81,8 @@ export class FanOut {
   }
 
   /**
-   * The audience of those who read these topics; made if there is none. Each of its listeners has
-   * to {@link leave}.
+   * The audience that reads these topics, created if it does not exist. Each of its listeners must
+   * {@link leave}.
    */
   audience(topics: readonly string[], codec: Codec): Audience {
     const sorted = [...new Set(topics)].sort()
@@ -148,7 +148,7 @@ export class FanOut {
     // Counts are due: the cursor waits with them. A client that resumed at a later one would never
     // receive them.
     if (!progress.countsKnown) return codec.frame('heartbeat', '{}', progress.sentCursor)
-    // A page was read ahead of what was followed: a heartbeat never moves the cursor back.
+    // The client read a page ahead of what was followed: a heartbeat never moves its cursor back.
     if (progress.seq > this.#position) {
       progress.sent(progress.seq)
       return codec.frame('heartbeat', '{}', progress.cursor)
@@ -222,7 +222,7 @@ export class FanOut {
         for (const listener of listeners) listener.invalidateCounts()
   }
 
-  /** Who reads a shared channel. */
+  /** The audiences that read a shared channel. */
   #audiencesOf(channel: Channel): Iterable<Audience> {
     if (channel === EVERYONE) return this.#audiences.values()
     const readers = this.#byTopic.get(topicOf(channel) ?? '')

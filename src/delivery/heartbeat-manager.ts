@@ -1,12 +1,12 @@
-/** A member of the wheel. The wheel knows nothing else of it, and no socket. */
+/** A member of the wheel, as the wheel sees it. */
 export interface Beating {
-  /** Counts up from member to member; it decides about the slot. */
+  /** Counts up from member to member; the slot follows from it. */
   readonly number: number
   /** Writes a heartbeat if one is due; true if it did. `now` is monotonic milliseconds. */
   beat(now: number): boolean
 }
 
-/** Most slots of a turn. */
+/** Most slots of the wheel. */
 const MAX_SLOTS = 150
 /** Shortest tick, in milliseconds: a shorter one would cost more than it spreads. */
 const MIN_TICK_MS = 20

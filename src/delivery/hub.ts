@@ -20,6 +20,7 @@ import type { Quota } from './quota.ts'
 import type { Opening, Receiver, ReceiverHost } from './receiver.ts'
 import { Revocations } from './revocations.ts'
 
+/** The settings of the hub; see the settings of the same names. */
 export interface HubSettings
   extends ConnectionLimits,
     Pick<ReceiverHost, 'heartbeatMs' | 'maxBufferedBytes' | 'stallMs'> {
@@ -33,14 +34,14 @@ const DEADLINES_MS = 250
 const ITEMS = 25
 
 /**
- * Decides who gets what: it opens connections, hands them what the logs of the store bring, and
- * closes them.
+ * Decides who gets what: it opens connections, follows the logs of the store, hands each event to
+ * the connections that may have it, and closes them.
  */
 export class Hub implements ReceiverHost, AdmissionHost {
   readonly store: Store
   readonly node: string
   readonly observer: Observer
-  /** A connection leaves in the call that closes it. */
+  /** A connection is removed in the call that closes it. */
   readonly connections: Connections
   readonly heartbeats: HeartbeatManager
   readonly heartbeatMs: number
@@ -87,8 +88,8 @@ export class Hub implements ReceiverHost, AdmissionHost {
   /**
    * Reserves a connection, or says why not. `enter` runs once it is reserved: what it uses up, such
    * as a ticket, is not used up by a refusal. If it rejects, so does this call, and the reservation
-   * is released. `rated` counts it among the user's openings; default true. A request that has a
-   * rate limit of its own does without.
+   * is released. `rated` counts it among the user's openings; default true, false for a request
+   * with a rate limit of its own.
    */
   admit(
     user: string,
@@ -104,7 +105,7 @@ export class Hub implements ReceiverHost, AdmissionHost {
     return this.#admission.slots()
   }
 
-  /** The same of one user. */
+  /** The same for one user. */
   slotsOf(user: string): number {
     return this.#admission.slotsOf(user)
   }
@@ -184,7 +185,7 @@ export class Hub implements ReceiverHost, AdmissionHost {
     for (const connection of this.connections) connection.close(reason)
   }
 
-  /** A connection tells that it has ended. */
+  /** Called by a connection or poll that has ended. */
   closed(receiver: Receiver, reason: CloseReason): void {
     if (receiver instanceof Connection) this.heartbeats.remove(receiver)
     this.connections.remove(receiver)

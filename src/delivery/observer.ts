@@ -23,21 +23,20 @@ export interface ObservedConnection {
 }
 
 /**
- * Hears what the hub does, as it happens. Nothing in delivery asks it anything, and it never
- * throws.
+ * Receives what the hub does, as it happens. It answers nothing and never throws.
  */
 export interface Observer {
   /**
-   * A connection was opened, which makes `active` of them. `requestId` is that of the request that
-   * opened it.
+   * A connection was opened. `active` is how many are open now, this one included; `requestId` is
+   * that of the request that opened it.
    */
   opened(connection: ObservedConnection, active: number, requestId: string | undefined): void
   closed(connection: ObservedConnection, reason: CloseReason): void
-  /** A client was sent away before a connection was opened for it. */
+  /** A client was refused a connection. */
   refused(reason: Refusal): void
-  /** So many frames were sent to a connection. */
+  /** A connection was sent `frames` frames. */
   wrote(frames: number): void
-  /** So many of the frames that are sent are read from the log. */
+  /** Of the frames that are sent, `frames` were read from the log. */
   replayed(frames: number): void
   /**
    * A connection starts over with a fresh page. `undone` is the cursor it came with, if that names

@@ -7,7 +7,7 @@ import { type Opening, Receiver, type ReceiverHost } from './receiver.ts'
 import { Replay, type ReplayStart } from './replay.ts'
 import type { Sink } from './sink.ts'
 
-/** How a poll begins. */
+/** What a poll is opened with. */
 export interface PollOpening extends Opening {
   /** Most events of the log in the answer. */
   readonly limit: number
@@ -21,7 +21,7 @@ type State =
   | { readonly phase: 'live'; readonly sink: Sink }
   | { readonly phase: 'closed'; readonly more: boolean }
 
-/** One request for events. The first frames that there are answer it, in one write to its sink. */
+/** One request for events, answered by the first frames that there are, in one write. */
 export class Poll extends Receiver {
   /** One write is never behind. */
   readonly bufferedBytes = 0
@@ -69,7 +69,7 @@ export class Poll extends Receiver {
     else if (rest.length > 0) this.#replay(state.sink, null, rest)
   }
 
-  /** It has no heartbeat that could carry them: they are the answer. */
+  /** A poll gets no heartbeat that could carry new counts: it reads them, and answers with them. */
   invalidateCounts(): void {
     const state = this.#state
     this.progress.invalidateCounts()

@@ -36,7 +36,7 @@ export class Progress {
     return { unread: this.#unread, unseen: this.#unseen }
   }
 
-  /** False if only the store knows the counts; then the client is still to be sent them. */
+  /** False if only the store knows the counts: the client has yet to receive them. */
   get countsKnown(): boolean {
     return this.#countsKnown
   }
@@ -47,7 +47,7 @@ export class Progress {
     this.#seq = this.#sentSeq = seq
   }
 
-  /** No seq of this log can be named any longer, because the log does not continue where it was. */
+  /** The log does not continue where it was, so its seqs mean nothing any longer. */
   restart(): void {
     this.#arrivedWith = this.sentCursor
     this.#seq = this.#sentSeq = -1
@@ -63,7 +63,7 @@ export class Progress {
     if (seq > this.#seq) this.#seq = seq
   }
 
-  /** So many notifications were sent, each of which adds one to both counts. */
+  /** `count` notifications were sent; each adds one to both counts. */
   created(count: number): void {
     this.#unread += count
     this.#unseen += count
@@ -76,6 +76,7 @@ export class Progress {
     this.#countsKnown = known
   }
 
+  /** From now on only the store knows the counts. */
   invalidateCounts(): void {
     this.#countsKnown = false
   }

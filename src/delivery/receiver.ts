@@ -18,11 +18,11 @@ export interface ReceiverHost {
   readonly maxBufferedBytes: number
   /** How long a client that is behind may take nothing, milliseconds. */
   readonly stallMs: number
-  /** It has ended: nothing may keep it any longer. */
+  /** The receiver has ended: the host must keep no reference to it. */
   closed(receiver: Receiver, reason: CloseReason): void
 }
 
-/** How a connection or poll begins. */
+/** What a connection or poll is opened with. */
 export interface Opening {
   /** Counts up within the process. */
   readonly number: number
@@ -93,7 +93,7 @@ export abstract class Receiver implements ObservedConnection, Listener {
     return this.progress.cursor
   }
 
-  /** So many frames are about to be sent. */
+  /** `frames` frames are about to be sent. */
   protected sending(frames: number): void {
     this.#frames += frames
     this.host.observer.wrote(frames)
@@ -103,8 +103,8 @@ export abstract class Receiver implements ObservedConnection, Listener {
   /** Bytes that were sent and that the kernel has not taken. */
   abstract get bufferedBytes(): number
   /**
-   * When a client that is behind is too slow, unless it takes something (monotonic milliseconds);
-   * null if it keeps up.
+   * When a client that is behind counts as too slow, unless it takes something before (monotonic
+   * milliseconds); null if it keeps up.
    */
   abstract get stallAt(): number | null
   /** True if the client's machine has lately acknowledged nothing. */
@@ -116,6 +116,7 @@ export abstract class Receiver implements ObservedConnection, Listener {
   abstract begin(): Promise<void>
   /** Hands over events, in order; those that the client has had are skipped. */
   abstract deliver(events: readonly EncodedEvent[]): void
+  /** The same, with frames that its whole audience shares. */
   abstract deliverShared(shared: SharedFrames): void
   /** Counts may have changed without a frame that says so. */
   abstract invalidateCounts(): void

@@ -13,8 +13,9 @@ export type ReplayStart =
   | { readonly after: string | undefined; readonly sendReady: boolean }
   | { readonly reset: ResetReason }
 
+/** How a replay reads. */
 export interface ReplayOptions {
-  /** Null continues behind what the client has had. */
+  /** Null continues after what the client has had. */
   readonly start: ReplayStart | null
   /** Events that were followed already, and are not delivered yet. */
   readonly held?: readonly EncodedEvent[]
@@ -74,19 +75,23 @@ export class Replay {
     return this.#reached === 'end' && this.#held !== 'overflow' ? this.#held : null
   }
 
+  /**
+   * Keeps events that are followed meanwhile. If they are too many, more pages are read instead.
+   */
   hold(events: readonly EncodedEvent[]): void {
     if (this.#held === 'overflow') return
     if (this.#held.length + events.length > MAX_HELD_EVENTS) this.#held = 'overflow'
     else this.#held.push(...events)
   }
 
+  /** Counts may have changed without a frame that says so. */
   invalidateCounts(): void {
     this.#countsChanged = this.#countsDue = true
   }
 
   /**
-   * Reads the next page. Call what it resolves to for the page's frames, which are then as good as
-   * sent, unless the client has left meanwhile. Rejects if the store does.
+   * Reads the next page. Resolves to a function that returns the page's frames and counts them as
+   * sent: call it unless the client has left meanwhile. Rejects if the store does.
    */
   async read(): Promise<() => Buffer[]> {
     const start = this.#start

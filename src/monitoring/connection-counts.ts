@@ -33,7 +33,7 @@ export class ConnectionCounts {
     return Math.max(0, ...this.#peaks)
   }
 
-  /** A connection opened, which makes `active` of them. */
+  /** A connection opened; `active` is how many are open now, this one included. */
   open(transport: Transport, active: number): void {
     this.opened.add()
     if (transport !== 'poll') this.arrivals.add()
@@ -42,7 +42,7 @@ export class ConnectionCounts {
   }
 
   close(transport: Transport, reason: CloseReason, ageMs: number): void {
-    // A poll that is answered ends as it should: that is no news.
+    // A poll that is answered ends as it should: it is not counted.
     if (reason === 'closed' && transport === 'poll') return
     this.closedBy.add(reason)
     if (reason === 'gone' && transport !== 'poll') this.lifetimes.record(ageMs)

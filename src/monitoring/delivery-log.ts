@@ -48,7 +48,7 @@ const STATUS_LEVELS = { ok: 'info', degraded: 'warn', critical: 'error' } as con
 export class DeliveryLog {
   readonly #log: Logger
   readonly #everyMs: number
-  /** Whether each occurrence is logged, at `debug`. */
+  /** True if each occurrence is logged, at `debug`. */
   readonly #verbose: boolean
   readonly #errors: MinuteLines
   readonly #refusals: MinuteLines
@@ -188,7 +188,9 @@ export class DeliveryLog {
     else this.#accepted.add(about.producer, count, { ...about })
   }
 
-  /** Call every second: writes the lines that are due, and with `all` those that are not due yet. */
+  /**
+   * Call every second: writes the lines that are due, and with `all` those that are not due yet.
+   */
   flush(all = false): void {
     const now = performance.now()
     if (now >= this.#reasonsUntil) {

@@ -29,7 +29,7 @@ const STATUS = {
 } as const satisfies Record<Severity, HealthStatus>
 const BY_SEVERITY = ['critical', 'warning', 'info'] as const satisfies Severity[]
 
-/** Where a rule stands. `since` is wall time, for people; `turning` is monotonic. */
+/** The state of a rule. `since` is wall time, for people; `turning` is monotonic. */
 interface Standing {
   firing: { readonly since: number } | null
   /** Since when the level is past the threshold that would change the state; null: it is not. */
@@ -59,7 +59,7 @@ export class Health {
     this.#listeners.push(listener)
   }
 
-  /** Evaluates the rules, at any time and as often as wanted; `now` is monotonic milliseconds. */
+  /** Evaluates the rules; can be called at any time. `now` is monotonic milliseconds. */
   assess(inputs: HealthInputs, now: number): Assessment {
     const recommendations: Recommendation[] = []
     for (const [rule, standing] of this.#standings) {

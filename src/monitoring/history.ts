@@ -7,7 +7,7 @@ interface Totals {
   readonly errors: number
 }
 
-/** What a point shows as it stands. */
+/** What a point shows as it is at that moment. */
 interface Readings {
   readonly active: number
   readonly users: number

@@ -9,7 +9,9 @@ export interface LatencySummary {
 
 /** Six steps of ten seconds make the last minute; a seventh is being filled. */
 const GENERATIONS = 7
-/** Microseconds, up to ten minutes, with two significant figures: nobody acts on a finer one. */
+/**
+ * Microseconds, up to ten minutes, with two significant figures, which is all that anyone acts on.
+ */
 const RANGE = { lowest: 1, highest: 600_000_000, figures: 2 }
 const merged = createHistogram(RANGE)
 
@@ -50,7 +52,7 @@ export class Latency {
     return summaryOf(merged)
   }
 
-  /** Of the step that is being filled. */
+  /** The summary of the step that is being filled. */
   latest(): LatencySummary {
     return summaryOf(this.#now)
   }

@@ -56,7 +56,7 @@ interface Parts {
   readonly monitoring: Pick<Monitoring, 'stats' | 'log' | 'signIns'>
 }
 
-/** Watches this node: figures every second, health, and what operators and other nodes are told. */
+/** Watches this node: figures every second, its health, and its reports to operators and nodes. */
 export class NodeMonitor {
   readonly health = new Health()
   readonly #parts: Parts
@@ -134,7 +134,7 @@ export class NodeMonitor {
     }
   }
 
-  /** What this node tells the others. */
+  /** What this node reports to the others. */
   report(): NodeReport {
     const { version, hub, monitoring } = this.#parts
     const { stats } = monitoring

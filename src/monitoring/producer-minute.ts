@@ -10,7 +10,7 @@ export interface Rejections {
 }
 
 const SECONDS = 60
-/** Key of what was not refused. */
+/** The key under which accepted publishes are counted. */
 const TAKEN = ''
 
 interface Asked {

@@ -3,7 +3,7 @@ import websocket, { type WebSocket } from '@fastify/websocket'
 import type { FastifyInstance, FastifyReply, FastifyRequest } from 'fastify'
 import fp from 'fastify-plugin'
 import { CLOSE_ANSWER_MS, MAX_CLIENT_MESSAGE_BYTES } from '../bounds/limits.ts'
-import { goodbyeToRefused, type Refusal } from '../delivery/close-reason.ts'
+import { type Refusal, refusalFrame } from '../delivery/close-reason.ts'
 import { socketCodec } from '../delivery/codec.ts'
 import type { Hub } from '../delivery/hub.ts'
 import { asCursor } from '../log/cursor.ts'
@@ -123,7 +123,7 @@ function connect(hub: Hub, webSocket: WebSocket, request: SocketRequest): void {
 /** Sends a goodbye with the reason and the cursor of the request, then closes with a close code. */
 function refuse(hub: Hub, sink: SocketSink, reason: Refusal, after: string | undefined): void {
   hub.observer.refused(reason)
-  sink.end(socketCodec.frame('goodbye', goodbyeToRefused(reason).data, asCursor(after)), reason)
+  sink.end(refusalFrame(socketCodec, reason, asCursor(after)), reason)
 }
 
 /** Throws if the request is not a handshake of this version (RFC 6455, 4.2.1). */

@@ -1,7 +1,7 @@
 import type { FastifyReply, FastifyRequest } from 'fastify'
 import fp from 'fastify-plugin'
 import type { ZodTypeProvider } from 'fastify-type-provider-zod'
-import { goodbyeToRefused, type Refusal } from '../delivery/close-reason.ts'
+import { type Refusal, refusalFrame } from '../delivery/close-reason.ts'
 import { sseCodec } from '../delivery/codec.ts'
 import { asCursor } from '../log/cursor.ts'
 import { cursorOf, StreamQuery } from './schemas/stream.ts'
@@ -69,9 +69,8 @@ export default fp<ReceiveOptions>(
       reason: Refusal
     ): FastifyReply {
       options.hub.observer.refused(reason)
-      const { data, retryMs } = goodbyeToRefused(reason)
       const cursor = asCursor(cursorOf(request, query))
-      SseSink.open(request, reply).end(sseCodec.frame('goodbye', data, cursor, retryMs))
+      SseSink.open(request, reply).end(refusalFrame(sseCodec, reason, cursor))
       return reply
     }
   },

@@ -30,7 +30,7 @@ export class NodeMessages {
   readonly #onTrouble: (message: string) => void
   /** Queries of ours by their id, {@link ASK_MS} at most. */
   readonly #pending = new Map<string, Pending>()
-  #member: LocalNode | undefined
+  #local: LocalNode | undefined
   /** True while the channels are subscribed to. */
   #subscribed = false
   /** Why Redis refused the subscription, as last reported. */
@@ -43,8 +43,8 @@ export class NodeMessages {
   }
 
   /** Answers the queries of other nodes from now on. */
-  join(member: LocalNode): void {
-    this.#member = member
+  join(local: LocalNode): void {
+    this.#local = local
     const { subscriber } = this.#redis.clients
     this.#redis.onMessage((channel, text) => this.#receive(channel, text))
     subscriber.on('close', () => {
@@ -73,7 +73,7 @@ export class NodeMessages {
   async ask<K extends Kind>(
     question: Extract<NodeQuery, { kind: K }>
   ): Promise<readonly NodeAnswer<K>[]> {
-    const answers = this.#member ? [this.#member.answer<K>(question)] : []
+    const answers = this.#local ? [this.#local.answer<K>(question)] : []
     if (!this.#subscribed || !isReady(this.#redis.clients.reads)) return answers
     const id = randomBytes(9).toString('base64url')
     // How many nodes the query reached, as soon as Redis has said so.
@@ -114,11 +114,11 @@ export class NodeMessages {
   #answer({ id, from, question }: Query): void {
     // A newer node may ask what this one does not know.
     const parsed = NodeQuery.safeParse(question)
-    if (!this.#member || from === this.#redis.node || !parsed.success) return
+    if (!this.#local || from === this.#redis.node || !parsed.success) return
     const query = parsed.data
     const bounded =
       'limit' in query ? { ...query, limit: Math.min(query.limit, MAX_ANSWER_ROWS) } : query
-    const answer = boundAnswer(this.#member.answer(bounded), MAX_ANSWER_BYTES)
+    const answer = boundAnswer(this.#local.answer(bounded), MAX_ANSWER_BYTES)
     // If it is lost, the other node stops waiting after a moment.
     this.#send(`answer:${from}`, { id, answer }).catch(() => {})
   }

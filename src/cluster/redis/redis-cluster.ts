@@ -25,8 +25,8 @@ export interface RedisClusterOptions {
  * - `seen`, a sorted set, and `reports`, a hash: which nodes are alive, and how they are
  *   (`renew-lease-3.lua`).
  * - `places:<node>`, a hash: the connections of each user on that node (`acquire-slot-2.lua`).
- *   Those of a dead
- *   node are deleted when its lease ends.
+ * Those
+ *   of a dead node are deleted when its lease ends.
  * - Channels `ask` and `answer:<node>`: queries of the nodes.
  *
  * Nodes of earlier versions use the same names.
@@ -35,7 +35,7 @@ export class RedisCluster implements Cluster {
   readonly #redis: ClusterConnection
   readonly #messages: NodeMessages
   readonly #quota: SlotQuota
-  #member: LocalNode | undefined
+  #local: LocalNode | undefined
   #others: readonly NodeView[] = []
   /** Monotonic milliseconds of the last renewal. */
   #renewedAt = Number.NEGATIVE_INFINITY
@@ -61,9 +61,9 @@ export class RedisCluster implements Cluster {
     return new RedisCluster(redis, options)
   }
 
-  join(member: LocalNode): void {
-    this.#member = member
-    this.#messages.join(member)
+  join(local: LocalNode): void {
+    this.#local = local
+    this.#messages.join(local)
     const { commands, subscriber } = this.#redis.clients
     whenReady(subscriber, () => void this.#messages.subscribe())
     whenReady(commands, () => void this.#renew())
@@ -74,9 +74,9 @@ export class RedisCluster implements Cluster {
   }
 
   nodes(): readonly NodeView[] {
-    if (!this.#member) return []
+    if (!this.#local) return []
     const { node } = this.#redis
-    const own = { node, report: this.#member.report(), lastSeenAt: Date.now() }
+    const own = { node, report: this.#local.report(), lastSeenAt: Date.now() }
     // While Redis is away the others count as alive for one lease, as after any silence.
     return performance.now() - this.#renewedAt > LEASE_MS ? [own] : [own, ...this.#others]
   }
@@ -98,7 +98,7 @@ export class RedisCluster implements Cluster {
   async leave(): Promise<void> {
     clearInterval(this.#timer)
     const { clients, node, slotsKey } = this.#redis
-    if (this.#member && isReady(clients.commands)) {
+    if (this.#local && isReady(clients.commands)) {
       const left = clients.commands
         .multi()
         .zrem(this.#redis.key('seen'), node)
@@ -108,25 +108,25 @@ export class RedisCluster implements Cluster {
       // If this fails the lease ends by itself.
       await within(left, ASK_MS).catch(() => {})
     }
-    this.#member = undefined
+    this.#local = undefined
     clients.close()
   }
 
   async #renew(): Promise<void> {
-    const member = this.#member
-    if (!member || this.#renewing) return
+    const local = this.#local
+    if (!local || this.#renewing) return
     this.#renewing = true
     try {
       const { clients, node, slotsKey } = this.#redis
       const keys = [this.#redis.key('seen'), this.#redis.key('reports'), slotsKey]
-      const report = JSON.stringify(member.report())
+      const report = JSON.stringify(local.report())
       const values = [node, report, LEASE_MS, this.#redis.key('places:'), CLUSTER_KEYS_MS]
       const reply = new ReplyReader(await clients.commands.renewLease(...keys, ...values))
       const complete = reply.flag()
       this.#renewedAt = performance.now()
       const ahead = Date.now() - reply.number()
       this.#others = viewsOf(reply, ahead).filter((view) => view.node !== node)
-      await this.#quota.renewed(member, complete)
+      await this.#quota.renewed(local, complete)
     } catch (error) {
       this.#quota.failed(error)
     } finally {

@@ -96,10 +96,10 @@ export class SlotQuota implements Quota {
    * whether it has all slots of this node. Called in the turn of the reply, so that later reports
    * follow on the same connection.
    */
-  async renewed(member: LocalNode, complete: boolean): Promise<void> {
+  async renewed(local: LocalNode, complete: boolean): Promise<void> {
     this.#available = true
     const all = !complete || this.#unsureOfAll
-    const slots = all ? [...member.slots()] : this.#takeUnsure(member)
+    const slots = all ? [...local.slots()] : this.#takeUnsure(local)
     if (all) await this.#reportAll(slots)
     else if (slots.length > 0) await this.#send(slots, false)
   }
@@ -109,10 +109,10 @@ export class SlotQuota implements Quota {
     else this.#unsureOfAll = true
   }
 
-  #takeUnsure(member: LocalNode): UserSlots[] {
+  #takeUnsure(local: LocalNode): UserSlots[] {
     const users = [...this.#unsure]
     this.#unsure.clear()
-    return users.map((user) => [user, member.slotsOf(user)])
+    return users.map((user) => [user, local.slotsOf(user)])
   }
 
   async #reportAll(slots: readonly UserSlots[]): Promise<void> {

@@ -1,4 +1,4 @@
-/** What the promise resolves with; rejects if that takes longer than `ms`. */
+/** Resolves as the promise does; rejects if that takes longer than `ms` milliseconds. */
 export async function within<T>(promise: Promise<T>, ms: number): Promise<T> {
   let timer: NodeJS.Timeout | undefined
   const late = new Promise<never>((_, reject) => {
