@@ -2,8 +2,8 @@ const built = (file: string): Promise<unknown> =>
   import(new URL(`../../dist/stores/${file}.js`, import.meta.url).href)
 
 /**
- * The stores as they are shipped. From source, the thread that writes would have to be taught TypeScript at each opening, which takes ten
- * times as long as the opening itself.
+ * The compiled stores. From source, each opening would start a TypeScript loader in the writer
+ * thread, which takes ten times as long as the opening itself.
  */
 export const { openStore } = (await built(
   'open-store'

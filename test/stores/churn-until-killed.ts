@@ -3,11 +3,11 @@ import { scopeOf } from '../../src/log/channel.ts'
 import { openStore } from './built.ts'
 import { publication, storeOptions } from './store-fixtures.ts'
 
-/** A process of its own that adds and removes the newest until it is killed, and tells each place it was told of. */
+// Adds and removes the newest notifications until it is killed, and prints each seq it follows.
 const store = await openStore(storeOptions(process.argv[2]!, { retentionPerChannel: 5 }))
 writeSync(1, `epoch ${store.logs[0].epoch}\n`)
 store.follow((events) => {
-  for (const event of events) if ('seq' in event) writeSync(1, `place ${event.seq}\n`)
+  for (const event of events) if ('seq' in event) writeSync(1, `seq ${event.seq}\n`)
 })
 for (;;) {
   const item = publication({ user: 'ann' })

@@ -1,4 +1,5 @@
-/** Publishes into the directory named, two hundred at a time, and ends by `process.exit` while the writer is at the next of them. */
+// Publishes batches of 200 into the directory of its argument, and calls `process.exit` while the
+// writer is in a transaction.
 import { openStore } from './built.ts'
 import { publication, storeOptions } from './store-fixtures.ts'
 
@@ -9,5 +10,5 @@ void batch()
 void batch()
 await batch()
 for (let i = 0; i < 8; i++) void batch()
-// Handed over by now, and more than a millisecond of work.
+// By then the writer has the batches; each takes it more than a millisecond.
 setTimeout(() => process.exit(3), 3)

@@ -6,7 +6,7 @@ import { countsProperty, storeProperty } from './store-property.ts'
 
 storeContract(t, (options) => openStore(storeOptions('', { store: 'memory', ...options })))
 
-t.test('agrees with a plain model', (t) =>
+t.test('random operations give the results of a plain model', (t) =>
   storeProperty(
     t,
     async () => {
@@ -17,7 +17,7 @@ t.test('agrees with a plain model', (t) =>
   )
 )
 
-t.test('counts and lists are those of the entries, whatever takes entries away', async (t) => {
+t.test('counts and lists match the entries, however entries leave', async (t) => {
   const store = await openStore(storeOptions('', { store: 'memory', retentionPerChannel: 4 }))
   t.teardown(() => store.close())
   await countsProperty(t, store, 100)

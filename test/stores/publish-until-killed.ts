@@ -2,7 +2,7 @@ import { writeSync } from 'node:fs'
 import { openStore } from './built.ts'
 import { publication, storeOptions } from './store-fixtures.ts'
 
-/** A process of its own that publishes until it is killed, and tells each id that was acknowledged. */
+// Publishes until it is killed, and prints each id that was acknowledged.
 const store = await openStore(storeOptions(process.argv[2]!))
 writeSync(1, `epoch ${store.logs[0].epoch}\n`)
 await Promise.all(

@@ -9,7 +9,7 @@ import { parseRedisUrl } from '../../src/stores/redis/redis-url.ts'
 import { freePort } from '../fixtures/free-port.ts'
 import { skipOwnServer, startRedis } from './redis-server.ts'
 
-t.test('REDIS_URL is parsed in each of its forms, and every other text is refused', async (t) => {
+t.test('REDIS_URL is parsed in each of its forms, and any other text is rejected', async (t) => {
   const none = { tls: false, username: undefined, password: undefined }
   t.strictSame(parseRedisUrl('redis://h'), {
     kind: 'single',
@@ -114,13 +114,13 @@ const connect = async (
 }
 
 t.test(
-  'a command never hangs, neither without a server nor with a frozen one',
+  'a Redis command fails within its time limit if the server is down or frozen',
   { skip: skipOwnServer },
   async (t) => {
-    const nobody = await connect(t, `redis://127.0.0.1:${await freePort()}`)
-    await t.rejects(nobody.clients.commands.ping(), 'fails at once without a server')
-    await heard(nobody.clients.commands, 'reconnecting')
-    t.match(nobody.errors[0], /ECONNREFUSED/)
+    const unreachable = await connect(t, `redis://127.0.0.1:${await freePort()}`)
+    await t.rejects(unreachable.clients.commands.ping(), 'it fails at once without a server')
+    await heard(unreachable.clients.commands, 'reconnecting')
+    t.match(unreachable.errors[0], /ECONNREFUSED/)
 
     const server = await startRedis(t)
     const { clients } = await connect(t, server.url)
@@ -131,15 +131,15 @@ t.test(
     server.freeze()
     const asked = performance.now()
     await t.rejects(clients.commands.ping(), { message: 'Command timed out' })
-    t.ok(performance.now() - asked < 6000, 'within its time limit')
+    t.ok(performance.now() - asked < 6000, 'it fails within its time limit')
     server.thaw()
-    t.equal(await clients.commands.ping(), 'PONG', 'continues when the server thaws')
+    t.equal(await clients.commands.ping(), 'PONG', 'it works when the server thaws')
 
     await server.kill()
     await heard(clients.commands, 'close')
     t.notOk(isReady(clients.commands))
     await t.rejects(clients.commands.ping())
     await Promise.all([server.start(), heard(clients.commands, 'ready')])
-    t.equal(await clients.commands.ping(), 'PONG', 'continues when the server is back')
+    t.equal(await clients.commands.ping(), 'PONG', 'it works when the server is back')
   }
 )

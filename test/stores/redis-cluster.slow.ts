@@ -104,7 +104,7 @@ const met = (...nodes: Joined[]): Promise<void> =>
     return true
   })
 
-test('an answer to another node is cut to a size in bytes, and its total still counts all rows', {
+test('an answer to another node is cut to a maximum size, and its total still counts all rows', {
   skip: skipRedis
 }, async (t) => {
   const url = await redisUrl(t)
@@ -140,7 +140,7 @@ test('an answer to another node is cut to a size in bytes, and its total still c
   t.match(other, { total: 7000, rows: [{ id: 'b-0', topicCount: 200 }] })
 })
 
-test('nodes see and ask each other, and disappear at once when they leave', {
+test('nodes list and query each other, and a node that leaves disappears at once', {
   skip: skipRedis
 }, async (t) => {
   const url = await redisUrl(t)
@@ -155,13 +155,13 @@ test('nodes see and ask each other, and disappear at once when they leave', {
   await met(a, b, c)
   await eventually(() => a.cluster.nodes().some(({ report: { connections } }) => connections === 7))
   const view = a.cluster.nodes()
-  t.equal(view[0]?.node, 'a', 'itself first')
+  t.equal(view[0]?.node, 'a', 'the own node is first')
   t.same(view.map(({ node }) => node).sort(), ['a', 'b', 'c'])
   for (const { lastSeenAt } of view) t.ok(Math.abs(lastSeenAt - Date.now()) < 10_000)
   t.same(
     stranger.cluster.nodes().map(({ node }) => node),
     ['stranger'],
-    'another prefix is another cluster'
+    'nodes with another prefix are not listed'
   )
 
   a.node.users.set('u', 1)
@@ -182,10 +182,10 @@ test('nodes see and ask each other, and disappear at once when they leave', {
     t.equal((await a.cluster.ask({ kind: 'count-user', user: 'u' })).length, 2)
     quickest = Math.min(quickest, performance.now() - started)
   }
-  t.ok(quickest < 300, 'a node that left is not waited for')
+  t.ok(quickest < 300, 'questions do not wait for a node that left')
 })
 
-test('the last slot of a user is given once, however many nodes ask at once', {
+test('the last connection slot of a user is given once, however many nodes ask at the same time', {
   skip: skipRedis
 }, async (t) => {
   const url = await redisUrl(t)
@@ -209,7 +209,7 @@ test('the last slot of a user is given once, however many nodes ask at once', {
   }
 })
 
-test('slots of a dead node are free when its lease ends, and no list shows the node any more', {
+test('when the lease of a dead node ends, its slots are free and the node list drops it', {
   skip: skipRedis
 }, async (t) => {
   const url = await redisUrl(t)
@@ -237,7 +237,7 @@ test('slots of a dead node are free when its lease ends, and no list shows the n
   t.equal(await redis.exists(places), 0, 'its keys are deleted')
 })
 
-test('a node whose lease ended during a pause reports its slots again', {
+test('a node whose lease ended while it was paused reports its slots again', {
   skip: skipRedis
 }, async (t) => {
   const url = await redisUrl(t)
@@ -253,7 +253,7 @@ test('a node whose lease ended during a pause reports its slots again', {
   t.notOk(await a.open('u'))
 })
 
-test('while Redis is away or hangs, opening a stream does not wait and the limit holds on each node; then on all nodes again', {
+test('while Redis is down or hangs, streams open without waiting and each node applies the limit by itself', {
   skip: skipOwnServer
 }, async (t) => {
   const server = await startRedis(t, { persistence: 'none' })
@@ -270,28 +270,32 @@ test('while Redis is away or hangs, opening a stream does not wait and the limit
   t.ok(await b.open('u'))
   t.ok(
     performance.now() - started < ACQUIRE_SLOT_MS + 1000,
-    'the first waits for as long as it may'
+    'the first open waits until its time limit'
   )
   started = performance.now()
   t.same(
     await Promise.all([b.open('u'), b.open('u')]),
     [true, false],
-    'two on this node, as if it were alone'
+    'the node admits two, as if it were alone'
   )
-  t.ok(performance.now() - started < ACQUIRE_SLOT_MS, 'later ones do not wait')
+  t.ok(performance.now() - started < ACQUIRE_SLOT_MS, 'later opens do not wait')
   t.match(b.troubles, [/limits per user hold on each node by itself/])
   await server.kill()
-  t.same(await b.cluster.ask({ kind: 'count-user', user: 'u' }), [2], 'its own answer, at once')
+  t.same(
+    await b.cluster.ask({ kind: 'count-user', user: 'u' }),
+    [2],
+    'only its own answer, at once'
+  )
   a.close('u')
   t.ok(await a.open('u'))
-  t.equal(b.troubles.length, 1, 'reported once')
+  t.equal(b.troubles.length, 1, 'the outage is reported once')
 
   await server.start()
   await met(a, b)
   const redis = new Redis(server.url)
   t.teardown(() => redis.disconnect())
   await eventually(async () => (await redis.hget(`${prefix}:{nodes}:places:b`, 'u')) === '2')
-  t.notOk(await a.open('u'), 'no connection was closed, and none more is admitted')
+  t.notOk(await a.open('u'), 'both connections are still open, so no more are admitted')
   b.close('u')
   b.close('u')
   // Closing does not wait for Redis: the other node may ask before Redis knows of it.
@@ -301,7 +305,7 @@ test('while Redis is away or hangs, opening a stream does not wait and the limit
   t.ok(await a.open('u'))
 })
 
-test('after an outage a node reports all its users, also if there were more than it remembers', {
+test('after an outage a node reports the slots of all its users, however many there are', {
   skip: skipOwnServer
 }, async (t) => {
   const server = await startRedis(t, { persistence: 'none' })
@@ -323,7 +327,7 @@ test('after an outage a node reports all its users, also if there were more than
   t.equal(await redis.hget(`${prefix}:{nodes}:places:b`, 'u1'), '1')
 })
 
-test('on a Redis Cluster nodes see each other, ask and share slots, and an archive is imported and exported', {
+test('nodes, slots, import and export work on a Redis Cluster', {
   skip: skipOwnServer,
   timeout: 90_000
 }, async (t) => {

@@ -98,7 +98,7 @@ async function cutReplica(
 
 t.test('Redis loses events that it accepted', { skip: skipOwnServer }, async (t) => {
   t.test(
-    'a fail-over to a replica that lags reaches every node, and uses no seq twice',
+    'after a fail-over to a lagging replica every node continues on it, and no seq is used twice',
     async (t) => {
       const master = await startRedis(t)
       const between = await startSwitch(t, master)
@@ -117,17 +117,17 @@ t.test('Redis loses events that it accepted', { skip: skipOwnServer }, async (t)
       between.to(replica)
       await Promise.all([one.followed.until(restarted), two.followed.until(restarted)])
       t.not(one.store.logs[0].epoch, epoch, 'a new epoch')
-      t.equal(two.store.logs[0].epoch, one.store.logs[0].epoch, 'the same on every node')
+      t.equal(two.store.logs[0].epoch, one.store.logs[0].epoch, 'every node has the new epoch')
       t.equal(
         (await one.store.counts('ann', scope)).unread,
         10,
-        'everything that the replica had is there'
+        'the log has everything that the replica had'
       )
       await publish(two.store, 1)
       const last = await one.followed.until((event) => 'seq' in event && event.seq > 20)
       t.ok(
         'seq' in last && last.seq > 1_000_000_000,
-        'above every seq that the master can have used'
+        'the next seq is above any that the master may have used'
       )
       const seqs = seqsOf(one.followed)
       t.equal(new Set(seqs).size, seqs.length)
@@ -135,7 +135,7 @@ t.test('Redis loses events that it accepted', { skip: skipOwnServer }, async (t)
   )
 
   t.test(
-    'after a fail-over while all nodes were stopped, lost cursors get a gap and all others continue',
+    'after a fail-over while all nodes were stopped, cursors of lost events get a gap and all others resume',
     async (t) => {
       const master = await startRedis(t)
       const before = (await open(t, master.url)).store
@@ -148,7 +148,7 @@ t.test('Redis loses events that it accepted', { skip: skipOwnServer }, async (t)
       const { store } = await open(t, replica.url)
       await publish(store, 1)
       const { head } = store.logs[0]
-      t.ok(head > 1e9 && Number.isSafeInteger(head), 'the head leaps')
+      t.ok(head > 1e9 && Number.isSafeInteger(head), 'the head skips seqs that may have been used')
       for (const [after, wanted] of [
         [10, 1],
         [9, 2],
@@ -162,7 +162,7 @@ t.test('Redis loses events that it accepted', { skip: skipOwnServer }, async (t)
     }
   )
 
-  t.test('two servers that continue from one copy use no seq twice', async (t) => {
+  t.test('two servers restored from the same copy never use the same seq', async (t) => {
     const master = await startRedis(t)
     const { store } = await open(t, master.url)
     await publish(store, 10)
@@ -178,7 +178,7 @@ t.test('Redis loses events that it accepted', { skip: skipOwnServer }, async (t)
     t.ok(Math.abs(heads[0]! - heads[1]!) >= 3, heads.join(' and '))
   })
 
-  t.test('an emptied Redis begins a new epoch', async (t) => {
+  t.test('emptying Redis starts a new epoch', async (t) => {
     for (const lose of [
       async (redis: RedisServer) => void (await redis.say('FLUSHALL')),
       async (redis: RedisServer) => {
@@ -201,7 +201,7 @@ t.test('Redis loses events that it accepted', { skip: skipOwnServer }, async (t)
     }
   })
 
-  t.test('a publish to an emptied Redis is in its new epoch', async (t) => {
+  t.test('the first publish to an emptied Redis belongs to the new epoch', async (t) => {
     const redis = await startRedis(t)
     const { store } = await open(t, redis.url)
     const { epoch } = store.logs[0]
@@ -228,7 +228,7 @@ t.test('Redis loses events that it accepted', { skip: skipOwnServer }, async (t)
   })
 
   t.test(
-    'a node that falls behind further than the stream reaches continues at the head, and reports it',
+    'a node that falls too far behind the Redis stream continues at its head, and reports it',
     async (t) => {
       const redis = await startRedis(t)
       const { store, followed } = await open(t, redis.url)
@@ -262,7 +262,7 @@ t.test('Redis loses events that it accepted', { skip: skipOwnServer }, async (t)
 })
 
 t.test(
-  'a notification recalled before it expires leaves no expiry behind',
+  'recalling a notification removes its scheduled expiry',
   { skip: skipOwnServer },
   async (t) => {
     const redis = await startRedis(t)
@@ -281,11 +281,11 @@ t.test(
   }
 )
 
-t.test('lost wake-ups delay events and lose none', { skip: skipOwnServer }, async (t) => {
+t.test('lost wake-ups delay events but lose none', { skip: skipOwnServer }, async (t) => {
   const redis = await startRedis(t)
   const [one, two] = [await open(t, redis.url), await open(t, redis.url)]
   for (let n = 0; n < 20; n++) {
-    // Every subscriber is disconnected, and wake-ups reach nobody until they are back.
+    // Every subscriber is disconnected, and wake-ups reach no process until they are back.
     await redis.say('CLIENT KILL TYPE pubsub')
     await publish(one.store, 5)
   }
@@ -300,7 +300,7 @@ t.test('lost wake-ups delay events and lose none', { skip: skipOwnServer }, asyn
 })
 
 t.test(
-  'a publish whose connection breaks is repeated, and appended once',
+  'a publish whose connection breaks is retried and appended once',
   { skip: skipOwnServer },
   async (t) => {
     const redis = await startRedis(t, { persistence: 'none' })
@@ -325,8 +325,8 @@ t.test(
   }
 )
 
-t.test('what Redis refuses', { skip: skipOwnServer }, async (t) => {
-  t.test('with REDIS_WAIT_REPLICAS a publish is not accepted without the replica', async (t) => {
+t.test('Redis refuses writes', { skip: skipOwnServer }, async (t) => {
+  t.test('with REDIS_WAIT_REPLICAS a publish fails while the replica is missing', async (t) => {
     const master = await startRedis(t)
     const { store } = await open(t, master.url, { redisWaitReplicas: 1 })
     await t.rejects(publish(store, 1), {
@@ -339,7 +339,7 @@ t.test('what Redis refuses', { skip: skipOwnServer }, async (t) => {
     await t.rejects(
       store.publish([item]),
       { name: 'StoreError', kind: 'unavailable' },
-      'its link is cut'
+      'the replica’s link is cut'
     )
     link.to(master)
     while (!(await master.say('INFO replication')).includes('state=online'))
@@ -347,12 +347,12 @@ t.test('what Redis refuses', { skip: skipOwnServer }, async (t) => {
     t.match(
       await store.publish([{ ...item, id: 'other' }]),
       [{ kind: 'replayed', id: item.id }],
-      'the same key: not twice'
+      'the same key is not appended twice'
     )
     t.match(await publish(store, 1), [{ kind: 'accepted' }])
   })
 
-  t.test('a full Redis refuses publishing as full, and subscribers still read', async (t) => {
+  t.test('a full Redis rejects publishing as full, and subscribers can still read', async (t) => {
     const redis = await startRedis(t, { args: ['--maxmemory-policy', 'noeviction'] })
     const { store, followed } = await open(t, redis.url)
     const expiresAt = Date.now() + 2500
@@ -381,16 +381,16 @@ t.test('what Redis refuses', { skip: skipOwnServer }, async (t) => {
     )
   })
 
-  t.test('settings that lose notifications are reported', async (t) => {
+  t.test('Redis settings that can lose notifications are reported', async (t) => {
     const redis = await startRedis(t, {
       persistence: 'none',
       args: ['--maxmemory', '100mb', '--maxmemory-policy', 'allkeys-lru']
     })
-    const told: string[] = []
+    const codes: string[] = []
     const { store } = await open(t, redis.url, {
-      log: { trouble: () => {}, warning: ({ code }) => told.push(code) }
+      log: { trouble: () => {}, warning: ({ code }) => codes.push(code) }
     })
-    t.same(told, ['redis-not-durable', 'redis-evicts'])
+    t.same(codes, ['redis-not-durable', 'redis-evicts'])
     t.match(store.status().warnings, [{ code: 'redis-not-durable' }, { code: 'redis-evicts' }])
     t.ok((store.status().bytes ?? 0) > 0)
     const good = await startRedis(t)

@@ -28,7 +28,7 @@ async function open(
 }
 
 t.test(
-  'Sentinels that want a password get that of the servers, or one of their own',
+  'Sentinels that require a password get that of the servers, or one of their own',
   { skip: skipOwnServer },
   async (t) => {
     const master = await startRedis(t, { args: ['--requirepass', 'pw'] })
@@ -64,7 +64,7 @@ t.test(
 )
 
 t.test(
-  'one address of a Cluster is reported at once, whatever its node owns',
+  'a single address of a Cluster node is reported at the start, whatever slots the node owns',
   { skip: skipOwnServer },
   async (t) => {
     const { servers } = await startRedisCluster(t)
@@ -77,7 +77,7 @@ t.test(
       const { store, lines } = await open(t, url, { redisShards })
       t.match(store.status(), { healthy: false, misconfigured: true, reason: LONE_NODE })
       if (url.endsWith('/3')) t.match(store.status().reason, /without the database number 3/)
-      t.match(lines.join('\n'), LONE_NODE, 'and the log says so')
+      t.match(lines.join('\n'), LONE_NODE, 'the log line says so')
       await t.rejects(store.publish([publication({ user: 'ann' })]), {
         name: 'StoreError',
         message: LONE_NODE
@@ -93,7 +93,7 @@ t.test(
 )
 
 t.test(
-  'a database that Redis does not have is reported, and no other is used',
+  'a database number that Redis does not have is reported, and no other database is used',
   { skip: skipOwnServer },
   async (t) => {
     const { url } = await startRedis(t, { args: ['--databases', '4'] })
@@ -108,7 +108,7 @@ t.test(
 )
 
 t.test(
-  'the smallest ACL of the README is enough, and a smaller one is reported with it',
+  'the minimal ACL in the README is enough, and a smaller ACL is reported together with it',
   { skip: skipOwnServer },
   async (t) => {
     const redis = await startRedis(t)
@@ -139,7 +139,7 @@ t.test(
 )
 
 t.test(
-  'a Redis user without a channel permission is reported, and no write stops halfway',
+  'a Redis user without a channel permission is reported, and every write is still complete',
   { skip: skipOwnServer },
   async (t) => {
     const redis = await startRedis(t)
@@ -163,7 +163,7 @@ t.test(
         [{ kind: 'accepted' }],
         'an event that was stored is accepted'
       )
-      t.match(await store.publish([item]), [{ kind: 'replayed' }], 'once')
+      t.match(await store.publish([item]), [{ kind: 'replayed' }], 'it was appended once')
       t.match(await store.counts(user, scopeOf(user, [])), { unread: 1 })
       await redis.say(`ACL SETUSER ${user} &bellwire:* +publish`)
       await eventually(() => store.status().healthy)
@@ -173,7 +173,7 @@ t.test(
 )
 
 t.test(
-  'a permission or key that is missing in the middle of a write never leaves half of it',
+  'a permission or key that is missing in the middle of a write leaves nothing of it',
   { skip: skipOwnServer },
   async (t) => {
     const redis = await startRedis(t)

@@ -21,7 +21,7 @@ const idempotent = (key: string, fingerprint = 'f') => ({
   idempotency: { key: `tests\n${key}`, fingerprint }
 })
 
-t.test('merging lists keeps the order of each of them', async (t) => {
+t.test('merging the lists of several shards keeps the order of each list', async (t) => {
   const member = fc.record({ id: fc.nat(30), lists: fc.nat(7) })
   fc.assert(
     fc.property(fc.uniqueArray(member, { selector: ({ id }) => id, maxLength: 30 }), (members) => {
@@ -69,7 +69,7 @@ t.test('three shards on one server', { skip: skipRedis }, async (t) => {
   }
 
   t.test(
-    'a user is in one shard, a shared event is in each, and every subscriber sees the order of the call',
+    'a user’s events are in one shard, shared events in every shard, and each subscriber sees the publish order',
     async (t) => {
       const store = await open()
       t.equal(new Set(users.map((user) => store.logOf(user))).size, 3)
@@ -100,44 +100,54 @@ t.test('three shards on one server', { skip: skipRedis }, async (t) => {
     }
   )
 
-  t.test('an idempotency key counts once over all shards, for any recipients', async (t) => {
-    const store = await open()
-    const followed = new Followed(store)
-    for (const [n, to] of [
-      ...users.map((user) => ({ user })),
-      { users },
-      { topic: 'news' },
-      { everyone: true as const }
-    ].entries()) {
-      const first = publication(to, idempotent(`k${n}`))
-      const again = (fingerprint?: string) => publication(to, idempotent(`k${n}`, fingerprint))
-      const [[accepted], [replayed]] = await Promise.all([
-        store.publish([first]),
-        store.publish([again()])
-      ])
-      t.same(
-        [accepted?.kind, replayed?.kind].sort(),
-        ['accepted', 'replayed'],
-        'also for concurrent calls'
+  t.test(
+    'an idempotency key is used once across all shards, whoever the recipients are',
+    async (t) => {
+      const store = await open()
+      const followed = new Followed(store)
+      for (const [n, to] of [
+        ...users.map((user) => ({ user })),
+        { users },
+        { topic: 'news' },
+        { everyone: true as const }
+      ].entries()) {
+        const first = publication(to, idempotent(`k${n}`))
+        const again = (fingerprint?: string) => publication(to, idempotent(`k${n}`, fingerprint))
+        const [[accepted], [replayed]] = await Promise.all([
+          store.publish([first]),
+          store.publish([again()])
+        ])
+        t.same(
+          [accepted?.kind, replayed?.kind].sort(),
+          ['accepted', 'replayed'],
+          'for concurrent calls as well'
+        )
+        const { id } = accepted as { id: string }
+        t.equal((replayed as { id: string }).id, id)
+        const other = publication(
+          { user: users[(n + 1) % users.length]! },
+          idempotent(`k${n}`, 'g')
+        )
+        t.same(await store.publish([again('g'), other, again()]), [
+          { kind: 'key-reused' },
+          { kind: 'key-reused' },
+          { ...replayed, kind: 'replayed' }
+        ])
+      }
+      const seen = followed.events.map((event) =>
+        event.kind === 'notification' ? `${event.channel} ${event.entry.id}` : event.kind
       )
-      const { id } = accepted as { id: string }
-      t.equal((replayed as { id: string }).id, id)
-      const other = publication({ user: users[(n + 1) % users.length]! }, idempotent(`k${n}`, 'g'))
-      t.same(await store.publish([again('g'), other, again()]), [
-        { kind: 'key-reused' },
-        { kind: 'key-reused' },
-        { ...replayed, kind: 'replayed' }
-      ])
+      t.equal(new Set(seen).size, 2 * users.length + 2, 'no other event was appended')
+      t.equal(
+        seen.length,
+        2 * users.length + 2 * 3,
+        'a shared event is appended once to each shard'
+      )
     }
-    const seen = followed.events.map((event) =>
-      event.kind === 'notification' ? `${event.channel} ${event.entry.id}` : event.kind
-    )
-    t.equal(new Set(seen).size, 2 * users.length + 2, 'nothing else was appended')
-    t.equal(seen.length, 2 * users.length + 2 * 3, 'and a shared event once to each shard')
-  })
+  )
 
   t.test(
-    'an expired notification is in no shard, and leaves its idempotency key free',
+    'an expired notification is stored in no shard, and its idempotency key stays free',
     async (t) => {
       const store = await open()
       const late = { ...idempotent('late'), expiresAt: Date.now() - 1 }
@@ -148,30 +158,27 @@ t.test('three shards on one server', { skip: skipRedis }, async (t) => {
     }
   )
 
-  t.test(
-    'the ticket of any user is found, once, and deleted when the user is revoked',
-    async (t) => {
-      const store = await open()
-      for (const user of users) {
-        await store.putTicket(`hash-${user}`, { user, topics: ['news'] }, Date.now() + 60_000)
-        await store.putTicket(`other-${user}`, { user, topics: [] }, Date.now() + 60_000)
-        t.same(await store.takeTicket(`hash-${user}`, { keep: true }), { user, topics: ['news'] })
-        const taken = await Promise.all([
-          store.takeTicket(`hash-${user}`),
-          store.takeTicket(`hash-${user}`)
-        ])
-        t.same(
-          taken.filter((one) => one !== null),
-          [{ user, topics: ['news'] }]
-        )
-        await store.revoke(user)
-        t.equal(await store.takeTicket(`other-${user}`), null)
-        t.ok((await store.revokedAt(user)) > 0)
-      }
+  t.test('a ticket works once on any shard, and revoking the user deletes it', async (t) => {
+    const store = await open()
+    for (const user of users) {
+      await store.putTicket(`hash-${user}`, { user, topics: ['news'] }, Date.now() + 60_000)
+      await store.putTicket(`other-${user}`, { user, topics: [] }, Date.now() + 60_000)
+      t.same(await store.takeTicket(`hash-${user}`, { keep: true }), { user, topics: ['news'] })
+      const taken = await Promise.all([
+        store.takeTicket(`hash-${user}`),
+        store.takeTicket(`hash-${user}`)
+      ])
+      t.same(
+        taken.filter((one) => one !== null),
+        [{ user, topics: ['news'] }]
+      )
+      await store.revoke(user)
+      t.equal(await store.takeTicket(`other-${user}`), null)
+      t.ok((await store.revokedAt(user)) > 0)
     }
-  )
+  })
 
-  t.test('another number of shards is refused, and changes nothing', async (t) => {
+  t.test('opening a log with another number of shards fails and changes nothing', async (t) => {
     const store = await open()
     const item = publication({ everyone: true })
     await store.publish([item])
@@ -193,7 +200,7 @@ t.test('three shards on one server', { skip: skipRedis }, async (t) => {
 })
 
 t.test(
-  'a log moves from one shard to three, eight, a file and three',
+  'export and import move a log from one shard to three, to eight, to a file and back to three',
   { skip: skipRedis },
   async (t) => {
     const url = await redisUrl(t)
@@ -244,11 +251,11 @@ t.test(
         await Promise.all([source.close(), target.close()])
         store = await openStore(shape)
       }
-      const told = await store.publish(
+      const outcomes = await store.publish(
         [...kept, ...gone].map((item) => ({ ...item, id: `${item.id}again${n}` }))
       )
       t.same(
-        told,
+        outcomes,
         [...kept, ...gone].map(({ id, createdAt }) => ({ kind: 'replayed', id, createdAt })),
         `${shape.store} of ${shape.redisShards} knows every key`
       )
@@ -263,7 +270,7 @@ t.test(
 )
 
 t.test(
-  'shards that disagree on the holder of a collapse key can be exported',
+  'a log whose shards disagree on the holder of a collapse key can be exported',
   { skip: skipRedis },
   async (t) => {
     const url = await redisUrl(t)
@@ -302,13 +309,13 @@ t.test(
     t.equal(third, undefined)
     t.ok(
       [first, second].filter((id) => [newer!.id, other!.id].includes(id!)).length === 1,
-      'and one of the later two'
+      'one of the later two'
     )
   }
 )
 
 t.test(
-  'if Redis was away at the start, a process with another number of shards begins no log and serves nobody',
+  'if Redis was down at the start, a process with the wrong number of shards creates no log and serves no user',
   {
     skip: skipOwnServer
   },
@@ -332,7 +339,11 @@ t.test(
         kind: 'unavailable'
       })
     t.notOk(wrong.logs.some(({ healthy }) => healthy))
-    t.equal((await redis.say('KEYS bellwire:{bellwire.*')).trim(), '*0', 'no other shard was begun')
+    t.equal(
+      (await redis.say('KEYS bellwire:{bellwire.*')).trim(),
+      '*0',
+      'no other shard was created'
+    )
 
     await Promise.all([right.close(), wrong.close()])
     await redis.say('FLUSHALL')
@@ -345,7 +356,7 @@ t.test(
       t.match(
         await late.publish([publication({ user })]),
         [{ kind: 'accepted' }],
-        'with the right number it goes on by itself'
+        'with the right number it recovers by itself'
       )
     }
 
@@ -362,7 +373,7 @@ t.test(
 )
 
 t.test(
-  'in a Cluster each shard is in its own slot, and the others work while one is away',
+  'in a Cluster each shard has its own hash slot, and the other shards work while one is down',
   { skip: skipOwnServer },
   async (t) => {
     const { servers, url } = await startRedisCluster(t)
@@ -415,10 +426,10 @@ t.test(
 
     // The clients ask the others where its slots are, at a limited rate.
     const asked = async (): Promise<number> => {
-      const told = await Promise.all(
+      const counts = await Promise.all(
         servers.filter((server) => server !== away).map((server) => server.say('INFO commandstats'))
       )
-      return told.reduce(
+      return counts.reduce(
         (sum, text) => sum + Number(/cmdstat_cluster\|slots:calls=(\d+)/.exec(text)?.[1] ?? 0),
         0
       )
@@ -427,10 +438,10 @@ t.test(
     await new Promise((resolve) => setTimeout(resolve, 1000))
     const clients = 2 * shards * 3
     const most = clients * ((performance.now() - since) / REDIS_REFRESH_MS + 2)
-    t.ok((await asked()) - before <= most, 'each client asks at a limited rate')
+    t.ok((await asked()) - before <= most, 'each client asks the other nodes at a limited rate')
 
-    // Notifications in the other shards only can be read and recalled. For the rest nobody can
-    // tell.
+    // Notifications that are only in other shards can be read and recalled. For all others the store
+    // cannot know.
     const [lucky] = of(false)
     await store.putTicket('ticket', { user: lucky!, topics: [] }, Date.now() + 60_000)
     t.same(await store.takeTicket('ticket', { keep: true }), { user: lucky, topics: [] })
@@ -452,7 +463,7 @@ t.test(
       await new Promise((resolve) => setTimeout(resolve, 50))
       outcome = (await store.publish([again()]).catch(() => [undefined]))[0]
     }
-    t.match(outcome, { kind: 'replayed' }, 'the same key completes it')
+    t.match(outcome, { kind: 'replayed' }, 'a retry with the same key completes it')
     const { id } = outcome as { id: string }
     for (const user of users) {
       const ids = await titles(store, user)

@@ -28,7 +28,7 @@ t.test('redis', { skip: skipRedis }, async (t) => {
     await countsProperty(t, store, 25)
   })
 
-  t.test('marks that an earlier version has summed up are counted correctly', async (t) => {
+  t.test('marks summed up by an earlier version are counted correctly', async (t) => {
     const options = fresh(url)
     const store = await openStore(options)
     t.teardown(() => store.close())
@@ -61,11 +61,11 @@ t.test('redis', { skip: skipRedis }, async (t) => {
     }
   })
 
-  t.test('three shards pass the contract', async (t) => {
+  t.test('three shards keep every promise of the store', async (t) => {
     storeContract(t, (options) => openStore({ ...fresh(url), redisShards: 3, ...options }))
   })
 
-  t.test('a batch for many recipients is appended in slices, in order', async (t) => {
+  t.test('a batch for many recipients is appended in slices and keeps its order', async (t) => {
     const store = await openStore(fresh(url))
     t.teardown(() => store.close())
     const followed = new Followed(store)
@@ -89,7 +89,7 @@ t.test('redis', { skip: skipRedis }, async (t) => {
   })
 
   t.test(
-    'entries beyond retention are removed when a process starts, and an older cursor gets a gap',
+    'a starting process removes entries beyond retention, and an older cursor gets a gap',
     async (t) => {
       const options = { ...fresh(url), retentionDays: 30 }
       const old = Date.now() - 31 * 24 * 60 * 60 * 1000
@@ -117,7 +117,7 @@ t.test('redis', { skip: skipRedis }, async (t) => {
     }
   )
 
-  t.test('a process that is behind recognizes a cursor of one that is ahead', async (t) => {
+  t.test('a process that is behind accepts a cursor from a process that is ahead', async (t) => {
     const options = fresh(url)
     const [one, other] = [await openStore(options), await openStore(options)]
     t.teardown(() => Promise.all([one.close(), other.close()]))
@@ -135,48 +135,52 @@ t.test('redis', { skip: skipRedis }, async (t) => {
     })
   })
 
-  t.test('two processes on the same shards agree with the model, whichever is asked', (t) =>
-    storeProperty(
-      t,
-      async () => {
-        const options = { ...fresh(url), redisShards: 3 }
-        let [store, other] = [await openStore(options), await openStore(options)]
-        const reopen = async () => {
-          ;[store, other] = [other, store]
-          for (const user of ['u1', 'u2', 'u3']) {
-            await store.catchUp(user)
-            const [one, two] = [store.logOf(user), other.logOf(user)]
-            if (one.epoch !== two.epoch || one.head !== two.head) throw new Error('they differ')
+  t.test(
+    'two processes on the same shards give the results of the model, whichever is asked',
+    (t) =>
+      storeProperty(
+        t,
+        async () => {
+          const options = { ...fresh(url), redisShards: 3 }
+          let [store, other] = [await openStore(options), await openStore(options)]
+          const reopen = async () => {
+            ;[store, other] = [other, store]
+            for (const user of ['u1', 'u2', 'u3']) {
+              await store.catchUp(user)
+              const [one, two] = [store.logOf(user), other.logOf(user)]
+              if (one.epoch !== two.epoch || one.head !== two.head) throw new Error('they differ')
+            }
+            return store
           }
-          return store
-        }
-        return {
-          store,
-          reopen,
-          end: async () => void (await Promise.all([store.close(), other.close()]))
-        }
-      },
-      15
-    )
+          return {
+            store,
+            reopen,
+            end: async () => void (await Promise.all([store.close(), other.close()]))
+          }
+        },
+        15
+      )
   )
 
-  t.test('agrees with a plain model, also across restarts of the process', (t) =>
-    storeProperty(
-      t,
-      async () => {
-        const options = fresh(url)
-        let store = await openStore(options)
-        const reopen = async () => {
-          const { epoch, head } = store.logs[0]
-          await store.close()
-          store = await openStore(options)
-          if (store.logs[0].epoch !== epoch || store.logs[0].head !== head)
-            throw new Error('a restart keeps the epoch')
-          return store
-        }
-        return { store, reopen, end: () => store.close() }
-      },
-      30
-    )
+  t.test(
+    'random operations give the results of a plain model, also across restarts of the process',
+    (t) =>
+      storeProperty(
+        t,
+        async () => {
+          const options = fresh(url)
+          let store = await openStore(options)
+          const reopen = async () => {
+            const { epoch, head } = store.logs[0]
+            await store.close()
+            store = await openStore(options)
+            if (store.logs[0].epoch !== epoch || store.logs[0].head !== head)
+              throw new Error('a restart keeps the epoch')
+            return store
+          }
+          return { store, reopen, end: () => store.close() }
+        },
+        30
+      )
   )
 })

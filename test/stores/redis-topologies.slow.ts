@@ -12,7 +12,7 @@ import { RedisServer, skipOwnServer, startRedis } from './redis-server.ts'
 import { storeContract } from './store-contract.ts'
 import { Followed, publication, storeOptions } from './store-fixtures.ts'
 
-t.test('a cluster passes the contract', { skip: skipOwnServer }, async (t) => {
+t.test('a Redis Cluster keeps every promise of the store', { skip: skipOwnServer }, async (t) => {
   const { servers, url: redisUrl } = await startRedisCluster(t)
   let drawn = 0
   storeContract(t, (options) =>
@@ -22,7 +22,7 @@ t.test('a cluster passes the contract', { skip: skipOwnServer }, async (t) => {
   )
 
   t.test(
-    'a wake-up reaches another process at once, also after all servers were killed',
+    'a wake-up reaches another process at once, even after all servers were killed',
     async (t) => {
       const options = storeOptions('', { store: 'redis', redisUrl })
       const [one, two] = [await openStore(options), await openStore(options)]
@@ -80,7 +80,7 @@ async function startSentinel(t: Test, master: RedisServer): Promise<RedisServer>
 }
 
 t.test(
-  'Sentinel: a master that dies is replaced, and the stores go on with its replica',
+  'with Sentinel, the stores continue on the replica after the master dies',
   { skip: skipOwnServer },
   async (t) => {
     const master = await startRedis(t)

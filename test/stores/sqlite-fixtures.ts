@@ -12,7 +12,7 @@ export function edit(dataDir: string, sql: string): void {
   db.close()
 }
 
-/** Looks into the file, also of a store that is open. */
+/** Reads from the file, even while the store is open. */
 export function rows(dataDir: string, sql: string): Row[] {
   const db = openDatabase(join(dataDir, 'bellwire.db'), { readOnly: true, timeout: 1000 })
   try {
@@ -25,26 +25,26 @@ export function rows(dataDir: string, sql: string): Row[] {
 export const countOf = (dataDir: string, table: string): number =>
   Number(rows(dataDir, `SELECT count(*) AS n FROM ${table}`)[0]?.['n'])
 
-/** Resolves with what is found as soon as it is as wanted, or with the last of it after some seconds, for the caller to judge. */
+/** Resolves with the first result that is wanted, or with the last one after 20 seconds. */
 export async function settled<T>(find: () => T, wanted: (found: T) => boolean): Promise<T> {
   for (const end = performance.now() + 20_000; performance.now() < end && !wanted(find()); )
     await setTimeout(5)
   return find()
 }
 
-interface LifeFields {
+interface StateFields {
   head: number
   boot: string
   clean: boolean
   inode: number
 }
 
-const lifePath = (dataDir: string): string => join(dataDir, 'bellwire.life')
+const statePath = (dataDir: string): string => join(dataDir, 'bellwire.life')
 
-export const readLife = (dataDir: string): LifeFields =>
-  JSON.parse(readFileSync(lifePath(dataDir), 'utf8')) as LifeFields
+export const readState = (dataDir: string): StateFields =>
+  JSON.parse(readFileSync(statePath(dataDir), 'utf8')) as StateFields
 
-/** Changes the proof of life as if it had been written so. */
-export function writeLife(dataDir: string, fields: Partial<LifeFields>): void {
-  writeFileSync(lifePath(dataDir), JSON.stringify({ ...readLife(dataDir), ...fields }))
+/** Changes fields of the state file. */
+export function writeState(dataDir: string, fields: Partial<StateFields>): void {
+  writeFileSync(statePath(dataDir), JSON.stringify({ ...readState(dataDir), ...fields }))
 }

@@ -8,16 +8,16 @@ import { scopeOf } from '../../src/log/channel.ts'
 import type { LoggedEvent } from '../../src/log/event.ts'
 import { tempDir } from '../fixtures/temp-dir.ts'
 import { openStore } from './built.ts'
-import { readLife, writeLife } from './sqlite-fixtures.ts'
+import { readState, writeState } from './sqlite-fixtures.ts'
 import { Followed, publication, storeOptions } from './store-fixtures.ts'
 
 const scope = scopeOf('ann', [])
 const FILES = ['bellwire.db', 'bellwire.db-wal', 'bellwire.life']
-const place = (event: LoggedEvent): string =>
+const eventOf = (event: LoggedEvent): string =>
   `${event.seq} ${event.kind === 'state' ? `${event.op} ${event.upTo}` : event.entry.id}`
 
 t.test(
-  'a WAL that is cut off leaves the log up to a commit, and a loss that can be proved is a new life',
+  'a truncated WAL leaves the log up to a commit, and a proved loss starts a new epoch',
   async (t) => {
     const dataDir = tempDir(t)
     const cut = tempDir(t)
@@ -32,14 +32,15 @@ t.test(
       else await store.mark('ann', 'read', { upTo: store.logs[0].head, scope })
       commits.add(store.logs[0].head)
     }
-    // The proof of life is brought up to the head once a second. Not as fast as can be, so that all stays in the WAL until then.
+    // The state file follows the head once a second. The pauses keep all commits in the WAL until
+    // then.
     let steps = 0
-    for (; readLife(dataDir).head === 0; await setTimeout(10)) await step(steps++)
+    for (; readState(dataDir).head === 0; await setTimeout(10)) await step(steps++)
     for (let i = 0; i < 20; i += 1) await step(steps++)
     const { epoch, head } = store.logs[0]
-    const proved = readLife(dataDir).head
+    const proved = readState(dataDir).head
     t.ok(proved > 0 && proved < head)
-    // By another process: this one must not open and close the files of a store that it holds.
+    // By another process: closing a file in this one would release the locks of the open store.
     execFileSync('cp', [...FILES.map((name) => join(dataDir, name)), cut])
     await store.close()
 
@@ -51,21 +52,21 @@ t.test(
         const again = mkdtempSync(join(cut, 'again-'))
         for (const name of FILES) copyFileSync(join(cut, name), join(again, name))
         truncateSync(join(again, 'bellwire.db-wal'), offset)
-        // A copy is told from the file itself by its inode; this one is to pass for it.
-        writeLife(again, { inode: statSync(join(again, 'bellwire.db')).ino })
+        // The store recognizes a copy by its inode; this one must pass for the original.
+        writeState(again, { inode: statSync(join(again, 'bellwire.db')).ino })
         const reopened = await openStore(storeOptions(again))
         try {
           if (!commits.has(reopened.logs[0].head))
-            throw new Error(`${reopened.logs[0].head} is no commit`)
+            throw new Error(`${reopened.logs[0].head} is not the head after a commit`)
           const page = await reopened.read('ann', scope, 0, 1000)
-          if ('gap' in page) throw new Error('a gap')
-          const wanted = all.filter(({ seq }) => seq <= reopened.logs[0].head).map(place)
-          if (page.events.map(place).join() !== wanted.join())
-            throw new Error('it is not what was there')
+          if ('gap' in page) throw new Error('unexpected gap')
+          const wanted = all.filter(({ seq }) => seq <= reopened.logs[0].head).map(eventOf)
+          if (page.events.map(eventOf).join() !== wanted.join())
+            throw new Error('the events differ from those before the cut')
           if (reopened.logs[0].head < proved && reopened.logs[0].epoch === epoch)
-            throw new Error(`from ${proved} to ${reopened.logs[0].head} in one life`)
+            throw new Error(`from ${proved} to ${reopened.logs[0].head} in one epoch`)
           if (reopened.logs[0].head === head && reopened.logs[0].epoch !== epoch)
-            throw new Error('a new life though nothing is lost')
+            throw new Error('a new epoch although nothing was lost')
           if (reopened.logs[0].head < proved) seen.lost += 1
           if (reopened.logs[0].head === head) seen.whole += 1
           await reopened.publish([publication({ user: 'ann' })])
@@ -77,7 +78,7 @@ t.test(
     )
     t.ok(
       seen.lost > 0 && seen.whole > 0,
-      `${seen.lost} cuts lost what was proved, ${seen.whole} nothing`
+      `${seen.lost} cuts lost proved events, ${seen.whole} lost nothing`
     )
   }
 )

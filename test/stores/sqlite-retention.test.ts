@@ -23,7 +23,7 @@ const many = (n: number, make: (i: number) => Publication): Publication[] =>
   Array.from({ length: n }, (_, i) => make(i))
 const toNews = () => publication(news)
 
-/** Does something to a store that keeps everything, and closes it. */
+/** Fills a store without retention, and closes it. */
 async function filled(dataDir: string, work: (store: Store) => Promise<unknown>): Promise<void> {
   const store = await openStore(storeOptions(dataDir, { retentionDays: 0, retentionPerChannel: 0 }))
   await work(store)
@@ -45,7 +45,7 @@ const idsOf = async (store: Store): Promise<string[]> =>
     ({ entry }) => entry.id
   )
 
-t.test('what is older than RETENTION_DAYS goes, and what is younger stays', async (t) => {
+t.test('notifications older than RETENTION_DAYS are removed, and younger ones stay', async (t) => {
   const dataDir = tempDir(t)
   const old = many(MANY, toNews)
   const young = [publication(ann), toNews(), publication({ everyone: true })]
@@ -55,7 +55,7 @@ t.test('what is older than RETENTION_DAYS goes, and what is younger stays', asyn
     await store.publish(young)
     await store.mark('ann', 'read', { ids: [young[0]!.id], allows: none })
   })
-  // What is for many takes two places.
+  // A shared event takes two seqs.
   const lastOld = 2 * MANY + 1
   edit(dataDir, `UPDATE note SET at = at - ${31 * DAY_MS} WHERE seq <= ${lastOld}`)
   edit(dataDir, `UPDATE state SET at = at - ${31 * DAY_MS} WHERE seq <= ${lastOld}`)
@@ -67,7 +67,7 @@ t.test('what is older than RETENTION_DAYS goes, and what is younger stays', asyn
   t.equal(
     await settled(left, (found) => found === '3,3,1'),
     '3,3,1',
-    'notifications, entries and events that are left'
+    'remaining notifications, entries and events'
   )
   t.equal(
     await settled(
@@ -89,7 +89,7 @@ t.test('what is older than RETENTION_DAYS goes, and what is younger stays', asyn
   t.match(await store.notification(young[0]!.id), { id: young[0]!.id })
 })
 
-t.test('with RETENTION_DAYS=0 nothing is too old', async (t) => {
+t.test('RETENTION_DAYS=0 keeps notifications of any age', async (t) => {
   const dataDir = tempDir(t)
   await filled(dataDir, (store) => store.publish(many(3, toNews)))
   edit(
@@ -97,7 +97,7 @@ t.test('with RETENTION_DAYS=0 nothing is too old', async (t) => {
     `UPDATE note SET at = at - ${5000 * DAY_MS}; INSERT INTO mark VALUES ('ann', 'topic:gone', 1, 1, NULL)`
   )
   const store = await opened(t, dataDir, { retentionDays: 0 })
-  // The sweep of marks comes after age in a round.
+  // A retention round removes by age before it sweeps marks.
   t.equal(
     await settled(
       () => countOf(dataDir, 'mark'),
@@ -110,7 +110,7 @@ t.test('with RETENTION_DAYS=0 nothing is too old', async (t) => {
 })
 
 t.test(
-  'a burst into one channel is brought to the newest ones, of the others nothing is taken',
+  'a burst into one channel leaves its newest entries, and other channels lose none',
   async (t) => {
     const dataDir = tempDir(t)
     const store = await opened(t, dataDir, { retentionPerChannel: 10 })
@@ -129,7 +129,7 @@ t.test(
     t.equal(
       countOf(dataDir, 'note'),
       entries + own.length,
-      'the content of the others is gone, too'
+      'the content of removed entries is removed'
     )
     const newest = burst.slice(-entries).map(({ id }) => id)
     t.same(await idsOf(store), [...own.map(({ id }) => id), ...newest].reverse())
@@ -143,7 +143,7 @@ t.test(
   }
 )
 
-t.test('a channel that is not written to any more is brought to what is set', async (t) => {
+t.test('a lowered RETENTION_PER_CHANNEL also trims channels that get no new entries', async (t) => {
   const dataDir = tempDir(t)
   const items = many(50, toNews)
   await filled(dataDir, async (store) => {
@@ -155,7 +155,7 @@ t.test('a channel that is not written to any more is brought to what is set', as
   const most = (): number => Math.max(countOf(dataDir, 'entry'), countOf(dataDir, 'state'))
   const found = await settled(most, (found) => found <= 20)
   t.ok(found <= 20, `${found} kept, 20 allowed`)
-  t.ok(countOf(dataDir, 'entry') >= 10 && countOf(dataDir, 'state') >= 10, 'and no fewer than 10')
+  t.ok(countOf(dataDir, 'entry') >= 10 && countOf(dataDir, 'state') >= 10, 'at least 10 stay')
   const kept = await idsOf(store)
   t.same(
     kept,
@@ -163,11 +163,11 @@ t.test('a channel that is not written to any more is brought to what is set', as
       .slice(-kept.length)
       .map(({ id }) => id)
       .reverse(),
-    'the newest'
+    'the newest stay'
   )
 })
 
-t.test('marks on what is gone are swept, the others stay', async (t) => {
+t.test('marks of removed entries are swept, and all others stay', async (t) => {
   const dataDir = tempDir(t)
   const items = [toNews(), toNews(), toNews(), publication(news, { key: 'k' })]
   await filled(dataDir, async (store) => {
@@ -205,7 +205,7 @@ t.test('marks on what is gone are swept, the others stay', async (t) => {
   )
 })
 
-t.test('idempotency keys are forgotten after 24 hours, and expired tickets', async (t) => {
+t.test('idempotency keys are removed after 24 hours, and tickets when they expire', async (t) => {
   const dataDir = tempDir(t)
   const keyed = (key: string) => publication(ann, { idempotency: { key, fingerprint: 'f' } })
   const young = keyed('young')
@@ -232,13 +232,13 @@ t.test('idempotency keys are forgotten after 24 hours, and expired tickets', asy
     1
   )
   const [again, old] = await store.publish([keyed('young'), keyed('old7')])
-  t.match(again, { kind: 'replayed', id: young.id }, 'a minute before')
+  t.match(again, { kind: 'replayed', id: young.id }, 'the key has a minute left')
   t.match(old, { kind: 'accepted' })
   t.ok(await store.takeTicket('good'))
 })
 
 t.test(
-  'what expired while the store was closed goes, with its marks, and leaves no gap',
+  'entries that expired while the store was closed are removed with their marks, and cursors get no gap',
   async (t) => {
     const dataDir = tempDir(t)
     const stays = [toNews(), publication(ann, { expiresAt: Date.now() + DAY_MS })]
@@ -259,7 +259,7 @@ t.test(
     t.equal(
       await settled(left, (found) => found === '2,2,1'),
       '2,2,1',
-      'notifications, entries and marks that are left'
+      'remaining notifications, entries and marks'
     )
     t.same(await idsOf(store), stays.map(({ id }) => id).reverse())
     t.same(await store.counts('ann', scope), { unread: 2, unseen: 1 })
@@ -270,7 +270,7 @@ t.test(
 )
 
 t.test(
-  'the log of writes is bounded on disk: an export does not hold it, and behind a reader that did it is cut back',
+  'the WAL stays bounded during an export, and shrinks again after another process has read',
   async (t) => {
     const dataDir = tempDir(t)
     const store = await openStore(storeOptions(dataDir, { sync: 'normal', retentionPerChannel: 0 }))
@@ -291,18 +291,18 @@ t.test(
     t.ok(logBytes() < WAL_BYTES, `${logBytes()} bytes while an export is read`)
     let exported = 1
     for await (const { kind } of records) if (kind === 'notification') exported++
-    t.equal(exported, 2 * 62, 'what was there when it began')
+    t.equal(exported, 2 * 62, 'the export has what was there when it began')
     await source.close()
     const reader = openDatabase(join(dataDir, 'bellwire.db'), { readOnly: true })
     reader.exec('BEGIN')
     reader.prepare('SELECT count(*) FROM note').get()
     await write(60)
     t.ok(logBytes() > WAL_BYTES, `${logBytes()} bytes while another process reads`)
-    // Closing alone leaves it open until its statement is collected.
+    // Without COMMIT the transaction stays open until its statement is collected.
     reader.exec('COMMIT')
     reader.close()
-    // A checkpoint that met the reader comes again with a later commit.
+    // A later commit repeats the checkpoint that the reader blocked.
     for (let tries = 0; tries < 30 && logBytes() > WAL_BYTES; tries++) await write(1)
-    t.ok(logBytes() <= WAL_BYTES, `${logBytes()} bytes behind it`)
+    t.ok(logBytes() <= WAL_BYTES, `${logBytes()} bytes after it`)
   }
 )

@@ -9,7 +9,7 @@ import { countsProperty, storeProperty } from './store-property.ts'
 
 storeContract(t, (options) => openStore(storeOptions(tempDir(t), options)))
 
-t.test('agrees with a plain model, also across restarts', async (t) => {
+t.test('random operations give the results of a plain model, also across restarts', async (t) => {
   const parent = tempDir(t)
   await storeProperty(
     t,
@@ -21,7 +21,7 @@ t.test('agrees with a plain model, also across restarts', async (t) => {
         await store.close()
         store = await openStore(options)
         if (store.logs[0].epoch !== epoch || store.logs[0].head !== head)
-          throw new Error('a restart is no new life')
+          throw new Error('a restart changed the epoch or the head')
         return store
       }
       return { store, reopen, end: () => store.close() }
@@ -30,7 +30,7 @@ t.test('agrees with a plain model, also across restarts', async (t) => {
   )
 })
 
-t.test('counts and lists are those of the entries, whatever takes entries away', async (t) => {
+t.test('counts and lists match the entries, however entries leave', async (t) => {
   const store = await openStore(
     storeOptions(tempDir(t), { retentionPerChannel: 4, sync: 'normal' })
   )

@@ -16,25 +16,28 @@ const refused = { name: 'StoreError', kind: 'unavailable' }
 const put = (store: Store) => store.publish([publication({ user: 'ann' })])
 const puts = (store: Store, n: number) => Array.from({ length: n }, () => put(store))
 
-/** A store, and the thread that writes for it, of which Node tells. */
+/** A store and its writer thread, which Node reports with the event `worker`. */
 async function openWithWorker(dataDir: string): Promise<{ store: Store; worker: Worker }> {
   const started: Worker[] = []
   const note = (worker: Worker): unknown => started.push(worker)
   process.on('worker', note)
   const store = await openStore(storeOptions(dataDir))
   process.off('worker', note)
-  // A loader of the test's own may have a thread, too, from before.
+  // Earlier threads may be those of a loader.
   return { store, worker: started.at(-1)! }
 }
 
-/** It takes nothing more and says so, still reads, closes, and opens again with the five that it acknowledged and nothing else. */
+/**
+ * The store reports that it rejects writes, still reads, closes, and opens again with exactly the
+ * five notifications that it acknowledged.
+ */
 async function afterwards(t: Test, dataDir: string, store: Store): Promise<void> {
   const { healthy, reason } = store.status()
   t.notOk(healthy)
   t.ok(reason)
-  await t.rejects(put(store), refused, 'nothing more is taken')
+  await t.rejects(put(store), refused, 'later writes fail')
   await t.rejects(store.revoke('ann'), refused)
-  t.same(await store.counts('ann', scope), { unread: 5, unseen: 5 }, 'it still reads')
+  t.same(await store.counts('ann', scope), { unread: 5, unseen: 5 }, 'reading still works')
   await store.close()
   const again = await openStore(storeOptions(dataDir))
   t.teardown(() => again.close())
@@ -45,53 +48,62 @@ async function afterwards(t: Test, dataDir: string, store: Store): Promise<void>
   t.ok(again.status().healthy)
 }
 
-// Not by `terminate`: amid a call into SQLite, its own work included, that would take the whole process with it.
-t.test('a writer that ended by itself takes nothing more', async (t) => {
-  const dataDir = tempDir(t)
-  const { store, worker } = await openWithWorker(dataDir)
-  await Promise.all(puts(store, 5))
-  worker.postMessage('close')
-  await once(worker, 'exit')
-  const outcomes = await Promise.allSettled(puts(store, 20))
-  for (const outcome of outcomes) t.match(outcome, { status: 'rejected', reason: refused })
-  await afterwards(t, dataDir, store)
-})
+// Not with `terminate`: during a call into SQLite that would abort the whole process.
+t.test(
+  'after the writer thread ends, writes fail, reads work, and the data opens again',
+  async (t) => {
+    const dataDir = tempDir(t)
+    const { store, worker } = await openWithWorker(dataDir)
+    await Promise.all(puts(store, 5))
+    worker.postMessage('close')
+    await once(worker, 'exit')
+    const outcomes = await Promise.allSettled(puts(store, 20))
+    for (const outcome of outcomes) t.match(outcome, { status: 'rejected', reason: refused })
+    await afterwards(t, dataDir, store)
+  }
+)
 
-t.test('a writer that throws refuses what is pending', async (t) => {
+t.test('if the writer thread throws, pending writes fail with its reason', async (t) => {
   const dataDir = tempDir(t)
   const { store, worker } = await openWithWorker(dataDir)
   await Promise.all(puts(store, 5))
   worker.postMessage(null)
   const outcomes = await Promise.allSettled(puts(store, 3))
   for (const outcome of outcomes) t.match(outcome, { status: 'rejected', reason: refused })
-  t.match(store.status().reason, /null/, 'with the reason')
+  t.match(store.status().reason, /null/, 'the status has the reason')
   await afterwards(t, dataDir, store)
 })
 
-t.test('a store that is closing when its writer ends is closed, and nobody waits', async (t) => {
-  const dataDir = tempDir(t)
-  const { store, worker } = await openWithWorker(dataDir)
-  worker.postMessage(null)
-  const pending = Promise.allSettled(puts(store, 3))
-  await store.close()
-  for (const outcome of await pending) t.match(outcome, { status: 'rejected', reason: refused })
-  await (await openStore(storeOptions(dataDir))).close()
-})
-
-t.test('a writer that does not start is told, and the directory is free again', async (t) => {
-  const dataDir = tempDir(t)
-  process.once('worker', (worker: Worker) => void worker.terminate())
-  const error = await openStore(storeOptions(dataDir)).catch((error: unknown) => error)
-  t.ok(error instanceof StoreOpenError)
-  t.match(error, { message: /bellwire\.db: the writer could not start/ })
-  const store = await openStore(storeOptions(dataDir))
-  await put(store)
-  t.ok(store.logs[0].head >= 1)
-  await store.close()
-})
+t.test(
+  'if the writer thread ends during close, pending writes fail and close resolves',
+  async (t) => {
+    const dataDir = tempDir(t)
+    const { store, worker } = await openWithWorker(dataDir)
+    worker.postMessage(null)
+    const pending = Promise.allSettled(puts(store, 3))
+    await store.close()
+    for (const outcome of await pending) t.match(outcome, { status: 'rejected', reason: refused })
+    await (await openStore(storeOptions(dataDir))).close()
+  }
+)
 
 t.test(
-  'more than MAX_PENDING_COMMANDS are refused, and taken again once there is room',
+  'if the writer thread cannot start, opening fails and frees the data directory',
+  async (t) => {
+    const dataDir = tempDir(t)
+    process.once('worker', (worker: Worker) => void worker.terminate())
+    const error = await openStore(storeOptions(dataDir)).catch((error: unknown) => error)
+    t.ok(error instanceof StoreOpenError)
+    t.match(error, { message: /bellwire\.db: the writer could not start/ })
+    const store = await openStore(storeOptions(dataDir))
+    await put(store)
+    t.ok(store.logs[0].head >= 1)
+    await store.close()
+  }
+)
+
+t.test(
+  'commands beyond MAX_PENDING_COMMANDS fail, and later ones succeed once there is room',
   async (t) => {
     const store = await openStore(storeOptions(tempDir(t)))
     t.teardown(() => store.close())
@@ -106,15 +118,15 @@ t.test(
     ]) {
       await t.rejects(over as () => Promise<unknown>, refused)
     }
-    t.equal(new Set(await Promise.all(pending)).size, 1, 'those before are answered')
+    t.equal(new Set(await Promise.all(pending)).size, 1, 'earlier commands succeed')
     t.match(await last, [{ kind: 'accepted' }])
     t.match(await put(store), [{ kind: 'accepted' }])
-    t.equal(store.logs[0].head, 2, 'what was refused is not in the log')
+    t.equal(store.logs[0].head, 2, 'rejected commands appended nothing')
     t.ok(store.status().healthy)
   }
 )
 
-t.test('an exit at once, in the middle of a commit, has the status asked for', async (t) => {
+t.test('process.exit in the middle of a commit exits with the requested code', async (t) => {
   const script = fileURLToPath(new URL('./exit-while-publishing.ts', import.meta.url))
   for (let round = 0; round < 4; round++) {
     const child = spawn(

@@ -13,7 +13,10 @@ const scope = scopeOf('ann', ['news'])
 const every = () => true
 const none = () => false
 
-/** Checks every promise of the port as it holds for the users of the first log, of which ann and eve must be; `open` gives an empty store that the caller closes when the test ends. */
+/**
+ * Checks every promise of {@link Store}, for users of its first log, to which ann and eve must
+ * belong. `open` returns an empty store, which is closed at the end of each test.
+ */
 export function storeContract(t: Test, open: Open): void {
   const check = (
     name: string,
@@ -28,7 +31,7 @@ export function storeContract(t: Test, open: Open): void {
   }
   const page = async (store: Store, after: number, limit = 100): Promise<LogPage> => {
     const found = await store.read('ann', scope, after, limit)
-    if ('gap' in found) throw new Error('a gap')
+    if ('gap' in found) throw new Error('unexpected gap')
     return found
   }
   const idsOf = async (
@@ -37,7 +40,7 @@ export function storeContract(t: Test, open: Open): void {
   ): Promise<string[]> =>
     (await store.inbox('ann', scope, { status, limit: 100 })).items.map(({ entry }) => entry.id)
 
-  check('an empty log', async (t, store) => {
+  check('a new log is empty, healthy and has an epoch', async (t, store) => {
     t.equal(store.logs[0].head, 0)
     t.match(store.logs[0].epoch, /^[a-z0-9]{8,10}$/)
     t.same(await page(store, 0), {
@@ -58,111 +61,111 @@ export function storeContract(t: Test, open: Open): void {
     t.ok(store.status().healthy)
   })
 
-  check(
-    'every character that a user name may have names one user and no other',
-    async (t, store) => {
-      const users = [
-        'auth0|64ab',
-        'auth0',
-        '64ab',
-        'ann+x@example.com',
-        'ann',
-        'a=b',
-        'a~1',
-        'urn:x/y',
-        '|',
-        '+',
-        '=',
-        '~',
-        '-'
-      ]
-      const published = users.map((user) =>
-        publication({ user }, { id: `id-${Buffer.from(user).toString('hex')}` })
+  check('user names with special characters never share data', async (t, store) => {
+    const users = [
+      'auth0|64ab',
+      'auth0',
+      '64ab',
+      'ann+x@example.com',
+      'ann',
+      'a=b',
+      'a~1',
+      'urn:x/y',
+      '|',
+      '+',
+      '=',
+      '~',
+      '-'
+    ]
+    const published = users.map((user) =>
+      publication({ user }, { id: `id-${Buffer.from(user).toString('hex')}` })
+    )
+    t.same(
+      (await store.publish(published)).map(({ kind }) => kind),
+      users.map(() => 'accepted')
+    )
+    const idsFor = async (user: string): Promise<string[]> =>
+      (await store.inbox(user, scopeOf(user, []), { status: 'unread', limit: 10 })).items.map(
+        ({ entry }) => entry.id
       )
-      t.same(
-        (await store.publish(published)).map(({ kind }) => kind),
-        users.map(() => 'accepted')
-      )
-      const idsFor = async (user: string): Promise<string[]> =>
-        (await store.inbox(user, scopeOf(user, []), { status: 'unread', limit: 10 })).items.map(
-          ({ entry }) => entry.id
-        )
-      for (const [i, user] of users.entries()) t.same(await idsFor(user), [published[i]!.id], user)
-      for (const [i, user] of users.entries()) {
-        const { affected } = await store.mark(user, 'read', {
-          ids: [published[i]!.id],
-          allows: every
-        })
-        t.equal(affected, 1, user)
-        t.same(await idsFor(user), [])
-      }
-      await store.revoke('auth0|64ab')
-      t.ok((await store.revokedAt('auth0|64ab')) > 0)
-      t.equal(await store.revokedAt('auth0'), 0)
-      await store.erase('ann+x@example.com')
-      t.equal(
-        (await store.inbox('ann', scopeOf('ann', []), { status: 'all', limit: 10 })).items.length,
-        1
-      )
-      t.equal(
-        (
-          await store.inbox('ann+x@example.com', scopeOf('ann+x@example.com', []), {
-            status: 'all',
-            limit: 10
-          })
-        ).items.length,
-        0
-      )
+    for (const [i, user] of users.entries()) t.same(await idsFor(user), [published[i]!.id], user)
+    for (const [i, user] of users.entries()) {
+      const { affected } = await store.mark(user, 'read', {
+        ids: [published[i]!.id],
+        allows: every
+      })
+      t.equal(affected, 1, user)
+      t.same(await idsFor(user), [])
     }
-  )
-
-  check('publishing to each kind of recipient', async (t, store, followed) => {
-    const items = [
-      ann,
-      { users: ['eve', 'ann', 'eve'] },
-      { topic: 'news' },
-      { topic: 'other' },
-      { everyone: true as const }
-    ].map((to) => publication(to))
-    const outcomes = await store.publish(items)
-    t.same(
-      outcomes,
-      items.map(({ id, createdAt }) => ({ kind: 'accepted', id, createdAt }))
+    await store.revoke('auth0|64ab')
+    t.ok((await store.revokedAt('auth0|64ab')) > 0)
+    t.equal(await store.revokedAt('auth0'), 0)
+    await store.erase('ann+x@example.com')
+    t.equal(
+      (await store.inbox('ann', scopeOf('ann', []), { status: 'all', limit: 10 })).items.length,
+      1
     )
-    const logged = followed.events as LoggedEvent[]
-    t.same(
-      logged.map(({ channel }) => channel),
-      ['user:ann', 'user:eve', 'user:ann', 'topic:news', 'topic:other', 'everyone']
+    t.equal(
+      (
+        await store.inbox('ann+x@example.com', scopeOf('ann+x@example.com', []), {
+          status: 'all',
+          limit: 10
+        })
+      ).items.length,
+      0
     )
-    t.same(
-      logged.map(({ seq }) => seq),
-      [1, 2, 3, 4, 6, 8],
-      'the place behind an event of a shared channel is no event’s'
-    )
-    t.equal(store.logs[0].head, 9)
-    const { events, upTo, more, counts } = await page(store, 0)
-    t.same(
-      events.map(({ seq }) => seq),
-      [1, 3, 4, 8]
-    )
-    t.match(events[0], {
-      kind: 'notification',
-      op: 'created',
-      channel: 'user:ann',
-      entry: { id: items[0]!.id, content: items[0]!.content, times: 0 }
-    })
-    t.same([upTo, more, counts], [9, false, { unread: 4, unseen: 4 }])
-    t.match(await store.notification(items[1]!.id), {
-      id: items[1]!.id,
-      to: { users: ['eve', 'ann', 'eve'] },
-      content: items[1]!.content
-    })
-    t.same((await store.notification(items[4]!.id))?.to, { everyone: true })
-    t.same((await store.notification(items[3]!.id))?.to, { topic: 'other' })
   })
 
   check(
-    'a trace tells where a notification lies, by which key it came, and what its readers did',
+    'a publish reaches the channels of each kind of recipient, in order',
+    async (t, store, followed) => {
+      const items = [
+        ann,
+        { users: ['eve', 'ann', 'eve'] },
+        { topic: 'news' },
+        { topic: 'other' },
+        { everyone: true as const }
+      ].map((to) => publication(to))
+      const outcomes = await store.publish(items)
+      t.same(
+        outcomes,
+        items.map(({ id, createdAt }) => ({ kind: 'accepted', id, createdAt }))
+      )
+      const logged = followed.events as LoggedEvent[]
+      t.same(
+        logged.map(({ channel }) => channel),
+        ['user:ann', 'user:eve', 'user:ann', 'topic:news', 'topic:other', 'everyone']
+      )
+      t.same(
+        logged.map(({ seq }) => seq),
+        [1, 2, 3, 4, 6, 8],
+        'the seq after an event of a shared channel stays unused'
+      )
+      t.equal(store.logs[0].head, 9)
+      const { events, upTo, more, counts } = await page(store, 0)
+      t.same(
+        events.map(({ seq }) => seq),
+        [1, 3, 4, 8]
+      )
+      t.match(events[0], {
+        kind: 'notification',
+        op: 'created',
+        channel: 'user:ann',
+        entry: { id: items[0]!.id, content: items[0]!.content, times: 0 }
+      })
+      t.same([upTo, more, counts], [9, false, { unread: 4, unseen: 4 }])
+      t.match(await store.notification(items[1]!.id), {
+        id: items[1]!.id,
+        to: { users: ['eve', 'ann', 'eve'] },
+        content: items[1]!.content
+      })
+      t.same((await store.notification(items[4]!.id))?.to, { everyone: true })
+      t.same((await store.notification(items[3]!.id))?.to, { topic: 'other' })
+    }
+  )
+
+  check(
+    'the details of a notification have its producer, its entries and how many readers marked it',
     async (t, store) => {
       const [both, shared, kept] = [
         publication({ users: ['ann', 'eve'] }, { producer: 'billing' }),
@@ -195,7 +198,7 @@ export function storeContract(t: Test, open: Open): void {
           epoch: log.epoch
         }))
       )
-      t.equal(await store.details(kept.id), null, 'another took its place')
+      t.equal(await store.details(kept.id), null, 'another notification replaced it')
       await store.erase('ann')
       t.match(await store.details(both.id), {
         entries: [{ channel: 'user:eve', seq: 2 }],
@@ -207,13 +210,13 @@ export function storeContract(t: Test, open: Open): void {
   )
 
   check(
-    'who was away learns that what was collapsed is gone, whatever became of its successors',
+    'a client that was offline receives `removed` for a collapsed notification whose replacement is gone',
     async (t, store, followed) => {
       const key = { key: 'k' }
       const [a, b, c] = [publication(ann, key), publication(ann, key), publication(ann, key)]
       const gone = async (after: number) => {
         const page = await store.read('ann', scope, after, 100)
-        if ('gap' in page) throw new Error('a gap')
+        if ('gap' in page) throw new Error('unexpected gap')
         return page.events.map((event) =>
           event.kind === 'state'
             ? [event.seq, event.op, ...(event.ids ?? [])]
@@ -226,13 +229,17 @@ export function storeContract(t: Test, open: Open): void {
       t.same(
         await gone(0),
         [[3, 'updated', c.id, b.id]],
-        'who saw none of those before is not told of them'
+        'a client that saw no earlier one gets no `removed`'
       )
       t.same(await gone(1), [
         [2, 'removed', a.id],
         [3, 'updated', c.id, b.id]
       ])
-      t.same(await gone(2), [[3, 'updated', c.id, b.id]], 'who saw the second is told of the third')
+      t.same(
+        await gone(2),
+        [[3, 'updated', c.id, b.id]],
+        'a client that saw the second gets the third'
+      )
       await store.recall(c.id)
       t.same(await gone(1), [
         [2, 'removed', a.id],
@@ -246,13 +253,13 @@ export function storeContract(t: Test, open: Open): void {
       await store.publish([d])
       const { expiresAt } = await publishExpiring(store, { topic: 'news' }, key)
       await clockPast(expiresAt)
-      t.same(await gone(5), [[7, 'removed', d.id]], 'also from the moment its successor expires')
+      t.same(await gone(5), [[7, 'removed', d.id]], 'from the moment its replacement expires')
       await followed.until((event) => event.kind === 'dropped' && event.channel === 'topic:news')
-      t.same(await gone(5), [[7, 'removed', d.id]], 'and ever after')
+      t.same(await gone(5), [[7, 'removed', d.id]], 'and also later')
     }
   )
 
-  check('pages of the log and of the inbox meet without a hole', async (t, store) => {
+  check('paging through the log or the inbox skips no entry', async (t, store) => {
     const items = Array.from({ length: 25 }, (_, i) =>
       publication(i % 3 ? ann : i % 2 ? { topic: 'news' } : { everyone: true })
     )
@@ -279,26 +286,23 @@ export function storeContract(t: Test, open: Open): void {
     t.same(listed, items.map(({ id }) => id).reverse())
   })
 
-  check(
-    'a page of the log has a mebibyte or so at most, and one event at least',
-    async (t, store) => {
-      const content = `"type":"t","level":"info","data":{"text":"${'é'.repeat(7000)}"}`
-      await store.publish(Array.from({ length: 180 }, () => publication(ann, { content })))
-      const found: number[] = []
-      for (let after = 0, more = true; more; ) {
-        const slice = await page(store, after, 500)
-        t.ok(slice.events.length > 0 && slice.events.length < 80, `${slice.events.length} events`)
-        found.push(...slice.events.map(({ seq }) => seq))
-        after = slice.upTo
-        more = slice.more
-        t.equal(after, more ? found.at(-1) : store.logs[0].head)
-      }
-      t.equal(new Set(found).size, 180)
+  check('a page of the log has at least one event and at most about 1 MiB', async (t, store) => {
+    const content = `"type":"t","level":"info","data":{"text":"${'é'.repeat(7000)}"}`
+    await store.publish(Array.from({ length: 180 }, () => publication(ann, { content })))
+    const found: number[] = []
+    for (let after = 0, more = true; more; ) {
+      const slice = await page(store, after, 500)
+      t.ok(slice.events.length > 0 && slice.events.length < 80, `${slice.events.length} events`)
+      found.push(...slice.events.map(({ seq }) => seq))
+      after = slice.upTo
+      more = slice.more
+      t.equal(after, more ? found.at(-1) : store.logs[0].head)
     }
-  )
+    t.equal(new Set(found).size, 180)
+  })
 
   check(
-    'idempotency, one after the other, in one batch, and at once',
+    'an idempotency key appends once: for repeated, batched and simultaneous publishes',
     async (t, store, followed) => {
       const idempotency = { key: 'k', fingerprint: 'f' }
       const first = publication(ann, { idempotency })
@@ -325,156 +329,185 @@ export function storeContract(t: Test, open: Open): void {
       t.match(
         await store.publish([publication(ann, { idempotency })]),
         [{ kind: 'replayed', id: first.id }],
-        'also after it was recalled'
+        'even after a recall'
       )
     }
   )
 
-  check('expired before it came', async (t, store, followed) => {
-    const past = Date.now() - 1
-    const idempotency = { key: 'late', fingerprint: 'f' }
-    t.match(
-      await store.publish([publication(ann, { expiresAt: past, idempotency }), publication(ann)]),
-      [{ kind: 'expired' }, { kind: 'accepted' }]
-    )
-    t.match(
-      await store.publish([publication(ann, { idempotency })]),
-      [{ kind: 'accepted' }],
-      'its key was not used up'
-    )
-    t.equal(followed.events.length, 2)
-  })
+  check(
+    'a publication that has already expired is rejected and leaves its idempotency key free',
+    async (t, store, followed) => {
+      const past = Date.now() - 1
+      const idempotency = { key: 'late', fingerprint: 'f' }
+      t.match(
+        await store.publish([publication(ann, { expiresAt: past, idempotency }), publication(ann)]),
+        [{ kind: 'expired' }, { kind: 'accepted' }]
+      )
+      t.match(
+        await store.publish([publication(ann, { idempotency })]),
+        [{ kind: 'accepted' }],
+        'its key is still free'
+      )
+      t.equal(followed.events.length, 2)
+    }
+  )
 
-  check('ephemeral is followed, and remembered for its key only', async (t, store, followed) => {
-    const idempotency = { key: 'e', fingerprint: 'f' }
-    const item = publication({ users: ['ann', 'eve'] }, { ephemeral: true, idempotency })
-    t.match(await store.publish([item]), [{ kind: 'accepted' }])
-    t.match(await store.publish([publication(ann, { ephemeral: true, idempotency })]), [
-      { kind: 'replayed', id: item.id }
-    ])
-    t.match(followed.events, [
-      { kind: 'ephemeral', channel: 'user:ann', entry: { id: item.id, times: 0 } },
-      { kind: 'ephemeral', channel: 'user:eve' }
-    ])
-    t.equal(store.logs[0].head, 0)
-    t.equal(await store.notification(item.id), null)
-    t.same(await idsOf(store), [])
-  })
+  check(
+    'an ephemeral publication reaches followers and is not stored, except for its idempotency key',
+    async (t, store, followed) => {
+      const idempotency = { key: 'e', fingerprint: 'f' }
+      const item = publication({ users: ['ann', 'eve'] }, { ephemeral: true, idempotency })
+      t.match(await store.publish([item]), [{ kind: 'accepted' }])
+      t.match(await store.publish([publication(ann, { ephemeral: true, idempotency })]), [
+        { kind: 'replayed', id: item.id }
+      ])
+      t.match(followed.events, [
+        { kind: 'ephemeral', channel: 'user:ann', entry: { id: item.id, times: 0 } },
+        { kind: 'ephemeral', channel: 'user:eve' }
+      ])
+      t.equal(store.logs[0].head, 0)
+      t.equal(await store.notification(item.id), null)
+      t.same(await idsOf(store), [])
+    }
+  )
 
-  check('collapse', async (t, store, followed) => {
-    const [a, b, c] = [
-      publication(ann, { key: 'k' }),
-      publication({ users: ['ann', 'eve'] }, { key: 'k' }),
-      publication(ann, { key: 'k' })
-    ]
-    await store.publish([a])
-    await store.mark('ann', 'read', { ids: [a.id], allows: none })
-    await store.publish([b])
-    t.match(followed.events.slice(2), [
-      { op: 'updated', channel: 'user:ann', entry: { times: 1, replaces: a.id } },
-      { op: 'created', channel: 'user:eve', entry: { times: 0 } }
-    ])
-    t.equal(await store.notification(a.id), null)
-    t.same(await store.counts('ann', scope), { unread: 1, unseen: 1 }, 'unread again')
-    await store.publish([c, publication({ topic: 'news' }, { key: 'k' })])
-    t.match(followed.events[4], { op: 'updated', entry: { times: 2, replaces: b.id } })
-    t.match(followed.events[5], { op: 'created', channel: 'topic:news' })
-    t.ok(await store.notification(b.id), 'it still lies with eve')
-    t.equal((await idsOf(store)).length, 2)
-    t.match((await page(store, 0)).events, [
-      { op: 'read' },
-      { op: 'updated', entry: { id: c.id, times: 2, replaces: b.id } },
-      { op: 'created' }
-    ])
-  })
-
-  check('an expired one does not collapse', async (t, store, followed) => {
-    const { expiresAt } = await publishExpiring(store, ann, { key: 'k' })
-    await clockPast(expiresAt)
-    await store.publish([publication(ann, { key: 'k' })])
-    const created = followed.events.filter((event) => event.kind === 'notification')
-    t.match(created[1], { op: 'created', entry: { times: 0 } })
-  })
-
-  check('expiry is exact for readers and told to followers', async (t, store, followed) => {
-    await store.publish([publication(ann)])
-    const { id, expiresAt, found } = await publishExpiring(
-      store,
-      { topic: 'news' },
-      {},
-      async (id) => [
-        (await store.notification(id))?.expiresAt,
-        (await store.counts('ann', scope)).unread
+  check(
+    'a publication replaces the entry with the same key and channel, and is unread',
+    async (t, store, followed) => {
+      const [a, b, c] = [
+        publication(ann, { key: 'k' }),
+        publication({ users: ['ann', 'eve'] }, { key: 'k' }),
+        publication(ann, { key: 'k' })
       ]
-    )
-    t.same(found, [expiresAt, 2])
-    await clockPast(expiresAt)
-    t.equal((await store.counts('ann', scope)).unread, 1)
-    t.equal((await idsOf(store)).length, 1)
-    t.equal((await page(store, 0)).events.length, 1)
-    t.equal(await store.notification(id), null)
-    t.equal(await store.recall(id), false)
-    await followed.until((event) => event.kind === 'dropped' && event.channel === 'topic:news')
-  })
+      await store.publish([a])
+      await store.mark('ann', 'read', { ids: [a.id], allows: none })
+      await store.publish([b])
+      t.match(followed.events.slice(2), [
+        { op: 'updated', channel: 'user:ann', entry: { times: 1, replaces: a.id } },
+        { op: 'created', channel: 'user:eve', entry: { times: 0 } }
+      ])
+      t.equal(await store.notification(a.id), null)
+      t.same(
+        await store.counts('ann', scope),
+        { unread: 1, unseen: 1 },
+        'the replacement is unread'
+      )
+      await store.publish([c, publication({ topic: 'news' }, { key: 'k' })])
+      t.match(followed.events[4], { op: 'updated', entry: { times: 2, replaces: b.id } })
+      t.match(followed.events[5], { op: 'created', channel: 'topic:news' })
+      t.ok(await store.notification(b.id), 'eve still has it')
+      t.equal((await idsOf(store)).length, 2)
+      t.match((await page(store, 0)).events, [
+        { op: 'read' },
+        { op: 'updated', entry: { id: c.id, times: 2, replaces: b.id } },
+        { op: 'created' }
+      ])
+    }
+  )
 
-  check('recall', async (t, store, followed) => {
-    const item = publication({ users: ['ann', 'eve'] })
-    await store.publish([item])
-    t.equal(await store.recall(item.id), true)
-    t.equal(await store.recall(item.id), false)
-    t.same(followed.events.slice(2), [
-      { kind: 'state', op: 'removed', channel: 'user:ann', seq: 3, ids: [item.id], upTo: null },
-      { kind: 'state', op: 'removed', channel: 'user:eve', seq: 4, ids: [item.id], upTo: null }
-    ])
-    t.same((await page(store, 0)).events, [followed.events[2]])
-    t.same(await store.counts('ann', scope), { unread: 0, unseen: 0 })
-  })
+  check(
+    'an expired entry is not replaced: the new one counts as created',
+    async (t, store, followed) => {
+      const { expiresAt } = await publishExpiring(store, ann, { key: 'k' })
+      await clockPast(expiresAt)
+      await store.publish([publication(ann, { key: 'k' })])
+      const created = followed.events.filter((event) => event.kind === 'notification')
+      t.match(created[1], { op: 'created', entry: { times: 0 } })
+    }
+  )
 
-  check('marks by ids', async (t, store, followed) => {
-    const items = [
-      publication(ann),
-      publication({ topic: 'news' }),
-      publication({ user: 'eve' }),
-      publication({ everyone: true })
-    ]
-    await store.publish(items)
-    const ids = items.map(({ id }) => id)
-    t.same(
-      await store.mark('ann', 'read', {
-        ids: [...ids, 'nothing', ids[0]!],
-        allows: (channel: Channel) => channel === 'topic:news'
-      }),
-      { affected: 2, seq: 7 }
-    )
-    t.same(followed.events[4], {
-      kind: 'state',
-      op: 'read',
-      channel: 'user:ann',
-      seq: 7,
-      ids: [ids[0], ids[1]],
-      upTo: null
-    })
-    t.same(
-      await store.mark('ann', 'read', { ids, allows: none }),
-      { affected: 0, seq: 7 },
-      'nothing twice'
-    )
-    t.same(await store.counts('ann', scope), { unread: 1, unseen: 1 })
-    t.same(
-      await store.counts('eve', scopeOf('eve', ['news'])),
-      { unread: 3, unseen: 3 },
-      'nobody else has read it'
-    )
-    t.equal((await store.mark('ann', 'unread', { ids: [ids[0]!], allows: none })).affected, 1)
-    t.same(await store.counts('ann', scope), { unread: 2, unseen: 1 }, 'unread stays seen')
-    t.equal(
-      (await store.mark('ann', 'archived', { ids, allows: every })).affected,
-      3,
-      'not what is eve’s'
-    )
-  })
+  check(
+    'readers never see an expired entry, and followers receive `dropped`',
+    async (t, store, followed) => {
+      await store.publish([publication(ann)])
+      const { id, expiresAt, found } = await publishExpiring(
+        store,
+        { topic: 'news' },
+        {},
+        async (id) => [
+          (await store.notification(id))?.expiresAt,
+          (await store.counts('ann', scope)).unread
+        ]
+      )
+      t.same(found, [expiresAt, 2])
+      await clockPast(expiresAt)
+      t.equal((await store.counts('ann', scope)).unread, 1)
+      t.equal((await idsOf(store)).length, 1)
+      t.equal((await page(store, 0)).events.length, 1)
+      t.equal(await store.notification(id), null)
+      t.equal(await store.recall(id), false)
+      await followed.until((event) => event.kind === 'dropped' && event.channel === 'topic:news')
+    }
+  )
 
-  check('archived is in neither count and stays so', async (t, store) => {
+  check(
+    'a recall removes the notification for every recipient, once',
+    async (t, store, followed) => {
+      const item = publication({ users: ['ann', 'eve'] })
+      await store.publish([item])
+      t.equal(await store.recall(item.id), true)
+      t.equal(await store.recall(item.id), false)
+      t.same(followed.events.slice(2), [
+        { kind: 'state', op: 'removed', channel: 'user:ann', seq: 3, ids: [item.id], upTo: null },
+        { kind: 'state', op: 'removed', channel: 'user:eve', seq: 4, ids: [item.id], upTo: null }
+      ])
+      t.same((await page(store, 0)).events, [followed.events[2]])
+      t.same(await store.counts('ann', scope), { unread: 0, unseen: 0 })
+    }
+  )
+
+  check(
+    'a mark by ids changes only entries the user may read, each once',
+    async (t, store, followed) => {
+      const items = [
+        publication(ann),
+        publication({ topic: 'news' }),
+        publication({ user: 'eve' }),
+        publication({ everyone: true })
+      ]
+      await store.publish(items)
+      const ids = items.map(({ id }) => id)
+      t.same(
+        await store.mark('ann', 'read', {
+          ids: [...ids, 'nothing', ids[0]!],
+          allows: (channel: Channel) => channel === 'topic:news'
+        }),
+        { affected: 2, seq: 7 }
+      )
+      t.same(followed.events[4], {
+        kind: 'state',
+        op: 'read',
+        channel: 'user:ann',
+        seq: 7,
+        ids: [ids[0], ids[1]],
+        upTo: null
+      })
+      t.same(
+        await store.mark('ann', 'read', { ids, allows: none }),
+        { affected: 0, seq: 7 },
+        'a second mark changes nothing'
+      )
+      t.same(await store.counts('ann', scope), { unread: 1, unseen: 1 })
+      t.same(
+        await store.counts('eve', scopeOf('eve', ['news'])),
+        { unread: 3, unseen: 3 },
+        'other users’ counts stay'
+      )
+      t.equal((await store.mark('ann', 'unread', { ids: [ids[0]!], allows: none })).affected, 1)
+      t.same(
+        await store.counts('ann', scope),
+        { unread: 2, unseen: 1 },
+        'an entry marked unread stays seen'
+      )
+      t.equal(
+        (await store.mark('ann', 'archived', { ids, allows: every })).affected,
+        3,
+        'eve’s own entry is not marked'
+      )
+    }
+  )
+
+  check('an archived entry is in no count and cannot be unarchived', async (t, store) => {
     const [a, b] = [publication(ann), publication(ann)]
     await store.publish([a, b])
     await store.mark('ann', 'archived', { ids: [a.id], allows: none })
@@ -488,40 +521,43 @@ export function storeContract(t: Test, open: Open): void {
     t.same(items[0]?.marks, { readAt: null, seen: true, archived: true })
   })
 
-  check('marks up to a place', async (t, store, followed) => {
-    await store.publish([
-      publication(ann),
-      publication({ topic: 'news' }),
-      publication({ topic: 'other' }),
-      publication({ everyone: true })
-    ])
-    t.same(await store.mark('ann', 'seen', { upTo: 6, scope }), { affected: 3, seq: 8 })
-    t.same(followed.events[4], {
-      kind: 'state',
-      op: 'seen',
-      channel: 'user:ann',
-      seq: 8,
-      ids: null,
-      upTo: 6
-    })
-    t.same(await store.counts('ann', scope), { unread: 3, unseen: 0 })
-    t.same(await store.mark('ann', 'seen', { upTo: 8, scope }), { affected: 0, seq: 8 })
-    t.equal((await store.mark('ann', 'read', { upTo: 2, scope })).affected, 2)
-    t.same(await store.counts('ann', scope), { unread: 1, unseen: 0 })
-    const { items } = await store.inbox('ann', scope, { status: 'all', limit: 5 })
-    t.same(
-      items.map(({ marks }) => marks.readAt !== null),
-      [false, true, true]
-    )
-    t.match(
-      (await page(store, 0)).events[1],
-      { marks: { seen: true, archived: false } },
-      'a replay has the marks of now'
-    )
-  })
+  check(
+    'a mark up to a seq changes every entry of the scope up to it',
+    async (t, store, followed) => {
+      await store.publish([
+        publication(ann),
+        publication({ topic: 'news' }),
+        publication({ topic: 'other' }),
+        publication({ everyone: true })
+      ])
+      t.same(await store.mark('ann', 'seen', { upTo: 6, scope }), { affected: 3, seq: 8 })
+      t.same(followed.events[4], {
+        kind: 'state',
+        op: 'seen',
+        channel: 'user:ann',
+        seq: 8,
+        ids: null,
+        upTo: 6
+      })
+      t.same(await store.counts('ann', scope), { unread: 3, unseen: 0 })
+      t.same(await store.mark('ann', 'seen', { upTo: 8, scope }), { affected: 0, seq: 8 })
+      t.equal((await store.mark('ann', 'read', { upTo: 2, scope })).affected, 2)
+      t.same(await store.counts('ann', scope), { unread: 1, unseen: 0 })
+      const { items } = await store.inbox('ann', scope, { status: 'all', limit: 5 })
+      t.same(
+        items.map(({ marks }) => marks.readAt !== null),
+        [false, true, true]
+      )
+      t.match(
+        (await page(store, 0)).events[1],
+        { marks: { seen: true, archived: false } },
+        'a replay has the present marks'
+      )
+    }
+  )
 
   check(
-    'long work is one mark, one erasure, and nobody waits for it',
+    'a mark or erasure of thousands of entries makes one event and does not delay other commands',
     async (t, store, followed) => {
       const many = (to: Recipients, n: number) =>
         store.publish(Array.from({ length: n }, () => publication(to)))
@@ -547,7 +583,7 @@ export function storeContract(t: Test, open: Open): void {
       t.same(
         await store.counts('ann', scope),
         { unread: 2600, unseen: 2600 },
-        'what is shared is unread again'
+        'shared entries are unread again'
       )
       t.match(followed.events.slice(5201), [
         { op: 'removed', channel: 'user:ann', ids: null, upTo: head + 1, seq: head + 2 }
@@ -557,66 +593,72 @@ export function storeContract(t: Test, open: Open): void {
     { retentionPerChannel: 0 }
   )
 
-  check('erase', async (t, store, followed) => {
-    const shared = publication({ topic: 'news' })
-    const both = publication({ users: ['ann', 'eve'] })
-    await store.publish([publication(ann), shared, both])
-    await store.putTicket('h', { user: 'ann', topics: [] }, Date.now() + 10_000)
-    await store.mark('ann', 'read', { upTo: 4, scope })
-    const { head } = store.logs[0]
-    await store.erase('ann')
-    t.same(followed.events.at(-1), {
-      kind: 'state',
-      op: 'removed',
-      channel: 'user:ann',
-      seq: head + 1,
-      ids: null,
-      upTo: head
-    })
-    t.same(await idsOf(store), [shared.id])
-    t.same(
-      await store.counts('ann', scope),
-      { unread: 1, unseen: 1 },
-      'what is shared is unread again'
-    )
-    t.equal((await store.counts('eve', scopeOf('eve', []))).unread, 1)
-    t.equal(await store.takeTicket('h'), null)
-    t.match((await page(store, head)).events, [{ op: 'removed', ids: null, upTo: head }])
-    const [last] =
-      (await store.publish([publication({ topic: 'news' })])) && followed.events.slice(-1)
-    await store.erase('ann')
-    t.match(
-      (await page(store, (last as LoggedEvent).seq)).events,
-      [{ op: 'removed', ids: null }],
-      'nobody has missed anything'
-    )
-  })
-
-  check('tickets and revocation', async (t, store, followed) => {
-    const holder = { user: 'ann', topics: ['news', 'a*'] }
-    await store.putTicket('h', holder, Date.now() + 10_000)
-    t.same(await store.takeTicket('h', { keep: true }), holder)
-    t.same(
-      (await Promise.all([store.takeTicket('h'), store.takeTicket('h')])).filter(Boolean),
-      [holder],
-      'once'
-    )
-    await store.putTicket('late', holder, Date.now())
-    t.equal(await store.takeTicket('late'), null)
-    await store.putTicket('mine', holder, Date.now() + 10_000)
-    await store.putTicket('other', { user: 'eve', topics: [] }, Date.now() + 10_000)
-    t.equal(await store.revokedAt('ann'), 0)
-    const before = Date.now()
-    await store.revoke('ann')
-    const at = await store.revokedAt('ann')
-    t.ok(at >= before && at <= Date.now())
-    t.equal(await store.takeTicket('mine'), null)
-    t.ok(await store.takeTicket('other'))
-    t.same(followed.events, [{ kind: 'revoked', user: 'ann' }])
-  })
+  check(
+    'erasing a user removes their entries, marks and tickets, and nothing of other users',
+    async (t, store, followed) => {
+      const shared = publication({ topic: 'news' })
+      const both = publication({ users: ['ann', 'eve'] })
+      await store.publish([publication(ann), shared, both])
+      await store.putTicket('h', { user: 'ann', topics: [] }, Date.now() + 10_000)
+      await store.mark('ann', 'read', { upTo: 4, scope })
+      const { head } = store.logs[0]
+      await store.erase('ann')
+      t.same(followed.events.at(-1), {
+        kind: 'state',
+        op: 'removed',
+        channel: 'user:ann',
+        seq: head + 1,
+        ids: null,
+        upTo: head
+      })
+      t.same(await idsOf(store), [shared.id])
+      t.same(
+        await store.counts('ann', scope),
+        { unread: 1, unseen: 1 },
+        'shared entries are unread again'
+      )
+      t.equal((await store.counts('eve', scopeOf('eve', []))).unread, 1)
+      t.equal(await store.takeTicket('h'), null)
+      t.match((await page(store, head)).events, [{ op: 'removed', ids: null, upTo: head }])
+      const [last] =
+        (await store.publish([publication({ topic: 'news' })])) && followed.events.slice(-1)
+      await store.erase('ann')
+      t.match(
+        (await page(store, (last as LoggedEvent).seq)).events,
+        [{ op: 'removed', ids: null }],
+        'a cursor from before the erasure gets no gap'
+      )
+    }
+  )
 
   check(
-    'retention keeps at least what is set and at most twice that',
+    'a ticket works once until it expires, and revoking a user deletes their tickets',
+    async (t, store, followed) => {
+      const holder = { user: 'ann', topics: ['news', 'a*'] }
+      await store.putTicket('h', holder, Date.now() + 10_000)
+      t.same(await store.takeTicket('h', { keep: true }), holder)
+      t.same(
+        (await Promise.all([store.takeTicket('h'), store.takeTicket('h')])).filter(Boolean),
+        [holder],
+        'a ticket is taken once'
+      )
+      await store.putTicket('late', holder, Date.now())
+      t.equal(await store.takeTicket('late'), null)
+      await store.putTicket('mine', holder, Date.now() + 10_000)
+      await store.putTicket('other', { user: 'eve', topics: [] }, Date.now() + 10_000)
+      t.equal(await store.revokedAt('ann'), 0)
+      const before = Date.now()
+      await store.revoke('ann')
+      const at = await store.revokedAt('ann')
+      t.ok(at >= before && at <= Date.now())
+      t.equal(await store.takeTicket('mine'), null)
+      t.ok(await store.takeTicket('other'))
+      t.same(followed.events, [{ kind: 'revoked', user: 'ann' }])
+    }
+  )
+
+  check(
+    'a channel keeps at least RETENTION_PER_CHANNEL entries and at most twice as many',
     async (t, store, followed) => {
       const newest: string[] = []
       for (let i = 0; i < 40; i += 1) {
@@ -633,13 +675,13 @@ export function storeContract(t: Test, open: Open): void {
       t.notOk('gap' in (await store.read('ann', scope, store.logs[0].head, 10)))
       t.notOk(
         'gap' in (await store.read('eve', scopeOf('eve', []), 0, 10)),
-        'a channel that lost nothing has no gap'
+        'a channel that lost no entry has no gap'
       )
     },
     { retentionPerChannel: 10 }
   )
 
-  check('many at once keep one order', async (t, store, followed) => {
+  check('simultaneous publishes get consecutive seqs in one order', async (t, store, followed) => {
     const outcomes = await Promise.all(
       Array.from({ length: 200 }, (_, i) =>
         store.publish([publication({ user: i % 3 ? 'ann' : 'eve' })])
@@ -652,10 +694,10 @@ export function storeContract(t: Test, open: Open): void {
     )
   })
 
-  check('after close nothing is taken', async (t, store) => {
+  check('after close, calls fail as unavailable, and a second close resolves', async (t, store) => {
     await store.close()
     await t.rejects(store.publish([publication(ann)]), { name: 'StoreError', kind: 'unavailable' })
     await t.rejects(store.counts('ann', scope), { name: 'StoreError', kind: 'unavailable' })
-    await t.resolves(store.close(), 'twice is once')
+    await t.resolves(store.close(), 'a second close does nothing')
   })
 }

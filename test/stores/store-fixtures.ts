@@ -5,7 +5,7 @@ import type { StoreOptions } from '../../src/stores/store-options.ts'
 
 let drawn = 0
 
-/** A publication with an id of its own; `over` wins. */
+/** A publication with a unique id; `over` replaces any field. */
 export function publication(to: Recipients, over: Partial<Publication> = {}): Publication {
   drawn += 1
   const id = `n${process.pid}x${drawn}`
@@ -33,7 +33,7 @@ export const storeOptions = (dataDir: string, over: Partial<StoreOptions> = {}):
   ...over
 })
 
-/** Everything a store lets follow, or what is in one log of it, and a way to wait for something in it. */
+/** Collects the events of a store, or of one log of it, and can wait for one. */
 export class Followed {
   readonly events: FollowedEvent[] = []
   #wake: () => void = () => {}
@@ -46,7 +46,7 @@ export class Followed {
     })
   }
 
-  /** Resolves with the first event that answers yes, also one from before. */
+  /** Resolves with the first event that matches; earlier events count. */
   async until(wanted: (event: FollowedEvent) => boolean): Promise<FollowedEvent> {
     for (;;) {
       const found = this.events.find(wanted)
@@ -59,8 +59,8 @@ export class Followed {
 }
 
 /**
- * Publishes what soon expires, and asks what is true until then. Where the machine took longer than that the answer tells nothing, so it is
- * done once more, with more time.
+ * Publishes a notification that soon expires, and calls `ask` before it does. If the machine was
+ * too slow for that, tries again with more time.
  */
 export async function publishExpiring<T = undefined>(
   store: Store,
@@ -78,7 +78,7 @@ export async function publishExpiring<T = undefined>(
   }
 }
 
-/** Resolves when the clock has passed the instant; expiry is a fact of the clock. */
+/** Resolves when the clock has passed the instant. */
 export async function clockPast(instant: number): Promise<void> {
   while (Date.now() <= instant)
     await new Promise((resolve) => setTimeout(resolve, instant + 1 - Date.now()))

@@ -9,7 +9,7 @@ interface ModelEntry {
   readonly id: string
   readonly key: string | undefined
   readonly times: number
-  /** Place of the one that it took the place of. */
+  /** Seq of the entry it replaced. */
   readonly replaced?: number | undefined
 }
 
@@ -17,11 +17,14 @@ interface ModelState {
   readonly channel: Channel
   readonly seq: number
   readonly op: string
-  /** It concerns who comes from here or later. */
+  /** Only a client that resumes at this seq or later receives it. */
   readonly since: number
 }
 
-/** What the log should hold, in the plainest way: two lists that are searched. No expiry, no retention. */
+/**
+ * What a log should contain, in the simplest form: two lists that are searched. Without expiry and
+ * retention.
+ */
 export class StoreModel {
   head = 0
   entries: ModelEntry[] = []
@@ -36,7 +39,7 @@ export class StoreModel {
           ? undefined
           : this.entries.find((entry) => entry.channel === channel && entry.key === key)
       this.entries = this.entries.filter((entry) => entry !== before)
-      if (before) this.#trace(before)
+      if (before) this.#removed(before)
       this.head += 1
       this.entries.push({
         channel,
@@ -54,7 +57,7 @@ export class StoreModel {
     const gone = this.entries.filter((entry) => entry.id === id)
     this.entries = this.entries.filter((entry) => entry.id !== id)
     for (const entry of gone) {
-      this.#trace(entry)
+      this.#removed(entry)
       this.#state(entry.channel, 'removed')
     }
     return gone.length > 0
@@ -97,7 +100,7 @@ export class StoreModel {
     this.#state(own, 'removed')
   }
 
-  /** What a reader sees: counts, the ids of each list newest first, and the log after a place. */
+  /** What a user sees: counts, the ids of each list newest first, and the log after a seq. */
   view(user: string, scope: readonly Channel[], after: number) {
     const mine = this.entries
       .filter(({ channel }) => scope.includes(channel))
@@ -117,8 +120,10 @@ export class StoreModel {
     }
   }
 
-  /** An entry that had taken the place of another, and is gone: in its own place the log tells that the other is gone. */
-  #trace({ channel, seq, replaced }: ModelEntry): void {
+  /**
+   * When an entry that replaced another is gone, the log reports at its seq that the other is gone.
+   */
+  #removed({ channel, seq, replaced }: ModelEntry): void {
     if (replaced !== undefined) this.states.push({ channel, seq, op: 'removed', since: replaced })
   }
 
@@ -128,7 +133,7 @@ export class StoreModel {
     this.#leaveRoom(channel)
   }
 
-  /** The place behind an event of a shared channel is no event's. */
+  /** The seq after an event of a shared channel stays unused. */
   #leaveRoom(channel: Channel): void {
     if (!isPersonal(channel)) this.head += 1
   }

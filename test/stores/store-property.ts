@@ -40,28 +40,28 @@ const step = fc.oneof(
 )
 type Step = typeof step extends fc.Arbitrary<infer T> ? T : never
 
-/** The places of a log, as its model counts them, one after the other, and as the log gave them: it leaps after a start. */
-class Places {
+/** Maps the consecutive seqs of a model to those of its log, which skips some after a start. */
+class Seqs {
   readonly #given = [0]
   readonly #counted = new Map([[0, 0]])
   #leaps = false
 
-  /** The log was opened again: the next place may be anywhere above. */
+  /** After a restart the next seq may be any higher one. */
   reopened(): void {
     this.#leaps = true
   }
 
-  /** Takes the new places of both: those of one step follow each other. */
+  /** Records the new heads of both. The seqs of one step are consecutive. */
   grown(counted: number, given: number): void {
     const last = this.#given.at(-1)!
     const first = given - (counted - this.#given.length)
     if (this.#given.length > counted) return equal(given, last)
     if (first !== last + 1 && !(this.#leaps && first > last))
-      throw new Error(`the place after ${last} is ${first}`)
+      throw new Error(`the seq after ${last} is ${first}`)
     this.#leaps = false
-    for (let place = first; place <= given; place++) {
-      this.#counted.set(place, this.#given.length)
-      this.#given.push(place)
+    for (let seq = first; seq <= given; seq++) {
+      this.#counted.set(seq, this.#given.length)
+      this.#given.push(seq)
     }
   }
 
@@ -74,7 +74,10 @@ class Places {
   }
 }
 
-/** Does the same to a store and to a model of each of its logs, at random, and compares what each user sees after every step. */
+/**
+ * Applies random steps to a store and to a model of each of its logs, and compares what each user
+ * sees after every step.
+ */
 export async function storeProperty(
   t: Test,
   open: () => Promise<{ store: Store; reopen: () => Promise<Store>; end: () => Promise<void> }>,
@@ -85,18 +88,18 @@ export async function storeProperty(
       const opened = await open()
       let { store } = opened
       const models = store.logs.map(() => new StoreModel())
-      const places = new Map(models.map((model) => [model, new Places()]))
+      const seqs = new Map(models.map((model) => [model, new Seqs()]))
       const ids: string[] = []
       const erased = new Map<string, number>()
       try {
         for (const next of steps) {
           if (next.do === 'reopen') {
             store = await opened.reopen()
-            for (const one of places.values()) one.reopened()
-          } else await apply(next as Step, store, models, places, ids, erased)
+            for (const one of seqs.values()) one.reopened()
+          } else await apply(next as Step, store, models, seqs, ids, erased)
           for (const name of ['u1', 'u2', 'u3']) {
             const model = modelOf(name, store, models)
-            await compare(name, store, model, places.get(model)!, erased.get(name) ?? 0)
+            await compare(name, store, model, seqs.get(model)!, erased.get(name) ?? 0)
           }
         }
       } finally {
@@ -133,8 +136,8 @@ const change = fc.oneof(
 )
 
 /**
- * Counts and lists are read from summaries. Under expiry, retention, collapse and all else that takes entries away they
- * must say what the entries themselves say. Wants a store that keeps only a few entries a channel.
+ * Counts and lists are read from summaries. They must match the entries whatever removes entries:
+ * expiry, retention, collapse. `store` must keep only a few entries in each channel.
  */
 export async function countsProperty(t: Test, store: Store, numRuns: number): Promise<void> {
   let runs = 0
@@ -196,7 +199,7 @@ async function apply(
   next: Step,
   store: Store,
   models: readonly StoreModel[],
-  places: ReadonlyMap<StoreModel, Places>,
+  seqs: ReadonlyMap<StoreModel, Seqs>,
   ids: string[],
   erased: Map<string, number>
 ): Promise<void> {
@@ -231,7 +234,7 @@ async function apply(
     const upTo = next.nth % (model.head + 1)
     const affected = model.mark(next.user, next.op, ({ seq }) => seq <= upTo, scope)
     equal(
-      (await store.mark(next.user, next.op, { upTo: places.get(model)!.given(upTo), scope }))
+      (await store.mark(next.user, next.op, { upTo: seqs.get(model)!.given(upTo), scope }))
         .affected,
       affected
     )
@@ -246,7 +249,7 @@ async function apply(
     equal(await store.recall(id), recalled.includes(true))
   }
   models.forEach((model, k) => {
-    places.get(model)!.grown(model.head, store.logs[k]!.head)
+    seqs.get(model)!.grown(model.head, store.logs[k]!.head)
   })
 }
 
@@ -254,7 +257,7 @@ async function compare(
   user: string,
   store: Store,
   model: StoreModel,
-  places: Places,
+  seqs: Seqs,
   after: number
 ): Promise<void> {
   const scope = scopeOf(user, ['t1', 't2'])
@@ -262,12 +265,12 @@ async function compare(
     (await store.inbox(user, scope, { status, limit: 1000 })).items.map(({ entry }) => entry.id)
   const logOf = async (limit: number) => {
     const log: { seq: number; what: string }[] = []
-    for (let at = places.given(after), more = true; more; ) {
+    for (let at = seqs.given(after), more = true; more; ) {
       const page = await store.read(user, scope, at, limit)
-      if ('gap' in page) throw new Error('a gap')
+      if ('gap' in page) throw new Error('unexpected gap')
       log.push(
         ...page.events.map((event) => ({
-          seq: places.counted(event.seq) ?? -1,
+          seq: seqs.counted(event.seq) ?? -1,
           what: event.kind === 'state' ? event.op : `${event.entry.id} ${event.entry.times}`
         }))
       )
@@ -277,10 +280,10 @@ async function compare(
     return log
   }
   const log = await logOf(1000)
-  // Page by page it is the same, but that who comes from later is also told of the end of what they cannot have seen.
-  const told = new Set(log.map(({ seq }) => seq))
+  // Short pages give the same, plus `removed` for entries that a client never saw.
+  const inOnePage = new Set(log.map(({ seq }) => seq))
   equal(
-    (await logOf(3)).filter(({ seq, what }) => told.has(seq) || what !== 'removed'),
+    (await logOf(3)).filter(({ seq, what }) => inOnePage.has(seq) || what !== 'removed'),
     log
   )
   const found = {
