@@ -196,9 +196,7 @@ export function decodeRecord(line: string): ArchiveRecord {
   for (const { channel } of places) {
     const at = channels.indexOf(channel as Channel)
     if (at <= after)
-      throw new Error(
-        `places: ${channel} is not one of its recipients, or stands in the wrong order`
-      )
+      throw new Error(`places: ${channel} is not one of its recipients, or is in the wrong order`)
     after = at
   }
   return {

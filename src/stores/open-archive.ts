@@ -1,15 +1,12 @@
 import type { ArchiveSource, ArchiveTarget } from '../log/archive.ts'
 import { StoreOpenError } from './store-open-error.ts'
+import type { StoreOptions } from './store-options.ts'
 
-/** The store to export or fill; see the settings of the same names. */
-export interface ArchiveOptions {
-  readonly store: 'sqlite' | 'memory' | 'redis'
-  readonly dataDir: string
-  readonly redisUrl?: string | undefined
-  readonly redisPrefix: string
-  readonly redisShards: number
-  readonly retentionDays: number
-}
+/** The store to export or fill. */
+export type ArchiveOptions = Pick<
+  StoreOptions,
+  'store' | 'dataDir' | 'redisUrl' | 'redisPrefix' | 'redisShards' | 'retentionDays'
+>
 
 const nothingKept = (): StoreOpenError =>
   new StoreOpenError('STORE=memory keeps nothing between processes: set STORE to sqlite or redis')

@@ -141,7 +141,7 @@ test('an inbox migrates from SQLite to Redis and back with ids, order, marks, ke
   )
   t.match(await runService(['import', a], sqlite), {
     code: 1,
-    stderr: /another process has this data directory/
+    stderr: /another process uses this data directory/
   })
   const piped = await runService(['export'], sqlite)
   t.same(
@@ -282,7 +282,7 @@ test('an import names the invalid line and imports nothing', {
     ],
     'a mark for nothing': [
       [head, note('a'), mark('b'), end(2)],
-      /line 3: no line before it has the notification b/
+      /line 3: no earlier line has the notification b/
     ],
     'a mark of somebody else': [
       [head, note('a'), mark('a', 'bob'), end(2)],
@@ -290,7 +290,7 @@ test('an import names the invalid line and imports nothing', {
     ],
     'an id twice': [
       [head, note('a'), note('b'), note('a'), end(3)],
-      /line 4: the notification a stands in an earlier line/
+      /line 4: the notification a is in an earlier line/
     ],
     'cut off': [[head, note('a')], /line 3: the export is truncated/],
     'a line too few': [[head, note('a'), end(2)], /line 3: announces 2 records, but 1 precede it/],

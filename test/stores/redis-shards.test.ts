@@ -186,7 +186,7 @@ t.test('three shards on one server', { skip: skipRedis }, async (t) => {
       await t.rejects(openStore(options(wrong)), {
         name: 'StoreOpenError',
         message:
-          /^the log was begun with REDIS_SHARDS=3: .*set it as it was, or export the log and import it/
+          /^the log was begun with REDIS_SHARDS=3: .*set it back, or export the log and import it/
       })
     }
     const same = await openStore(options(3))

@@ -112,7 +112,7 @@ export class RedisShard
     const { failure, mismatch } = shard.#log
     if (mismatch !== null) {
       await shard.close()
-      const remedy = 'set it as it was, or export the log and import it under another REDIS_PREFIX'
+      const remedy = 'set it back, or export the log and import it under another REDIS_PREFIX'
       throw new StoreOpenError(
         `${mismatch}: users would be looked up in the wrong shard; ${remedy}`
       )

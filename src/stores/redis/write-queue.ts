@@ -58,7 +58,7 @@ export class WriteQueue {
     const bytes = slices.reduce((sum, slice) => sum + slice.bytes, this.#waiting.bytes)
     if (this.#waiting.size > 0 && bytes > MAX_PENDING_BYTES)
       return Promise.reject(
-        new StoreError('unavailable', 'notifications are published faster than Redis takes them')
+        new StoreError('unavailable', 'too many notifications are waiting for Redis')
       )
     const waiting: Publishing[] = []
     const outcomes = slices.map(
@@ -88,7 +88,7 @@ export class WriteQueue {
     await this.#running
   }
 
-  /** Takes no more calls, and rejects those that wait. */
+  /** Accepts no more calls, and rejects those that wait. */
   abandon(): void {
     this.#abandoned = true
     for (const { reject } of this.#waiting.clear()) reject(stopping())
@@ -131,7 +131,7 @@ export class WriteQueue {
 }
 
 const stopping = (): StoreError =>
-  new StoreError('unavailable', 'the process is stopping and takes no more writes')
+  new StoreError('unavailable', 'the process is stopping and accepts no more writes')
 
 /** The arguments of `publish-2.lua` for one item. */
 function pushItem(args: string[], { item, channels }: ShardPublication): void {

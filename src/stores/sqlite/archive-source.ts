@@ -35,7 +35,7 @@ export class SqliteArchiveSource implements ArchiveSource {
       this.#db = openDatabase(path, { readOnly: true, timeout: 5000 })
       if (schemaVersion(this.#db) !== SCHEMA_VERSION) {
         throw new StoreOpenError(
-          `${path}: was written by another version; start the service of this version on it once, or export with that one`
+          `${path}: was written by another version; start this version on it once, or export with the version that wrote it`
         )
       }
       this.#head = readMeta(this.#db, 'head')

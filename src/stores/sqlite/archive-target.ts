@@ -92,7 +92,7 @@ export class SqliteArchiveTarget implements ArchiveTarget {
     index: number
   ): void {
     if (this.#s.findNote.get(id))
-      throw new ArchiveFault(index, `the notification ${id} stands in an earlier line, too`)
+      throw new ArchiveFault(index, `the notification ${id} is in an earlier line, too`)
     const channels = channelsOf(to)
     const seq = this.#head + 1
     this.#head += channels.length
@@ -123,7 +123,7 @@ export class SqliteArchiveTarget implements ArchiveTarget {
 
   #mark({ user, id, readAt, archived }: ArchivedMark, index: number): void {
     const note = this.#s.findNote.get(id)
-    if (!note) throw new ArchiveFault(index, `no line before it has the notification ${id}`)
+    if (!note) throw new ArchiveFault(index, `no earlier line has the notification ${id}`)
     const to = decodeRecipients(note.recipients)
     const channel = channelOfReader(to, user)
     if (channel === undefined)

@@ -84,7 +84,7 @@ function publish(partial: string, file: string): void {
 function refuseExisting(file: string): void {
   if (existsSync(file))
     throw new StoreOpenError(
-      `${file}: exists already; name a file that does not exist, or move that one away`
+      `${file}: already exists; name a file that does not exist, or move that one away`
     )
 }
 

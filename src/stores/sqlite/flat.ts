@@ -19,14 +19,14 @@ export class FlatReader {
 
   string(): string {
     const value = this.#next()
-    if (typeof value !== 'string') throw new TypeError(`a string is due, not ${typeof value}`)
+    if (typeof value !== 'string') throw new TypeError(`expected a string, found ${typeof value}`)
     this.chars += value.length
     return value
   }
 
   number(): number {
     const value = this.#next()
-    if (typeof value !== 'number') throw new TypeError(`a number is due, not ${typeof value}`)
+    if (typeof value !== 'number') throw new TypeError(`expected a number, found ${typeof value}`)
     return value
   }
 
@@ -41,7 +41,7 @@ export class FlatReader {
   /** One of a fixed set, which is sent as its index. */
   oneOf<T>(choices: readonly T[]): T {
     const choice = choices[this.number()]
-    if (choice === undefined) throw new RangeError('there is no such choice')
+    if (choice === undefined) throw new RangeError('unknown choice')
     return choice
   }
 

@@ -17,7 +17,7 @@ export function takeLock(path: string): Database {
     db?.close()
     if (sqliteCode(error) === SQLITE.busy) {
       throw new StoreOpenError(
-        `${path}: another process has this data directory; stop it, or set DATA_DIR to another one`,
+        `${path}: another process uses this data directory; stop it, or set DATA_DIR to another one`,
         {
           cause: error
         }

@@ -195,7 +195,7 @@ interface EventPointer {
 
 /** A row that the same transaction has seen already. */
 function found<R>(row: R | undefined): R {
-  if (row === undefined) throw new Error('a row went missing within a transaction')
+  if (row === undefined) throw new Error('a row disappeared within a transaction')
   return row
 }
 

@@ -275,7 +275,7 @@ const stringFrom = (from: FlatReader): string => from.string()
 
 function channelFrom(from: FlatReader): Channel {
   const name = from.string()
-  if (!isChannel(name)) throw new TypeError('a channel is due')
+  if (!isChannel(name)) throw new TypeError('expected a channel')
   return name
 }
 

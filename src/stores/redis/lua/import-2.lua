@@ -45,7 +45,7 @@ end
 function kinds.m()
   local user, id, mark = ARGV[at + 1], ARGV[at + 2], ARGV[at + 3]
   local note = P .. 'n:' .. id
-  if call('EXISTS', note) == 0 then return 'no line before it has the notification ' .. id end
+  if call('EXISTS', note) == 0 then return 'no earlier line has the notification ' .. id end
   local channel = call('HGET', note, 'shared') or ('user:' .. user)
   local seq = call('HGET', note, 'c:' .. channel)
   if not seq then return 'the notification ' .. id .. ' is not for the user ' .. user end
