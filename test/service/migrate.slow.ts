@@ -169,7 +169,7 @@ test('an inbox migrates from SQLite to Redis and back with ids, order, marks, ke
   const b = path.join(dir, 'b.ndjson')
   t.match(await runService(['export', b], inRedis), {
     code: 0,
-    stderr: /is running: what changes while this reads may be missing/
+    stderr: /is running: the export may miss what changes now/
   })
   t.match(await runService(['import', b], { ...inRedis }), {
     code: 1,
