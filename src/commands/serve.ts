@@ -1,4 +1,3 @@
-import closeWithGrace from 'close-with-grace'
 import type { FastifyInstance } from 'fastify'
 import { MAX_TIMER_MS } from '../bounds/limits.ts'
 import type { Config } from '../config/config.ts'
@@ -10,6 +9,9 @@ import { readSettings } from './settings.ts'
 
 /** How much longer than DRAIN_MS a shutdown may take before the process exits anyway. */
 const GRACE_MS = 4_000
+
+/** A repeated signal within this time is an echo of the first. */
+const ECHO_MS = 1_000
 
 /** `bellwire`: runs the service until a signal ends it. */
 export async function serve(invocation: Invocation): Promise<void> {
@@ -33,32 +35,45 @@ export async function serve(invocation: Invocation): Promise<void> {
   }
 }
 
+/**
+ * Ends the process on SIGTERM and SIGINT. A second signal exits at once, unless it comes within
+ * {@link ECHO_MS}: a terminal signals npm and this process, and npm forwards the signal. (No library
+ * for signals tells the two apart.)
+ */
 function closeOnSignal(app: FastifyInstance, { drainMs, production }: Config): void {
-  closeWithGrace(
-    {
-      delay: Math.min(drainMs + GRACE_MS, MAX_TIMER_MS),
-      // Node's own handling of these signals stays, as does an event loop that runs empty.
-      skip: [
-        ...(['SIGHUP', 'SIGQUIT', 'SIGILL', 'SIGTRAP', 'SIGABRT', 'SIGBUS'] as const),
-        ...(['SIGFPE', 'SIGSEGV', 'SIGUSR2', 'beforeExit'] as const)
-      ],
-      logger: { error: (err: unknown) => app.log.error({ err }, 'the shutdown failed') },
-      onSecondSignal: (signal) => app.log.warn({ signal }, 'second signal: exiting at once'),
-      onSecondError: (err) => app.log.fatal({ err }, 'uncaught exception'),
-      onTimeout: () => {
-        app.log.error('some connections did not end in time: exiting')
-        process.exit(0)
-      }
-    },
-    async ({ signal, err }) => {
-      // After a fault of our own the supervisor starts a clean process; the log on disk is intact.
-      if (err) return app.log.fatal({ err }, 'uncaught exception')
-      app.log.info({ signal, drainMs }, 'draining')
-      // A load balancer sends requests until its next probe of /readyz. Ctrl-C waits for nobody.
-      await app.drain(production && signal === 'SIGTERM')
-      await app.close()
+  let stoppedAt: number | null = null
+  const stop = (signal: NodeJS.Signals): void => {
+    if (stoppedAt !== null) {
+      if (performance.now() - stoppedAt < ECHO_MS) return
+      app.log.warn({ signal }, 'second signal: exiting at once')
+      process.exit(1)
     }
-  )
+    stoppedAt = performance.now()
+    app.log.info({ signal, drainMs }, 'draining')
+    const delay = Math.min(drainMs + GRACE_MS, MAX_TIMER_MS)
+    setTimeout(() => {
+      app.log.error('some connections did not end in time: exiting')
+      process.exit(0)
+    }, delay).unref()
+    app
+      // A load balancer sends requests until its next probe of /readyz. Ctrl-C waits for nobody.
+      .drain(production && signal === 'SIGTERM')
+      .then(() => app.close())
+      .then(
+        () => process.exit(0),
+        (err: unknown) => {
+          app.log.error({ err }, 'the shutdown failed')
+          process.exit(1)
+        }
+      )
+  }
+  process.on('SIGTERM', stop)
+  process.on('SIGINT', stop)
+  // After a fault of our own the supervisor starts a clean process; the log on disk is intact.
+  process.on('uncaughtException', (err) => {
+    app.log.fatal({ err }, 'uncaught exception')
+    process.exit(1)
+  })
 }
 
 function listenProblem(code: string | undefined, { host, port }: Config): CommandError | undefined {

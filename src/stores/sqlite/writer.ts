@@ -62,17 +62,20 @@ let trouble: string | null = null
 let timer: NodeJS.Timeout | undefined
 let nextTidy: NodeJS.Immediate | undefined
 
-/** Runs one transaction. If it throws, nothing of it remains. */
-function transact(work: () => void): void {
+/** Runs `work` while an immediate exit of the process waits for it. Throws if the process exits already. */
+function inTurn(work: () => void): void {
   if (Atomics.compareExchange(options.turn, 0, TURN.idle, TURN.busy) === TURN.over)
     throw new Error('the process ends')
   try {
-    commitAll(work)
+    work()
   } finally {
     Atomics.store(options.turn, 0, TURN.idle)
     Atomics.notify(options.turn, 0)
   }
 }
+
+/** Runs one transaction. If it throws, nothing of it remains. */
+const transact = (work: () => void): void => inTurn(() => commitAll(work))
 
 function commitAll(work: () => void): void {
   context.now = Date.now()
@@ -201,12 +204,14 @@ function close(): void {
   clearInterval(hourly)
   clearTimeout(timer)
   if (nextTidy) clearImmediate(nextTidy)
-  try {
-    db.exec('PRAGMA wal_checkpoint(TRUNCATE)')
-  } catch {
-    // What is in the write-ahead log is durable as well.
-  }
-  db.close()
+  inTurn(() => {
+    try {
+      db.exec('PRAGMA wal_checkpoint(TRUNCATE)')
+    } catch {
+      // What is in the write-ahead log is durable as well.
+    }
+    db.close()
+  })
   port.close()
 }
 
