@@ -126,16 +126,16 @@ t.test(
   }
 )
 
-t.test('process.exit in the middle of a commit exits with the requested code', async (t) => {
-  const script = fileURLToPath(new URL('./exit-while-publishing.ts', import.meta.url))
-  for (let round = 0; round < 4; round++) {
-    const child = spawn(
-      BARE_NODE[0],
-      [...BARE_NODE.slice(1), '--import', 'tsx', script, tempDir(t)],
-      {
-        stdio: ['ignore', 'inherit', 'inherit']
+t.test(
+  'process.exit in a commit, or while the file closes, exits with the requested code',
+  async (t) => {
+    const script = fileURLToPath(new URL('./exit-at-once.ts', import.meta.url))
+    const [node, ...flags] = [...BARE_NODE, '--import', 'tsx', script]
+    for (const moment of ['publishing', 'closing'])
+      for (let pauseMs = 1; pauseMs <= 4; pauseMs++) {
+        const args = [...flags, tempDir(t), moment, String(pauseMs)]
+        const child = spawn(node!, args, { stdio: ['ignore', 'inherit', 'inherit'] })
+        t.strictSame(await once(child, 'exit'), [3, null], `${moment}, after ${pauseMs} ms`)
       }
-    )
-    t.strictSame(await once(child, 'exit'), [3, null])
   }
-})
+)
