@@ -89,7 +89,7 @@ function readJsonBodies(app: FastifyInstance): void {
     { parseAs: 'buffer' },
     (request, body: Buffer, done) => {
       const text = decodeJson(request, body, done)
-      if (text !== undefined) parseJson(request, text, done)
+      if (text !== undefined) void parseJson(request, text, done)
     }
   )
 }
