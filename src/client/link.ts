@@ -1,10 +1,10 @@
 import type { Api } from './api.ts'
 import { isAfter } from './cursor.ts'
 import type { Frame } from './frame.ts'
-import { type Ladder, startLadder } from './ladder.ts'
 import { askedItems, isFresh, type Page } from './page.ts'
 import type { Member, Tabs } from './tabs.ts'
 import type { Transport } from './transport.ts'
+import { type Ladder, startLadder } from './transport-fallback.ts'
 import type { Status } from './types.ts'
 
 /**

@@ -1,5 +1,5 @@
 import { useSyncExternalStore } from 'react'
-import { EMPTY } from './empty.ts'
+import { EMPTY } from './empty-inbox.ts'
 import type { Inbox, InboxState } from './types.ts'
 
 /**

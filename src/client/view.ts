@@ -1,4 +1,4 @@
-import { EMPTY } from './empty.ts'
+import { EMPTY } from './empty-inbox.ts'
 import type { Outbox } from './outbox.ts'
 import { mark, type Page } from './page.ts'
 import type { InboxState } from './types.ts'

@@ -37,7 +37,7 @@ export class Connection extends Receiver {
     super(host, opening)
     const { sink, after } = opening
     const start = { after, sendReady: true }
-    const replay = new Replay(host, this, this.progress, { start })
+    const replay = new Replay(host, this, this.client, { start })
     this.#state = { phase: 'replaying', sink, replay, backlog: null }
   }
 
@@ -76,11 +76,11 @@ export class Connection extends Receiver {
 
   deliverShared(shared: SharedFrames): void {
     const { phase } = this.#state
-    if ((phase !== 'live' && phase !== 'blocked') || shared.firstSeq <= this.progress.seq)
+    if ((phase !== 'live' && phase !== 'blocked') || shared.firstSeq <= this.client.seq)
       return this.deliver(shared.events)
-    this.progress.sent(shared.lastSeq)
-    this.progress.created(shared.created)
-    if (shared.changesCounts) this.progress.invalidateCounts()
+    this.client.sent(shared.lastSeq)
+    this.client.created(shared.created)
+    if (shared.changesCounts) this.client.invalidateCounts()
     this.#send(shared.bytes, shared.events.length)
   }
 
@@ -88,7 +88,7 @@ export class Connection extends Receiver {
     const state = this.#state
     if (state.phase === 'closed') return
     if (state.phase === 'replaying') return state.replay.hold(events)
-    const { frames, rest } = encodeFollowed(events, this.codec, this.progress)
+    const { frames, rest } = encodeFollowed(events, this.codec, this.client)
     this.#sendAll(frames)
     // Only a read yields the counts of the next event; it brings that event and those behind it.
     if (rest.length > 0) this.#replay(null, rest)
@@ -96,12 +96,12 @@ export class Connection extends Receiver {
 
   /** The next heartbeat carries them. */
   invalidateCounts(): void {
-    this.progress.invalidateCounts()
+    this.client.invalidateCounts()
     if (this.#state.phase === 'replaying') this.#state.replay.invalidateCounts()
   }
 
   restart(): void {
-    this.progress.restart()
+    this.client.restart()
     // A replay has read the log as it was. The client returns with a cursor that says so.
     if (this.#state.phase === 'replaying') this.close('rotate')
     else this.#replay({ reset: 'store_changed' })
@@ -110,14 +110,14 @@ export class Connection extends Receiver {
   /** One turn of the heartbeat wheel. True if a frame was written, or will be once it is read. */
   beat(now: number): boolean {
     if (this.#state.phase !== 'live') return false
-    const { codec, fanOut, progress } = this
-    if (!progress.countsKnown && fanOut.log.healthy) {
+    const { codec, fanOut, client } = this
+    if (!client.countsKnown && fanOut.log.healthy) {
       this.#replay(null)
       return true
     }
     // A frame of the last second serves as well. Proxies would not wait for much longer.
     if (now - this.#lastWriteAt < Math.min(1000, this.host.heartbeatMs / 2)) return false
-    this.#send(fanOut.heartbeat(codec, progress), 1)
+    this.#send(fanOut.heartbeat(codec, client), 1)
     return true
   }
 
@@ -141,7 +141,7 @@ export class Connection extends Receiver {
     const state = this.#state
     if (state.phase === 'closed') return
     const backlog = this.#backlog
-    const cursor = this.progress.sentCursor
+    const cursor = this.client.sentCursor
     this.#enter({ phase: 'closed' })
     if (CLOSE_REASONS[reason].goodbye) {
       const goodbye = goodbyeFrame(this.codec, reason, cursor)
@@ -187,7 +187,7 @@ export class Connection extends Receiver {
   #replay(start: ReplayStart | null, held: readonly EncodedEvent[] = []): void {
     const state = this.#state
     if (state.phase !== 'live' && state.phase !== 'blocked') return
-    const replay = new Replay(this.host, this, this.progress, { start, held })
+    const replay = new Replay(this.host, this, this.client, { start, held })
     const next = { phase: 'replaying', sink: state.sink, replay, backlog: this.#backlog } as const
     this.#enter(next)
     void this.#run(next)

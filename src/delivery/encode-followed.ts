@@ -1,6 +1,6 @@
+import type { ClientState } from './client-state.ts'
 import type { Codec } from './codec.ts'
 import type { EncodedEvent } from './encoded-event.ts'
-import type { Progress } from './progress.ts'
 
 /** What one answer may hold. */
 export interface AnswerLimits {
@@ -30,7 +30,7 @@ export interface Encoded {
 export function encodeFollowed(
   events: readonly EncodedEvent[],
   codec: Codec,
-  progress: Progress,
+  client: ClientState,
   answer?: AnswerLimits
 ): Encoded {
   const frames: Buffer[] = []
@@ -40,11 +40,11 @@ export function encodeFollowed(
     if (answer && (logged === answer.events || bytes > answer.bytes))
       return { frames, rest: events.slice(i), isFull: true }
     const { seq, created, personal } = event
-    if (seq !== undefined && seq <= progress.seq) continue
+    if (seq !== undefined && seq <= client.seq) continue
     const countsFollow = created || seq === undefined
-    if (personal ? !(progress.countsKnown && countsFollow) : answer && !countsFollow)
+    if (personal ? !(client.countsKnown && countsFollow) : answer && !countsFollow)
       return { frames, rest: events.slice(i), isFull: false }
-    const frame = encodeOne(event, codec, progress)
+    const frame = encodeOne(event, codec, client)
     bytes += frame.length
     frames.push(frame)
     if (seq !== undefined) logged++
@@ -52,12 +52,12 @@ export function encodeFollowed(
   return { frames, rest: [], isFull: false }
 }
 
-function encodeOne(event: EncodedEvent, codec: Codec, progress: Progress): Buffer {
+function encodeOne(event: EncodedEvent, codec: Codec, client: ClientState): Buffer {
   const { seq, personal } = event
   if (seq === undefined)
-    return event.frameAt(codec, progress.sentCursor, personal ? progress.counts : null)
-  if (event.created) progress.created(1)
-  else progress.invalidateCounts()
-  progress.sent(seq)
-  return personal ? event.personalFrame(codec, progress.counts) : event.frame(codec)
+    return event.frameAt(codec, client.sentCursor, personal ? client.counts : null)
+  if (event.created) client.created(1)
+  else client.invalidateCounts()
+  client.sent(seq)
+  return personal ? event.personalFrame(codec, client.counts) : event.frame(codec)
 }

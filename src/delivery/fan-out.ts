@@ -3,10 +3,10 @@ import { type Channel, EVERYONE, isPersonal, topicOf, userOf } from '../log/chan
 import { formatCursor } from '../log/cursor.ts'
 import type { FollowedEvent } from '../log/event.ts'
 import type { Log } from '../log/store.ts'
+import type { ClientState } from './client-state.ts'
 import type { Codec } from './codec.ts'
 import { EncodedEvent, type Sendable } from './encoded-event.ts'
 import type { Observer } from './observer.ts'
-import type { Progress } from './progress.ts'
 
 /** Frames that a whole audience shares, as one write. */
 export interface SharedFrames {
@@ -144,16 +144,16 @@ export class FanOut {
   }
 
   /** The next heartbeat of a client, which moves its cursor to {@link position}. */
-  heartbeat(codec: Codec, progress: Progress): Buffer {
+  heartbeat(codec: Codec, client: ClientState): Buffer {
     // Counts are due: the cursor waits with them. A client that resumed at a later one would never
     // receive them.
-    if (!progress.countsKnown) return codec.frame('heartbeat', '{}', progress.sentCursor)
+    if (!client.countsKnown) return codec.frame('heartbeat', '{}', client.sentCursor)
     // The client read a page ahead of what was followed: a heartbeat never moves its cursor back.
-    if (progress.seq > this.#position) {
-      progress.sent(progress.seq)
-      return codec.frame('heartbeat', '{}', progress.cursor)
+    if (client.seq > this.#position) {
+      client.sent(client.seq)
+      return codec.frame('heartbeat', '{}', client.cursor)
     }
-    progress.sent(this.#position)
+    client.sent(this.#position)
     return this.#heartbeatFrame(codec)
   }
 

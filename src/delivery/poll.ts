@@ -63,8 +63,8 @@ export class Poll extends Receiver {
     if (state.phase === 'closed') return
     if (state.phase === 'replaying') return state.replay.hold(events)
     const limits = { events: this.#limit, bytes: MAX_PAGE_BYTES }
-    const { frames, rest, isFull } = encodeFollowed(events, this.codec, this.progress, limits)
-    if (rest.length === 0) this.progress.passed(this.fanOut.position)
+    const { frames, rest, isFull } = encodeFollowed(events, this.codec, this.client, limits)
+    if (rest.length === 0) this.client.passed(this.fanOut.position)
     if (frames.length > 0) this.#answer(state.sink, frames, isFull)
     else if (rest.length > 0) this.#replay(state.sink, null, rest)
   }
@@ -72,14 +72,14 @@ export class Poll extends Receiver {
   /** A poll gets no heartbeat that could carry new counts: it reads them, and answers with them. */
   invalidateCounts(): void {
     const state = this.#state
-    this.progress.invalidateCounts()
+    this.client.invalidateCounts()
     if (state.phase === 'replaying') state.replay.invalidateCounts()
     else if (state.phase === 'live') this.#replay(state.sink, null, [])
   }
 
   restart(): void {
     const state = this.#state
-    this.progress.restart()
+    this.client.restart()
     if (state.phase === 'replaying') this.close('rotate')
     else if (state.phase === 'live') this.#replay(state.sink, { reset: 'store_changed' }, [])
   }
@@ -88,7 +88,7 @@ export class Poll extends Receiver {
   close(reason: CloseReason): void {
     const state = this.#state
     if (state.phase === 'closed') return
-    if (state.phase === 'live') this.progress.passed(this.fanOut.position)
+    if (state.phase === 'live') this.client.passed(this.fanOut.position)
     this.#state = { phase: 'closed', more: this.more }
     state.sink.end(null, reason)
     this.host.closed(this, reason)
@@ -107,7 +107,7 @@ export class Poll extends Receiver {
     held: readonly EncodedEvent[]
   ): Extract<State, { phase: 'replaying' }> {
     const options = { start, held, limit: this.#limit, countsMayLead: true }
-    return { phase: 'replaying', sink, replay: new Replay(this.host, this, this.progress, options) }
+    return { phase: 'replaying', sink, replay: new Replay(this.host, this, this.client, options) }
   }
 
   #replay(sink: Sink, start: ReplayStart | null, held: readonly EncodedEvent[]): void {

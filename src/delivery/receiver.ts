@@ -1,11 +1,11 @@
 import { asCursor, type Cursor } from '../log/cursor.ts'
 import type { EventLog, Inbox } from '../log/store.ts'
+import { ClientState } from './client-state.ts'
 import type { CloseReason } from './close-reason.ts'
 import type { Codec } from './codec.ts'
 import type { EncodedEvent } from './encoded-event.ts'
 import type { FanOut, Listener, SharedFrames } from './fan-out.ts'
 import type { ObservedConnection, Observer } from './observer.ts'
-import { Progress } from './progress.ts'
 import type { Sink } from './sink.ts'
 
 /** What a connection or poll needs from the hub that holds it. */
@@ -58,7 +58,7 @@ export abstract class Receiver implements ObservedConnection, Listener {
   readonly closeAt: number
   readonly closeReason: CloseReason
   protected readonly host: ReceiverHost
-  protected readonly progress: Progress
+  protected readonly client: ClientState
   #frames = 0
 
   constructor(host: ReceiverHost, opening: Opening) {
@@ -73,7 +73,7 @@ export abstract class Receiver implements ObservedConnection, Listener {
     this.items = opening.items
     this.closeAt = opening.closeAt
     this.closeReason = opening.closeReason
-    this.progress = new Progress(opening.fanOut.log.epoch, asCursor(opening.after))
+    this.client = new ClientState(opening.fanOut.log.epoch, asCursor(opening.after))
   }
 
   get id(): string {
@@ -85,12 +85,12 @@ export abstract class Receiver implements ObservedConnection, Listener {
   }
 
   get seq(): number {
-    return this.progress.seq
+    return this.client.seq
   }
 
   /** The cursor of {@link seq}; null before the first frame. */
   get cursor(): Cursor | null {
-    return this.progress.cursor
+    return this.client.cursor
   }
 
   /** `frames` frames are about to be sent. */

@@ -3,9 +3,9 @@ import { scopeOf } from '../log/channel.ts'
 import { type Cursor, formatCursor, type ResetReason, resolveCursor } from '../log/cursor.ts'
 import { encodeItem } from '../log/item.ts'
 import type { InboxPage, LogPage } from '../log/store.ts'
+import type { ClientState } from './client-state.ts'
 import { drawRetryMs, OPENING_RETRY_MS } from './close-reason.ts'
 import { EncodedEvent, encodeCounts } from './encoded-event.ts'
-import type { Progress } from './progress.ts'
 import type { Receiver, ReceiverHost } from './receiver.ts'
 
 /** Where a replay begins: at the cursor that a client sent, if any, or at the newest page. */
@@ -36,7 +36,7 @@ export interface ReplayOptions {
 export class Replay {
   readonly #host: ReceiverHost
   readonly #receiver: Receiver
-  readonly #progress: Progress
+  readonly #client: ClientState
   readonly #limit: number
   #start: ReplayStart | null
   #held: EncodedEvent[] | 'overflow'
@@ -52,16 +52,16 @@ export class Replay {
   constructor(
     host: ReceiverHost,
     receiver: Receiver,
-    progress: Progress,
+    client: ClientState,
     { start, held = [], limit = REPLAY_PAGE, countsMayLead = start !== null }: ReplayOptions
   ) {
     this.#host = host
     this.#receiver = receiver
-    this.#progress = progress
+    this.#client = client
     this.#limit = limit
     this.#start = start
     this.#held = [...held]
-    this.#countsDue = start === null && !progress.countsKnown
+    this.#countsDue = start === null && !client.countsKnown
     this.#countsMayLead = countsMayLead
   }
 
@@ -96,7 +96,7 @@ export class Replay {
   async read(): Promise<() => Buffer[]> {
     const start = this.#start
     this.#start = null
-    if (start === null) return this.#readAfter(this.#progress.seq, (page) => this.#encode(page, []))
+    if (start === null) return this.#readAfter(this.#client.seq, (page) => this.#encode(page, []))
     if ('reset' in start) return this.#readNewest(start.reset)
     const { after, sendReady } = start
     if (after === undefined) return this.#readNewest(null)
@@ -141,17 +141,17 @@ export class Replay {
   #startOver(page: InboxPage, reset: ResetReason | null): Buffer {
     const { codec, fanOut } = this.#receiver
     const { epoch } = fanOut.log
-    const retryMs = this.#progress.seq < 0 ? drawRetryMs(OPENING_RETRY_MS) : null
+    const retryMs = this.#client.seq < 0 ? drawRetryMs(OPENING_RETRY_MS) : null
     this.#setCounts(page)
     this.#countsDue = this.#countsChanged
     this.#countsMayLead = true
-    this.#progress.start(epoch, page.head)
+    this.#client.start(epoch, page.head)
     const items = page.items.map(({ entry, channel, marks }) =>
       encodeItem(entry, channel, formatCursor(epoch, entry.seq), marks)
     )
     const data = this.#readyData(false, items, reset)
     const name = reset === null ? 'ready' : 'reset'
-    return codec.frame(name, data, this.#progress.cursor, retryMs)
+    return codec.frame(name, data, this.#client.cursor, retryMs)
   }
 
   /** The frame `ready` for a client that resumes at `cursor`; none if that is null. */
@@ -159,7 +159,7 @@ export class Replay {
     const { codec, fanOut } = this.#receiver
     this.#setCounts(page)
     this.#countsDue = this.#countsChanged || (cursor === null && page.recount)
-    this.#progress.start(fanOut.log.epoch, seq)
+    this.#client.start(fanOut.log.epoch, seq)
     if (cursor === null) return []
     const data = this.#readyData(true, [], null)
     return [codec.frame('ready', data, cursor, drawRetryMs(OPENING_RETRY_MS))]
@@ -178,22 +178,22 @@ export class Replay {
         frames.push(encoded.frame(codec))
         if (this.#countsMayLead || !encoded.created) this.#countsDue = true
       }
-      this.#progress.sent(event.seq)
+      this.#client.sent(event.seq)
     }
-    this.#progress.passed(page.upTo)
+    this.#client.passed(page.upTo)
     this.#reached = page.more ? 'more' : 'end'
     if (page.events.length) this.#host.observer.replayed(page.events.length)
     if (this.#countsDue && !page.more) {
       const data = `{"counts":${encodeCounts(page.counts)}}`
-      frames.push(codec.frame('heartbeat', data, this.#progress.cursor))
-      this.#progress.sent(this.#progress.seq)
+      frames.push(codec.frame('heartbeat', data, this.#client.cursor))
+      this.#client.sent(this.#client.seq)
       this.#countsDue = this.#countsChanged
     }
     return frames
   }
 
   #setCounts({ counts }: Pick<LogPage, 'counts'>): void {
-    this.#progress.setCounts(counts, !this.#countsChanged)
+    this.#client.setCounts(counts, !this.#countsChanged)
   }
 
   get #scope() {
@@ -202,7 +202,7 @@ export class Replay {
 
   #readyData(resumed: boolean, items: readonly string[], reset: ResetReason | null): string {
     const { id, user, topics } = this.#receiver
-    const counts = encodeCounts(this.#progress.counts)
+    const counts = encodeCounts(this.#client.counts)
     const reason = reset === null ? '' : `,"reason":"${reset}"`
     return (
       `{"connection":"${id}","user":"${user}","topics":${JSON.stringify(topics)},` +

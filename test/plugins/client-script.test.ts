@@ -4,7 +4,7 @@ import { createRequire } from 'node:module'
 import path from 'node:path'
 import { gzipSync } from 'node:zlib'
 import { test } from 'tap'
-import { EMPTY } from '../../src/client/empty.ts'
+import { EMPTY } from '../../src/client/empty-inbox.ts'
 import { tempDir } from '../fixtures/temp-dir.ts'
 import { connectionsOf, startService, tokenOf } from '../service/harness.ts'
 

@@ -7,7 +7,7 @@ import type { NodeAnswer, NodeQuery } from '../node-query.ts'
 import { ClusterConnection } from './cluster-connection.ts'
 import { NodeMessages } from './node-messages.ts'
 import { SlotQuota } from './slot-quota.ts'
-import { within } from './within.ts'
+import { within } from './with-deadline.ts'
 
 /** What the nodes of one Redis need to know; see the settings of the same names. */
 export interface RedisClusterOptions {

@@ -9,7 +9,7 @@ import type { Quota } from '../../delivery/quota.ts'
 import { resultsOf } from '../../stores/redis/replies.ts'
 import type { LocalNode } from '../cluster.ts'
 import type { ClusterConnection } from './cluster-connection.ts'
-import { within } from './within.ts'
+import { within } from './with-deadline.ts'
 
 /** Field that marks a node's slots as complete. No user has this name. */
 const COMPLETE = '#'

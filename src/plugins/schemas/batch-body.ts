@@ -1,5 +1,5 @@
+import { Pace } from '../../bounds/event-loop-turns.ts'
 import { MAX_BATCH_RECIPIENTS, MAX_ENTRIES, MAX_ITEM_TEXT } from '../../bounds/limits.ts'
-import { Pace } from '../../bounds/turns.ts'
 import { pointerToken, summaryOf } from './faults.ts'
 import { type Fault, ProblemError } from './problem.ts'
 

@@ -3,7 +3,7 @@ import type { Socket } from 'node:net'
 import fp from 'fastify-plugin'
 import { WAITING_REQUEST_BYTES } from '../../bounds/limits.ts'
 import { closeLingering, dropRest, lingers } from './linger.ts'
-import { cut, hold, release } from './untaken.ts'
+import { cut, hold, release } from './unread-answers.ts'
 
 /** How responses are sent. */
 export interface AnswerOptions {

@@ -2,7 +2,7 @@ import type { IncomingMessage, ServerResponse } from 'node:http'
 import { createRequire } from 'node:module'
 import type { Socket } from 'node:net'
 import { keepOpen } from './open-sockets.ts'
-import { release } from './untaken.ts'
+import { release } from './unread-answers.ts'
 
 /**
  * Undocumented functions of Node that free the parser, request and response of a stream, which

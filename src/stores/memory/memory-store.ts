@@ -1,7 +1,7 @@
 import { randomBytes } from 'node:crypto'
+import { nextTurn } from '../../bounds/event-loop-turns.ts'
 import { sliced } from '../../bounds/fair-queue.ts'
 import { IDEMPOTENCY_MS, MAX_TIMER_MS, TRANSACTION_LIMIT } from '../../bounds/limits.ts'
-import { nextTurn } from '../../bounds/turns.ts'
 import { type Channel, channelsOf, userChannel } from '../../log/channel.ts'
 import { type FollowedEvent, type MarkOp, opOf } from '../../log/event.ts'
 import type { Counts, Publication } from '../../log/notification.ts'

@@ -1,6 +1,6 @@
 import { REDIS_COMMAND_TIMEOUT_MS, REDIS_POLL_MS } from '../../bounds/limits.ts'
 import type { FollowedEvent } from '../../log/event.ts'
-import { type Fence, isFenced } from '../fences.ts'
+import { type Fence, isFenced } from '../fenced-seqs.ts'
 import { isReady, type RedisClients } from './client.ts'
 import { connectionReady } from './connection-ready.ts'
 import { decodeStream, type StreamEntry } from './decode.ts'

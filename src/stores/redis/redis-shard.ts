@@ -21,7 +21,7 @@ import type {
   StoredNotification,
   TicketHolder
 } from '../../log/store.ts'
-import { isFenced } from '../fences.ts'
+import { isFenced } from '../fenced-seqs.ts'
 import { StoreOpenError } from '../store-open-error.ts'
 import type { StoreLog, StoreOptions } from '../store-options.ts'
 import { connectRedis, type RedisClients } from './client.ts'

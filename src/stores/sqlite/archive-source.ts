@@ -4,7 +4,7 @@ import type { ArchivedMark, ArchivedNote, ArchiveRecord, ArchiveSource } from '.
 import { channelsOf } from '../../log/channel.ts'
 import { StoreOpenError } from '../store-open-error.ts'
 import { type Database, openDatabase, type Statement } from './driver.ts'
-import { ARCHIVED, READ } from './flags.ts'
+import { ARCHIVED, READ } from './mark-flags.ts'
 import { readMeta } from './meta.ts'
 import { type NoteRow, notificationOf } from './rows.ts'
 import { SCHEMA_VERSION, schemaVersion } from './schema.ts'

@@ -9,7 +9,7 @@ import {
 import { channelsOf } from '../../log/channel.ts'
 import { StoreOpenError } from '../store-open-error.ts'
 import { type Database, openDatabase } from './driver.ts'
-import { ARCHIVED, READ, SEEN } from './flags.ts'
+import { ARCHIVED, READ, SEEN } from './mark-flags.ts'
 import { type PreparedFile, prepareFile } from './prepare-file.ts'
 import { decodeRecipients, encodeRecipients } from './recipients.ts'
 import { SIZES_OF_ALL } from './schema.ts'

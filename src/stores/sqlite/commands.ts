@@ -2,7 +2,7 @@ import type { Channel } from '../../log/channel.ts'
 import type { MarkOp } from '../../log/event.ts'
 import type { Publication } from '../../log/notification.ts'
 import type { TicketHolder } from '../../log/store.ts'
-import type { Flat } from './flat.ts'
+import type { Flat } from './flat-encoding.ts'
 
 /** An entry that a mark is for. */
 export interface MarkedEntry {

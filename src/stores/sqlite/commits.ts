@@ -4,9 +4,9 @@ import type { FollowedEvent } from '../../log/event.ts'
 import type { Publication } from '../../log/notification.ts'
 import type { PublishOutcome } from '../../log/store.ts'
 import type { CommandKind, Commands, Results, WriterData, WriterReport } from './commands.ts'
+import { GroupCommit, type PendingCommand } from './group-commit.ts'
 import { publishReport, type Report } from './reports.ts'
-import { decodeResult, encodeCommand } from './wire.ts'
-import { type PendingCommand, WriterThread } from './writer-thread.ts'
+import { decodeResult, encodeCommand } from './thread-messages.ts'
 
 /** Whom {@link Commits} tells what happens. */
 export interface CommitObserver {
@@ -20,7 +20,7 @@ export interface CommitObserver {
 
 /** Sends commands to the writer thread, and turns its reports into outcomes and events. */
 export class Commits {
-  readonly #writer: WriterThread
+  readonly #writer: GroupCommit
   readonly #observer: CommitObserver
   #head: number
   #floor: number
@@ -37,7 +37,7 @@ export class Commits {
     this.#head = head
     this.#floor = floor
     this.#observer = observer
-    this.#writer = new WriterThread(data, this.#receive, (error) => observer.lost(error))
+    this.#writer = new GroupCommit(data, this.#receive, (error) => observer.lost(error))
   }
 
   /** Resolves when the writer has started; rejects if it could not. */

@@ -2,7 +2,7 @@ import { type Channel, isPersonal } from '../../log/channel.ts'
 import type { Counts } from '../../log/notification.ts'
 import type { InboxItem, InboxQuery, InboxStatus } from '../../log/store.ts'
 import type { Database, Statement } from './driver.ts'
-import { ARCHIVED, READ } from './flags.ts'
+import { ARCHIVED, READ } from './mark-flags.ts'
 import { type EntryRow, entryOf, marksOf, SELECT_ENTRY } from './rows.ts'
 import { FIND_WATERMARKS, type WatermarkRow } from './watermarks.ts'
 

@@ -3,7 +3,7 @@ import { type Channel, userChannel } from '../../log/channel.ts'
 import type { MarkOp } from '../../log/event.ts'
 import type { Commands, Results } from './commands.ts'
 import { changes, type Database, type Statement } from './driver.ts'
-import { ARCHIVED, READ, SEEN } from './flags.ts'
+import { ARCHIVED, READ, SEEN } from './mark-flags.ts'
 import type { Watermarks } from './watermarks.ts'
 import type { WriteContext } from './write-context.ts'
 

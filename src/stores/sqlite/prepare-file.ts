@@ -1,14 +1,14 @@
 import { mkdirSync, statSync } from 'node:fs'
 import { dirname, join, resolve } from 'node:path'
 import { MAX_FENCES, MAX_PAST_EPOCHS } from '../../bounds/limits.ts'
-import type { Fence } from '../fences.ts'
+import type { Fence } from '../fenced-seqs.ts'
 import { StoreOpenError } from '../store-open-error.ts'
 import { type Database, openDatabase, SQLITE, sqliteCode } from './driver.ts'
-import { leapFrom } from './leap.ts'
 import { takeLock } from './lock.ts'
 import { readMeta } from './meta.ts'
 import { drawWord, RestoreDetector } from './restore-detector.ts'
 import { APPLICATION_ID, applicationId, migrate, SCHEMA_VERSION, schemaVersion } from './schema.ts'
+import { leapFrom } from './seq-leap.ts'
 import { messageOf } from './write-failure.ts'
 
 /** Checking a larger file would delay the start for too long. */

@@ -15,8 +15,8 @@ import type {
 import { pageOf } from '../page.ts'
 import type { MarkedEntry } from './commands.ts'
 import { type Database, openDatabase } from './driver.ts'
-import { ARCHIVED, READ } from './flags.ts'
 import { InboxReader } from './inbox-reader.ts'
+import { ARCHIVED, READ } from './mark-flags.ts'
 import {
   type EntryRow,
   eventOf,

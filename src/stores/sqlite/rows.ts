@@ -2,7 +2,7 @@ import type { Channel } from '../../log/channel.ts'
 import { type NotificationEvent, opOf, type StateEvent, type StateOp } from '../../log/event.ts'
 import { type Entry, type Marks, UNTOUCHED } from '../../log/notification.ts'
 import type { StoredNotification } from '../../log/store.ts'
-import { ARCHIVED, SEEN } from './flags.ts'
+import { ARCHIVED, SEEN } from './mark-flags.ts'
 import { decodeRecipients } from './recipients.ts'
 
 /** The columns of an entry with its content and the marks of one user. */

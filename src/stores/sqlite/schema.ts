@@ -1,5 +1,5 @@
 import type { Database } from './driver.ts'
-import { ARCHIVED, READ } from './flags.ts'
+import { ARCHIVED, READ } from './mark-flags.ts'
 import { WATERMARKS_OF_ALL } from './watermarks.ts'
 
 /** Marks the file as Bellwire's: "Bell". */

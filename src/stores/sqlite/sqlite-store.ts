@@ -22,7 +22,7 @@ import {
   type StoreStatus,
   type TicketHolder
 } from '../../log/store.ts'
-import { type Fence, isFenced } from '../fences.ts'
+import { type Fence, isFenced } from '../fenced-seqs.ts'
 import { joinOutcomes } from '../join-outcomes.ts'
 import { StoreOpenError } from '../store-open-error.ts'
 import type { StoreOptions } from '../store-options.ts'

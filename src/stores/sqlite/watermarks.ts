@@ -1,7 +1,7 @@
 import type { Channel } from '../../log/channel.ts'
 import type { MarkOp } from '../../log/event.ts'
 import type { Statement } from './driver.ts'
-import { ARCHIVED, READ } from './flags.ts'
+import { ARCHIVED, READ } from './mark-flags.ts'
 import type { WriteContext } from './write-context.ts'
 
 /**

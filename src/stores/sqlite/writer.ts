@@ -10,13 +10,13 @@ import {
   type WriterRequest
 } from './commands.ts'
 import { openDatabase } from './driver.ts'
-import type { Flat } from './flat.ts'
+import type { Flat } from './flat-encoding.ts'
 import { MarkTable } from './marks.ts'
 import { Removal } from './removal.ts'
 import { Retention } from './retention.ts'
+import { decodeRequest, encodeFailure, type Job } from './thread-messages.ts'
 import { Tickets } from './tickets.ts'
 import { Watermarks } from './watermarks.ts'
-import { decodeRequest, encodeFailure, type Job } from './wire.ts'
 import { WriteContext } from './write-context.ts'
 import { failureOf, messageOf } from './write-failure.ts'
 

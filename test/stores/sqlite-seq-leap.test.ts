@@ -1,7 +1,7 @@
 import fc from 'fast-check'
 import t from 'tap'
 import { MIN_LEAP } from '../../src/bounds/limits.ts'
-import { leapFrom } from '../../src/stores/sqlite/leap.ts'
+import { leapFrom } from '../../src/stores/sqlite/seq-leap.ts'
 
 const NOW = Date.UTC(2026, 10, 28)
 const HOUR_MS = 3_600_000

@@ -13,7 +13,7 @@ import type {
   MarkProgress,
   Results
 } from './commands.ts'
-import { type Flat, FlatReader } from './flat.ts'
+import { type Flat, FlatReader } from './flat-encoding.ts'
 import { decodeRecipients, encodeRecipients } from './recipients.ts'
 
 // How commands and their results cross between the threads: as one flat array, because structured

@@ -8,8 +8,8 @@ import {
 } from '../../bounds/limits.ts'
 import { StoreError } from '../../log/store.ts'
 import { type Failure, TURN, type WriterData, type WriterReport } from './commands.ts'
-import { type Flat, FlatReader } from './flat.ts'
-import { decodeFailure } from './wire.ts'
+import { type Flat, FlatReader } from './flat-encoding.ts'
+import { decodeFailure } from './thread-messages.ts'
 
 /** A command on its way to the writer, with its cost. */
 export interface PendingCommand extends Weight {
@@ -55,7 +55,7 @@ function startWorker(workerData: WriterData): Worker {
  * briefly for as many commands as the last one had. A producer that publishes one at a time never
  * waits.
  */
-export class WriterThread {
+export class GroupCommit {
   readonly ready: Promise<void>
   readonly #worker: Worker
   readonly #turn = new Int32Array(new SharedArrayBuffer(4))

@@ -2,7 +2,7 @@ import { type Cursor, formatCursor } from '../log/cursor.ts'
 import type { Counts } from '../log/notification.ts'
 
 /** How far one client has come: the events it has had, the cursor it was sent, and its counts. */
-export class Progress {
+export class ClientState {
   #epoch: string
   #seq = -1
   #sentSeq = -1
