@@ -132,7 +132,10 @@ export class KeySet {
     this.#timer.unref()
   }
 
-  /** Fetches for the library, which calls it once at a time and keeps the last set if it fails. */
+  /**
+   * Fetches the keys for the library, which calls it one at a time and keeps the last set if it
+   * fails.
+   */
   async #fetch(): Promise<Response> {
     // Tokens with invented key ids must not make us flood a failing issuer.
     if (this.#failure && performance.now() < this.#failure.until) throw this.#failure.error

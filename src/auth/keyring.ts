@@ -34,7 +34,7 @@ function basicPassword(authorization: string): string | undefined {
 }
 
 /**
- * Makes a keyring; `basic` accepts the scheme Basic too. It compares digests, because
+ * Makes a keyring; with `basic` it also accepts the Basic scheme. It compares digests, because
  * `timingSafeEqual` throws for values of different lengths.
  */
 export function createKeyring(

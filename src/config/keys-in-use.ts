@@ -56,7 +56,9 @@ export function keysOf(values: Partial<Values>, name: SettingName): readonly Set
   return name === 'PUBLISH_KEYS' || name === 'MONITOR_KEYS' ? (values[name] ?? []) : []
 }
 
-/** Sorts the keys in use. It goes through the whole table, so that a new secret counts as well. */
+/**
+ * Groups the secrets in use into development keys and own ones; every secret of the table counts.
+ */
 export function keysInUse({ values, given }: Reading): KeysInUse {
   const development: SettingName[] = []
   const own: SettingName[] = []

@@ -67,7 +67,7 @@ function bare(called: string, text: string): string {
   const value = text.trim()
   if (!isQuoted(value)) return value
   throw new ConfigError([
-    `${called} has quotes about its value, which would count as part of it: remove them`
+    `${called} has quotes around its value, which would become part of it: remove them`
   ])
 }
 

@@ -57,8 +57,8 @@ export interface ArchivedRevocation {
 }
 
 /**
- * Everything in a store, except tickets, which live for 30 seconds, and state events: an import
- * begins a new log.
+ * Everything in a store except tickets (they live for 30 seconds) and state events (an import
+ * begins a new log).
  */
 export type ArchiveRecord = ArchivedNote | ArchivedMark | ArchivedKey | ArchivedRevocation
 

@@ -10,7 +10,7 @@ export const userChannel = (user: string): Channel => `user:${user}`
 /** The channel of a topic. */
 export const topicChannel = (topic: string): Channel => `topic:${topic}`
 
-/** Whether a text names a channel. */
+/** Whether a string is a channel name. */
 export const isChannel = (text: string): text is Channel =>
   text === EVERYONE || text.startsWith('user:') || text.startsWith('topic:')
 

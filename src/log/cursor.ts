@@ -14,7 +14,7 @@ const CURSOR = /^([A-Za-z0-9._]{1,40})-(0|[1-9][0-9]{0,15})$/
 /** The cursor of an event. */
 export const formatCursor = (epoch: string, seq: number): Cursor => `${epoch}-${seq}`
 
-/** The text if it has the form of a cursor, of any log; else null. */
+/** The string if it is a well-formed cursor of any log, otherwise null. */
 export const asCursor = (text: string | undefined): Cursor | null =>
   text !== undefined && CURSOR.test(text) ? text : null
 

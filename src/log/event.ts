@@ -17,7 +17,7 @@ export interface NotificationEvent extends InLog {
   readonly kind: 'notification'
   readonly op: 'created' | 'updated'
   readonly entry: Entry
-  /** In a replay: the subscriber's present marks. A new notification has none. */
+  /** In a replay: the subscriber's current marks. A new notification has none. */
   readonly marks?: Marks | undefined
 }
 

@@ -10,7 +10,7 @@ export interface SharedLifetime {
   readonly seconds: number
   /** Streams that ended at that age lately. */
   readonly ended: number
-  /** Their share of all streams that ended lately, 0–1. */
+  /** Their share of all streams that ended recently, 0–1. */
   readonly share: number
 }
 
@@ -49,7 +49,7 @@ export class Lifetimes {
     this.#now = old.fill(0)
   }
 
-  /** The most common lifetime; null: no stream ended lately. */
+  /** The most common lifetime; null: no stream ended recently. */
   shared(): SharedLifetime | null {
     const at = (seconds: number): number => this.#now[seconds]! + this.#before[seconds]!
     let total = 0

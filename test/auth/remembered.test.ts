@@ -69,7 +69,7 @@ test('a token is cached for at most a minute, so that a withdrawn key takes effe
   t.ok(fetches > 1)
 })
 
-test('a session is looked up again after ten seconds, even if it is in use, and when it expires', async (t) => {
+test('a session is looked up again when it expires, and every ten seconds even while in use', async (t) => {
   const pass = clocks(t)
   let asked = 0
   let answer: Record<string, unknown> = { user: 'u' }

@@ -164,7 +164,7 @@ test('one tab under network failures', { skip: noChromium }, async (t) => {
   )
 
   t.test(
-    'a page of an allowed origin is served, also without Web Locks',
+    'a page from an allowed origin is served, even without Web Locks',
     { buffered: true },
     async (t) => {
       const origin = 'http://app.example.test'
@@ -448,18 +448,22 @@ test('one tab under network failures', { skip: noChromium }, async (t) => {
     }
   })
 
-  t.test('an erased user keeps only shared notifications', { buffered: true }, async (t) => {
-    const tabs = await tabsOf(t, browser, service, () => tokenOf('erased', ['shared']))
-    const [page, other] = [await tabs.open(), await tabs.open()]
-    await publish(service, { to: { user: 'erased' }, title: 'mine' })
-    await publish(service, { to: { topic: 'shared' }, title: 'for all' })
-    for (const tab of [page, other]) await untilHeard(tab, 2)
-    await page.evaluate(() => window.inbox.readAll())
-    await call('DELETE', `${service.url}/v1/users/erased`, { key: PUBLISH_KEY })
-    for (const tab of [page, other]) {
-      await eventually(
-        async () => (await titles(tab)).join() === 'for all' && (await counts(tab)).unread === 1
-      )
+  t.test(
+    'after a user is erased, open tabs show only shared notifications',
+    { buffered: true },
+    async (t) => {
+      const tabs = await tabsOf(t, browser, service, () => tokenOf('erased', ['shared']))
+      const [page, other] = [await tabs.open(), await tabs.open()]
+      await publish(service, { to: { user: 'erased' }, title: 'mine' })
+      await publish(service, { to: { topic: 'shared' }, title: 'for all' })
+      for (const tab of [page, other]) await untilHeard(tab, 2)
+      await page.evaluate(() => window.inbox.readAll())
+      await call('DELETE', `${service.url}/v1/users/erased`, { key: PUBLISH_KEY })
+      for (const tab of [page, other]) {
+        await eventually(
+          async () => (await titles(tab)).join() === 'for all' && (await counts(tab)).unread === 1
+        )
+      }
     }
-  })
+  )
 })

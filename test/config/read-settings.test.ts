@@ -80,11 +80,11 @@ test('every setting drops white space around its value and refuses quotes around
   const faults = faultsOf(pad('"'))
   for (const name of Object.keys(given))
     t.ok(
-      faults.some((line) => line.startsWith(`${name} has quotes about its value`)),
+      faults.some((line) => line.startsWith(`${name} has quotes around its value`)),
       name
     )
   for (const quoted of ["'0'", '`0`', '""', ' "0"\n'])
-    oneFault(t, { PORT: quoted }, /^PORT has quotes about its value/)
+    oneFault(t, { PORT: quoted }, /^PORT has quotes around its value/)
   t.match(faultsOf({}, { port: '"0"' }), [/^--port has quotes/])
   for (const PUBLISH_KEYS of ['a:"key"', "a:b,c:'key'"])
     oneFault(t, { PUBLISH_KEYS }, /^PUBLISH_KEYS holds a key in quotes/)
@@ -99,12 +99,12 @@ test('every setting drops white space around its value and refuses quotes around
   oneFault(
     t,
     { COOKIE_SECRET_FILE: path.join(dir, 'quoted') },
-    /^COOKIE_SECRET has quotes about its value/
+    /^COOKIE_SECRET has quotes around its value/
   )
   oneFault(
     t,
     { COOKIE_SECRET_FILE: `"${path.join(dir, 'padded')}"` },
-    /^COOKIE_SECRET_FILE has quotes about its value/
+    /^COOKIE_SECRET_FILE has quotes around its value/
   )
 })
 

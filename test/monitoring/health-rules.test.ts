@@ -83,7 +83,7 @@ const CASES: Readonly<Record<string, Case>> = {
     bad: { storeHealthy: false, storeReason: 'the disk does not take writes' },
     bearable: { publishAckMs: 100 },
     severity: 'critical',
-    message: /does not work: the disk does not take writes\.$/,
+    message: /is not working: the disk does not take writes\.$/,
     action: /disk/
   },
   'events-undone': {
@@ -145,7 +145,7 @@ const CASES: Readonly<Record<string, Case>> = {
     },
     severity: 'warning',
     message:
-      /could not be fetched for 11 min\. AUTH_JWKS_URL \(https:\/\/issuer\.example\): it answered 503.* valid for 60 min more\.$/,
+      /Fetching the key set has been failing for 11 min\. AUTH_JWKS_URL \(https:\/\/issuer\.example\): it answered 503.* valid for another 60 min\.$/,
     action: /^Check AUTH_JWKS_URL/
   },
   'development-credentials': {
@@ -240,7 +240,7 @@ const CASES: Readonly<Record<string, Case>> = {
   'same-interval': {
     bad: { sharedLifetime: { seconds: 60, ended: 40, share: 0.9 } },
     between: { sharedLifetime: { seconds: 60, ended: 40, share: 0.4 } },
-    // Only three streams ended lately: that they were equally old is a coincidence.
+    // Only three streams ended recently: that they were equally old is a coincidence.
     bearable: { sharedLifetime: { seconds: 60, ended: 3, share: 1 } },
     severity: 'warning',
     message: /^90 % of .* at the same age: 60 s\.$/,
@@ -290,7 +290,7 @@ const CASES: Readonly<Record<string, Case>> = {
     bearable: {},
     severity: 'info',
     message: /shutting down/,
-    action: /Nothing to do/
+    action: /No action needed/
   }
 }
 
@@ -402,7 +402,7 @@ test('a healthy store that fails requests counts as failing', async (t) => {
   )
 })
 
-test('development keys on a public address are critical, even without own keys', async (t) => {
+test('development keys on a public address are critical, even if the operator has set no keys', async (t) => {
   const health = new Health()
   health.assess(
     { ...WELL, developmentKeys: ['PUBLISH_KEYS', 'MONITOR_KEYS', 'AUTH_JWT_SECRET'], ownKeys: [] },

@@ -366,7 +366,7 @@ test('a store that rejects writes turns health critical within seconds, with rea
   t.match(recommendations[0], {
     code: 'store-failing',
     severity: 'critical',
-    message: /^The store (failed|does not work)/,
+    message: /^The store (failed|is not working)/,
     action: /disk/,
     since: ISO
   })

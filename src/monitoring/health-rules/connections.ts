@@ -49,7 +49,8 @@ export const CONNECTION_RULES: readonly Rule[] = [
     // A burst fills the sockets of many clients for a moment.
     forMs: LASTING_MS,
     message: (v) => `${v.slow} of ${v.active} connections are behind.`,
-    action: () => 'Check the network of the clients. If there is a proxy, turn its buffering off.'
+    action: () =>
+      'Check the network to the clients. If there is a proxy in between, turn off its buffering.'
   },
   {
     code: 'stale-connections',
@@ -109,12 +110,12 @@ export const CONNECTION_RULES: readonly Rule[] = [
   {
     code: 'same-interval',
     severity: 'warning',
-    // 20 of at most 33 that ended, or 60 % of more.
+    // Fires when 20 streams, and 60 % of those that ended, had the same lifetime.
     level: ({ sharedLifetime: one }) => (one ? Math.min(one.share / 0.6, one.ended / 20) : 0),
     firesAt: 1,
     clearsBelow: 0.5,
     message: ({ sharedLifetime: one }) =>
-      `${percent(one?.share ?? 0)} of the streams that ended lately were cut by the other side at the same age: ${one?.seconds ?? 0} s.`,
+      `${percent(one?.share ?? 0)} of the streams that ended recently were cut by the other side at the same age: ${one?.seconds ?? 0} s.`,
     action: timeoutAction
   },
   {

@@ -54,6 +54,7 @@ export const PROCESS_RULES: readonly Rule[] = [
     level: (v) => Number(v.draining),
     ...YES,
     message: () => 'The process is shutting down and accepts no new streams.',
-    action: () => 'Nothing to do: clients reconnect to another process or to the next one.'
+    action: () =>
+      'No action needed: clients reconnect to another process, or to this one after it restarts.'
   }
 ]

@@ -29,6 +29,6 @@ export const PRODUCER_RULES: readonly Rule[] = [
     message: (v) =>
       `Nothing was published for ${duration(v.silenceMs ?? 0)}; the longest pause since the start was ${duration(v.longestSilenceMs)}.`,
     action: () =>
-      'Check that the producers run, reach this address and have a valid key. publish.rejected counts rejected publishes.'
+      'Check that the producers are running, can reach this address and have valid keys. publish.rejected counts rejected publishes.'
   }
 ]

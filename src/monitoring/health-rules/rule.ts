@@ -34,7 +34,7 @@ export const percent = (share: number): string => `${Math.round(share * 100)} %`
 export const mib = (bytes: number): string => `${Math.round(bytes / 1024 / 1024)} MiB`
 /** `1 error`, `2 errors`. */
 export const plural = (n: number, one: string): string => `${n} ${one}${n === 1 ? '' : 's'}`
-/** Milliseconds as seconds, from two minutes up as minutes. */
+/** Formats milliseconds as seconds, or as minutes from two minutes up. */
 export const duration = (ms: number): string =>
   ms < 120_000 ? `${Math.round(ms / 1000)} s` : `${Math.round(ms / 60_000)} min`
 /** A share of the open connections; few connections count as {@link MIN_POPULATION}. */

@@ -32,9 +32,9 @@ export const SIGN_IN_RULES: readonly Rule[] = [
     keepFiringForMs: STORE_CALM_MS,
     message: ({ signIns: { keySet } }) =>
       keySet
-        ? `The key set could not be fetched for ${duration(keySet.awayMs)}. ${describe(keySet.trouble)}. ${
+        ? `Fetching the key set has been failing for ${duration(keySet.awayMs)}. ${describe(keySet.trouble)}. ${
             keySet.leftMs > 0
-              ? `The keys fetched before stay valid for ${duration(keySet.leftMs)} more.`
+              ? `The keys fetched earlier stay valid for another ${duration(keySet.leftMs)}.`
               : 'No valid keys are left.'
           }`
         : 'The key set could not be fetched until a moment ago.',

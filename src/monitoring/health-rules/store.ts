@@ -35,11 +35,11 @@ export const STORE_RULES: readonly Rule[] = [
       if (v.storeFailures > 0)
         return `The store failed ${plural(v.storeFailures, 'request')} in the last ten seconds${reason}.`
       return v.storeHealthy
-        ? 'The store failed a moment ago and works again.'
-        : `The store does not work${reason}.`
+        ? 'The store failed a moment ago but is working again.'
+        : `The store is not working${reason}.`
     },
     action: () =>
-      'Check the disk or the server of the store, and its lines in the log. Publishing resumes by itself once the store works.'
+      'Check the disk or server of the store, and what Bellwire logged about it. Publishing resumes once the store is working.'
   },
   {
     code: 'events-undone',
@@ -66,7 +66,7 @@ export const STORE_RULES: readonly Rule[] = [
     firesAt: 1,
     clearsBelow: 0.8,
     message: ({ disk }) =>
-      `${mib(disk?.freeBytes ?? 0)} of ${mib(disk?.totalBytes ?? 0)} are free on the disk of the store.`,
+      `${mib(disk?.freeBytes ?? 0)} of ${mib(disk?.totalBytes ?? 0)} are free on the store's disk.`,
     action: () =>
       'Free space or enlarge the disk. RETENTION_DAYS and RETENTION_PER_CHANNEL limit how much Bellwire keeps. When the disk is full, publishing answers 507.'
   },

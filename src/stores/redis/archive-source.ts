@@ -21,7 +21,7 @@ interface ShardEntries {
   readonly entries: readonly ArchivedEntry[]
   /** Ids in the order of their first entry. */
   readonly ids: readonly string[]
-  /** Ids by `channel seq`. */
+  /** Ids, keyed by `<channel> <seq>`. */
   readonly idAt: ReadonlyMap<string, string>
 }
 

@@ -16,7 +16,7 @@ export interface OpenLogArgs {
   readonly mayBegin: boolean
 }
 
-/** The log as it is now. */
+/** The state of the log when it was opened. */
 export interface OpenedLog {
   readonly epoch: string
   /** The newest entry of the stream. */

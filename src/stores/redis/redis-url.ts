@@ -89,7 +89,8 @@ function parseCredentials(userinfo: string | undefined, tls: boolean): Credentia
 
 /** The credentials for the Sentinels: their own, or the password of the servers. */
 function sentinelCredentials({ password }: Credentials, own: string | undefined) {
-  // With the name `default` a Sentinel that has no password accepts any; without a name it refuses.
+  // A Sentinel without a password accepts any for the user `default`, and refuses one without a
+  // name.
   if (own === undefined)
     return { sentinelUsername: password && 'default', sentinelPassword: password }
   const read = parseCredentials(own, false)

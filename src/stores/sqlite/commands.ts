@@ -102,7 +102,7 @@ export interface WriterData {
   readonly retentionPerChannel: number
   /** The first event of this process comes after this seq; null in a new log. */
   readonly leap: number | null
-  /** One of {@link TURN}. */
+  /** Shared memory; its one element holds a state of {@link TURN}. */
   readonly turn: Int32Array
 }
 

@@ -46,7 +46,7 @@ export function recallReport(
   }
 }
 
-/** The outcome of a mark by ids. */
+/** The outcome of marking notifications by id. */
 export function markReport(
   { user, op }: Pick<Commands['mark'], 'user' | 'op'>,
   { ids, seq }: Results['mark']

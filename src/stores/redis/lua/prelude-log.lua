@@ -55,7 +55,7 @@ local clock = call('TIME')
 local NOW = clock[1] * 1000 + math.floor(clock[2] / 1000)
 
 local state = call('HMGET', S, 'epoch', 'seq', 'sub', 'run', 'removals')
--- `head` is the seq of the newest event, `sub` counts what came after it without a seq.
+-- `head` is the seq of the newest event; `sub` counts the entries since then that have no seq.
 local head, sub = tonumber(state[2] or 0), tonumber(state[3] or 0)
 local removals = tonumber(state[5] or 0)
 local removals_before = removals
