@@ -11,10 +11,10 @@ import type { Quota } from './quota.ts'
 import type { Receiver } from './receiver.ts'
 import type { Sink } from './sink.ts'
 
-/** Limits on open connections; 0 switches one off. */
+/** Limits on open connections; 0 disables a limit. */
 export interface ConnectionLimits {
   readonly maxConnections: number
-  /** Over all nodes together. */
+  /** Across all nodes. */
   readonly maxConnectionsPerUser: number
   /** An IPv6 /64 counts as one address. */
   readonly maxConnectionsPerIp: number
@@ -27,9 +27,9 @@ export interface OpenRequest {
   readonly topics?: readonly string[] | undefined
   readonly sink: Sink
   readonly codec: Codec
-  /** The cursor that the client sent, which may be any text. */
+  /** The cursor that the client sent, unvalidated. */
   readonly after?: string | undefined
-  /** Notifications in the page of `ready`; default 25. */
+  /** Maximum number of notifications in the `ready` frame; default 25. */
   readonly items?: number | undefined
   /** The id of the request, for the observer; it is not kept. */
   readonly requestId?: string | undefined
@@ -41,13 +41,13 @@ export interface PollRequest extends OpenRequest, Pick<PollOpening, 'limit' | 'w
 /** The right to open one connection. It counts against all limits until it is used or released. */
 export interface Reservation {
   /**
-   * What prevents opening by now, null if nothing does. Ask when time has passed since it was
-   * granted.
+   * Why the connection can no longer be opened, or null. Check again if time has passed since the
+   * reservation.
    */
   refusal(): Refusal | null
   open(request: OpenRequest): Connection
   poll(request: PollRequest): Poll
-  /** Gives it back unused. Does nothing once it was used or released; needs no `this`. */
+  /** Gives it back unused. Does nothing after it was used or released; may be called unbound. */
   readonly release: () => void
 }
 
@@ -61,8 +61,8 @@ export interface AdmissionHost {
 }
 
 /**
- * Decides who may open a connection: it limits open connections in all, by user and by address, and
- * how often a user may open one.
+ * Decides who may open a connection. It limits the total number of open connections, those of each
+ * user and address, and how often a user may open one.
  */
 export class Admission {
   readonly #host: AdmissionHost
@@ -74,8 +74,8 @@ export class Admission {
   /** Connections and reservations, by address; bounded by them. */
   readonly #byAddress = new Map<string, number>()
   /**
-   * How often each user lately opened one. By user, since thousands behind one proxy may all return
-   * at once.
+   * How many connections each user opened recently. Per user, not per address, because thousands of
+   * clients behind one proxy may reconnect at once.
    */
   readonly #openings = new WindowCounts()
 
@@ -102,18 +102,18 @@ export class Admission {
   async admit(
     user: string,
     address: string,
-    enter: () => Promise<void>,
-    rated: boolean
+    onReserved: () => Promise<void>,
+    countsTowardRate: boolean
   ): Promise<Refusal | Reservation> {
-    const early = this.refusal(user, address) ?? (rated ? this.#opensTooOften(user) : null)
+    const early = this.refusal(user, address) ?? (countsTowardRate ? this.#rateRefusal(user) : null)
     if (early) return early
-    if (rated) this.#openings.count(user, OPENINGS_MS)
+    if (countsTowardRate) this.#openings.count(user, OPENINGS_MS)
     const reservation = this.#reserve(user, address)
     try {
       const granted = await this.#quota.acquire(user, this.slotsOf(user))
       const refusal = granted ? this.#host.trouble(user) : 'limit'
       if (refusal === null) {
-        await enter()
+        await onReserved()
         return reservation
       }
       reservation.release()
@@ -148,27 +148,27 @@ export class Admission {
   }
 
   #reserve(user: string, address: string): Reservation {
-    let used = false
+    let settled = false
     this.#count(user, address, 1)
-    const use = (): boolean => {
-      if (used) return false
-      used = true
+    const settle = (): boolean => {
+      if (settled) return false
+      settled = true
       this.#count(user, address, -1)
       return true
     }
     return {
       refusal: () => this.#host.trouble(user),
       open: (request) => {
-        use()
+        settle()
         return this.#host.open(request)
       },
       poll: (request) => {
-        use()
+        settle()
         return this.#host.poll(request)
       },
-      // Reported even if the quota was not granted: reports made meanwhile counted this one.
+      // Report even if the quota was refused: reports in the meantime included this reservation.
       release: () => {
-        if (use()) this.#quota.report(user, this.slotsOf(user))
+        if (settle()) this.#quota.report(user, this.slotsOf(user))
       }
     }
   }
@@ -183,11 +183,11 @@ export class Admission {
     if (this.#limits.maxConnectionsPerIp > 0) add(this.#byAddress, addressBlock(address), by)
   }
 
-  #opensTooOften(user: string): Refusal | null {
+  #rateRefusal(user: string): Refusal | null {
     const { maxConnectionsPerUser } = this.#limits
     if (maxConnectionsPerUser === 0) return null
-    const most = Math.max(MIN_OPENINGS, maxConnectionsPerUser * OPENINGS_PER_SLOT)
-    return this.#openings.current(user) >= most ? 'limit' : null
+    const max = Math.max(MIN_OPENINGS, maxConnectionsPerUser * OPENINGS_PER_SLOT)
+    return this.#openings.current(user) >= max ? 'limit' : null
   }
 }
 

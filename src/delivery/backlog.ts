@@ -1,12 +1,12 @@
 import type { Codec } from './codec.ts'
 import type { Sink } from './sink.ts'
 
-/** Bytes handed to a slow client at a time, so that every drain is a sign of life. */
-const DRAIN_BYTES = 64 * 1024
+/** Bytes written to a slow client at a time, so that each `drained` shows that it reads. */
+const FLUSH_BYTES = 64 * 1024
 
 /**
- * What waits for a client that is behind. It exists from the write that the sink could not take at
- * once until all is taken.
+ * Frames that wait for a lagging client. It exists from the first write the sink could not accept
+ * in full until everything is flushed.
  */
 export class Backlog {
   readonly #stallMs: number
@@ -15,10 +15,10 @@ export class Backlog {
   #stallAt = 0
   #wake: (() => void) | undefined
 
-  /** The client has `stallMs` milliseconds to take something. */
+  /** The client has `stallMs` milliseconds to read something. */
   constructor(stallMs: number) {
     this.#stallMs = stallMs
-    this.progressed()
+    this.extendDeadline()
   }
 
   get queue(): readonly Buffer[] {
@@ -29,7 +29,7 @@ export class Backlog {
     return this.#queuedBytes
   }
 
-  /** The client is too slow if it has taken nothing by then (monotonic milliseconds). */
+  /** The client is too slow if it has read nothing by this time (monotonic milliseconds). */
   get stallAt(): number {
     return this.#stallAt
   }
@@ -39,37 +39,40 @@ export class Backlog {
     this.#queuedBytes += bytes.length
   }
 
-  /** The client took something. */
-  progressed(): void {
+  /** The client read something: it has the full time again. */
+  extendDeadline(): void {
     this.#stallAt = performance.now() + this.#stallMs
   }
 
-  /** The sink takes bytes again: writes until it is full. True if everything is taken. */
-  drain(sink: Sink, codec: Codec): boolean {
+  /** Writes until the sink is full. True if everything is flushed. */
+  flush(sink: Sink, codec: Codec): boolean {
     const queue = this.#queue
     while (queue.length > 0) {
       let bytes = 0
-      const end = queue.findIndex((one) => {
-        bytes += one.length
-        return bytes >= DRAIN_BYTES
-      })
-      const next = queue.splice(0, end < 0 ? queue.length : end + 1)
+      let count = 0
+      for (const { length } of queue) {
+        bytes += length
+        count++
+        if (bytes >= FLUSH_BYTES) break
+      }
+      const next = queue.splice(0, count)
       this.#queuedBytes -= bytes
       if (!sink.write(codec.join(next))) {
-        this.progressed()
+        this.extendDeadline()
         return false
       }
     }
     return true
   }
 
-  /** Resolves when everything is taken or the connection has ended, see {@link wake}. */
-  settled(): Promise<void> {
+  /** Resolves when everything is flushed or the connection has ended, see {@link wake}. */
+  flushedOrEnded(): Promise<void> {
     return new Promise((resolve) => {
       this.#wake = resolve
     })
   }
 
+  /** Resolves {@link flushedOrEnded}. */
   wake(): void {
     this.#wake?.()
   }

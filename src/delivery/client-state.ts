@@ -1,7 +1,7 @@
 import { type Cursor, formatCursor } from '../log/cursor.ts'
 import type { Counts } from '../log/notification.ts'
 
-/** How far one client has come: the events it has had, the cursor it was sent, and its counts. */
+/** What one client has received: the events up to a seq, a cursor, and counts. */
 export class ClientState {
   #epoch: string
   #seq = -1
@@ -17,7 +17,9 @@ export class ClientState {
     this.#arrivedWith = arrivedWith
   }
 
-  /** The client has had every event up to this seq that concerns it; -1 before the first frame. */
+  /**
+   * The client has received every event up to this seq that concerns it; -1 before the first frame.
+   */
   get seq(): number {
     return this.#seq
   }
@@ -27,7 +29,10 @@ export class ClientState {
     return this.#seq < 0 ? null : formatCursor(this.#epoch, this.#seq)
   }
 
-  /** The last id that the client received: a frame that moves no cursor repeats it. */
+  /**
+   * The last cursor sent to the client, or the one it arrived with; null if there is none. A frame
+   * that does not advance the cursor repeats it.
+   */
   get sentCursor(): Cursor | null {
     return this.#sentSeq < 0 ? this.#arrivedWith : formatCursor(this.#epoch, this.#sentSeq)
   }
@@ -41,30 +46,35 @@ export class ClientState {
     return this.#countsKnown
   }
 
-  /** The client is about to receive the events behind `seq` of the log with this epoch. */
+  /** The client is about to receive the events after `seq` of the log with this epoch. */
   start(epoch: string, seq: number): void {
     this.#epoch = epoch
     this.#seq = this.#sentSeq = seq
   }
 
-  /** The log does not continue where it was, so its seqs mean nothing any longer. */
+  /** The log continues elsewhere, so seqs from before mean nothing now. */
   restart(): void {
     this.#arrivedWith = this.sentCursor
     this.#seq = this.#sentSeq = -1
   }
 
-  /** A frame with the id `seq` was sent. */
-  sent(seq: number): void {
+  /** A frame whose cursor is {@link cursor} was sent. */
+  cursorSent(): void {
+    this.#sentSeq = this.#seq
+  }
+
+  /** A frame whose cursor is that of `seq` was sent. */
+  markSent(seq: number): void {
     this.#seq = this.#sentSeq = seq
   }
 
-  /** Nothing up to `seq` concerns the client, except what it has had. Never goes back. */
-  passed(seq: number): void {
+  /** The client lacks nothing up to `seq`. A lower seq than before is ignored. */
+  skipTo(seq: number): void {
     if (seq > this.#seq) this.#seq = seq
   }
 
-  /** `count` notifications were sent; each adds one to both counts. */
-  created(count: number): void {
+  /** `count` new notifications were sent; each adds one to both counts. */
+  addCreated(count: number): void {
     this.#unread += count
     this.#unseen += count
   }

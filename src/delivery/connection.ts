@@ -8,8 +8,8 @@ import { Replay, type ReplayStart } from './replay.ts'
 import type { Sink } from './sink.ts'
 
 /**
- * `replaying` reads the log and holds what is followed meanwhile; `live` writes; `blocked` queues
- * for a client that is behind. `closed` is final and has no sink: a write after the end does not
+ * `replaying` reads the log and holds live events that arrive meanwhile; `live` writes; `blocked`
+ * queues for a lagging client. `closed` is final and has no sink: a write after the end does not
  * compile.
  */
 type State =
@@ -64,7 +64,7 @@ export class Connection extends Receiver {
     return this.#stale
   }
 
-  /** Closes it at the second stale sample in a row: the first lets an operator see it. */
+  /** One stale sample only marks it for an operator to see; a second in a row closes it. */
   sampled(stale: boolean): void {
     if (stale && this.#stale) this.close('stale')
     else this.#stale = stale
@@ -78,8 +78,8 @@ export class Connection extends Receiver {
     const { phase } = this.#state
     if ((phase !== 'live' && phase !== 'blocked') || shared.firstSeq <= this.client.seq)
       return this.deliver(shared.events)
-    this.client.sent(shared.lastSeq)
-    this.client.created(shared.created)
+    this.client.markSent(shared.lastSeq)
+    this.client.addCreated(shared.created)
     if (shared.changesCounts) this.client.invalidateCounts()
     this.#send(shared.bytes, shared.events.length)
   }
@@ -90,11 +90,12 @@ export class Connection extends Receiver {
     if (state.phase === 'replaying') return state.replay.hold(events)
     const { frames, rest } = encodeFollowed(events, this.codec, this.client)
     this.#sendAll(frames)
-    // Only a read yields the counts of the next event; it brings that event and those behind it.
+    // Only the store knows the counts for the next event, so read the log again; that returns the
+    // rest, except ephemeral events, which stay held.
     if (rest.length > 0) this.#replay(null, rest)
   }
 
-  /** The next heartbeat carries them. */
+  /** The next heartbeat carries the new counts. */
   invalidateCounts(): void {
     this.client.invalidateCounts()
     if (this.#state.phase === 'replaying') this.#state.replay.invalidateCounts()
@@ -102,12 +103,12 @@ export class Connection extends Receiver {
 
   restart(): void {
     this.client.restart()
-    // A replay has read the log as it was. The client returns with a cursor that says so.
+    // The replay has read the old log, so close: the client reconnects with its old cursor.
     if (this.#state.phase === 'replaying') this.close('rotate')
     else this.#replay({ reset: 'store_changed' })
   }
 
-  /** One turn of the heartbeat wheel. True if a frame was written, or will be once it is read. */
+  /** Called by the heartbeat wheel. True if a frame was written, or will be after a replay. */
   beat(now: number): boolean {
     if (this.#state.phase !== 'live') return false
     const { codec, fanOut, client } = this
@@ -115,22 +116,23 @@ export class Connection extends Receiver {
       this.#replay(null)
       return true
     }
-    // A frame of the last second serves as well. Proxies would not wait for much longer.
+    // A frame sent within the last second does just as well. Allowing an older one would lengthen
+    // the silence beyond what proxies tolerate.
     if (now - this.#lastWriteAt < Math.min(1000, this.host.heartbeatMs / 2)) return false
-    this.#send(fanOut.heartbeat(codec, client), 1)
+    this.#send(fanOut.nextHeartbeat(codec, client), 1)
     return true
   }
 
-  /** The client took bytes, but too few for the sink to take more: it reads, however slowly. */
-  progressed(): void {
-    this.#backlog?.progressed()
+  /** The client read some bytes, but too few for the sink to accept more: slow, not stalled. */
+  readSomething(): void {
+    this.#backlog?.extendDeadline()
   }
 
-  /** The sink takes bytes again. */
+  /** The sink accepts bytes again. */
   drained(): void {
     const state = this.#state
     const backlog = this.#backlog
-    if (state.phase === 'closed' || !backlog?.drain(state.sink, this.codec)) return
+    if (state.phase === 'closed' || !backlog?.flush(state.sink, this.codec)) return
     if (state.phase === 'blocked') this.#enter({ phase: 'live', sink: state.sink })
     else if (state.phase === 'replaying') state.backlog = null
     backlog.wake()
@@ -145,14 +147,15 @@ export class Connection extends Receiver {
     this.#enter({ phase: 'closed' })
     if (CLOSE_REASONS[reason].goodbye) {
       const goodbye = goodbyeFrame(this.codec, reason, cursor)
-      // Frames that the cursor covers go out first, or the client would never ask for them again.
+      // Flush the queue first: the goodbye's cursor covers those frames, so the client would never
+      // ask for them.
       state.sink.end(this.codec.join([...(backlog?.queue ?? []), goodbye]), reason)
     } else state.sink.destroy(reason)
     backlog?.wake()
     this.host.closed(this, reason)
   }
 
-  /** Every change of phase; nothing leaves `closed`. */
+  /** All phase changes go through here; `closed` is final. */
   #enter(next: State): void {
     if (this.#state.phase !== 'closed') this.#state = next
   }
@@ -177,13 +180,14 @@ export class Connection extends Receiver {
     }
     this.#lastWriteAt = performance.now()
     if (state.sink.write(bytes)) return
+    // This write does not count: one large page must not close a client that kept up.
     if (this.bufferedBytes > this.host.maxBufferedBytes + bytes.length) return this.close('slow')
     const backlog = new Backlog(this.host.stallMs)
     if (state.phase === 'replaying') state.backlog = backlog
     else this.#enter({ phase: 'blocked', sink: state.sink, backlog })
   }
 
-  /** Reads the log again, from `start` or, if that is null, behind what the client has had. */
+  /** Reads the log again: from `start` or, if that is null, after what the client has received. */
   #replay(start: ReplayStart | null, held: readonly EncodedEvent[] = []): void {
     const state = this.#state
     if (state.phase !== 'live' && state.phase !== 'blocked') return
@@ -193,16 +197,16 @@ export class Connection extends Receiver {
     void this.#run(next)
   }
 
-  /** Sends page by page at the client's pace, then goes live and hands over what was held. */
+  /** Sends page by page at the client's pace, then goes live and delivers the held events. */
   async #run(state: Replaying): Promise<void> {
     const { sink, replay } = state
     try {
-      if (state.backlog) await state.backlog.settled()
+      if (state.backlog) await state.backlog.flushedOrEnded()
       while (this.#state === state && replay.held === null) {
         const encode = await replay.read()
         if (this.#state !== state) return
         this.#sendAll(encode())
-        if (state.backlog) await state.backlog.settled()
+        if (state.backlog) await state.backlog.flushedOrEnded()
       }
       if (this.#state !== state) return
       this.#enter({ phase: 'live', sink })

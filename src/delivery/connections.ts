@@ -23,7 +23,7 @@ export class Connections implements Iterable<Receiver> {
     return this.#byUser.size
   }
 
-  /** Oldest first. One that is closed meanwhile is left out. */
+  /** Oldest first. Connections may be closed meanwhile: a Map skips deleted entries. */
   [Symbol.iterator](): Iterator<Receiver> {
     return this.#byNumber.values()
   }
@@ -34,8 +34,8 @@ export class Connections implements Iterable<Receiver> {
   }
 
   /**
-   * The connections of a user, oldest first. The list changes when they do: copy it before closing
-   * any.
+   * The connections of a user, oldest first. Copy the array before closing any: closing removes
+   * from it.
    */
   of(user: string): readonly Receiver[] {
     return this.#byUser.get(user) ?? NONE

@@ -2,15 +2,15 @@ import type { ClientState } from './client-state.ts'
 import type { Codec } from './codec.ts'
 import type { EncodedEvent } from './encoded-event.ts'
 
-/** What one answer may hold. */
+/** Limits of one answer. */
 export interface AnswerLimits {
-  /** Events of the log. */
+  /** Maximum number of log events. */
   readonly events: number
-  /** Once a frame goes beyond it, no other follows. */
+  /** The frame that exceeds it is the last one. */
   readonly bytes: number
 }
 
-/** The frames of some events, and what is left of them. */
+/** Frames, and the events that are left. */
 export interface Encoded {
   readonly frames: Buffer[]
   /**
@@ -23,9 +23,9 @@ export interface Encoded {
 }
 
 /**
- * Encodes events for one client, in order, as they are followed; those it has had are skipped. With
- * `answer`, the frames must fit into one answer, and a shared event after which only the store
- * knows the counts is left over; without it, the next heartbeat carries such counts.
+ * Encodes live events for one client, in order; those it has received are skipped. With `answer`,
+ * the frames must fit into one answer, and a shared event after which only the store knows the
+ * counts is left over; without it, the next heartbeat carries such counts.
  */
 export function encodeFollowed(
   events: readonly EncodedEvent[],
@@ -56,8 +56,8 @@ function encodeOne(event: EncodedEvent, codec: Codec, client: ClientState): Buff
   const { seq, personal } = event
   if (seq === undefined)
     return event.frameAt(codec, client.sentCursor, personal ? client.counts : null)
-  if (event.created) client.created(1)
+  if (event.created) client.addCreated(1)
   else client.invalidateCounts()
-  client.sent(seq)
+  client.markSent(seq)
   return personal ? event.personalFrame(codec, client.counts) : event.frame(codec)
 }

@@ -30,33 +30,33 @@ export interface Listener {
   invalidateCounts(): void
 }
 
-/** The listeners of each user, whatever they read. */
+/** The listeners of each user, whatever their topics. */
 export interface ListenersByUser {
   of(user: string): readonly Listener[]
 }
 
-/** Listeners that read the same shared channels in the same codec, and so share their frames. */
+/** Listeners with the same shared channels and codec, which therefore share frames. */
 export interface Audience {
-  /** Sorted; one list for all of its listeners. */
+  /** Sorted; one array, shared by all its listeners. */
   readonly topics: readonly string[]
   readonly codec: Codec
   readonly listeners: Set<Listener>
 }
 
 /**
- * Hands the events of one log to the listeners that may have them, in order. All listeners of a
- * user belong to one log.
+ * Hands the events of one log, in order, to the listeners that are allowed to receive them. All
+ * listeners of a user belong to one log.
  */
 export class FanOut {
   readonly log: Log
   readonly #byUser: ListenersByUser
   readonly #observer: Observer
   #position: number
-  /** By topics and codec; bounded by the open connections, as are the topics. */
+  /** By topics and codec; bounded by the number of open connections, as is `#byTopic`. */
   readonly #audiences = new Map<string, Audience>()
   /**
-   * The audiences that read each topic. Nearly always it is one, stored without a set: a set for
-   * each topic takes far more memory.
+   * The audiences of each topic. Nearly always there is one, stored without a set: one set for each
+   * topic needs far more memory.
    */
   readonly #byTopic = new Map<string, Audience | Set<Audience>>()
   readonly #codecs: Codec[] = []
@@ -70,18 +70,18 @@ export class FanOut {
     this.#position = log.head
   }
 
-  /** The newest seq up to which everything was handed to listeners. */
+  /** Everything up to this seq has been handed to listeners. */
   get position(): number {
     return this.#position
   }
 
-  /** How many audiences there are, and topics that any of them reads. */
+  /** The number of audiences, and of topics with at least one audience. */
   get sizes(): { readonly audiences: number; readonly topics: number } {
     return { audiences: this.#audiences.size, topics: this.#byTopic.size }
   }
 
   /**
-   * The audience that reads these topics, created if it does not exist. Each of its listeners must
+   * The audience of these topics, created if it does not exist. Each of its listeners must
    * {@link leave}.
    */
   audience(topics: readonly string[], codec: Codec): Audience {
@@ -114,12 +114,12 @@ export class FanOut {
     }
   }
 
-  /** The log continues at `head`, wherever it was before. */
+  /** The log continues at `head`, which may be lower than {@link position}. */
   restart(head: number): void {
     this.#position = head
   }
 
-  /** Hands over what became durable together, in one write to each listener. */
+  /** Hands over events that became durable together, in one write to each listener. */
   follow(events: readonly FollowedEvent[]): void {
     const sent: EncodedEvent[] = []
     const unsent: Sendable[] = []
@@ -135,25 +135,25 @@ export class FanOut {
       if (user !== undefined && this.#byUser.of(user).length === 0) unsent.push(event)
       else sent.push(new EncodedEvent(event, this.log.epoch))
     }
-    // Some seqs belong to no event: behind an event of a shared channel, and when entries leave
-    // without one.
+    // Some seqs have no event: the one after each shared-channel event, and those used when entries
+    // are removed without an event.
     this.#position = Math.max(this.#position, this.log.head)
     for (const channel of dropped) this.#invalidateCounts(channel)
     this.#deliver(sent)
     this.#observer.followed(sent, unsent)
   }
 
-  /** The next heartbeat of a client, which moves its cursor to {@link position}. */
-  heartbeat(codec: Codec, client: ClientState): Buffer {
-    // Counts are due: the cursor waits with them. A client that resumed at a later one would never
-    // receive them.
+  /** The next heartbeat of a client. It advances the client's cursor to {@link position}. */
+  nextHeartbeat(codec: Codec, client: ClientState): Buffer {
+    // The client is owed counts, so its cursor must not advance: resuming from a later cursor, it
+    // would never receive them.
     if (!client.countsKnown) return codec.frame('heartbeat', '{}', client.sentCursor)
-    // The client read a page ahead of what was followed: a heartbeat never moves its cursor back.
+    // A page was ahead of the live events: a heartbeat never moves the cursor back.
     if (client.seq > this.#position) {
-      client.sent(client.seq)
+      client.cursorSent()
       return codec.frame('heartbeat', '{}', client.cursor)
     }
-    client.sent(this.#position)
+    client.markSent(this.#position)
     return this.#heartbeatFrame(codec)
   }
 
@@ -175,27 +175,27 @@ export class FanOut {
       if (user === undefined) shared.push(event)
       else append(personal, user, event)
     }
-    const mixed = shared.length > 0 ? this.#deliverShared(shared, personal) : NOBODY
+    const withPersonal = shared.length > 0 ? this.#deliverShared(shared, personal) : NO_LISTENERS
     for (const [user, own] of personal) {
-      // A copy: a listener that is closed by its write leaves the list.
+      // A copy: a listener that its write closes is removed from the array.
       for (const listener of [...this.#byUser.of(user)]) {
         for (const event of own) event.handedTo(1)
         listener.deliver(
-          mixed.has(listener) ? events.filter((event) => reads(listener, event)) : own
+          withPersonal.has(listener) ? events.filter((event) => reads(listener, event)) : own
         )
       }
     }
   }
 
   /**
-   * Returns the listeners that also get events of their own, and no shared ones yet: theirs are one
-   * write, in order.
+   * Returns the listeners that also have personal events. They get nothing here: the caller sends
+   * them both kinds in one write, in order.
    */
   #deliverShared(
     shared: readonly EncodedEvent[],
     personal: ReadonlyMap<string, unknown>
   ): ReadonlySet<Listener> {
-    const mixed = new Set<Listener>()
+    const withPersonal = new Set<Listener>()
     const byAudience = new Map<Audience, EncodedEvent[]>()
     for (const event of shared)
       for (const audience of this.#audiencesOf(event.event.channel))
@@ -204,12 +204,12 @@ export class FanOut {
       const frames = sharedFrames(events, codec)
       for (const event of events) event.handedTo(listeners.size)
       for (const listener of listeners) {
-        if (personal.size > 0 && personal.has(listener.user)) mixed.add(listener)
+        if (personal.size > 0 && personal.has(listener.user)) withPersonal.add(listener)
         else if (frames) listener.deliverShared(frames)
         else listener.deliver(events)
       }
     }
-    return mixed
+    return withPersonal
   }
 
   /** Counts over a channel may have changed without an event. */
@@ -222,7 +222,7 @@ export class FanOut {
         for (const listener of listeners) listener.invalidateCounts()
   }
 
-  /** The audiences that read a shared channel. */
+  /** The audiences of a shared channel. */
   #audiencesOf(channel: Channel): Iterable<Audience> {
     if (channel === EVERYONE) return this.#audiences.values()
     const readers = this.#byTopic.get(topicOf(channel) ?? '')
@@ -236,7 +236,7 @@ export class FanOut {
   }
 }
 
-const NOBODY: ReadonlySet<Listener> = new Set()
+const NO_LISTENERS: ReadonlySet<Listener> = new Set()
 
 function append<K, V>(lists: Map<K, V[]>, key: K, value: V): void {
   const list = lists.get(key)
@@ -251,7 +251,7 @@ function reads({ user, topics }: Listener, { event: { channel } }: EncodedEvent)
   return topics.includes(topicOf(channel) ?? '')
 }
 
-/** Null if the frames differ from listener to listener. */
+/** Null if any event is ephemeral: its frame repeats each listener's own cursor. */
 function sharedFrames(events: readonly EncodedEvent[], codec: Codec): SharedFrames | null {
   let created = 0
   let firstSeq: number | undefined

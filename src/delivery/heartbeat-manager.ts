@@ -1,12 +1,12 @@
 /** A member of the wheel, as the wheel sees it. */
 export interface Beating {
-  /** Counts up from member to member; the slot follows from it. */
+  /** Sequential; determines the member's slot. */
   readonly number: number
   /** Writes a heartbeat if one is due; true if it did. `now` is monotonic milliseconds. */
   beat(now: number): boolean
 }
 
-/** Most slots of the wheel. */
+/** Maximum number of slots. */
 const MAX_SLOTS = 150
 /** Shortest tick, in milliseconds: a shorter one would cost more than it spreads. */
 const MIN_TICK_MS = 20
@@ -44,9 +44,7 @@ export class HeartbeatManager {
     return this.#sent
   }
 
-  /**
-   * Heartbeats that were not due, because a frame had just been written or the client is behind.
-   */
+  /** Heartbeats that were not due, because a frame had just been written or the client lagged. */
   get skipped(): number {
     return this.#skipped
   }

@@ -20,7 +20,7 @@ import type { Quota } from './quota.ts'
 import type { Opening, Receiver, ReceiverHost } from './receiver.ts'
 import { Revocations } from './revocations.ts'
 
-/** The settings of the hub; see the settings of the same names. */
+/** Hub settings; each is documented under the setting of the same name in config/settings.ts. */
 export interface HubSettings
   extends ConnectionLimits,
     Pick<ReceiverHost, 'heartbeatMs' | 'maxBufferedBytes' | 'stallMs'> {
@@ -29,13 +29,13 @@ export interface HubSettings
 }
 
 /** How often deadlines are checked. */
-const DEADLINES_MS = 250
-/** Notifications in the page of `ready`, unless the client asks for another number. */
-const ITEMS = 25
+const DEADLINE_CHECK_MS = 250
+/** Notifications in the `ready` frame, unless the client asks for another number. */
+const DEFAULT_ITEMS = 25
 
 /**
- * Decides who gets what: it opens connections, follows the logs of the store, hands each event to
- * the connections that may have it, and closes them.
+ * Opens and closes connections. Passes live events from the store's logs to the connections that
+ * are allowed to receive them.
  */
 export class Hub implements ReceiverHost, AdmissionHost {
   readonly store: Store
@@ -53,7 +53,7 @@ export class Hub implements ReceiverHost, AdmissionHost {
   readonly #revocations = new Revocations()
   #lastNumber = 0
   #draining = false
-  #deadlinesAt = 0
+  #nextDeadlineCheckAt = 0
 
   constructor(store: Store, node: string, quota: Quota, settings: HubSettings, observer: Observer) {
     this.store = store
@@ -86,18 +86,18 @@ export class Hub implements ReceiverHost, AdmissionHost {
   }
 
   /**
-   * Reserves a connection, or says why not. `enter` runs once it is reserved: what it uses up, such
-   * as a ticket, is not used up by a refusal. If it rejects, so does this call, and the reservation
-   * is released. `rated` counts it among the user's openings; default true, false for a request
-   * with a rate limit of its own.
+   * Reserves a connection, or returns why it is refused. `onReserved` runs only after the
+   * reservation, so a refused request does not use up its ticket. If it rejects, so does this call,
+   * and the reservation is released. `countsTowardRate` is false for a request with a rate limit of
+   * its own: it does not count among the user's openings.
    */
   admit(
     user: string,
     address: string,
-    enter: () => Promise<void>,
-    { rated = true }: { readonly rated?: boolean } = {}
+    onReserved: () => Promise<void>,
+    { countsTowardRate = true }: { readonly countsTowardRate?: boolean } = {}
   ): Promise<Refusal | Reservation> {
-    return this.#admission.admit(user, address, enter, rated)
+    return this.#admission.admit(user, address, onReserved, countsTowardRate)
   }
 
   /** How many connections each user has here, reservations included. */
@@ -124,7 +124,7 @@ export class Hub implements ReceiverHost, AdmissionHost {
   }
 
   #add<R extends Receiver>(request: OpenRequest, create: (opening: Opening) => R): R {
-    const { subscriber, sink, codec, after, items = ITEMS } = request
+    const { subscriber, sink, codec, after, items = DEFAULT_ITEMS } = request
     const { user } = subscriber
     const fanOut = this.#fanOutOf(this.store.logOf(user))
     const audience = fanOut.audience(request.topics ?? exactTopics(subscriber), codec)
@@ -145,8 +145,8 @@ export class Hub implements ReceiverHost, AdmissionHost {
   }
 
   /**
-   * When a connection that opens now ends at the latest, and why. `expiresAt` is milliseconds since
-   * 1970.
+   * The latest time at which a connection opened now will end, and the reason. `expiresAt` is
+   * milliseconds since 1970.
    */
   #endOf(expiresAt = Number.POSITIVE_INFINITY): Pick<Opening, 'closeAt' | 'closeReason'> {
     const now = performance.now()
@@ -164,9 +164,9 @@ export class Hub implements ReceiverHost, AdmissionHost {
     const steps = Math.max(1, Math.min(50, Math.floor(drainMs / 20)))
     const total = this.connections.size
     for (let step = 1; step <= steps && this.connections.size > 0; step++) {
-      const remain = Math.floor(total * (1 - step / steps))
+      const target = Math.floor(total * (1 - step / steps))
       for (const connection of this.connections) {
-        if (this.connections.size <= remain) break
+        if (this.connections.size <= target) break
         connection.close('drain')
       }
       await new Promise((resolve) => setTimeout(resolve, drainMs / steps))
@@ -202,10 +202,10 @@ export class Hub implements ReceiverHost, AdmissionHost {
     fanOut.follow(events)
   }
 
-  /** No connection can continue from what it was sent: each starts over. */
+  /** No connection can continue from its cursor: each starts over. */
   #restart(fanOut: FanOut, head: number): void {
     fanOut.restart(head)
-    for (const connection of [...this.connections])
+    for (const connection of this.connections)
       if (connection.fanOut === fanOut) connection.restart()
   }
 
@@ -215,8 +215,8 @@ export class Hub implements ReceiverHost, AdmissionHost {
   }
 
   #checkDeadlines(now: number): void {
-    if (now < this.#deadlinesAt) return
-    this.#deadlinesAt = now + DEADLINES_MS
+    if (now < this.#nextDeadlineCheckAt) return
+    this.#nextDeadlineCheckAt = now + DEADLINE_CHECK_MS
     // If this process stalled, clients are not to blame: they get the time back.
     const { lagMs } = this.heartbeats
     for (const connection of this.connections) {

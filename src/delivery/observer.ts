@@ -3,7 +3,7 @@ import type { CloseReason, Refusal } from './close-reason.ts'
 import type { EncodedEvent, Sendable } from './encoded-event.ts'
 import type { Sink } from './sink.ts'
 
-/** What an observer may know of a connection, at any moment of its life and after it. */
+/** What an observer may read of a connection, while it is open and after it was closed. */
 export interface ObservedConnection {
   /** Public and unique over all nodes. */
   readonly id: string
@@ -16,8 +16,7 @@ export interface ObservedConnection {
   /** How many frames it was sent. */
   readonly frames: number
   /**
-   * The newest `seq` up to which the client has everything that concerns it; -1 before the first
-   * frame.
+   * The client has received every event up to this seq that concerns it; -1 before the first frame.
    */
   readonly seq: number
 }
@@ -39,15 +38,15 @@ export interface Observer {
   /** Of the frames that are sent, `frames` were read from the log. */
   replayed(frames: number): void
   /**
-   * A connection starts over with a fresh page. `undone` is the cursor it came with, if that names
-   * a `seq` that its log has lost; else null.
+   * A connection starts over with a fresh page. `lostCursor` is the cursor it arrived with if its
+   * log has lost that `seq`, else null.
    */
-  reset(connection: ObservedConnection, reason: ResetReason, undone: string | null): void
+  reset(connection: ObservedConnection, reason: ResetReason, lostCursor: string | null): void
   /** Reading for a connection failed; it is closed as `unavailable`. */
   failed(connection: ObservedConnection, error: unknown): void
   /**
-   * Events became durable together and were sent: `sent` to as many connections as each says,
-   * `unsent` to none, because their user has no connection here.
+   * Live events that became durable together: `sent` were delivered to as many connections as each
+   * reports, `unsent` to none, because their user has no connection here.
    */
   followed(sent: readonly EncodedEvent[], unsent: readonly Sendable[]): void
 }

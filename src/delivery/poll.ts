@@ -7,11 +7,11 @@ import { type Opening, Receiver, type ReceiverHost } from './receiver.ts'
 import { Replay, type ReplayStart } from './replay.ts'
 import type { Sink } from './sink.ts'
 
-/** What a poll is opened with. */
+/** Constructor parameters of a poll. */
 export interface PollOpening extends Opening {
-  /** Most events of the log in the answer. */
+  /** Maximum number of log events in the answer. */
   readonly limit: number
-  /** False ends the poll once it has read the log, even if there was nothing. */
+  /** If false, the poll ends as soon as it has read the log, even if it found nothing. */
   readonly waits: boolean
 }
 
@@ -21,9 +21,9 @@ type State =
   | { readonly phase: 'live'; readonly sink: Sink }
   | { readonly phase: 'closed'; readonly more: boolean }
 
-/** One request for events, answered by the first frames that there are, in one write. */
+/** One request for events, answered in one write with the first frames available. */
 export class Poll extends Receiver {
-  /** One write is never behind. */
+  /** A poll writes once, so it never lags. */
   readonly bufferedBytes = 0
   readonly stallAt = null
   readonly stale = false
@@ -36,14 +36,14 @@ export class Poll extends Receiver {
     const { sink, after, limit, waits } = opening
     this.#limit = limit
     this.#waits = waits
-    this.#state = this.#replaying(sink, { after, sendReady: false }, [])
+    this.#state = this.#replayState(sink, { after, sendReady: false }, [])
   }
 
   get phase(): State['phase'] {
     return this.#state.phase
   }
 
-  /** True if the log holds more behind {@link cursor} than the answer did. */
+  /** True if the log has more events after {@link cursor}. */
   get more(): boolean {
     const state = this.#state
     if (state.phase === 'live') return false
@@ -64,7 +64,7 @@ export class Poll extends Receiver {
     if (state.phase === 'replaying') return state.replay.hold(events)
     const limits = { events: this.#limit, bytes: MAX_PAGE_BYTES }
     const { frames, rest, isFull } = encodeFollowed(events, this.codec, this.client, limits)
-    if (rest.length === 0) this.client.passed(this.fanOut.position)
+    if (rest.length === 0) this.client.skipTo(this.fanOut.position)
     if (frames.length > 0) this.#answer(state.sink, frames, isFull)
     else if (rest.length > 0) this.#replay(state.sink, null, rest)
   }
@@ -84,11 +84,11 @@ export class Poll extends Receiver {
     else if (state.phase === 'live') this.#replay(state.sink, { reset: 'store_changed' }, [])
   }
 
-  /** Ends it. If it was waiting, its cursor moves past everything that was not for this client. */
+  /** Ends it. If it was waiting, its cursor skips the events that were not for this client. */
   close(reason: CloseReason): void {
     const state = this.#state
     if (state.phase === 'closed') return
-    if (state.phase === 'live') this.client.passed(this.fanOut.position)
+    if (state.phase === 'live') this.client.skipTo(this.fanOut.position)
     this.#state = { phase: 'closed', more: this.more }
     state.sink.end(null, reason)
     this.host.closed(this, reason)
@@ -101,17 +101,18 @@ export class Poll extends Receiver {
     this.host.closed(this, 'closed')
   }
 
-  #replaying(
+  #replayState(
     sink: Sink,
     start: ReplayStart | null,
     held: readonly EncodedEvent[]
   ): Extract<State, { phase: 'replaying' }> {
+    // Counts that the client kept from an earlier answer may include events of this one.
     const options = { start, held, limit: this.#limit, countsMayLead: true }
     return { phase: 'replaying', sink, replay: new Replay(this.host, this, this.client, options) }
   }
 
   #replay(sink: Sink, start: ReplayStart | null, held: readonly EncodedEvent[]): void {
-    const state = this.#replaying(sink, start, held)
+    const state = this.#replayState(sink, start, held)
     this.#state = state
     void this.#run(state)
   }

@@ -16,24 +16,24 @@ export interface ReceiverHost {
   readonly node: string
   readonly heartbeatMs: number
   readonly maxBufferedBytes: number
-  /** How long a client that is behind may take nothing, milliseconds. */
+  /** How many milliseconds a lagging client may go without reading anything. */
   readonly stallMs: number
   /** The receiver has ended: the host must keep no reference to it. */
   closed(receiver: Receiver, reason: CloseReason): void
 }
 
-/** What a connection or poll is opened with. */
+/** Constructor parameters of a connection or poll. */
 export interface Opening {
-  /** Counts up within the process. */
+  /** Sequential; unique within this process. */
   readonly number: number
   readonly user: string
   readonly topics: readonly string[]
   readonly fanOut: FanOut
   readonly sink: Sink
   readonly codec: Codec
-  /** The cursor that the client sent, which may be any text. */
+  /** The cursor that the client sent, unvalidated. */
   readonly after: string | undefined
-  /** Notifications in the page of `ready`. */
+  /** Maximum number of notifications in the `ready` frame. */
   readonly items: number
   /** Monotonic milliseconds (`performance.now()`) at which it ends, and why. */
   readonly closeAt: number
@@ -100,27 +100,30 @@ export abstract class Receiver implements ObservedConnection, Listener {
   }
 
   abstract get phase(): 'replaying' | 'live' | 'blocked' | 'closed'
-  /** Bytes that were sent and that the kernel has not taken. */
+  /** Bytes that were sent and that the kernel has not accepted yet. */
   abstract get bufferedBytes(): number
   /**
-   * When a client that is behind counts as too slow, unless it takes something before (monotonic
+   * When a lagging client will count as too slow unless it reads something first (monotonic
    * milliseconds); null if it keeps up.
    */
   abstract get stallAt(): number | null
-  /** True if the client's machine has lately acknowledged nothing. */
+  /** True if the client's machine has not acknowledged anything recently. */
   abstract get stale(): boolean
 
   /**
    * Reads what the client asked for. Never rejects: if the store fails, it closes as `unavailable`.
    */
   abstract begin(): Promise<void>
-  /** Hands over events, in order; those that the client has had are skipped. */
+  /** Hands over events, in order; those that the client has received are skipped. */
   abstract deliver(events: readonly EncodedEvent[]): void
   /** The same, with frames that its whole audience shares. */
   abstract deliverShared(shared: SharedFrames): void
   /** Counts may have changed without a frame that says so. */
   abstract invalidateCounts(): void
-  /** The log does not continue where it was read: a fresh page replaces what lies between. */
+  /**
+   * The log continues elsewhere: the client gets a fresh page instead of the events in between the
+   * old position and the new.
+   */
   abstract restart(): void
   /** Ends it, once. */
   abstract close(reason: CloseReason): void

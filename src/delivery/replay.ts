@@ -15,23 +15,23 @@ export type ReplayStart =
 
 /** How a replay reads. */
 export interface ReplayOptions {
-  /** Null continues after what the client has had. */
+  /** Null continues after what the client has received. */
   readonly start: ReplayStart | null
-  /** Events that were followed already, and are not delivered yet. */
+  /** Live events that have arrived but are not delivered yet. */
   readonly held?: readonly EncodedEvent[]
-  /** Most events of the log in one page; default {@link REPLAY_PAGE}. */
+  /** Maximum number of log events per page; default {@link REPLAY_PAGE}. */
   readonly limit?: number
   /**
-   * True if the client may have counts that include shared events which it has yet to receive.
+   * True if the client's counts may already include shared events that it has yet to receive.
    * Default: false if `start` is null.
    */
   readonly countsMayLead?: boolean
 }
 
 /**
- * Reads the log for one client, page by page, until a page reaches what is followed. Events that
- * are followed meanwhile are held; whoever runs the replay delivers them behind the last page. Each
- * event is sent exactly once, because every one has a seq and those the client has had are skipped.
+ * Reads the log for one client, page by page, until a page catches up with the live events. Events
+ * that arrive meanwhile are held; the caller delivers them after the last page. Each logged event
+ * is sent exactly once: those up to the client's seq are skipped.
  */
 export class Replay {
   readonly #host: ReceiverHost
@@ -40,13 +40,16 @@ export class Replay {
   readonly #limit: number
   #start: ReplayStart | null
   #held: EncodedEvent[] | 'overflow'
-  /** How far the page read last went; null before the first. */
+  /** Whether the last page reached the end of the log; null before the first page. */
   #reached: 'end' | 'more' | null = null
   /** True if counts changed after the last read began: that read may have missed the change. */
   #countsChanged = false
   /** True while the client's counts may be wrong: the next frame that can carry counts must. */
   #countsDue: boolean
-  /** Counts are as of the read, and the client adds one for each shared event it receives later. */
+  /**
+   * True if the client's counts may already include shared events that it has yet to receive and
+   * would count twice.
+   */
   #countsMayLead: boolean
 
   constructor(
@@ -65,18 +68,19 @@ export class Replay {
     this.#countsMayLead = countsMayLead
   }
 
-  /** True if the page read last was not the newest. */
+  /** True if the log has more events after the last page. */
   get more(): boolean {
     return this.#reached === 'more'
   }
 
-  /** The events to deliver behind the last page; null if another page has to be read first. */
+  /** The events to deliver after the last page; null if another page has to be read first. */
   get held(): readonly EncodedEvent[] | null {
     return this.#reached === 'end' && this.#held !== 'overflow' ? this.#held : null
   }
 
   /**
-   * Keeps events that are followed meanwhile. If they are too many, more pages are read instead.
+   * Holds live events that arrive meanwhile. If there are too many, drops them and reads more pages
+   * instead.
    */
   hold(events: readonly EncodedEvent[]): void {
     if (this.#held === 'overflow') return
@@ -91,7 +95,7 @@ export class Replay {
 
   /**
    * Reads the next page. Resolves to a function that returns the page's frames and counts them as
-   * sent: call it unless the client has left meanwhile. Rejects if the store does.
+   * sent: call it unless the client has left since. Rejects if the store does.
    */
   async read(): Promise<() => Buffer[]> {
     const start = this.#start
@@ -115,29 +119,31 @@ export class Replay {
 
   async #readNewest(
     reset: ResetReason | null,
-    undone: string | null = null
+    lostCursor: string | null = null
   ): Promise<() => Buffer[]> {
     this.#beginRead()
     const { user, items } = this.#receiver
     const query = { status: 'all', limit: items } as const
     const page = await this.#host.store.inbox(user, this.#scope, query)
     return () => {
-      if (reset !== null) this.#host.observer.reset(this.#receiver, reset, undone)
+      if (reset !== null) this.#host.observer.reset(this.#receiver, reset, lostCursor)
       const { head: upTo, counts } = page
-      const none: LogPage = { events: [], upTo, more: false, counts, recount: false }
-      return this.#encode(none, [this.#startOver(page, reset)])
+      const emptyPage: LogPage = { events: [], upTo, more: false, counts, recount: false }
+      return this.#encode(emptyPage, [this.#startOver(page, reset)])
     }
   }
 
-  /** What is followed from here on may not be in the page; all that was followed before is. */
+  /**
+   * Drops the held events: all of them are in the page about to be read, except ephemeral ones,
+   * which are in no log.
+   */
   #beginRead(): void {
     this.#countsChanged = false
-    // Except ephemeral events, which are in no log.
     this.#held =
       this.#held === 'overflow' ? [] : this.#held.filter(({ event }) => event.kind === 'ephemeral')
   }
 
-  /** The frame `ready` or `reset`, with the newest notifications. */
+  /** The `ready` or `reset` frame, with the newest notifications. */
   #startOver(page: InboxPage, reset: ResetReason | null): Buffer {
     const { codec, fanOut } = this.#receiver
     const { epoch } = fanOut.log
@@ -154,7 +160,7 @@ export class Replay {
     return codec.frame(name, data, this.#client.cursor, retryMs)
   }
 
-  /** The frame `ready` for a client that resumes at `cursor`; none if that is null. */
+  /** The `ready` frame for a client that resumes at `cursor`; no frame if that is null. */
   #resume(page: LogPage, seq: number, cursor: Cursor | null): Buffer[] {
     const { codec, fanOut } = this.#receiver
     this.#setCounts(page)
@@ -165,6 +171,10 @@ export class Replay {
     return [codec.frame('ready', data, cursor, drawRetryMs(OPENING_RETRY_MS))]
   }
 
+  /**
+   * Appends the frames of a page to `frames` and returns it. The last page ends with a heartbeat if
+   * counts are due.
+   */
   #encode(page: LogPage, frames: Buffer[]): Buffer[] {
     const { codec, fanOut } = this.#receiver
     this.#setCounts(page)
@@ -176,17 +186,18 @@ export class Replay {
         this.#countsDue = this.#countsChanged
       } else {
         frames.push(encoded.frame(codec))
+        // A shared frame carries no counts: the client's own arithmetic may be wrong now.
         if (this.#countsMayLead || !encoded.created) this.#countsDue = true
       }
-      this.#client.sent(event.seq)
+      this.#client.markSent(event.seq)
     }
-    this.#client.passed(page.upTo)
+    this.#client.skipTo(page.upTo)
     this.#reached = page.more ? 'more' : 'end'
     if (page.events.length) this.#host.observer.replayed(page.events.length)
     if (this.#countsDue && !page.more) {
       const data = `{"counts":${encodeCounts(page.counts)}}`
       frames.push(codec.frame('heartbeat', data, this.#client.cursor))
-      this.#client.sent(this.#client.seq)
+      this.#client.cursorSent()
       this.#countsDue = this.#countsChanged
     }
     return frames

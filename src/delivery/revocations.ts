@@ -2,11 +2,11 @@ import { BoundedCache } from '../bounds/bounded-cache.ts'
 import { REVOCATION_ECHO_MS } from '../bounds/limits.ts'
 
 /**
- * Users revoked lately. A connection whose credential was checked before the revocation, but that
- * opens after it, must be closed.
+ * Users whose credentials were revoked recently. A connection that opens after the revocation with
+ * a credential checked before it must be closed.
  */
 export class Revocations {
-  /** When each revocation was heard of, in monotonic milliseconds. */
+  /** When this node received each revocation, in monotonic milliseconds. */
   readonly #heardAt = new BoundedCache<number>('revocations', {
     keep: 'newest',
     ttlMs: REVOCATION_ECHO_MS,
@@ -15,7 +15,7 @@ export class Revocations {
       this.#forgottenUpTo = at
     }
   })
-  /** Revocations up to then may have been forgotten for want of room. */
+  /** Revocations up to this time may have been evicted from the full cache. */
   #forgottenUpTo = Number.NEGATIVE_INFINITY
 
   add(user: string): void {
@@ -23,8 +23,9 @@ export class Revocations {
   }
 
   /**
-   * Why a connection must be closed whose credential was checked then (monotonic milliseconds);
-   * null if it may stay. `unavailable` if nobody can tell: the client returns and is checked again.
+   * Why to close a connection whose credential was checked at `checkedAt` (monotonic milliseconds);
+   * null if it may stay. `unavailable` if that is unknown: the client reconnects and is checked
+   * again.
    */
   reasonToClose(user: string, checkedAt: number): 'revoked' | 'unavailable' | null {
     const at = this.#heardAt.get(user)

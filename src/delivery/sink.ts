@@ -15,10 +15,10 @@ export interface Sink {
   readonly peer: string | null
   /** Hands over bytes; false asks the caller to wait for `connection.drained()`. Never throws. */
   write(bytes: Buffer): boolean
-  /** Bytes that `write` accepted and the kernel has not taken yet. */
+  /** Bytes that were written and that the kernel has not accepted yet. */
   readonly bufferedBytes: number
   /**
-   * Writes the last bytes, if any, and ends. Cuts the client off if it does not take them within
+   * Writes the last bytes, if any, and ends. Cuts the client off if it does not read them within
    * seconds.
    */
   end(last: Buffer | null, reason: CloseReason): void

@@ -46,11 +46,11 @@ export class DeliveryObserver implements Observer {
     this.#stats.replayedFrames.add(frames)
   }
 
-  reset(connection: ObservedConnection, _reason: ResetReason, undone: string | null): void {
+  reset(connection: ObservedConnection, _reason: ResetReason, lostCursor: string | null): void {
     this.#stats.resets.add()
-    if (undone === null) return
+    if (lostCursor === null) return
     this.#stats.undoneCursors.add()
-    this.#log.undone(connection, undone)
+    this.#log.undone(connection, lostCursor)
   }
 
   failed(connection: ObservedConnection, error: unknown): void {

@@ -93,7 +93,7 @@ export class StalePeers {
       if (peer === null) continue
       if (connection.stallAt !== null) {
         const bytes = unacknowledged.get(peer) ?? 0
-        if (bytes < (this.#behind.get(connection) ?? 0)) connection.progressed()
+        if (bytes < (this.#behind.get(connection) ?? 0)) connection.readSomething()
         behind.set(connection, bytes)
       }
       const since = this.#suspects.get(peer)?.since ?? now

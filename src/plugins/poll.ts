@@ -74,7 +74,7 @@ export default fp<PollOptions>(
  */
 async function reserve(hub: Hub, request: FastifyRequest): Promise<Reservation | undefined> {
   const { user } = request.subscriber
-  const admitted = await hub.admit(user, request.ip, request.redeem, { rated: false })
+  const admitted = await hub.admit(user, request.ip, request.redeem, { countsTowardRate: false })
   if (admitted === 'drain') return undefined
   if (admitted === 'unavailable') throw storeUnavailable()
   if (admitted !== 'limit') return admitted

@@ -355,7 +355,7 @@ test('publishing to a topic that nobody reads stays cheap, however many other to
 
 test('a user who opens connections in a loop is refused; other users behind the same address are not', async (t) => {
   const { hub } = hubWith(t, { maxConnectionsPerUser: 20 })
-  const admit = (user: string, options?: { rated: boolean }) =>
+  const admit = (user: string, options?: { countsTowardRate: boolean }) =>
     hub.admit(user, '192.0.2.1', async () => {}, options)
   const admitted = async (user: string): Promise<string | null> => {
     const reservation = await admit(user)
@@ -370,5 +370,5 @@ test('a user who opens connections in a loop is refused; other users behind the 
   t.equal(hub.connections.size, 0)
   const crowd = await Promise.all(Array.from({ length: 2000 }, (_, n) => admitted(`u${n}`)))
   t.ok(crowd.every((refusal) => refusal === null))
-  t.type(await admit('ann', { rated: false }), 'object', 'a poll has a rate of its own')
+  t.type(await admit('ann', { countsTowardRate: false }), 'object', 'a poll has a rate of its own')
 })
