@@ -18,7 +18,7 @@ const STEPS = `let ahead = 0; const now = Date.now; Date.now = () => now() + ahe
 const service = await startService(t, {
   env: {
     HEARTBEAT_MS: '200',
-    STALL_MS: '2000',
+    STALL_MS: '4000',
     MAX_BUFFERED_BYTES: '4000000',
     MAX_CONNECTION_AGE_MS: '2147483647'
   },
@@ -105,7 +105,7 @@ t.test('after the process itself stalls, no client is closed as slow', async (t)
     published += notifications.length
   }
   service.child.kill('SIGSTOP')
-  await new Promise((resolve) => setTimeout(resolve, 2_700))
+  await new Promise((resolve) => setTimeout(resolve, 4_700))
   service.child.kill('SIGCONT')
   slow.resume()
   await eventually(() => slow.frames.filter((f) => f.event === 'notification').length === published)

@@ -239,7 +239,7 @@ test('kill -9 in the middle of a burst loses no acknowledged event and repeats n
 })
 
 test('SIGTERM turns readiness off at once, gives every stream a retry time, and exits 0 in time', async (t) => {
-  const service = await startService(t, { env: { DRAIN_MS: '1000' } })
+  const service = await startService(t, { env: { DRAIN_MS: '3000' } })
   const streams = await Promise.all(
     Array.from({ length: 10 }, (_, n) =>
       openStream(t, `${service.url}/v1/stream`, { token: tokenOf(`u${n}`) })
