@@ -8,6 +8,7 @@ import type {
   NotificationDetails,
   StoredNotification
 } from '../../log/store.ts'
+import type { Fence } from '../fenced-seqs.ts'
 import { channelOf, listOf, momentOr, ReplyReader, textOf, UnexpectedReply } from './replies.ts'
 import { parseStreamId, type StreamId } from './stream-id.ts'
 
@@ -189,4 +190,12 @@ function stateOf(text: string, upTo: string, ids: string) {
     ids: ids === '*' ? null : ids.split(' '),
     upTo: upTo === '-' ? null : Number(upTo)
   }
+}
+
+/** Fences as the scripts keep them: `tail top;tail top;…`. */
+export function decodeFences(text: string): Fence[] {
+  return [...text.matchAll(/(\d+) (\d+);/g)].map(([, tail, top]) => ({
+    tail: Number(tail),
+    top: Number(top)
+  }))
 }

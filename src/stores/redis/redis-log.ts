@@ -3,7 +3,7 @@ import type { FollowedEvent } from '../../log/event.ts'
 import { type Fence, isFenced } from '../fenced-seqs.ts'
 import { isReady, type RedisClients } from './client.ts'
 import { connectionReady } from './connection-ready.ts'
-import { decodeStream, type StreamEntry } from './decode.ts'
+import { decodeFences, decodeStream, type StreamEntry } from './decode.ts'
 import { FollowedPosition } from './followed-position.ts'
 import type { RedisKeys } from './keys.ts'
 import { type LogFailure, LogHealth } from './log-health.ts'
@@ -26,9 +26,7 @@ export interface RedisLogOptions
   readonly first: RedisLog | undefined
   /** Receives events in the order of the log. */
   readonly onEvents: (events: readonly FollowedEvent[]) => void
-  /**
-   * Receives when the next entry expires, in milliseconds since 1970, each time the log is opened.
-   */
+  /** Called each time the log is opened. `nextExpiry` is in milliseconds since 1970. */
   readonly onOpened: (nextExpiry: number) => void
   /** Receives why a server refuses, once until the reason changes. */
   readonly onRefused: (reason: string) => void
@@ -52,10 +50,7 @@ export class RedisLog {
   #fences: readonly Fence[] = []
   #mismatch: string | null = null
   readonly #position = new FollowedPosition()
-  /**
-   * True if the stream no longer holds the next entry: this process continues at the head and
-   * reports it.
-   */
+  /** True if the stream no longer holds the next entry: this process continues at the head. */
   #missed = false
   #wanted = false
   #pulling: Promise<void> | null = null
@@ -91,9 +86,7 @@ export class RedisLog {
     return this.#closed
   }
 
-  /**
-   * Names the log until it may have lost events; empty until Redis has replied for the first time.
-   */
+  /** Names the log until it may have lost events; empty before the first reply of Redis. */
   get epoch(): string {
     return this.#epoch
   }
@@ -172,10 +165,7 @@ export class RedisLog {
     this.#floor = floor
   }
 
-  /**
-   * Resolves when this process has followed an entry that a caller was promised, or cannot follow
-   * it now.
-   */
+  /** Resolves when this process has followed a promised entry, or cannot follow it now. */
   followedTo(id: StreamId): Promise<void> {
     this.#position.promise(id.seq)
     if (!this.#position.isBefore(id) || this.#closed) return Promise.resolve()
@@ -184,14 +174,10 @@ export class RedisLog {
     return reached
   }
 
-  /**
-   * Resolves when everything has been followed that was in the log at the call, or when that
-   * failed.
-   */
+  /** Resolves when everything that was in the log at the call is followed, or that failed. */
   async pull(): Promise<void> {
     this.#wanted = true
-    // A round that runs may have read already what this one wants: this one needs a round of its
-    // own.
+    // A running round may have begun before the entry that this call is about: run another.
     while (this.#pulling) await this.#pulling
     if (!this.#wanted || this.#closed) return
     this.#pulling = this.#pullAll().finally(() => {
@@ -226,7 +212,7 @@ export class RedisLog {
     pipeline.hmget(keys.state, 'epoch', 'seq', 'floor', 'fences')
     const [headBefore, stream, state] = await resultsOf(pipeline)
     const [epoch, head, floor, fences] = listOf(state)
-    this.#fences = parseFences(textOf(fences))
+    this.#fences = decodeFences(textOf(fences))
     if (epoch !== this.#epoch || Number(head) < known || isFenced(known, this.#fences))
       return this.#open()
     this.#floor = Number(floor ?? 0)
@@ -298,19 +284,10 @@ export class RedisLog {
     } catch (error) {
       if (error instanceof ShardMismatch) this.#mismatch = error.message
       if (first === undefined || mayBegin || !(error instanceof LogNotBegun)) throw error
-      // The first shard knows now whether the number is right: it may have been begun again with
-      // another.
+      // The first shard may have been begun again with another number of shards.
       await first.pull()
       if (first.failure !== null) throw new Error(first.failure.reason)
       return this.#openAs(true)
     }
   }
-}
-
-/** As the scripts keep them: `tail top;tail top;…`. */
-function parseFences(text: string): Fence[] {
-  return [...text.matchAll(/(\d+) (\d+);/g)].map(([, tail, top]) => ({
-    tail: Number(tail),
-    top: Number(top)
-  }))
 }
