@@ -112,7 +112,7 @@ t.test(
       nodes[0]!,
       'POST /nope HTTP/1.1\r\nhost: x\r\ncontent-length: 100000\r\n\r\n'
     )
-    await peer.until(/^HTTP\/1\.1 404[\s\S]*There is nothing/)
+    await peer.until(/^HTTP\/1\.1 404[\s\S]*Nothing exists/)
     peer.socket.write(`${'x'.repeat(100_000)}GET /healthz HTTP/1.1\r\nhost: x\r\n\r\n`)
     await peer.until(/HTTP\/1\.1 200/)
   }

@@ -160,7 +160,7 @@ for (const [way, { take, putBack }] of Object.entries(WAYS)) {
     const lines = service
       .output()
       .split('\n')
-      .filter((line) => line.includes('was undone'))
+      .filter((line) => line.includes('an event that this log has lost'))
     t.equal(lines.length, 1, 'and the log says it once a minute')
     t.match(JSON.parse(lines[0]!), { level: 40, user: 'ann', count: 1 })
   })
