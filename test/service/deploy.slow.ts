@@ -8,7 +8,7 @@ test(
   'rolling restart, a killed node and a killed Redis lose and repeat nothing',
   {
     skip: skipOwnServer || skipNginx,
-    timeout: 110_000
+    timeout: 280_000
   },
   (t) =>
     deployUnderLoad(t, {

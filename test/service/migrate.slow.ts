@@ -114,7 +114,7 @@ const contentOf = (file: string) => {
 
 test('an inbox migrates from SQLite to Redis and back with ids, order, marks, keys and expiry', {
   skip: skipRedis,
-  timeout: 110_000
+  timeout: 280_000
 }, async (t) => {
   const dir = tempDir(t)
   const redis = {
@@ -245,7 +245,7 @@ async function checkBehaviour(
 
 test('an import names the invalid line and imports nothing', {
   skip: skipRedis,
-  timeout: 90_000
+  timeout: 240_000
 }, async (t) => {
   const dir = tempDir(t)
   const note = (id: string, over: Record<string, unknown> = {}) =>

@@ -109,7 +109,7 @@ const titlesOf = (heard: readonly Heard[]): (string | undefined)[] =>
 
 test('behind docker/nginx.conf a page survives a service outage and misses nothing', {
   skip,
-  timeout: 90_000
+  timeout: 240_000
 }, async (t) => {
   const env = { PORT: String(await freePort()), TRUST_PROXY: '1' }
   const service = await startService(t, { env })
@@ -194,7 +194,7 @@ test('behind docker/nginx.conf a page survives a service outage and misses nothi
 
 test('docker/nginx.conf lets a same-origin WebSocket with a cookie through, and no other upgrade', {
   skip,
-  timeout: 60_000
+  timeout: 180_000
 }, async (t) => {
   const service = await startService(t, { env: { TRUST_PROXY: '1' } })
   const { http, https } = await startNginx(t, service)

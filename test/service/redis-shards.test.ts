@@ -20,7 +20,7 @@ t.test(
   'a shard that is down or lost its data does not affect users of other shards',
   {
     skip: skipOwnServer,
-    timeout: 90_000
+    timeout: 240_000
   },
   async (t) => {
     const { servers, url } = await startRedisCluster(t)

@@ -185,7 +185,7 @@ test('a cursor that cannot be resumed gets a reset with the reason', async (t) =
 })
 
 test('kill -9 in the middle of a burst loses no acknowledged event and repeats none', {
-  timeout: 90_000
+  timeout: 240_000
 }, async (t) => {
   const dataDir = tempDir(t)
   const token = tokenOf('u1', ['news'])
@@ -326,7 +326,7 @@ test('limits, revocation and expiry end streams with the documented goodbye', as
 
 for (const detach of ['on', 'off'] as const)
   test(`a frozen reader is cut off as slow while its neighbour gets everything, in order (socket detached: ${detach})`, {
-    timeout: 60_000
+    timeout: 180_000
   }, async (t) => {
     const service = await startService(t, {
       flags: NODE_FLAGS[detach],

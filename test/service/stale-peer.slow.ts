@@ -32,7 +32,7 @@ const able = process.platform === 'linux' && process.getuid?.() === 0 && makeHos
 if (!able) removeHost()
 
 test('clients that vanished without a FIN are found and closed; live ones stay open', {
-  timeout: 90_000,
+  timeout: 240_000,
   skip: able ? false : 'needs root on Linux and iproute2, for a network namespace'
 }, async (t) => {
   t.teardown(removeHost)

@@ -329,7 +329,7 @@ test('after an outage a node reports the slots of all its users, however many th
 
 test('nodes, slots, import and export work on a Redis Cluster', {
   skip: skipOwnServer,
-  timeout: 90_000
+  timeout: 240_000
 }, async (t) => {
   const { url } = await startRedisCluster(t)
   const prefix = freshPrefix()
