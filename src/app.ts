@@ -11,9 +11,9 @@ import { NodeAnswers } from './monitoring/node-answers.ts'
 import { NodeMonitor } from './monitoring/node-monitor.ts'
 import { createLog } from './monitoring/process-log.ts'
 import { StalePeers } from './monitoring/stale-peers.ts'
-import { type Parts, registerPlugins } from './plugins/register.ts'
 import { PROBLEMS } from './plugins/schemas/problem.ts'
 import { createServer } from './plugins/transports/create-server.ts'
+import { type Parts, registerPlugins } from './register-plugins.ts'
 import { openStore } from './stores/open-store.ts'
 
 /**

@@ -52,8 +52,8 @@ class InboxSession implements Inbox {
   #saveTimer: Timer | undefined
 
   constructor(options: InboxOptions = {}) {
-    // A server that renders a page has nobody to keep up to date. A worker has no window, and
-    // imports scripts.
+    // A server that renders a page needs no live updates. A worker has no window, but it imports
+    // scripts.
     const onServer = !globalThis.window && !('importScripts' in globalThis)
     this.#options = options
     this.#api = createApi(onServer ? { url: 'http://-' } : options)
@@ -80,7 +80,7 @@ class InboxSession implements Inbox {
       this.#link.take
     )
     this.loadMore = createLoadMore(this.#api, this.#pageSize, page, (next) => this.#setPage(next))
-    // The first change is news to whoever subscribes, so there is a state before it.
+    // Listeners compare with the state before the first change, so it must exist.
     this.#state = this.state
     if (onServer) this.#phase = { name: 'closed' }
     else {

@@ -1,7 +1,7 @@
 import type { Cluster, LocalNode, NodeView } from './cluster.ts'
 import type { NodeAnswer, NodeQuery } from './node-query.ts'
 
-/** The cluster of one: whoever has the embedded store is alone. */
+/** A cluster of one node: a process with the embedded store has no others. */
 export class SingleNode implements Cluster {
   readonly #node: string
   readonly #maxConnectionsPerUser: number

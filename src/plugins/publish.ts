@@ -131,7 +131,7 @@ function publishBatch(scope: FastifyInstance, publishing: Publishing, needs: Nee
         operationId: 'publishBatch',
         summary: 'Publish up to 1000 notifications',
         description:
-          'Answers item by item, in order; an invalid item never affects the others. At most 100,000 recipients in total, where a topic or everyone counts as one; more gets 413. Each item is durable by itself: if the store fails halfway, the items it did not take have status 503 or 507; send those again. An `Idempotency-Key` header covers the items that have no `idempotencyKey`. Pointers in an item’s problem start at the body of the request.',
+          'Answers item by item, in order; an invalid item never affects the others. At most 100,000 recipients in total, or the answer is 413; a topic counts as one, and so does everyone. Each item is durable by itself: if the store fails halfway, the items it did not take have status 503 or 507; send those again. An `Idempotency-Key` header covers the items that have no `idempotencyKey`. Pointers in an item’s problem start at the body of the request.',
         body: BatchInput,
         reads: ['Idempotency-Key'],
         response: answers({ 200: BatchResults })

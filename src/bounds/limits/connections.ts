@@ -50,7 +50,7 @@ export const MAX_LINGERING = 64
 export const MAX_HEAD_BYTES = 32 * 1024
 /**
  * How long the head of a request may take to arrive, and the whole request ({@link REQUEST_MS}). A
- * slow phone needs seconds; after that nobody waits any more.
+ * slow phone takes seconds; a client that takes longer has given up.
  */
 export const HEAD_MS = 15_000
 export const REQUEST_MS = 25_000

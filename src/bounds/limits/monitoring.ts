@@ -9,7 +9,7 @@ export const HISTORY_STEP_MS = 10_000
 export const HISTORY_POINTS = 360
 /** How long a figure must stay below the lower threshold before its rule clears. */
 export const CALM_MS = 30_000
-/** The same for the store, where operators wait for the recovery. */
+/** The same for rules about the store: shorter, because operators wait for its recovery. */
 export const STORE_CALM_MS = 10_000
 /** How long a condition that comes and goes with load must last before it is reported. */
 export const LASTING_MS = 10_000

@@ -33,8 +33,8 @@ export const MAX_ENTRIES = {
 /** Nesting of `data`: deeper values overflow the stack of some JSON encoders. */
 export const MAX_DATA_DEPTH = 32
 /**
- * Recipients of one batch in total, where a topic or everyone counts as one: a few seconds of work
- * for the store.
+ * The most recipients of one batch: a few seconds of work for the store. A topic counts as one, and
+ * so does everyone.
  */
 export const MAX_BATCH_RECIPIENTS = 100_000
 /**

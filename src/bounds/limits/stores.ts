@@ -47,8 +47,8 @@ export const ANSWER_MS = 2_500
 export const MIN_LEAP = 2 ** 30
 export const WIDEST_SPREAD = 2 ** 30
 /**
- * Starts of the embedded store that are told apart, apart from those whose cursors are too old: a
- * row of two numbers each.
+ * How many starts of the embedded store are remembered, not counting those whose cursors are too
+ * old anyway. Each is a row of two numbers.
  */
 export const MAX_FENCES = 1000
 /**

@@ -4,7 +4,8 @@ export async function within<T>(promise: Promise<T>, ms: number): Promise<T> {
   const late = new Promise<never>((_, reject) => {
     timer = setTimeout(() => reject(new Error(`no reply within ${ms} ms`)), ms)
   })
-  promise.catch(() => {}) // nobody waits for it once it is late
+  // A rejection after the deadline must not become an unhandled one.
+  promise.catch(() => {})
   try {
     return await Promise.race([promise, late])
   } finally {

@@ -176,7 +176,7 @@ async function parseItems(scanner: Scanner): Promise<unknown[]> {
   return items
 }
 
-const TOO_MANY_RECIPIENTS = `A batch has at most ${MAX_BATCH_RECIPIENTS} recipients in total, where a topic or everyone counts as one; send several batches, or use a topic.`
+const TOO_MANY_RECIPIENTS = `A batch has at most ${MAX_BATCH_RECIPIENTS} recipients in total; a topic counts as one, and so does everyone. Send several batches, or use a topic.`
 
 /** Number of recipients an item names, even if it is invalid. */
 function recipientsOf(item: unknown): number {
