@@ -364,7 +364,8 @@ t.test('a notification passes the same checks alone and in a batch', async (t) =
       JSON.stringify(one)
     )
   }
-  t.ok(accepted > 20 && accepted < 240, `${accepted} of 250 were accepted`)
+  // About 33 on average; at 20 a random sample failed once in a hundred runs.
+  t.ok(accepted > 5 && accepted < 240, `${accepted} of 250 were accepted`)
 })
 
 t.test('a byte order mark before the body is ignored, alone and in a batch', async (t) => {
