@@ -44,6 +44,10 @@ export class Backlog {
     this.#stallAt = performance.now() + this.#stallMs
   }
 
+  postponeDeadline(ms: number): void {
+    this.#stallAt += ms
+  }
+
   /** Writes until the sink is full. True if everything is flushed. */
   flush(sink: Sink, codec: Codec): boolean {
     const queue = this.#queue

@@ -8,9 +8,8 @@ import { Replay, type ReplayStart } from './replay.ts'
 import type { Sink } from './sink.ts'
 
 /**
- * `replaying` reads the log and holds live events that arrive meanwhile; `live` writes; `blocked`
- * queues for a lagging client. `closed` is final and has no sink: a write after the end does not
- * compile.
+ * `replaying` reads the log and holds live events; `live` writes; `blocked` queues for a lagging
+ * client. `closed` is final and has no sink: a write after the end does not compile.
  */
 type State =
   | {
@@ -60,6 +59,10 @@ export class Connection extends Receiver {
     return this.#backlog?.stallAt ?? null
   }
 
+  excuseStall(ms: number): void {
+    this.#backlog?.postponeDeadline(ms)
+  }
+
   get stale(): boolean {
     return this.#stale
   }
@@ -90,8 +93,7 @@ export class Connection extends Receiver {
     if (state.phase === 'replaying') return state.replay.hold(events)
     const { frames, rest } = encodeFollowed(events, this.codec, this.client)
     this.#sendAll(frames)
-    // Only the store knows the counts for the next event, so read the log again; that returns the
-    // rest, except ephemeral events, which stay held.
+    // Only the store knows the next event's counts: read on in the log (ephemeral ones are held).
     if (rest.length > 0) this.#replay(null, rest)
   }
 
@@ -116,8 +118,7 @@ export class Connection extends Receiver {
       this.#replay(null)
       return true
     }
-    // A frame sent within the last second does just as well. Allowing an older one would lengthen
-    // the silence beyond what proxies tolerate.
+    // A frame sent within the last second does just as well; proxies might not wait any longer.
     if (now - this.#lastWriteAt < Math.min(1000, this.host.heartbeatMs / 2)) return false
     this.#send(fanOut.nextHeartbeat(codec, client), 1)
     return true
@@ -147,8 +148,7 @@ export class Connection extends Receiver {
     this.#enter({ phase: 'closed' })
     if (CLOSE_REASONS[reason].goodbye) {
       const goodbye = goodbyeFrame(this.codec, reason, cursor)
-      // Flush the queue first: the goodbye's cursor covers those frames, so the client would never
-      // ask for them.
+      // The queue first: the goodbye's cursor covers it, so the client would never ask for it.
       state.sink.end(this.codec.join([...(backlog?.queue ?? []), goodbye]), reason)
     } else state.sink.destroy(reason)
     backlog?.wake()

@@ -217,11 +217,12 @@ export class Hub implements ReceiverHost, AdmissionHost {
   #checkDeadlines(now: number): void {
     if (now < this.#nextDeadlineCheckAt) return
     this.#nextDeadlineCheckAt = now + DEADLINE_CHECK_MS
-    // If this process stalled, clients are not to blame: they get the time back.
     const { lagMs } = this.heartbeats
     for (const connection of this.connections) {
+      // If this process stalled, clients are not to blame: they get the time back.
+      if (lagMs > DEADLINE_CHECK_MS) connection.excuseStall(lagMs)
       const { stallAt } = connection
-      if (stallAt !== null && stallAt + lagMs <= now) connection.close('slow')
+      if (stallAt !== null && stallAt <= now) connection.close('slow')
       else if (connection.closeAt <= now) connection.close(connection.closeReason)
     }
   }

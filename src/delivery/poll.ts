@@ -26,6 +26,9 @@ export class Poll extends Receiver {
   /** A poll writes once, so it never lags. */
   readonly bufferedBytes = 0
   readonly stallAt = null
+
+  /** A poll never lags. */
+  excuseStall(): void {}
   readonly stale = false
   readonly #limit: number
   readonly #waits: boolean

@@ -107,6 +107,8 @@ export abstract class Receiver implements ObservedConnection, Listener {
    * milliseconds); null if it keeps up.
    */
   abstract get stallAt(): number | null
+  /** This process stalled for `ms` milliseconds, in which the client could not show that it reads. */
+  abstract excuseStall(ms: number): void
   /** True if the client's machine has not acknowledged anything recently. */
   abstract get stale(): boolean
 

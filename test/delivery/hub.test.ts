@@ -372,3 +372,30 @@ test('a user who opens connections in a loop is refused; other users behind the 
   t.ok(crowd.every((refusal) => refusal === null))
   t.type(await admit('ann', { countsTowardRate: false }), 'object', 'a poll has a rate of its own')
 })
+
+test('after the process stalls, a lagging client has its full time again', async (t) => {
+  const { hub, open, publish, settled } = hubWith(t, { stallMs: 1000 })
+  class FullWire extends Wire {
+    override write(bytes: Buffer): boolean {
+      super.write(bytes)
+      return false
+    }
+  }
+  const { connection, sink } = open('u', ['news'], new FullWire())
+  await settled()
+  await publish({ topic: 'news' })
+  const began = performance.now()
+  let now = began + 100
+  const turnUntil = (end: number): void => {
+    for (; now < end && !sink.over; now += 100) hub.heartbeats.turn(now)
+  }
+  turnUntil(began + 500)
+  t.ok(connection.stallAt, 'it lags')
+  now += 5000
+  turnUntil(now + 400)
+  t.notOk(sink.over, 'most of its time passed before the stall and during it')
+  const woken = now
+  turnUntil(now + 5000)
+  t.ok(sink.over, 'but it is closed if it goes on reading nothing')
+  t.ok(now - woken < 1500)
+})
