@@ -97,7 +97,7 @@ test('npm start builds a fresh clone, and starts an existing build without build
   const dir = clone(t)
   const env = { DATA_DIR: path.join(dir, 'data') }
   const first = start(t, dir, NPM, env)
-  await eventually(() => first.url() !== undefined, 60_000)
+  await eventually(() => first.url() !== undefined, 240_000)
   t.equal((await fetch(`${first.url()}/readyz`)).status, 200)
   first.child.kill('SIGTERM')
   await first.ended
@@ -107,7 +107,7 @@ test('npm start builds a fresh clone, and starts an existing build without build
   // The state after `npm prune --omit=dev`. The data directory is free again.
   for (const name of BUILD_TOOLS) rmSync(path.join(dir, 'node_modules', name), { force: true })
   const pruned = start(t, dir, NPM, env)
-  await eventually(() => pruned.url() !== undefined, 60_000)
+  await eventually(() => pruned.url() !== undefined, 240_000)
   pruned.child.kill('SIGTERM')
   await pruned.ended
   await eventually(() => runningIn(dir).length === 0)
@@ -166,7 +166,7 @@ test('SIGTERM during npm start’s build ends the build as well', {
   const dir = clone(t)
   const starting = start(t, dir, NPM)
   const builds = (): boolean => runningIn(dir).some((pid) => commandOf(pid).includes('tsc'))
-  await eventually(builds, 60_000)
+  await eventually(builds, 240_000)
   starting.child.kill('SIGTERM')
   await starting.ended
   await eventually(() => runningIn(dir).length === 0)
