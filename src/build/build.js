@@ -2,14 +2,13 @@
 import { spawn } from 'node:child_process'
 import { once } from 'node:events'
 import { cpSync, readFileSync, writeFileSync } from 'node:fs'
-import { createRequire } from 'node:module'
 import path from 'node:path'
 import * as esbuild from 'esbuild'
 import { minify } from 'terser'
 import { ROOT, stamped } from './stamp.js'
 
 const at = (file) => path.join(ROOT, file)
-const TSC = createRequire(import.meta.url).resolve('typescript/bin/tsc')
+const TSC = at('node_modules/typescript/bin/tsc')
 
 /** Compiles a project of TypeScript. Types are checked by `npm run lint`, not here. */
 async function compile(project) {
