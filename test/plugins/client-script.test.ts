@@ -95,12 +95,12 @@ test('a strict project that checks its libraries compiles with the SDK, as modul
     skipLibCheck: false
   }
   writeFileSync(path.join(dir, 'tsconfig.json'), JSON.stringify({ compilerOptions }))
-  const { status, stdout } = spawnSync(
-    process.execPath,
-    ['node_modules/typescript/bin/tsc', '-p', dir],
-    { encoding: 'utf8' }
-  )
-  t.equal(status, 0, stdout)
+  // The runner's loaders, which a child process would inherit, cannot load the compiler.
+  const compiler = ['NODE_OPTIONS=', process.execPath, 'node_modules/typescript/bin/tsc']
+  const { status, stdout, stderr } = spawnSync('env', [...compiler, '-p', dir], {
+    encoding: 'utf8'
+  })
+  t.equal(status, 0, stdout + stderr)
 })
 
 test('createInbox outside a page opens no connection, and does not keep the process alive', async (t) => {
