@@ -41,7 +41,8 @@ function start(
   env: Record<string, string> = {}
 ) {
   const { PATH = '', HOME = '' } = process.env
-  const child: ChildProcess = spawn(command[0]!, command.slice(1), {
+  // `env` takes away the test runner's loaders, which cannot load the compiler, and execs.
+  const child: ChildProcess = spawn('env', ['NODE_OPTIONS=', ...command], {
     cwd,
     env: {
       PATH,
@@ -66,7 +67,14 @@ function start(
     child,
     ended,
     output: () => output,
-    url: () => /listens on (http:\S+)/.exec(output)?.[1]
+    url: () => /listens on (http:\S+)/.exec(output)?.[1],
+    /** Resolves when it listens; rejects with its output if it ends instead. */
+    async listening() {
+      await eventually(() => {
+        if (child.exitCode !== null) throw new Error(`it ended without listening: ${output}`)
+        return this.url() !== undefined
+      }, 240_000)
+    }
   }
 }
 
@@ -97,7 +105,7 @@ test('npm start builds a fresh clone, and starts an existing build without build
   const dir = clone(t)
   const env = { DATA_DIR: path.join(dir, 'data') }
   const first = start(t, dir, NPM, env)
-  await eventually(() => first.url() !== undefined, 240_000)
+  await first.listening()
   t.equal((await fetch(`${first.url()}/readyz`)).status, 200)
   first.child.kill('SIGTERM')
   await first.ended
@@ -107,7 +115,7 @@ test('npm start builds a fresh clone, and starts an existing build without build
   // The state after `npm prune --omit=dev`. The data directory is free again.
   for (const name of BUILD_TOOLS) rmSync(path.join(dir, 'node_modules', name), { force: true })
   const pruned = start(t, dir, NPM, env)
-  await eventually(() => pruned.url() !== undefined, 240_000)
+  await pruned.listening()
   pruned.child.kill('SIGTERM')
   await pruned.ended
   await eventually(() => runningIn(dir).length === 0)
@@ -130,7 +138,7 @@ test('npm start builds a fresh clone, and starts an existing build without build
   t.match(cron.output(), /^bellwire: PORT must be a whole number/)
   writeFileSync(path.join(dir, '.env'), 'HEARTBEAT_MS="200"\nSTORE=memory\n')
   const far = start(t, elsewhere, [process.execPath, path.join(dir, 'dist/main.js')])
-  await eventually(() => far.url() !== undefined)
+  await far.listening()
   t.match(
     far.output(),
     `Settings: the environment, then ${dir}/.env`,
