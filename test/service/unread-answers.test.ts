@@ -102,6 +102,36 @@ t.test('pipelined requests are answered one after another, in order', async (t) 
   peer.socket.destroy()
 })
 
+t.test('pipelined publishes are stored together, in order with what is between them', async (t) => {
+  const publish = (n: number): string => {
+    const body = JSON.stringify({ to: { user: 'u3' }, type: 't', data: { n } })
+    const headers = ['content-type: application/json', `content-length: ${body.length}`]
+    return requestHead('/v1/notifications', PUBLISH_KEY, headers, 'POST') + body
+  }
+  const erase = requestHead('/v1/users/u3', PUBLISH_KEY, [], 'DELETE')
+  const burst = (from: number): string[] => Array.from({ length: 150 }, (_, n) => publish(from + n))
+  const sent = [
+    ...burst(0),
+    erase,
+    ...burst(150),
+    requestHead('/v1/inbox?limit=100', tokenOf('u3'))
+  ]
+  const peer = await rawPeer(t, service, sent.join(''))
+  const text = await peer.until(/"n":200/)
+  t.strictSame(
+    [...text.matchAll(/HTTP\/1\.1 (\d+)/g)].map(([, status]) => Number(status)),
+    [...Array(150).fill(201), 204, ...Array(150).fill(201), 200]
+  )
+  const ids = [...text.matchAll(/location: \/v1\/notifications\/(\S+)/gi)].map(([, id]) => id)
+  const { items, counts } = JSON.parse(text.slice(text.lastIndexOf('\r\n\r\n')))
+  t.equal(counts.unread, 150, 'what was published before the erasure is gone, and nothing else')
+  t.strictSame(
+    items.map(({ id }: { id: string }) => id),
+    ids.slice(200).reverse()
+  )
+  peer.socket.destroy()
+})
+
 t.test(
   'a client that never reads its answers is disconnected and counted; one that reads late gets everything',
   async (t) => {
