@@ -6,7 +6,7 @@ import { type CookieParser, cookieValues } from './cookie-values.ts'
 import { createJwtVerifier, looksLikeJwt, type VerifyJwt } from './jwt.ts'
 import { KeySet } from './key-set.ts'
 import { bearerOf } from './keyring.ts'
-import { createSessionLookUp, type SessionLookUp } from './session-lookup.ts'
+import { SessionLookUp } from './session-lookup.ts'
 import type { SignInObserver } from './sign-in-observer.ts'
 import { createCookieVerifier, looksSigned } from './signed-cookie.ts'
 import { readTicket, useTicket } from './ticket.ts'
@@ -77,9 +77,7 @@ export function createIdentity(options: IdentityOptions): Identity {
     jwt: createJwtVerifier({ ...options, keySet }),
     signed: cookieSecrets.length > 0 ? createCookieVerifier(cookieSecrets) : undefined,
     session:
-      sessionUrl === undefined
-        ? undefined
-        : createSessionLookUp({ url: sessionUrl, store, observer })
+      sessionUrl === undefined ? undefined : new SessionLookUp({ url: sessionUrl, store, observer })
   }
   const { session } = methods
 

@@ -68,13 +68,6 @@ export interface SessionLookUpOptions {
   readonly observer: Pick<SignInObserver, 'failed' | 'answered'>
 }
 
-/** Asks the application which user a session belongs to. */
-export interface SessionLookUp {
-  /** Rejects with an {@link AuthError}. */
-  identify(credentials: SessionCredentials): Promise<Subscriber>
-  close(): void
-}
-
 /** A session of a user. Its age decides whether a revocation applies to it. */
 interface Found {
   /** When the application was asked, milliseconds since 1970. */
@@ -91,76 +84,55 @@ interface Refused {
 }
 
 /**
- * Creates the session look-up. Concurrent calls with the same credentials share one request, whose
- * result is cached for a few seconds.
+ * Asks the application which user a session belongs to. Concurrent calls with the same credentials
+ * share one request, whose result is cached for a few seconds.
  */
-export function createSessionLookUp({ url, store, observer }: SessionLookUpOptions): SessionLookUp {
-  const server = new OutsideServer({
-    setting: SETTING,
-    url,
-    timeoutMs: LOOK_UP_MS,
-    maxBytes: MAX_LOOK_UP_BYTES,
-    maxConcurrent: MAX_LOOK_UPS
-  })
+export class SessionLookUp {
+  readonly #store: SessionLookUpOptions['store']
+  readonly #observer: SessionLookUpOptions['observer']
+  readonly #server: OutsideServer
   /** Requests in flight or waiting; `OutsideServer` bounds their number. */
-  const underWay = new Map<string, Promise<Found | Refused>>()
-  const found = new BoundedCache<Found>('sessions', {
+  readonly #underWay = new Map<string, Promise<Found | Refused>>()
+  readonly #found = new BoundedCache<Found>('sessions', {
     sizeOf: ({ subscriber }) => 300 + textBytes(subscriber.user) + textsBytes(subscriber.topics)
   })
   // A cache of its own, so that invented credentials cannot evict those of users.
-  const refused = new BoundedCache<Refused>('sessionRefusals', {
+  readonly #refused = new BoundedCache<Refused>('sessionRefusals', {
     sizeOf: ({ detail }) => 100 + textBytes(detail),
     ttlMs: LOOK_UP_NO_MS,
     keep: 'newest'
   })
 
-  async function ask(key: string, credentials: SessionCredentials): Promise<Found | Refused> {
-    const startedAt = Date.now()
-    const begun = performance.now()
-    try {
-      const answer = await question(server, credentials)
-      if ('kind' in answer) {
-        refused.set(key, answer)
-        // The caller cannot mend a name that breaks the rules: the operator must see it.
-        if (answer.kind === 'forbidden') observer.failed(server.error(answer.detail))
-        else observer.answered(SETTING)
-        return answer
-      }
-      observer.answered(SETTING)
-      const yes = { startedAt, begun, subscriber: answer }
-      found.set(key, yes, begun + LOOK_UP_YES_MS - performance.now())
-      return yes
-    } catch (error) {
-      if (!(error instanceof OutsideError)) throw error
-      observer.failed(error)
-      throw unavailable('The session look-up is not available: try again.', error)
-    } finally {
-      underWay.delete(key)
-    }
+  constructor({ url, store, observer }: SessionLookUpOptions) {
+    this.#store = store
+    this.#observer = observer
+    this.#server = new OutsideServer({
+      setting: SETTING,
+      url,
+      timeoutMs: LOOK_UP_MS,
+      maxBytes: MAX_LOOK_UP_BYTES,
+      maxConcurrent: MAX_LOOK_UPS
+    })
   }
 
-  function begin(key: string, credentials: SessionCredentials): Promise<Found | Refused> {
-    const asked = ask(key, credentials)
-    underWay.set(key, asked)
-    return asked
-  }
-
-  async function identify(credentials: SessionCredentials): Promise<Subscriber> {
+  /** Rejects with an {@link AuthError}. */
+  async identify(credentials: SessionCredentials): Promise<Subscriber> {
     const key = digest(credentials.cookie ?? '', credentials.authorization ?? '')
     let known: { revokedAt: number; readAt: number } | undefined
     for (let attempt = 0; attempt < ATTEMPTS; attempt++) {
-      const remembered = found.get(key) ?? refused.get(key)
-      const answer = remembered ?? (await (underWay.get(key) ?? begin(key, credentials)))
+      const remembered = this.#found.get(key) ?? this.#refused.get(key)
+      const answer =
+        remembered ?? (await (this.#underWay.get(key) ?? this.#begin(key, credentials)))
       if ('kind' in answer) throw new AuthError(answer.kind, answer.detail)
       const { subscriber } = answer
       if (subscriber.expiresAt !== undefined && subscriber.expiresAt <= Date.now()) {
-        forget(key, answer)
+        this.#forget(key, answer)
         // The application may have extended the session since: ask again.
         if (remembered) continue
         throw denied('The session has expired: log in again.')
       }
       const readAt = performance.now()
-      const revokedAt = await asking(store.revokedAt(subscriber.user))
+      const revokedAt = await asking(this.#store.revokedAt(subscriber.user))
       // The answer is newer than the revocation if the clock says so, or, because the clocks of
       // nodes differ, if we had read the same revocation before we asked.
       if (
@@ -169,16 +141,49 @@ export function createSessionLookUp({ url, store, observer }: SessionLookUpOptio
       )
         return subscriber
       known = { revokedAt, readAt }
-      forget(key, answer)
+      this.#forget(key, answer)
     }
     throw unavailable('The user was revoked during the session look-up: try again.')
   }
 
-  function forget(key: string, answer: Found): void {
-    if (found.get(key) === answer) found.delete(key)
+  close(): void {
+    this.#server.close()
   }
 
-  return { identify, close: () => server.close() }
+  #begin(key: string, credentials: SessionCredentials): Promise<Found | Refused> {
+    const asked = this.#ask(key, credentials)
+    this.#underWay.set(key, asked)
+    return asked
+  }
+
+  async #ask(key: string, credentials: SessionCredentials): Promise<Found | Refused> {
+    const startedAt = Date.now()
+    const begun = performance.now()
+    try {
+      const answer = await question(this.#server, credentials)
+      if ('kind' in answer) {
+        this.#refused.set(key, answer)
+        // The caller cannot mend a name that breaks the rules: the operator must see it.
+        if (answer.kind === 'forbidden') this.#observer.failed(this.#server.error(answer.detail))
+        else this.#observer.answered(SETTING)
+        return answer
+      }
+      this.#observer.answered(SETTING)
+      const yes = { startedAt, begun, subscriber: answer }
+      this.#found.set(key, yes, begun + LOOK_UP_YES_MS - performance.now())
+      return yes
+    } catch (error) {
+      if (!(error instanceof OutsideError)) throw error
+      this.#observer.failed(error)
+      throw unavailable('The session look-up is not available: try again.', error)
+    } finally {
+      this.#underWay.delete(key)
+    }
+  }
+
+  #forget(key: string, answer: Found): void {
+    if (this.#found.get(key) === answer) this.#found.delete(key)
+  }
 }
 
 /** Asks the application once. Rejects with an {@link OutsideError} if its answer is not usable. */

@@ -8,7 +8,7 @@ import { type Test, test } from 'tap'
 import type { Credentials } from '../../src/auth/identity.ts'
 import { createJwtVerifier, signDevToken } from '../../src/auth/jwt.ts'
 import { createKeyring } from '../../src/auth/keyring.ts'
-import { createSessionLookUp } from '../../src/auth/session-lookup.ts'
+import { SessionLookUp } from '../../src/auth/session-lookup.ts'
 import { BoundedCache, boundedCaches, type CacheName } from '../../src/bounds/bounded-cache.ts'
 import { CACHE_BYTES } from '../../src/bounds/limits.ts'
 import { Hub } from '../../src/delivery/hub.ts'
@@ -53,7 +53,7 @@ const FEEDS = {
     await new Promise<void>((resolve) => server.listen(0, '127.0.0.1', resolve))
     t.teardown(() => server.close())
     const url = `http://127.0.0.1:${(server.address() as AddressInfo).port}`
-    const lookUp = createSessionLookUp({ url, store, observer })
+    const lookUp = new SessionLookUp({ url, store, observer })
     for (let k = 0; k < 320; k++) await lookUp.identify({ cookie: `session=${k}` })
     return lookUp
   },
@@ -62,7 +62,7 @@ const FEEDS = {
     await new Promise<void>((resolve) => server.listen(0, '127.0.0.1', resolve))
     t.teardown(() => server.close())
     const url = `http://127.0.0.1:${(server.address() as AddressInfo).port}`
-    const lookUp = createSessionLookUp({ url, store, observer })
+    const lookUp = new SessionLookUp({ url, store, observer })
     for (let k = 0; k < 50; k++)
       await Promise.all(
         Array.from({ length: 50 }, (_, n) =>
