@@ -70,100 +70,93 @@ function hourOf(instants) {
   return [now - Math.min(HOUR_S, Math.max(SHORTEST_S, known)), now]
 }
 
+const options = ({ series, axisFormat, least }) => ({
+  width: 240,
+  height: HEIGHT,
+  padding: [6, 16, 0, 0],
+  legend: { show: false },
+  cursor: {
+    y: false,
+    drag: { x: false, y: false },
+    sync: { key: pointers.key },
+    points: { size: 7 }
+  },
+  scales: {
+    x: { time: true, range: ({ data }) => hourOf(data[0]) },
+    y: { range: (_chart, _low, high) => [0, Math.max(least, (high ?? 0) * 1.1)] }
+  },
+  axes: axes(axisFormat),
+  series: [
+    {},
+    ...series.map((line) => ({
+      label: line.label,
+      stroke: () => color(line.color),
+      width: 1.75,
+      spanGaps: false,
+      points: { show: false, filter: alone, size: 4 },
+      ...(line.dash ? { dash: line.dash } : { fill: () => `${color(line.color)}22` })
+    }))
+  ]
+})
+
+/** The hour in words: the range of one series, the peak of each of several. */
+function summarize([, ...lines], { series, format }) {
+  const known = lines.map((values) => values.filter((value) => value != null))
+  if (known[0].length === 0) return 'No history yet.'
+  if (series.length > 1)
+    return `highest ${series.map(({ label }, n) => `${label} ${format(Math.max(0, ...known[n]))}`).join(', ')}`
+  const [low, high] = [format(Math.min(...known[0])), format(Math.max(...known[0]))]
+  return low === high ? `constant ${low}` : `lowest ${low}, highest ${high}`
+}
+
+/** The values of all series at an index, in words. */
+const valuesAt = ([, ...lines], index, { series, format }) =>
+  series
+    .map(({ label }, n) => {
+      const value = lines[n][index]
+      return `${series.length > 1 ? `${label} ` : ''}${value == null ? 'unknown' : format(value)}`
+    })
+    .join(', ')
+
 /**
  * A line chart of the last hour. `series` is `[{ label, color, dash? }]`, `format` writes a value,
  * `axisFormat` one on the axis. `least` is the smallest maximum of the scale, so that a flat zero
  * is drawn at the bottom.
  */
-export function createChart({ title, series, format, axisFormat, least }) {
+export function createChart(look) {
   const box = element('div', { class: 'chart', role: 'img' })
   const reading = element('p', { class: 'reading faint' })
   let summary = ''
 
-  const chart = new uPlot(
-    {
-      width: 240,
-      height: HEIGHT,
-      padding: [6, 16, 0, 0],
-      legend: { show: false },
-      cursor: {
-        y: false,
-        drag: { x: false, y: false },
-        sync: { key: pointers.key },
-        points: { size: 7 }
-      },
-      scales: {
-        x: { time: true, range: ({ data }) => hourOf(data[0]) },
-        y: { range: (_chart, _low, high) => [0, Math.max(least, (high ?? 0) * 1.1)] }
-      },
-      axes: axes(axisFormat),
-      series: [
-        {},
-        ...series.map((line) => ({
-          label: line.label,
-          stroke: () => color(line.color),
-          width: 1.75,
-          spanGaps: false,
-          points: { show: false, filter: alone, size: 4 },
-          ...(line.dash ? { dash: line.dash } : { fill: () => `${color(line.color)}22` })
-        }))
-      ]
-    },
-    [[], ...series.map(() => [])],
-    box
-  )
+  const chart = new uPlot(options(look), [[], ...look.series.map(() => [])], box)
   chart.hooks.setCursor = [read]
-  function rangeOf(values) {
-    const [low, high] = [format(Math.min(...values)), format(Math.max(...values))]
-    return low === high ? `constant ${low}` : `lowest ${low}, highest ${high}`
-  }
-  const valuesAt = (index) =>
-    series
-      .map((line, n) => {
-        const value = chart.data[n + 1][index]
-        return `${series.length > 1 ? `${line.label} ` : ''}${value == null ? 'unknown' : format(value)}`
-      })
-      .join(', ')
+  charts.add(chart)
 
-  /** Shows the values under the pointer, otherwise the range of the hour. */
+  /** Shows the values under the pointer, otherwise the summary of the hour. */
   function read() {
     const index = chart.cursor.idx
-    const instants = chart.data[0]
+    const instant = chart.data[0][index]
     setText(
       reading,
-      index != null && instants[index] !== undefined
-        ? `${time(instants[index] * 1000)} · ${valuesAt(index)}`
-        : summary
+      instant === undefined
+        ? summary
+        : `${time(instant * 1000)} · ${valuesAt(chart.data, index, look)}`
     )
   }
 
-  const fit = () => {
+  new ResizeObserver(() => {
     if (box.clientWidth > 0) chart.setSize({ width: box.clientWidth, height: HEIGHT })
-  }
-  new ResizeObserver(fit).observe(box)
-  charts.add(chart)
+  }).observe(box)
 
   return {
     elements: [box, reading],
     /** `data` is `[seconds[], values[], …]`, oldest first; null for an unknown value. */
     show(data) {
       chart.setData(data)
-      const known = data[1].filter((value) => value != null)
+      summary = summarize(data, look)
       const last = data[0].length - 1
-      summary = known.length === 0 ? 'No history yet.' : rangeOf(known)
-      if (series.length > 1) {
-        const peaks = data
-          .slice(1)
-          .map((values) => Math.max(0, ...values.filter((value) => value != null)))
-        summary =
-          known.length === 0
-            ? summary
-            : `highest ${series.map((line, n) => `${line.label} ${format(peaks[n])}`).join(', ')}`
-      }
-      box.setAttribute(
-        'aria-label',
-        `${title}, chart: ${summary}${last < 0 ? '' : `, now ${valuesAt(last)}`}`
-      )
+      const now = last < 0 ? '' : `, now ${valuesAt(data, last, look)}`
+      box.setAttribute('aria-label', `${look.title}, chart: ${summary}${now}`)
       read()
     }
   }

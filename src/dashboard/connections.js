@@ -1,15 +1,11 @@
-import { announce, byId, cell, element, keyed, setText } from './dom.js'
-import { bytes, count, duration, plural } from './format.js'
+import { createCloseDialog } from './close-stream.js'
+import { createRow, markGone, updateRow } from './connection-row.js'
+import { byId, keyed, setText } from './dom.js'
+import { count, plural } from './format.js'
 
 const REFRESH_MS = 3000
 const PAGE = 100
 const STATES = ['stale', 'blocked', 'replaying', 'live']
-const WORDS = {
-  stale: 'silent for 3 heartbeats',
-  blocked: 'not reading; data is buffered',
-  replaying: 'receiving missed events',
-  live: 'up to date'
-}
 const ORDERS = {
   age: (a, b) => b.ageMs - a.ageMs,
   bufferedBytes: (a, b) => b.bufferedBytes - a.bufferedBytes || b.ageMs - a.ageMs,
@@ -21,8 +17,6 @@ const ORDERS = {
  * second.
  */
 export function createConnections(url) {
-  const body = byId('connections')
-  const box = byId('connections-box')
   const user = byId('user')
   const sort = byId('sort')
   const more = byId('more')
@@ -30,25 +24,14 @@ export function createConnections(url) {
   let asked = 0
   let timer
   let live = true
-
-  /**
-   * While the operator points at a row or has the focus in one, rows neither move nor disappear.
-   */
-  const held = () => body.contains(document.activeElement) || body.matches(':hover')
+  const ask = createCloseDialog(url, { closed: () => void refresh(), failed: say })
 
   async function refresh() {
     clearTimeout(timer)
     const turn = ++asked
-    const query = new URLSearchParams({ limit: String(limit), sort: sort.value })
     const wanted = user.value.trim()
-    if (wanted !== '') query.set('user', wanted)
     try {
-      const answer = await fetch(`${url}?${query}`, {
-        headers: { accept: 'application/json' },
-        cache: 'no-store'
-      })
-      if (!answer.ok) throw new Error(`the service answered ${answer.status}`)
-      const list = await answer.json()
+      const list = await request(url, { limit, sort: sort.value, ...(wanted && { user: wanted }) })
       // An answer that was overtaken belongs to another filter.
       if (turn === asked) show(list, wanted)
     } catch (error) {
@@ -57,23 +40,10 @@ export function createConnections(url) {
     if (turn === asked && live) timer = setTimeout(refresh, REFRESH_MS)
   }
 
-  function say(text) {
-    setText(byId('connections-count'), text)
-  }
-
   function show({ connections, total }, wanted) {
     const rows = connections.sort(ORDERS[sort.value])
-    if (held()) showHeld(rows)
-    else keyed(body, rows, ({ id }) => id, createRow, updateRow)
-    byId('held').hidden = !held()
-    box.hidden = rows.length === 0 && !held()
-    byId('connections-empty').hidden = rows.length > 0
-    setText(
-      byId('connections-empty'),
-      wanted === ''
-        ? 'No streams are open.'
-        : `No open stream belongs to “${wanted}”. Enter the exact id; case matters.`
-    )
+    showRows(rows, ask)
+    showEmpty(rows.length === 0, wanted)
     say(
       total === 0
         ? ''
@@ -82,120 +52,9 @@ export function createConnections(url) {
           : plural(total, 'stream')
     )
     more.hidden = total <= rows.length
-    for (const head of document.querySelectorAll('th[data-sort]')) {
-      if (head.dataset.sort === sort.value)
-        head.setAttribute('aria-sort', head.dataset.sort === 'state' ? 'other' : 'descending')
-      else head.removeAttribute('aria-sort')
-    }
+    showOrder(sort.value)
   }
 
-  function showHeld(rows) {
-    const now = new Map(rows.map((row) => [row.id, row]))
-    for (const row of body.children) {
-      const connection = now.get(row.dataset.key)
-      if (connection) updateRow(row, connection)
-      else markGone(row)
-    }
-  }
-
-  function createRow(connection) {
-    const button = element('button', { type: 'button', class: 'quiet small' }, 'Close')
-    button.addEventListener('click', () => ask(button.closest('tr')))
-    return element(
-      'tr',
-      { title: `connection ${connection.id}` },
-      element('th', { scope: 'row', class: 'id' }, connection.user),
-      cell('State', {}, element('span', { class: 'badge' })),
-      cell('Age', { class: 'number nowrap' }),
-      cell('Buffered', { class: 'number nowrap' }),
-      cell('Frames', { class: 'number' }),
-      cell('Transport', {}, connection.transport),
-      cell('Topics', { class: 'id' }),
-      cell('Address', { class: 'id' }, connection.remoteAddress ?? ''),
-      // A connection id is the name of its node and a number.
-      cell(
-        'Node',
-        { class: 'several-only' },
-        connection.id.slice(0, connection.id.lastIndexOf('-'))
-      ),
-      element('td', { class: 'act' }, button)
-    )
-  }
-
-  function updateRow(row, connection) {
-    const [, state, age, buffered, frames, , topics] = row.children
-    const close = row.lastElementChild
-    const badge = state.firstElementChild
-    delete row.dataset.gone
-    row.dataset.age = duration(connection.ageMs)
-    badge.dataset.state = connection.state
-    badge.title = WORDS[connection.state] ?? ''
-    setText(badge, connection.state)
-    setText(age, row.dataset.age)
-    setText(buffered, bytes(connection.bufferedBytes))
-    setText(frames, count(connection.frames))
-    setText(topics, connection.topics.join(', '))
-    close.firstElementChild.setAttribute(
-      'aria-label',
-      `Close the stream of ${connection.user}, open for ${row.dataset.age}`
-    )
-  }
-
-  function markGone(row) {
-    row.dataset.gone = ''
-    const badge = row.children[1].firstElementChild
-    badge.dataset.state = 'gone'
-    badge.title = 'no longer open'
-    setText(badge, 'gone')
-  }
-
-  // --- closing a stream, after a confirmation ---
-
-  const dialog = byId('ask')
-  let asking
-
-  function ask(row) {
-    if (row.dataset.gone !== undefined) return announce('This stream is no longer open.')
-    asking = row
-    const [name, , , , , transport, , address] = row.children
-    setText(
-      byId('ask-text'),
-      `User ${name.textContent}, ${transport.textContent}, open for ${row.dataset.age}${address.textContent ? `, from ${address.textContent}` : ''}.`
-    )
-    dialog.showModal()
-    byId('ask-no').focus()
-  }
-
-  async function closeAsked() {
-    const row = asking
-    dialog.close()
-    const name = row.firstElementChild.textContent
-    try {
-      const answer = await fetch(`${url}/${encodeURIComponent(row.dataset.key)}`, {
-        method: 'DELETE'
-      })
-      if (answer.status !== 204 && answer.status !== 404)
-        throw new Error(`the service answered ${answer.status}`)
-      announce(
-        answer.status === 204
-          ? `The stream of ${name} was closed.`
-          : `The stream of ${name} was no longer open.`
-      )
-      markGone(row)
-      // The row disappears: its neighbour gets the focus, rather than the top of the page.
-      const next = row.nextElementSibling ?? row.previousElementSibling
-      row.remove()
-      ;(next?.querySelector('button') ?? byId('connections-title')).focus()
-    } catch (error) {
-      announce(`The stream of ${name} could not be closed: ${error.message}.`)
-      say(`The stream of ${name} could not be closed: ${error.message}.`)
-      return
-    }
-    void refresh()
-  }
-
-  byId('ask-no').addEventListener('click', () => dialog.close())
-  byId('ask-yes').addEventListener('click', closeAsked)
   byId('filter').addEventListener('submit', (event) => {
     event.preventDefault()
     void refresh()
@@ -211,12 +70,75 @@ export function createConnections(url) {
   })
 
   return {
-    refresh,
     /** Refreshes the list regularly while `yes`. */
     run(yes) {
       live = yes
       clearTimeout(timer)
       if (yes) void refresh()
     }
+  }
+}
+
+async function request(url, query) {
+  const answer = await fetch(`${url}?${new URLSearchParams(query)}`, {
+    headers: { accept: 'application/json' },
+    cache: 'no-store'
+  })
+  if (!answer.ok) throw new Error(`the service answered ${answer.status}`)
+  return answer.json()
+}
+
+const say = (text) => setText(byId('connections-count'), text)
+
+/**
+ * While the operator points at a row or has the focus in one, rows neither move nor disappear.
+ */
+function isHeld() {
+  const body = byId('connections')
+  return body.contains(document.activeElement) || body.matches(':hover')
+}
+
+function showRows(rows, ask) {
+  const body = byId('connections')
+  const held = isHeld()
+  if (held) showHeld(body, rows)
+  else
+    keyed(
+      body,
+      rows,
+      ({ id }) => id,
+      (connection) => createRow(connection, ask),
+      updateRow
+    )
+  byId('held').hidden = !held
+  byId('connections-box').hidden = rows.length === 0 && !held
+}
+
+function showHeld(body, rows) {
+  const now = new Map(rows.map((row) => [row.id, row]))
+  for (const row of body.children) {
+    const connection = now.get(row.dataset.key)
+    if (connection) updateRow(row, connection)
+    else markGone(row)
+  }
+}
+
+function showEmpty(empty, wanted) {
+  const note = byId('connections-empty')
+  note.hidden = !empty
+  setText(
+    note,
+    wanted === ''
+      ? 'No streams are open.'
+      : `No open stream belongs to “${wanted}”. Enter the exact id; case matters.`
+  )
+}
+
+/** Marks the column that the rows are sorted by. */
+function showOrder(sort) {
+  for (const head of document.querySelectorAll('th[data-sort]')) {
+    if (head.dataset.sort === sort)
+      head.setAttribute('aria-sort', sort === 'state' ? 'other' : 'descending')
+    else head.removeAttribute('aria-sort')
   }
 }
