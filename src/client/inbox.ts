@@ -217,12 +217,12 @@ class InboxSession implements Inbox {
     const hint = this.#options.user ?? (await this.#api.token.user().catch(() => undefined))
     if (this.#phase !== asleep) return
     if (hint !== undefined) return this.#join(hint)
-    const ladder = this.#link.connect(
+    this.#link.connect(
       [{ ...poll, status: 'connecting' }],
       () => undefined,
       (frame) => {
         if (frame.event !== 'ready' || this.#phase.tabs) return
-        ladder.close()
+        this.#link.close()
         const { user } = frame.data
         if (this.#page && this.#page.user !== user) this.#startOver()
         else this.#join(user, frame)

@@ -13,12 +13,12 @@ import type { Status } from './types.ts'
  */
 export interface Link extends Member {
   /** The connection of this tab; undefined if it has none. */
-  readonly ladder: Ladder | undefined
+  ladder: Ladder | undefined
   connect(
     transports: readonly Transport[],
     cursor: () => string | undefined,
     hear: (frame: Frame) => void
-  ): Ladder
+  ): void
   /** A frame of the own connection: for this tab, and then for the others. */
   take(frame: Frame): void
   close(): void
@@ -40,39 +40,25 @@ export function createLink(
   replace: (page: Page) => void,
   setStatus: (status: Status, error: Error | null) => void
 ): Link {
-  let ladder: Ladder | undefined
-
   const link: Link = {
-    get ladder() {
-      return ladder
-    },
+    ladder: undefined,
     connect(transports, cursor, hear) {
-      ladder = startLadder(
-        {
-          api,
-          items: askedItems(pageSize),
-          cursor,
-          hear,
-          status: (next, error) => {
-            setStatus(next, error)
-            link.asked(false)
-          }
-        },
-        transports
+      link.ladder = startLadder(
+        api,
+        askedItems(pageSize),
+        transports,
+        cursor,
+        hear,
+        (next, error) => {
+          setStatus(next, error)
+          link.asked(false)
+        }
       )
-      return ladder
     },
     lead() {
       // A page of other topics cannot be resumed.
-      const own = link.connect(
-        rungs,
-        () => (page()?.topics == null ? undefined : page()?.cursor),
-        link.take
-      )
-      return () => {
-        own.close()
-        ladder = undefined
-      }
+      link.connect(rungs, () => (page()?.topics == null ? undefined : page()?.cursor), link.take)
+      return link.close
     },
     asked(need) {
       const own = page()
@@ -97,8 +83,8 @@ export function createLink(
       else receive(frame)
     },
     close() {
-      ladder?.close()
-      ladder = undefined
+      link.ladder?.close()
+      link.ladder = undefined
     }
   }
   return link
