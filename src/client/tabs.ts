@@ -56,6 +56,7 @@ export interface Tabs {
  * connection. A tab that closes or crashes loses the lock at once; from a tab that hangs or is
  * frozen it is stolen. If locks or channels are missing or refuse to work, every tab leads.
  */
+// biome-ignore lint/complexity/noExcessiveLinesPerFunction: every function here reads or changes the role
 export function joinTabs(name: string, member: Member): Tabs {
   const locks = attempt(() => navigator.locks)
   const channel = attempt(() => new BroadcastChannel(name))

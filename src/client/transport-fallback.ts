@@ -29,6 +29,7 @@ export interface Ladder {
  * AbortController, whose reason says why it was ended. `items` is how many to request in a fresh
  * page. Positional, because a minifier keeps names of properties.
  */
+// biome-ignore lint/complexity/noExcessiveLinesPerFunction: an attempt shares five variables with what surrounds it
 export function startLadder(
   api: Api,
   items: number,
