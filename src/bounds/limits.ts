@@ -1,6 +1,6 @@
 /**
  * Every number that is not a setting, with its reason. Durations are milliseconds and sizes are
- * bytes, unless the name says otherwise.
+ * bytes, unless the name says otherwise. The files look alike because each is a list of numbers.
  */
 export * from './limits/auth.ts'
 export * from './limits/caches.ts'

@@ -15,6 +15,7 @@ interface DemoOptions {
 const own = (file: string): URL => new URL(`../demo/${file}`, import.meta.url)
 const FILES: readonly ServedFile[] = [
   { path: '/demo', source: own('page.html') },
+  { path: '/demo/common.css', source: own('../dashboard/common.css') },
   ...readdirSync(own('.'))
     .filter((file) => /\.(?:js|css)$/.test(file))
     .map((file) => ({ path: `/demo/${file}`, source: own(file) }))

@@ -8,7 +8,7 @@ import { encodeItem } from '../log/item.ts'
 import { Id } from '../log/names.ts'
 import type { EventLog, Inbox, InboxPage, MarkTarget } from '../log/store.ts'
 import { allowsTopic, type Subscriber } from '../log/subscriber.ts'
-import { answers } from './schemas/answers.ts'
+import { answers, SUBSCRIBER_CREDENTIALS } from './schemas/answers.ts'
 import {
   CountsAnswer,
   InboxAnswer,
@@ -26,7 +26,7 @@ interface InboxOptions {
   readonly store: EventLog & Inbox
 }
 
-const documented = { tags: ['inbox'], security: [{ ticket: [] }, { bearer: [] }, { cookie: [] }] }
+const documented = { tags: ['inbox'], security: SUBSCRIBER_CREDENTIALS }
 
 /**
  * The inbox, its counts and its marks, for requests without a stream. The user comes from the
@@ -46,6 +46,7 @@ const readingOptions = (app: FastifyInstance) => ({
   config: app.rateLimits.subscriber
 })
 
+// Only the head of the two routes looks alike: what they read and answer differs.
 function serveReading(instance: FastifyInstance, store: InboxOptions['store']): void {
   const app = instance.withTypeProvider<ZodTypeProvider>()
   app.get(

@@ -4,7 +4,7 @@ import type { ZodTypeProvider } from 'fastify-type-provider-zod'
 import type { Reservation } from '../delivery/admission.ts'
 import { pollCodec } from '../delivery/codec.ts'
 import type { Hub } from '../delivery/hub.ts'
-import { answers } from './schemas/answers.ts'
+import { answers, SUBSCRIBER_CREDENTIALS } from './schemas/answers.ts'
 import { ProblemError } from './schemas/problem.ts'
 import { ChangesAnswer, ChangesQuery } from './schemas/stream.ts'
 import { type PollAnswer, PollSink } from './transports/poll-sink.ts'
@@ -23,7 +23,7 @@ const documented = {
   summary: 'Poll for notifications',
   description:
     'Responds as soon as there is an event, or without events after `wait` seconds. Without a cursor it returns one `ready`. `limit` counts events of the log; if the counts do not follow from the events alone, a final `heartbeat` carries `counts`.',
-  security: [{ ticket: [] }, { bearer: [] }, { cookie: [] }],
+  security: SUBSCRIBER_CREDENTIALS,
   querystring: ChangesQuery,
   reads: ['Last-Event-ID'] as const,
   response: answers({ 200: ChangesAnswer })

@@ -7,6 +7,7 @@ import { type Refusal, refusalFrame } from '../delivery/close-reason.ts'
 import { socketCodec } from '../delivery/codec.ts'
 import type { Hub } from '../delivery/hub.ts'
 import { asCursor } from '../log/cursor.ts'
+import { SUBSCRIBER_CREDENTIALS } from './schemas/answers.ts'
 import { ProblemError } from './schemas/problem.ts'
 import { cursorOf, StreamQuery } from './schemas/stream.ts'
 import { type Admitted, type ReceiveOptions, receive } from './transports/receive.ts'
@@ -31,7 +32,7 @@ const documented = {
   summary: 'Receive notifications by WebSocket',
   description:
     'The events of the stream, each as one text message `{"event","id"?,"data"}`. Messages from the client are ignored. Close codes: 1001 drain or rotate, 1013 unavailable, 4000 closed, 4401 expired or revoked, 4408 slow, 4429 limit; a goodbye says when to reconnect. With a cookie, `Origin` must be Bellwire’s own or in CORS_ORIGINS.',
-  security: [{ ticket: [] }, { bearer: [] }, { cookie: [] }],
+  security: SUBSCRIBER_CREDENTIALS,
   querystring: StreamQuery,
   produces: ['websocket']
 }

@@ -4,6 +4,7 @@ import type { ZodTypeProvider } from 'fastify-type-provider-zod'
 import { type Refusal, refusalFrame } from '../delivery/close-reason.ts'
 import { sseCodec } from '../delivery/codec.ts'
 import { asCursor } from '../log/cursor.ts'
+import { SUBSCRIBER_CREDENTIALS } from './schemas/answers.ts'
 import { cursorOf, StreamQuery } from './schemas/stream.ts'
 import { selectTopics } from './schemas/topics.ts'
 import { type ReceiveOptions, receive } from './transports/receive.ts'
@@ -15,7 +16,7 @@ const documented = {
   summary: 'Receive notifications as server-sent events',
   description:
     'Frames: ready, notification, state, reset, heartbeat, goodbye; each has an id, the cursor to resume from. A goodbye that comes first repeats the cursor of the request, if it had one. If a limit is reached, the node drains or the store fails, the response is a 200 with retry and a goodbye, and ends.',
-  security: [{ ticket: [] }, { bearer: [] }, { cookie: [] }],
+  security: SUBSCRIBER_CREDENTIALS,
   querystring: StreamQuery,
   reads: ['Last-Event-ID'] as const,
   produces: ['text/event-stream']

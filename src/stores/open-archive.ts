@@ -10,28 +10,34 @@ export type ArchiveOptions = Pick<
 
 const nothingKept = (): StoreOpenError =>
   new StoreOpenError('STORE=memory keeps nothing between processes: set STORE to sqlite or redis')
-const noAddress = (): StoreOpenError =>
-  new StoreOpenError('REDIS_URL is required with STORE=redis: set the address')
+
+/** How each kind of store is opened. */
+interface Openers<T> {
+  sqlite(dataDir: string): Promise<T>
+  redis(options: ArchiveOptions & { readonly redisUrl: string }): Promise<T>
+}
+
+async function open<T>(options: ArchiveOptions, openers: Openers<T>): Promise<T> {
+  const { store, dataDir, redisUrl } = options
+  if (store === 'memory') throw nothingKept()
+  if (store === 'sqlite') return openers.sqlite(dataDir)
+  if (redisUrl === undefined)
+    throw new StoreOpenError('REDIS_URL is required with STORE=redis: set the address')
+  return openers.redis({ ...options, redisUrl })
+}
 
 /** Opens a store for export. Rejects with {@link StoreOpenError}. */
-export async function openArchiveSource({
-  redisUrl,
-  ...options
-}: ArchiveOptions): Promise<ArchiveSource> {
-  switch (options.store) {
-    case 'memory':
-      throw nothingKept()
-    case 'sqlite': {
+export const openArchiveSource = (options: ArchiveOptions): Promise<ArchiveSource> =>
+  open<ArchiveSource>(options, {
+    sqlite: async (dataDir) => {
       const { SqliteArchiveSource } = await import('./sqlite/archive-source.ts')
-      return new SqliteArchiveSource(options.dataDir)
-    }
-    case 'redis': {
-      if (redisUrl === undefined) throw noAddress()
+      return new SqliteArchiveSource(dataDir)
+    },
+    redis: async (address) => {
       const { RedisArchiveSource } = await import('./redis/archive-source.ts')
-      return RedisArchiveSource.open({ ...options, redisUrl })
+      return RedisArchiveSource.open(address)
     }
-  }
-}
+  })
 
 /**
  * Copies the embedded store to a file (see `backUp`), and returns its size in bytes. Rejects with
@@ -56,21 +62,14 @@ export async function backUpStore(
 }
 
 /** Opens an empty store for import. Rejects with {@link StoreOpenError}. */
-export async function openArchiveTarget({
-  redisUrl,
-  ...options
-}: ArchiveOptions): Promise<ArchiveTarget> {
-  switch (options.store) {
-    case 'memory':
-      throw nothingKept()
-    case 'sqlite': {
+export const openArchiveTarget = (options: ArchiveOptions): Promise<ArchiveTarget> =>
+  open<ArchiveTarget>(options, {
+    sqlite: async (dataDir) => {
       const { SqliteArchiveTarget } = await import('./sqlite/archive-target.ts')
-      return new SqliteArchiveTarget(options.dataDir)
-    }
-    case 'redis': {
-      if (redisUrl === undefined) throw noAddress()
+      return new SqliteArchiveTarget(dataDir)
+    },
+    redis: async (address) => {
       const { RedisArchiveTarget } = await import('./redis/archive-target.ts')
-      return RedisArchiveTarget.open({ ...options, redisUrl })
+      return RedisArchiveTarget.open(address)
     }
-  }
-}
+  })

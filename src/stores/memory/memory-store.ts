@@ -5,6 +5,7 @@ import { IDEMPOTENCY_MS, MAX_TIMER_MS, TRANSACTION_LIMIT } from '../../bounds/li
 import { type Channel, channelsOf, userChannel } from '../../log/channel.ts'
 import { type FollowedEvent, type MarkOp, opOf } from '../../log/event.ts'
 import type { Counts, Publication } from '../../log/notification.ts'
+// The types of the port, which every store names.
 import {
   type CursorStatus,
   type Follower,

@@ -4,6 +4,7 @@ import { RETENTION_SLICE, TRANSACTION_LIMIT } from '../../bounds/limits.ts'
 import type { Channel } from '../../log/channel.ts'
 import type { FollowedEvent, MarkOp } from '../../log/event.ts'
 import type { Counts, Publication } from '../../log/notification.ts'
+// The types of the port, which every store names.
 import {
   type CursorStatus,
   type Follower,
