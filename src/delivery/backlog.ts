@@ -44,6 +44,7 @@ export class Backlog {
     this.#stallAt = performance.now() + this.#stallMs
   }
 
+  /** This process stalled for `ms` milliseconds: the client gets them back. */
   postponeDeadline(ms: number): void {
     this.#stallAt += ms
   }

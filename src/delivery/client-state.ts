@@ -68,7 +68,7 @@ export class ClientState {
     this.#seq = this.#sentSeq = seq
   }
 
-  /** The client lacks nothing up to `seq`. A lower seq than before is ignored. */
+  /** No event up to `seq` is still due to the client. A lower seq than before is ignored. */
   skipTo(seq: number): void {
     if (seq > this.#seq) this.#seq = seq
   }

@@ -1,6 +1,6 @@
 import { Backlog } from './backlog.ts'
 import { CLOSE_REASONS, type CloseReason, goodbyeFrame } from './close-reason.ts'
-import { encodeFollowed } from './encode-followed.ts'
+import { encodeLive } from './encode-live.ts'
 import type { EncodedEvent } from './encoded-event.ts'
 import type { SharedFrames } from './fan-out.ts'
 import { type Opening, Receiver, type ReceiverHost } from './receiver.ts'
@@ -91,9 +91,10 @@ export class Connection extends Receiver {
     const state = this.#state
     if (state.phase === 'closed') return
     if (state.phase === 'replaying') return state.replay.hold(events)
-    const { frames, rest } = encodeFollowed(events, this.codec, this.client)
+    const { frames, rest } = encodeLive(events, this.codec, this.client)
     this.#sendAll(frames)
-    // Only the store knows the next event's counts: read on in the log (ephemeral ones are held).
+    // Only the store knows the counts after the next event: go on by reading the log. The rest is
+    // held, because ephemeral events are in no log.
     if (rest.length > 0) this.#replay(null, rest)
   }
 

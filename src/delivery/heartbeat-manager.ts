@@ -71,16 +71,6 @@ export class HeartbeatManager {
     this.#timer = undefined
   }
 
-  #keepWorst(now: number): void {
-    const worst = this.#worst
-    if (now - worst.since >= 1000) {
-      worst.before = worst.now
-      worst.now = 0
-      worst.since = now
-    }
-    if (this.#lagMs > worst.now) worst.now = this.#lagMs
-  }
-
   add(member: Beating): void {
     this.#slotOf(member).add(member)
   }
@@ -120,5 +110,15 @@ export class HeartbeatManager {
     }
     this.#afterTick(now)
     this.#dueAt = Math.max(this.#dueAt + due * this.#tickMs, now)
+  }
+
+  #keepWorst(now: number): void {
+    const worst = this.#worst
+    if (now - worst.since >= 1000) {
+      worst.before = worst.now
+      worst.now = 0
+      worst.since = now
+    }
+    if (this.#lagMs > worst.now) worst.now = this.#lagMs
   }
 }

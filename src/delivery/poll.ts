@@ -1,6 +1,6 @@
 import { MAX_PAGE_BYTES } from '../bounds/limits.ts'
 import type { CloseReason } from './close-reason.ts'
-import { encodeFollowed } from './encode-followed.ts'
+import { encodeLive } from './encode-live.ts'
 import type { EncodedEvent } from './encoded-event.ts'
 import type { SharedFrames } from './fan-out.ts'
 import { type Opening, Receiver, type ReceiverHost } from './receiver.ts'
@@ -26,9 +26,6 @@ export class Poll extends Receiver {
   /** A poll writes once, so it never lags. */
   readonly bufferedBytes = 0
   readonly stallAt = null
-
-  /** A poll never lags. */
-  excuseStall(): void {}
   readonly stale = false
   readonly #limit: number
   readonly #waits: boolean
@@ -53,6 +50,9 @@ export class Poll extends Receiver {
     return state.phase === 'closed' ? state.more : state.replay.more
   }
 
+  /** Nothing to excuse, see {@link stallAt}. */
+  excuseStall(): void {}
+
   async begin(): Promise<void> {
     if (this.#state.phase === 'replaying') await this.#run(this.#state)
   }
@@ -66,7 +66,7 @@ export class Poll extends Receiver {
     if (state.phase === 'closed') return
     if (state.phase === 'replaying') return state.replay.hold(events)
     const limits = { events: this.#limit, bytes: MAX_PAGE_BYTES }
-    const { frames, rest, isFull } = encodeFollowed(events, this.codec, this.client, limits)
+    const { frames, rest, isFull } = encodeLive(events, this.codec, this.client, limits)
     if (rest.length === 0) this.client.skipTo(this.fanOut.position)
     if (frames.length > 0) this.#answer(state.sink, frames, isFull)
     else if (rest.length > 0) this.#replay(state.sink, null, rest)

@@ -27,7 +27,7 @@ export interface Encoded {
  * the frames must fit into one answer, and a shared event after which only the store knows the
  * counts is left over; without it, the next heartbeat carries such counts.
  */
-export function encodeFollowed(
+export function encodeLive(
   events: readonly EncodedEvent[],
   codec: Codec,
   client: ClientState,
@@ -41,9 +41,10 @@ export function encodeFollowed(
       return { frames, rest: events.slice(i), isFull: true }
     const { seq, created, personal } = event
     if (seq !== undefined && seq <= client.seq) continue
+    // A new notification adds one to both counts, and an ephemeral one changes neither.
     const countsFollow = created || seq === undefined
-    if (personal ? !(client.countsKnown && countsFollow) : answer && !countsFollow)
-      return { frames, rest: events.slice(i), isFull: false }
+    const needsStore = personal ? !client.countsKnown || !countsFollow : answer && !countsFollow
+    if (needsStore) return { frames, rest: events.slice(i), isFull: false }
     const frame = encodeOne(event, codec, client)
     bytes += frame.length
     frames.push(frame)
