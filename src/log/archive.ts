@@ -1,5 +1,6 @@
 import { z } from 'zod'
 import { type Channel, channelsOf, isPersonal, userChannel } from './channel.ts'
+import { encodeContent, storedFields } from './content.ts'
 import { iso } from './iso.ts'
 import { TopicName, UserName } from './names.ts'
 import type { Recipients } from './notification.ts'
@@ -110,26 +111,12 @@ const To = z.union([
   z.strictObject({ topic: TopicName }),
   z.strictObject({ everyone: z.literal(true) })
 ])
-const Content = z.strictObject({
-  type: z.string().regex(/^[A-Za-z0-9_.:-]{1,64}$/),
-  title: z.string().optional(),
-  body: z.string().optional(),
-  url: z.string().optional(),
-  image: z.string().optional(),
-  level: z.enum(['info', 'success', 'warning', 'error']),
-  data: z.record(z.string(), z.unknown()).optional(),
-  key: z
-    .string()
-    .regex(/^[ -~]{1,128}$/)
-    .optional()
-})
-
 const Line = z.discriminatedUnion('kind', [
   z.strictObject({
     kind: z.literal('notification'),
     id: Id,
     to: To,
-    content: Content,
+    content: z.strictObject(storedFields),
     createdAt: Instant,
     expiresAt: Instant.optional(),
     producer: z.string(),
@@ -201,8 +188,8 @@ export function decodeRecord(line: string): ArchiveRecord {
   }
   return {
     ...rest,
-    // The same text as when it was published, because JSON.stringify made both.
-    content: JSON.stringify(content).slice(1, -1),
+    // The same text as when it was published.
+    content: encodeContent(content),
     key: content.key,
     places: places as ArchivedNote['places']
   }

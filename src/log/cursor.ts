@@ -57,6 +57,6 @@ export async function resolveCursor(
   if ('seq' in resolved) return resolved
   await store.catchUp(user)
   const again = parseCursor(cursor, log)
-  // A log that could not catch up cannot say that it has no such seq.
+  // A log that could not catch up may have this seq after all.
   return 'seq' in again || log.healthy ? again : { ...again, undone: false }
 }

@@ -5,21 +5,6 @@ export type Recipients =
   | { readonly topic: string }
   | { readonly everyone: true }
 
-/** How important a notification is. */
-export type Level = 'info' | 'success' | 'warning' | 'error'
-
-/** What the producer wrote, validated. */
-export interface Content {
-  readonly type: string
-  readonly title?: string | undefined
-  readonly body?: string | undefined
-  readonly url?: string | undefined
-  readonly image?: string | undefined
-  readonly level: Level
-  readonly data?: Readonly<Record<string, unknown>> | undefined
-  readonly key?: string | undefined
-}
-
 /** A validated notification, ready to be appended. */
 export interface Publication {
   readonly id: string

@@ -1,6 +1,7 @@
 import { MAX_DATA_DEPTH, MAX_NOTIFICATION_BYTES } from '../../bounds/limits.ts'
+import { encodeContent, WELL_FORMED } from '../../log/content.ts'
 import { faultsOf, pointerToken } from './faults.ts'
-import { BatchItem, encodeContent, NotificationInput, WELL_FORMED } from './notification.ts'
+import { BatchItem, NotificationInput } from './notification.ts'
 import type { Fault } from './problem.ts'
 
 /** The result of a check: a valid notification with its encoded content, or its faults. */

@@ -1,7 +1,7 @@
 import { z } from 'zod'
 import { MAX_ENTRIES } from '../../bounds/limits.ts'
+import { storedFields } from '../../log/content.ts'
 import type { MarkOp } from '../../log/event.ts'
-import { contentMembers } from './content.ts'
 import { TOPICS_QUERY } from './topics.ts'
 
 const reader = {
@@ -84,7 +84,7 @@ export const CountsAnswer = z
 const Item = z.object({
   id: z.string(),
   cursor: z.string(),
-  ...contentMembers,
+  ...storedFields,
   topic: z.string().optional(),
   createdAt: z.iso.datetime(),
   expiresAt: z.iso.datetime().optional(),

@@ -1,43 +1,12 @@
-/// <reference lib="es2024.string" />
 import { createHash } from 'node:crypto'
 import { z } from 'zod'
-import { MAX_DATA_DEPTH, MAX_ENTRIES, MAX_INSTANT } from '../../bounds/limits.ts'
+import { MAX_ENTRIES, MAX_INSTANT } from '../../bounds/limits.ts'
+import { contentFields, storedFields } from '../../log/content.ts'
 import { TopicGrant, TopicName, UserName } from '../../log/names.ts'
 import type { Recipients } from '../../log/notification.ts'
-import { contentMembers } from './content.ts'
 
-// biome-ignore lint/suspicious/noControlCharactersInRegex: this pattern rejects them
-const CONTROL = /[\u0000-\u001f\u007f-\u009f]/
-const HTTP_URL = /^https?:\/\//i
-/** A path on the same host. `//` and, in browsers, `/\` would lead to another host. */
-const LOCAL_PATH = /^\/(?![/\\])/
 /** Form of an idempotency key. */
 export const IDEMPOTENCY_KEY = /^[\x21-\x7e]{1,255}$/
-
-/** What is wrong with a string that UTF-8 cannot encode. */
-export const WELL_FORMED = 'must not hold half of a surrogate pair'
-const text = (max: number) =>
-  z
-    .string()
-    .max(max, `must be at most ${max} characters`)
-    .refine((value) => value.isWellFormed(), WELL_FORMED)
-    .describe(`At most ${max} characters (Unicode code points)`)
-
-function isSafeUrl(url: string): boolean {
-  if (CONTROL.test(url)) return false
-  return HTTP_URL.test(url) ? URL.canParse(url) : LOCAL_PATH.test(url)
-}
-
-const address = z
-  .string()
-  .refine(
-    isSafeUrl,
-    'must be an http(s) address, or a path that begins with / followed by neither / nor \\; without control characters'
-  )
-  .refine((value) => value.isWellFormed(), WELL_FORMED)
-
-/** Its values are checked in `check-notification.ts`, before the schema copies them. */
-const Data = z.record(z.string(), z.unknown(), 'must be an object')
 
 const To = z
   .strictObject({
@@ -61,25 +30,7 @@ const To = z
 
 const members = {
   to: To,
-  type: z
-    .string()
-    .regex(/^[A-Za-z0-9_.:-]{1,64}$/, 'must be 1–64 characters of A–Z a–z 0–9 _ . : -')
-    .describe('What kind of thing happened'),
-  title: text(200).optional(),
-  body: text(4000).optional(),
-  url: address.optional().describe('Where a click leads'),
-  image: address.optional().describe('A picture to show beside it, such as the sender’s'),
-  level: z
-    .enum(['info', 'success', 'warning', 'error'], 'must be info, success, warning or error')
-    .default('info'),
-  data: Data.optional().describe(`Any JSON object, nested at most ${MAX_DATA_DEPTH} deep`),
-  key: z
-    .string()
-    .regex(/^[ -~]{1,128}$/, 'must be 1–128 printable ASCII characters')
-    .optional()
-    .describe(
-      'Collapse key: replaces the earlier notification with the same key in the same channel'
-    ),
+  ...contentFields,
   expiresAt: z.iso
     .datetime({
       offset: true,
@@ -190,7 +141,7 @@ export const StoredNotificationAnswer = z
   .object({
     id: z.string(),
     to: z.record(z.string(), z.unknown()),
-    ...contentMembers,
+    ...storedFields,
     createdAt: z.iso.datetime(),
     expiresAt: z.iso.datetime().optional()
   })
@@ -218,19 +169,6 @@ export function recipientsOf(to: NotificationInput['to']): Recipients {
   if (to.users !== undefined) return { users: [...new Set(to.users)] }
   if (to.topic !== undefined) return { topic: to.topic }
   return { everyone: true }
-}
-
-/** The content as JSON members without braces. `type` and `level` never need escaping. */
-export function encodeContent(input: NotificationInput): string {
-  let content = `"type":"${input.type}"`
-  if (input.title !== undefined) content += `,"title":${JSON.stringify(input.title)}`
-  if (input.body !== undefined) content += `,"body":${JSON.stringify(input.body)}`
-  if (input.url !== undefined) content += `,"url":${JSON.stringify(input.url)}`
-  if (input.image !== undefined) content += `,"image":${JSON.stringify(input.image)}`
-  content += `,"level":"${input.level}"`
-  if (input.data !== undefined) content += `,"data":${JSON.stringify(input.data)}`
-  if (input.key !== undefined) content += `,"key":${JSON.stringify(input.key)}`
-  return content
 }
 
 /** When it expires, in milliseconds since 1970; undefined if never. */
