@@ -29,8 +29,8 @@ export function productionFaults({ values, given }: Reading, { development }: Ke
 }
 
 /**
- * A public key beside real users or data, where others reach the service. A deployment that forgot
- * a setting looks like this; a trial does not.
+ * A public development key together with real users or data, on an address that others reach. A
+ * deployment that forgot a setting looks like this; a trial does not.
  */
 export function mixedKeyFaults({ development, own }: KeysInUse, reachable: boolean): string[] {
   if (development.length === 0 || own.length === 0 || !reachable) return []
@@ -39,7 +39,7 @@ export function mixedKeyFaults({ development, own }: KeysInUse, reachable: boole
   ]
 }
 
-/** What works, but must not stay: public keys beside own ones or on a public address. */
+/** What works, but must change: development keys together with own ones, or on a public address. */
 export function developmentWarnings(
   { development, own }: KeysInUse,
   publicAddress: boolean

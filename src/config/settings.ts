@@ -102,11 +102,11 @@ const SUBSCRIBERS = {
   AUTH_COOKIE: withDefault(
     value.cookieName,
     'session',
-    'cookie that holds the JWT or the signed user id'
+    'cookie that holds the JWT or the signed user name'
   ),
   COOKIE_SECRET: secret(
     value.secretText,
-    "secret of signed cookies whose value is the user id (@fastify/cookie's format)"
+    "secret of signed cookies whose value is the user name (@fastify/cookie's format)"
   ),
   COOKIE_SECRET_PREVIOUS: secret(
     value.secretText,

@@ -81,7 +81,10 @@ export const FIGURES: readonly Figure[] = [
   },
   {
     path: 'connections.slow',
-    metric: gauge('bellwire_slow_connections', 'Connections that are behind.'),
+    metric: gauge(
+      'bellwire_slow_connections',
+      'Connections of lagging clients, for which frames wait.'
+    ),
     read: ({ summary }) => summary.slow
   },
   {
@@ -160,7 +163,7 @@ export const FIGURES: readonly Figure[] = [
     path: 'latencyMs.publishToWrite',
     metric: histogram(
       'bellwire_publish_to_write_seconds',
-      'From acceptance of an event to its write to connections; once an event that had any.'
+      'From the acceptance of a notification until it was handed to connections; one sample for those of the same millisecond.'
     ),
     latency: ({ publishToWrite }) => publishToWrite
   },

@@ -107,7 +107,7 @@ export const openapiDocument = (
         type: 'apiKey',
         in: 'cookie',
         name: cookieName,
-        description: 'The same token, a signed user id, or a session'
+        description: 'The same token, a signed user name, or a session'
       },
       ticket: {
         type: 'apiKey',
