@@ -22,8 +22,8 @@ import { webSocket } from './web-socket.ts'
 const SAVE_MS = 250
 
 /**
- * `awake` without `tabs`: nothing tells this user from others, so nothing is shown, kept or shared
- * before the service has named one; then one of the tabs of that user. `asleep`: the page is frozen
+ * `awake` without `tabs`: the user is not known yet, so nothing is shown, stored or shared. With
+ * `tabs`: one of the tabs of that user. `asleep`: the page is frozen
  * or away. `closed` is terminal.
  */
 interface Phase {
@@ -32,8 +32,8 @@ interface Phase {
 }
 
 /**
- * One inbox in one tab: what the service has told, what the user has marked on top of it, and who
- * wants to hear of it.
+ * One inbox in one tab: the page from the service, the user's marks on top of it, and the listeners
+ * of the application.
  */
 class InboxSession implements Inbox {
   readonly #api: Api
@@ -130,8 +130,8 @@ class InboxSession implements Inbox {
   }
 
   /**
-   * Without ids: everything up to the place that this page is at. Before the first page there is
-   * nothing to mark.
+   * Without ids: everything up to the cursor of this page. Before the first page there is nothing
+   * to mark.
    */
   async #mark(op: Mark['op'], ids?: string | readonly string[]): Promise<void> {
     if (this.#phase.name === 'closed') throw closed()
@@ -156,19 +156,19 @@ class InboxSession implements Inbox {
     if (!page) return
     this.#setPage(page)
     this.#emitter.emit(event, data)
-    // All is erased. What was for many is still there, unread again: only a fresh page can tell.
+    // The user was erased. Shared notifications remain, unread again: only a fresh page shows them.
     if (event === 'state' && data.op === 'removed' && !data.ids) this.#renew()
   }
 
-  /** The page cannot go on from where it is: a fresh one will take its place. */
+  /** The page cannot be continued: requests a fresh one to replace it. */
   #renew(): void {
     this.#page &&= { ...this.#page, topics: null }
     this.#link.ladder?.kick(false)
   }
 
   /**
-   * A fresh page: of the service, which says why if it takes the place of another, or of the tab
-   * that leads.
+   * A fresh page, from the service or from the leading tab. `why`: the reason the service gives for
+   * replacing another.
    */
   #replace(page: Page, why?: ResetReason): void {
     const before = this.#page
@@ -201,7 +201,7 @@ class InboxSession implements Inbox {
     void this.#outbox.send()
   }
 
-  /** Tells subscribers once, however much has changed in this turn. */
+  /** Notifies subscribers once, however many changes this turn makes. */
   #changed(): void {
     this.#saveTimer ??= setTimeout(() => this.#save(), SAVE_MS)
     if (!this.#state) return
@@ -213,7 +213,7 @@ class InboxSession implements Inbox {
   async #wakeUp(): Promise<void> {
     const asleep: Phase = { name: 'asleep' }
     this.#phase = asleep
-    // A token that cannot be had is the ladder's trouble: it tries again.
+    // If there is no token now, the connection reports that and tries again.
     const hint = this.#options.user ?? (await this.#api.token.user().catch(() => undefined))
     if (this.#phase !== asleep) return
     if (hint !== undefined) return this.#join(hint)
@@ -232,8 +232,7 @@ class InboxSession implements Inbox {
   }
 
   /**
-   * `ready` is what identified the user, and good where this tab has nothing of its own to go on
-   * from.
+   * `ready` is the frame that named the user. It is used if this tab has no page to continue from.
    */
   #join(user: string, ready?: Frame): void {
     const key = this.#key(user)
@@ -246,12 +245,12 @@ class InboxSession implements Inbox {
     tabs.ask(true)
   }
 
-  /** What this user's tabs share, and what is kept, goes by this name. */
+  /** The name under which this user's tabs share and store their page. */
   #key(user: string): string {
     return `bellwire ${this.#api.address('')} ${user}`
   }
 
-  /** The service names another user than before: nothing of the old one's may stay. */
+  /** The service names another user than before: everything of the old one must go. */
   #startOver(): void {
     this.#page = null
     this.#outbox.clear(new BellwireError('user_changed', 'another user'))

@@ -130,7 +130,7 @@ export function apply(page: Page | null, { event, data, id }: Frame, at: string)
 
 /**
  * What a fresh page brings over the one before it: the items created in between, oldest first, or
- * the reason why they cannot be told one by one.
+ * the reason why they cannot be listed.
  */
 export function newsOf(before: Page, page: Page): ResetReason | readonly Item[] {
   const newer = ({ cursor }: Item): boolean => isAfter(cursor!, before.cursor)

@@ -98,8 +98,8 @@ export const ANSWERS = {
 export type NodeAnswer<K extends NodeQuery['kind']> = z.output<(typeof ANSWERS)[K]>
 
 /**
- * Cuts an answer for another node to `maxBytes` of JSON: a list keeps as many entries from its
- * beginning as fit. The totals beside it still count all.
+ * Cuts an answer for another node to `maxBytes` of JSON: a list keeps its first entries, as many
+ * as fit. Totals still count all.
  */
 export function boundAnswer(
   answer: NodeAnswer<NodeQuery['kind']>,

@@ -48,7 +48,7 @@ export function connectionRecord(
 export const readsTopic = ({ topics, hashes }: ConnectionRecord, topic: string): boolean =>
   topics.includes(topic) || hashes?.includes(hashOf(topic)) === true
 
-/** The recipients of a notification, as far as they concern this user. */
+/** The recipients of a notification to show in the report for this user. */
 export const recipientsFor = (
   { to, hashes }: Pick<DeliveryRecord, 'to' | 'hashes'>,
   user: string

@@ -72,7 +72,7 @@ const ConnectionsQuery = z.object({
   sort: z
     .enum(CONNECTION_SORTS)
     .default('age')
-    .describe('What comes first: the oldest, what holds most bytes, or who is in trouble'),
+    .describe('Order: oldest first, most buffered bytes first, or worst state first'),
   limit: z
     .string()
     .regex(/^[1-9]\d{0,5}$/, 'must be a whole number, 1 and up')

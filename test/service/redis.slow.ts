@@ -282,7 +282,7 @@ t.test(
     await redis.kill()
     const asked = performance.now()
     t.equal(await node.kill('SIGTERM'), 0)
-    t.ok(performance.now() - asked < 10_000, 'it ends in time without Redis, too')
+    t.ok(performance.now() - asked < 10_000, 'it also ends in time without Redis')
   }
 )
 

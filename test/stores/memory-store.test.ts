@@ -17,7 +17,7 @@ t.test('random operations give the results of a plain model', (t) =>
   )
 )
 
-t.test('counts and lists match the entries, however entries leave', async (t) => {
+t.test('counts and lists match the entries, whichever way entries are removed', async (t) => {
   const store = await openStore(storeOptions('', { store: 'memory', retentionPerChannel: 4 }))
   t.teardown(() => store.close())
   await countsProperty(t, store, 100)

@@ -22,13 +22,13 @@ t.test('redis', { skip: skipRedis }, async (t) => {
   const url = await redisUrl(t)
   storeContract(t, (options) => openStore({ ...fresh(url), ...options }))
 
-  t.test('counts and lists match the entries, however entries leave', async (t) => {
+  t.test('counts and lists match the entries, whichever way entries are removed', async (t) => {
     const store = await openStore({ ...fresh(url), retentionPerChannel: 4 })
     t.teardown(() => store.close())
     await countsProperty(t, store, 25)
   })
 
-  t.test('marks summed up by an earlier version are counted correctly', async (t) => {
+  t.test('marks that an earlier version stored as sums are counted correctly', async (t) => {
     const options = fresh(url)
     const store = await openStore(options)
     t.teardown(() => store.close())
@@ -61,7 +61,7 @@ t.test('redis', { skip: skipRedis }, async (t) => {
     }
   })
 
-  t.test('three shards keep every promise of the store', async (t) => {
+  t.test('a store of three shards passes the store contract', async (t) => {
     storeContract(t, (options) => openStore({ ...fresh(url), redisShards: 3, ...options }))
   })
 

@@ -30,7 +30,7 @@ t.test('random operations give the results of a plain model, also across restart
   )
 })
 
-t.test('counts and lists match the entries, however entries leave', async (t) => {
+t.test('counts and lists match the entries, whichever way entries are removed', async (t) => {
   const store = await openStore(
     storeOptions(tempDir(t), { retentionPerChannel: 4, sync: 'normal' })
   )

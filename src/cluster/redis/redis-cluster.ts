@@ -77,7 +77,7 @@ export class RedisCluster implements Cluster {
     if (!this.#local) return []
     const { node } = this.#redis
     const own = { node, report: this.#local.report(), lastSeenAt: Date.now() }
-    // While Redis is away the others count as alive for one lease, as after any silence.
+    // While Redis is down the others count as alive for one lease, as after any silence.
     return performance.now() - this.#renewedAt > LEASE_MS ? [own] : [own, ...this.#others]
   }
 

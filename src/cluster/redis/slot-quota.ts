@@ -18,7 +18,7 @@ const COMPLETE = '#'
 type UserSlots = readonly [user: string, count: number]
 
 /**
- * The connections of each user on every node, kept in Redis. While Redis is away or slow each node
+ * The connections of each user on every node, kept in Redis. While Redis is down or slow each node
  * applies the limit by itself: streams stay possible, and a user may then have up to the limit on
  * every node. When Redis is back each node reports its connections again, and none is closed.
  */

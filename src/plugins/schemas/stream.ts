@@ -43,9 +43,9 @@ export const ChangesAnswer = z
       })
     ),
     cursor: z.string().describe('`since` of the next poll'),
-    more: z.boolean().describe('More waits: ask again at once')
+    more: z.boolean().describe('The log has more events: poll again at once')
   })
-  .describe('Events in order, and the cursor to ask again with')
+  .describe('Events in order, and the cursor for the next poll')
 
 /** The cursor of a request: the header takes precedence over the aliases, and they over `since`. */
 export function cursorOf(

@@ -3,7 +3,7 @@ import { TOPIC_PATTERN } from '../../log/names.ts'
 import { allowsTopic, exactTopics, type Subscriber } from '../../log/subscriber.ts'
 import { ProblemError } from './problem.ts'
 
-/** What the documentation says of `topics=`. */
+/** What the documentation says about `topics=`. */
 export const TOPICS_QUERY = `Comma-separated names, at most ${MAX_ENTRIES.topics}; default: all exact names of the credential`
 
 /**

@@ -39,7 +39,7 @@ export function makeCluster(
 }
 
 /**
- * Limits how often a Cluster asks where its slots are. While a master is away, the sharded
+ * Limits how often a Cluster asks where its slots are. While a master is down, the sharded
  * subscriber of ioredis 6.0.0 calls it, fails and asks again without a pause, which takes a whole
  * core. Here it asks at most every {@link REDIS_REFRESH_MS}.
  */

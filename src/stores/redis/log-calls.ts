@@ -98,7 +98,7 @@ export class LogCalls {
     if (reached < this.#waitReplicas)
       throw new StoreError(
         'unavailable',
-        `${reached} of ${this.#waitReplicas} replicas have it (REDIS_WAIT_REPLICAS)`
+        `${reached} of ${this.#waitReplicas} replicas acknowledged the write (REDIS_WAIT_REPLICAS)`
       )
     return reply
   }

@@ -93,7 +93,7 @@ export class RedisShard
   }
 
   /**
-   * Connects, and waits briefly for Redis to reply: a server that is away is found when it returns.
+   * Connects, and waits briefly for Redis to reply. A server that is down is used once it is back.
    * `first` is the shard with the index 0, undefined for that shard itself. Rejects with {@link
    * StoreOpenError}.
    */

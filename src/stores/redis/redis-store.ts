@@ -41,7 +41,7 @@ export class RedisStore implements Store {
   }
 
   /**
-   * Connects, and waits briefly for Redis to reply: a server that is away is found when it returns.
+   * Connects, and waits briefly for Redis to reply. A server that is down is used once it is back.
    * Rejects with {@link StoreOpenError}.
    */
   static async open(options: StoreOptions): Promise<RedisStore> {
@@ -192,7 +192,7 @@ export class RedisStore implements Store {
     await Promise.all(this.logs.map((shard) => shard.close()))
   }
 
-  /** The shards that may hold it: one that is away does not affect users of the others. */
+  /** The shards that may hold it: one that is down does not affect users of the others. */
   #shardsOf({ to }: StoredNotification): RedisShard[] {
     const plan = channelsByShard(channelsOf(to), this.logs.length)
     return this.logs.filter((_, index) => plan.has(index))
@@ -200,8 +200,8 @@ export class RedisStore implements Store {
 }
 
 /**
- * What the first shard returns that knows it; null if none does. Rejects if a shard is away that
- * may be the one that knows it.
+ * The first answer that is not null; null if all are. If none has been found and a shard could not
+ * be asked, rejects, because that shard may have it.
  */
 async function firstFound<T>(answers: readonly Promise<T | null>[]): Promise<T | null> {
   const found = answers.map(async (answer) => (await answer) ?? Promise.reject(NOT_FOUND))

@@ -3,7 +3,7 @@ import { type Channel, isChannel } from '../../log/channel.ts'
 /** Redis returned something that the command or script never returns. */
 export class UnexpectedReply extends Error {
   constructor(expected: string, reply: unknown) {
-    // Without its value: it may be content that somebody published.
+    // The message does not quote the value: it may be published content.
     super(`Redis returned ${reply === null ? 'nil' : typeof reply} instead of ${expected}`)
     this.name = 'UnexpectedReply'
   }

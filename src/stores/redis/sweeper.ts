@@ -37,7 +37,7 @@ export class Sweeper {
     this.#hourly = setInterval(() => void this.sweep(), HOUR_MS).unref()
   }
 
-  /** The log was opened; its next entry expires then. */
+  /** The log was opened. Its next entry expires at `nextExpiry`, milliseconds since 1970. */
   opened(nextExpiry: number): void {
     this.#nextExpiry = nextExpiry
     this.#schedule()

@@ -115,7 +115,7 @@ export class SqliteArchiveTarget implements ArchiveTarget {
         )
       }
       const entrySeq = seq + channels.indexOf(channel)
-      // The entry it replaces was in another log. No client resumes there, so its own seq will do.
+      // The replaced entry's seq is of another log, where no client resumes: any seq serves here.
       const replaced = replaces === undefined ? null : entrySeq
       this.#s.entry.run(channel, entrySeq, seq, times, key ?? null, replaces ?? null, replaced, exp)
     }
