@@ -47,7 +47,10 @@ export interface Parts {
   readonly nodeMonitor: NodeMonitor
 }
 
-/** Registers every plugin, in the order of their dependencies. */
+/**
+ * Registers every plugin, in the order of their dependencies. Each gets the whole `Config`, and its
+ * options name the settings it reads: a new setting needs no change here.
+ */
 export async function registerPlugins(
   app: FastifyInstance,
   config: Config,
@@ -60,8 +63,8 @@ export async function registerPlugins(
       await routes.register(openapi, { ...config, ...parts, cookieName: config.auth.cookie })
       await routes.register(probes, parts)
       await registerProducerRoutes(routes, config, parts)
-      await registerSubscriberRoutes(routes, parts)
-      await registerOperatorRoutes(routes, parts)
+      await registerSubscriberRoutes(routes, config, parts)
+      await registerOperatorRoutes(routes, config, parts)
       await registerDemo(routes, config)
     },
     { prefix: config.basePath }
@@ -118,11 +121,12 @@ async function registerCredentials(
 
 async function registerProducerRoutes(
   routes: FastifyInstance,
-  { basePath }: Config,
+  config: Config,
   { store, cluster, monitoring }: Parts
 ): Promise<void> {
-  await routes.register(publish, { store, basePath, observer: monitoring.publishes })
+  await routes.register(publish, { ...config, store, observer: monitoring.publishes })
   await routes.register(users, {
+    ...config,
     store,
     issueTicket: (user, topics) => issueTicket(store, user, topics),
     revoke: async (user) => {
@@ -136,24 +140,26 @@ async function registerProducerRoutes(
 
 async function registerSubscriberRoutes(
   routes: FastifyInstance,
+  config: Config,
   { hub, store, monitoring: { fault } }: Parts
 ): Promise<void> {
-  await routes.register(stream, { hub, onError: fault })
-  await routes.register(socket, { hub, onError: fault })
-  await routes.register(poll, { hub })
-  await routes.register(inbox, { store })
+  await routes.register(stream, { ...config, hub, onError: fault })
+  await routes.register(socket, { ...config, hub, onError: fault })
+  await routes.register(poll, { ...config, hub })
+  await routes.register(inbox, { ...config, store })
   await routes.register(clientScript)
 }
 
 async function registerOperatorRoutes(
   routes: FastifyInstance,
+  config: Config,
   { cluster, store, nodeMonitor, monitoring: { stats } }: Parts
 ): Promise<void> {
   const freshState = () => nodeMonitor.freshState()
   await routes.register(dashboard)
-  await routes.register(monitor, { cluster, freshState })
-  await routes.register(deliveryReport, { cluster, store })
-  await routes.register(metrics, { stats, freshState })
+  await routes.register(monitor, { ...config, cluster, freshState })
+  await routes.register(deliveryReport, { ...config, cluster, store })
+  await routes.register(metrics, { ...config, stats, freshState })
 }
 
 async function registerDemo(routes: FastifyInstance, config: Config): Promise<void> {

@@ -5,7 +5,7 @@ import type { Latency } from './latency.ts'
 import type { SharedLifetime } from './lifetimes.ts'
 import type { Rejections } from './producer-minute.ts'
 import type { SignInState } from './sign-ins.ts'
-import type { Stats } from './stats.ts'
+import type { PerMinute, Stats } from './stats.ts'
 
 /** What health depends on that does not change while the process runs. */
 export interface FixedInputs {
@@ -31,8 +31,11 @@ export interface HostFigures {
   readonly disk: { readonly freeBytes: number; readonly totalBytes: number } | undefined
 }
 
+/** What happened in the last minute: `errors` becomes `errorsPerMinute`. */
+type MinuteInputs = { readonly [K in keyof PerMinute as `${K}PerMinute`]: PerMinute[K] }
+
 /** Everything the health rules look at. Shares are 0–1, durations milliseconds. */
-export interface HealthInputs extends FixedInputs, HostFigures {
+export interface HealthInputs extends FixedInputs, HostFigures, MinuteInputs {
   readonly signIns: SignInState
   readonly storeHealthy: boolean
   /** Why it is not, or why its last request failed. */
@@ -54,18 +57,9 @@ export interface HealthInputs extends FixedInputs, HostFigures {
   readonly stale: number
   readonly slow: number
   readonly bufferedBytes: number
-  readonly errorsPerMinute: number
   readonly lastErrorCode: string | undefined
-  readonly resetsPerMinute: number
-  /** Cursors of this log that point at an event it does not have, in the last minute. */
-  readonly undonePerMinute: number
-  /** The same since the start. */
+  /** Cursors of this log that point at an event it does not have, since the start. */
   readonly undoneCursors: number
-  readonly slowClosesPerMinute: number
-  /** Streams that arrived, admitted or refused. */
-  readonly arrivalsPerMinute: number
-  /** The most connections that were open at once in the last minute. */
-  readonly mostActivePerMinute: number
   /** Publishes refused in the last minute; null: none. */
   readonly rejections: Rejections | null
   readonly eventLoopLagMs: number
@@ -84,6 +78,11 @@ export interface HealthInputs extends FixedInputs, HostFigures {
 const median = (latency: Latency): number =>
   latency.count < MIN_ACKNOWLEDGEMENTS ? 0 : latency.summary().p50
 
+const minuteInputs = (counts: PerMinute): MinuteInputs =>
+  Object.fromEntries(
+    Object.entries(counts).map(([name, count]) => [`${name}PerMinute`, count])
+  ) as MinuteInputs
+
 /** Collects the inputs; what takes a walk over the connections is at most a second old. */
 export function healthInputs(
   hub: Hub,
@@ -95,9 +94,9 @@ export function healthInputs(
 ): HealthInputs {
   const status = store.status()
   const { stale, slow, bufferedBytes, onlyAddress, heartbeatLagMs } = stats.summary
-  const { errors, resets, undone, slowCloses, arrivals, mostActive } = stats.perMinute
   return {
     ...fixed,
+    ...minuteInputs(stats.perMinute),
     openFiles: host.openFiles,
     disk: host.disk,
     signIns,
@@ -116,14 +115,8 @@ export function healthInputs(
     onlyAddress,
     heartbeatLagMs,
     heartbeatMs: hub.heartbeatMs,
-    errorsPerMinute: errors,
     lastErrorCode: stats.errors.recent.at(-1)?.code,
-    resetsPerMinute: resets,
-    undonePerMinute: undone,
     undoneCursors: stats.undoneCursors.value,
-    slowClosesPerMinute: slowCloses,
-    arrivalsPerMinute: arrivals,
-    mostActivePerMinute: mostActive,
     rejections: stats.publishes.producers.worst(),
     eventLoopLagMs: stats.load.eventLoopLagMs,
     silenceMs: stats.publishes.silenceMs,
