@@ -4,6 +4,7 @@
  * `bench.ts`.
  */
 import { connect, type Socket } from 'node:net'
+import { quantile } from './median.ts'
 
 export type LoadCommand =
   | {
@@ -15,12 +16,19 @@ export type LoadCommand =
     }
   | { readonly close: true }
   | { readonly count: true }
+  /** From now on measures how long each event was on its way. */
+  | { readonly time: true }
+  /** Answers with what was measured, and stops measuring. */
+  | { readonly latency: true }
 export type LoadAnswer =
   | { readonly opened: number; readonly seconds: number }
   | { readonly closed: number }
   | { readonly received: number; readonly lost: number }
+  | { readonly timing: true }
+  | { readonly p50: number; readonly p99: number }
 
 const NEEDLE = Buffer.from('event: notification\n')
+const SENT_AT = Buffer.from('"t":')
 const NEWLINE = 10
 const sockets = new Set<Socket>()
 /** What a socket's last read ended with, if that may be the beginning of the needle. */
@@ -30,6 +38,17 @@ let received = 0
 /** Streams that ended although this process did not close them. */
 let lost = 0
 let closing = false
+/** Milliseconds that events were on their way; null while that is not measured. */
+let latencies: number[] | null = null
+
+/** The body of every notification has the time when it was sent, in microseconds. */
+function time(bytes: Buffer, found: number[]): void {
+  const at = bytes.indexOf(SENT_AT)
+  // Cut off at the end of a read: rare, and one event less does no harm.
+  if (at < 0) return
+  const sent = Number.parseInt(bytes.toString('latin1', at + SENT_AT.length, at + 24), 10)
+  found.push(Number(process.hrtime.bigint() / 1000n - BigInt(sent)) / 1000)
+}
 
 function scan(socket: Socket, length: number): void {
   let bytes = shared.subarray(0, length)
@@ -43,6 +62,7 @@ function scan(socket: Socket, length: number): void {
   while (at >= 0) {
     received++
     after = at + NEEDLE.length
+    if (latencies) time(bytes.subarray(after), latencies)
     at = bytes.indexOf(NEEDLE, after)
   }
   // Frames end with a line end, so most reads leave no remainder.
@@ -119,6 +139,12 @@ process.on('message', (command: LoadCommand) => {
     received = 0
     lost = 0
     answer({ closed })
+  } else if ('time' in command) {
+    latencies = []
+    answer({ timing: true })
+  } else if ('latency' in command) {
+    answer({ p50: quantile(latencies ?? [], 0.5), p99: quantile(latencies ?? [], 0.99) })
+    latencies = null
   } else answer({ received, lost })
 })
 process.on('disconnect', () => process.exit(0))

@@ -1,19 +1,28 @@
-/** Posts over keep-alive connections, one request at a time on each, as backends do. */
+/** Requests over keep-alive connections, one at a time on each, as backends make them. */
 import { connect, type Socket } from 'node:net'
 
-export interface PublishPlan {
+interface Pace {
   readonly port: number
-  readonly path: string
-  readonly headers: string
   /** The number of connections, which is the maximum of requests in flight. */
   readonly inFlight: number
-  /** The body of the n-th request. */
-  readonly body: (n: number) => string
   /** Stops after this many requests, or this much time. */
   readonly requests?: number
   readonly seconds?: number
   /** Requests a second; without it, as fast as the answers come. */
   readonly rate?: number
+}
+
+export interface RequestPlan extends Pace {
+  /** The n-th request, with its head. */
+  readonly request: (n: number) => string
+}
+
+export interface PublishPlan extends Pace {
+  /** The path of the n-th request. */
+  readonly path: (n: number) => string
+  readonly headers: string
+  /** The body of the n-th request. */
+  readonly body: (n: number) => string
 }
 
 export interface PublishResult {
@@ -24,7 +33,7 @@ export interface PublishResult {
 
 const END_OF_HEAD = Buffer.from('\r\n\r\n')
 
-class Poster {
+export class Poster {
   readonly #socket: Socket
   #pending: Buffer = Buffer.alloc(0)
   #resolve: ((status: number) => void) | undefined
@@ -74,7 +83,19 @@ class Poster {
   }
 }
 
-export async function publish(plan: PublishPlan): Promise<PublishResult> {
+/** Publishes, and counts the answers other than 2xx. */
+export function publish({ path, headers, body, ...plan }: PublishPlan): Promise<PublishResult> {
+  return drive({
+    ...plan,
+    request: (n) => {
+      const text = body(n)
+      return `POST ${path(n)} HTTP/1.1\r\nHost: localhost\r\nContent-Type: application/json\r\n${headers}Content-Length: ${Buffer.byteLength(text)}\r\n\r\n${text}`
+    }
+  })
+}
+
+/** Sends any requests, and counts the answers other than 2xx. */
+export async function drive(plan: RequestPlan): Promise<PublishResult> {
   const posters = await Promise.all(
     Array.from({ length: plan.inFlight }, () => Poster.open(plan.port))
   )
@@ -84,11 +105,8 @@ export async function publish(plan: PublishPlan): Promise<PublishResult> {
   let sent = 0
   let refused = 0
   const one = async (poster: Poster): Promise<void> => {
-    const body = plan.body(sent++)
-    const status = await poster.post(
-      `POST ${plan.path} HTTP/1.1\r\nHost: localhost\r\nContent-Type: application/json\r\n${plan.headers}Content-Length: ${Buffer.byteLength(body)}\r\n\r\n${body}`
-    )
-    if (status !== 201 && status !== 200) refused++
+    const status = await poster.post(plan.request(sent++))
+    if (status < 200 || status > 299) refused++
   }
   await Promise.all(
     posters.map(async (poster) => {

@@ -26,6 +26,12 @@ export class Load {
     return 'received' in answer ? answer : { received: Number.NaN, lost: 0 }
   }
 
+  /** How long events were on their way since `time` was asked, in milliseconds. */
+  async latency(): Promise<{ p50: number; p99: number }> {
+    const answer = await this.ask({ latency: true })
+    return 'p50' in answer ? answer : { p50: Number.NaN, p99: Number.NaN }
+  }
+
   stop(): void {
     this.#child.disconnect()
   }

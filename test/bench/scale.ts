@@ -29,6 +29,7 @@ const ROUNDS = Number(values.rounds)
 const BATCH = 100
 const IN_FLIGHT = 48
 const PER_SECOND = 30
+const PATH = '/v1/notifications'
 
 const content = `"type":"order.shipped","title":"Your order is on its way","body":"${'x'.repeat(90)}"`
 const toUser = (n: number): string => `{"to":{"user":"w${(n * 7919) % 10_000}"},${content}}`
@@ -57,7 +58,14 @@ async function rate(
   const inFlight = Math.ceil(IN_FLIGHT / nodes.length)
   const results = await Promise.all(
     nodes.map(({ port }) =>
-      publish({ port, path, headers: bellwire.headers, inFlight, body, seconds: SECONDS })
+      publish({
+        port,
+        path: () => path,
+        headers: bellwire.headers,
+        inFlight,
+        body,
+        seconds: SECONDS
+      })
     )
   )
   const refused = results.reduce((sum, result) => sum + result.refused, 0)
@@ -89,13 +97,13 @@ async function measure(
     for (const [n, load] of loads.entries()) {
       await load.open(
         nodes[n]!.port,
-        Array.from({ length: READERS }, (_, k) => bellwire.request(`r${n}-${k}`))
+        Array.from({ length: READERS }, (_, k) => bellwire.request(`r${n}-${k}`, 'topic'))
       )
     }
     const [first, second] = nodes as [Running, Running | undefined]
     const paced = {
       port: first.port,
-      path: bellwire.path,
+      path: () => PATH,
       headers: bellwire.headers,
       inFlight: 8,
       body: toTopic,
@@ -114,7 +122,7 @@ async function measure(
     const otherP50 = second ? (await latencyOf(second)).p50 : null
     await rate(nodes, bellwire.batchPath!, batch, BATCH) // the same
     const batched = await rate(nodes, bellwire.batchPath!, batch, BATCH)
-    const single = await rate(nodes, bellwire.path, toUser, 1)
+    const single = await rate(nodes, PATH, toUser, 1)
     return { name, single, batched, cpuPerFrame, redisCpuPerPublish: redisCpu, p50, p99, otherP50 }
   } finally {
     for (const load of loads) load.stop()
