@@ -14,7 +14,7 @@ import type {
 } from '../../log/store.ts'
 import { pageOf } from '../page.ts'
 import type { MarkedEntry } from './commands.ts'
-import { type Database, openDatabase } from './driver.ts'
+import type { Database } from './driver.ts'
 import { InboxReader } from './inbox-reader.ts'
 import { ARCHIVED, READ } from './mark-flags.ts'
 import {
@@ -37,8 +37,9 @@ export class Reader {
   readonly #inbox: InboxReader
   readonly #s: ReturnType<typeof statements>
 
-  constructor(path: string) {
-    this.#db = openDatabase(path, { readOnly: true, timeout: 1000 })
+  /** `db` is closed by {@link close}. */
+  constructor(db: Database) {
+    this.#db = db
     this.#db.exec('PRAGMA cache_size = -32768')
     this.#inbox = new InboxReader(this.#db)
     this.#s = statements(this.#db)

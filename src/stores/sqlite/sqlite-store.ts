@@ -30,6 +30,7 @@ import type { StoreOptions } from '../store-options.ts'
 import { weightOfPublication } from '../weight-of-publication.ts'
 import type { MarkProgress, Results } from './commands.ts'
 import { Commits } from './commits.ts'
+import { openDatabase } from './driver.ts'
 import { type PreparedFile, prepareFile } from './prepare-file.ts'
 import { Reader } from './reader.ts'
 import { eraseReport, markReport, markUpToReport, type Report, recallReport } from './reports.ts'
@@ -79,7 +80,7 @@ export class SqliteStore implements Store, Log {
         if (this.#opened) options.onLost?.(error)
       }
     })
-    this.#reader = new Reader(file.path)
+    this.#reader = new Reader(openDatabase(file.path, { readOnly: true, timeout: 1000 }))
   }
 
   /** Opens or creates the files in `dataDir`. Rejects with {@link StoreOpenError}. */

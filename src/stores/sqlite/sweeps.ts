@@ -15,6 +15,7 @@ export class Sweeps {
   /** The rows up to these keys have been swept. */
   #lastMark: [user: string, channel: string, seq: number] = ['', '', 0]
   #lastWatermark: [user: string, channel: string] = ['', '']
+  #lastSize = ''
   #lastFloor = ''
 
   constructor(context: WriteContext) {
@@ -26,6 +27,7 @@ export class Sweeps {
   start(): readonly Step[] {
     this.#lastMark = ['', '', 0]
     this.#lastWatermark = ['', '']
+    this.#lastSize = ''
     this.#lastFloor = ''
     return [this.#keys, this.#tickets, this.#marks, this.#watermarks, this.#sizes, this.#floors]
   }
@@ -56,7 +58,15 @@ export class Sweeps {
     return rows.length < RETENTION_SLICE
   }
 
-  #sizes: Step = () => changes(this.#s.deleteSizes, RETENTION_SLICE) < RETENTION_SLICE
+  /** Sizes of shared channels that are empty. */
+  #sizes: Step = () => {
+    const rows = this.#s.sizes.all(this.#lastSize, RETENTION_SLICE)
+    for (const { channel, n } of rows) {
+      if (n === 0) this.#s.deleteSize.run(channel)
+      this.#lastSize = channel
+    }
+    return rows.length < RETENTION_SLICE
+  }
 
   /** Floors of channels below the floor of the log: a client from there gets a reset anyway. */
   #floors: Step = () => {
@@ -98,8 +108,9 @@ function statements({ db }: WriteContext) {
       'SELECT channel, seq, dropped FROM floor WHERE channel > ? ORDER BY channel LIMIT ?'
     ),
     deleteFloor: db.prepare('DELETE FROM floor WHERE channel = ?'),
-    deleteSizes: db.prepare(
-      'DELETE FROM size WHERE channel IN (SELECT channel FROM size WHERE n = 0 LIMIT ?)'
-    )
+    sizes: db.prepare<{ channel: string; n: number }>(
+      'SELECT channel, n FROM size WHERE channel > ? ORDER BY channel LIMIT ?'
+    ),
+    deleteSize: db.prepare('DELETE FROM size WHERE channel = ?')
   }
 }
