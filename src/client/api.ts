@@ -30,7 +30,10 @@ export interface Api {
   setClock(ms: number, atLeast?: boolean): void
 }
 
-/** Throws a {@link BellwireError} if `url` is not a URL. */
+/**
+ * Throws a {@link BellwireError} if `url` is not a URL. One closure, because its functions share a
+ * clock and a flag: with `unreachable` outside the script would be 12 bytes larger.
+ */
 export function createApi({ url, token: given, ticket, topics }: InboxOptions): Api {
   const base = attempt(() =>
     new URL(

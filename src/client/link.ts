@@ -26,8 +26,8 @@ export interface Link extends Member {
 
 /**
  * `rungs` are the transports to try, best first; `tabs` gives those of this user, or undefined
- * until the service has named the user. Positional, because a minifier keeps names of properties
- * and the size of the script is limited.
+ * until the service has named the user. Positional, and one closure, because a minifier keeps names
+ * of properties and the size of the script is limited.
  */
 export function createLink(
   api: Api,
