@@ -23,7 +23,7 @@ test('no failure mode is missing from the list', async (t) => {
   )
 })
 
-test('a test guards against every failure mode, or the list says why it cannot happen', async (t) => {
+test('each failure mode in the list names its test, or why it cannot happen', async (t) => {
   for (const { id, wrong, guard, file, title } of ROWS) {
     if (file === undefined) {
       t.ok(guard.length > 20, `${id} ${wrong}: ${guard}`)

@@ -282,8 +282,8 @@ export interface Operator {
  * - A resolved promise is durable as configured. A call rejected with a {@link StoreError} may be
  *   retried with the same idempotency key: nothing is delivered twice.
  * - The listener receives the events of a log in the order of their `seq`, each once, after they
- *   are durable, including those of this process. The promise of a short call resolves before, or
- *   in the same turn as, the listener receives its events.
+ *   are durable, including those of this process. The promise of a short call resolves before the
+ *   listener receives its events, or in the same turn.
  * - Append, idempotency, collapse, expiry, recall and marks of one notification happen together or
  *   not at all.
  * - A long call does not hold up others: it is cut into slices, and the calls take turns.

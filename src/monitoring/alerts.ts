@@ -10,8 +10,8 @@ interface AlertOptions {
   /** Signs the request; undefined: it is not signed. */
   readonly secret?: string | undefined
   /**
-   * Called for each delivery that failed. `message` contains the origin of the address, whose path
-   * may be a secret, and nothing of the alert.
+   * Called for each delivery that failed. `message` contains only the origin of the address, whose
+   * path may be a secret, and no part of the alert.
    */
   readonly onError: (message: string) => void
   /** Shortest time between two deliveries, milliseconds; default a minute. */

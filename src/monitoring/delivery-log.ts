@@ -41,9 +41,9 @@ const STATUS_LEVELS = { ok: 'info', degraded: 'warn', critical: 'error' } as con
 
 /**
  * Writes the log lines about deliveries, publishes, refusals and errors. A stream gets a line at
- * `info` when it opens and when it closes. Polls and single publishes are too many: they get theirs
- * at `debug`, and each producer one a minute at `info`. No line contains a credential, a header, a
- * query or the content of a notification.
+ * `info` when it opens and when it closes. Polls and single publishes are too many for that: they
+ * are logged at `debug`, and each producer gets one line a minute at `info`. No line contains a
+ * credential, a header, a query or the content of a notification.
  */
 export class DeliveryLog {
   readonly #log: Logger
@@ -139,8 +139,8 @@ export class DeliveryLog {
   }
 
   /**
-   * Logs a request refused for a fault of its own: one line a minute for each reason and route, and
-   * each at `debug`.
+   * Logs a request that was refused because the caller made a mistake: one line a minute for each
+   * reason and route; at `debug`, every request.
    */
   refused(code: string, detail: string, at: RefusedAt): void {
     const fields = { code, ...at, detail: detail.slice(0, MAX_DETAIL) }

@@ -105,7 +105,7 @@ function open(t: Teardown, { url }: Pick<Service, 'url'>, options: InboxOptions)
 const live = (inbox: Inbox): Promise<void> => eventually(() => inbox.status === 'live')
 const titles = (inbox: Inbox): string => inbox.items.map(({ title }) => title).join()
 
-test('a page recovers from every failure that may pass', async (t) => {
+test('a page recovers from every temporary failure', async (t) => {
   // In parallel: the subtests mostly wait for pauses, and each has its own user.
   t.jobs = 3
   const service = await startService(t)

@@ -39,7 +39,7 @@ const envExample = (): string =>
       `\n# --- ${title} ---\n${note === undefined ? '' : `# ${note}\n`}${settings.map(entry).join('')}`
   ).join('')
 
-test('.env.example is what the table of settings says', async (t) => {
+test('.env.example matches the table of settings', async (t) => {
   if (process.env['UPDATE'] === '1') writeFileSync('.env.example', envExample())
   t.equal(
     readFileSync('.env.example', 'utf8'),

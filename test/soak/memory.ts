@@ -31,7 +31,7 @@ function visit(service: Service, path: string, token: string): Promise<string> {
   })
 }
 
-test('streams with the longest lists of topics, opened without end by one user, do not fill the memory', async (t) => {
+test('a user who opens streams with the longest lists of topics again and again does not fill the memory', async (t) => {
   const service = await startService(t, SMALL)
   const token = tokenOf('ann', ['*'])
   const seen: Record<string, number> = {}
@@ -46,7 +46,7 @@ test('streams with the longest lists of topics, opened without end by one user, 
   t.equal((await connectionsOf(service)).active, 0)
 })
 
-test('users behind one proxy who all come back at once get in, and their lists do not fill the memory', async (t) => {
+test('users behind one proxy who all reconnect at once are admitted, and their topics do not fill the memory', async (t) => {
   const service = await startService(t, SMALL)
   const events: string[] = []
   const open = async (n: number): Promise<void> => {

@@ -2,7 +2,7 @@ import type { Cluster, ClusterOptions, Redis } from 'ioredis'
 import { REDIS_COMMAND_TIMEOUT_MS, REDIS_REFRESH_MS } from '../../bounds/limits.ts'
 import type { HostPort } from './redis-url.ts'
 
-/** What a connection to a Cluster needs beside the options of its connections to servers. */
+/** What a connection to a Cluster needs besides the options of its connections to servers. */
 export interface ClusterSetup {
   readonly redisOptions: Omit<NonNullable<ClusterOptions['redisOptions']>, 'replyMapping'>
   /** Whether the connection subscribes to channels. */

@@ -32,9 +32,9 @@ export async function publishToShards(
 }
 
 /**
- * Takes the idempotency keys of publications that are not in the shard of their key alone, where
- * appending takes it. The outcome of each by its index: accepted now or before, with this id, or
- * not.
+ * Takes the idempotency keys of publications that go to other shards than that of their key: there
+ * appending does not take it. Returns the outcome of each by its index: accepted now or before,
+ * with this id, or not.
  */
 async function claimKeys(
   shards: readonly RedisShard[],

@@ -38,8 +38,8 @@ const isNotAllowed = ({ message }: Error): boolean =>
   hasCode(message, 'NOPERM') || /can't run this command|ACL failure in script/.test(message)
 
 /**
- * Why a channel can be neither published to nor subscribed to, for an operator. A channel that the
- * user may not use is named as the operator has to grant it.
+ * Why publishing or subscribing to a channel of Redis fails, for an operator. If the user lacks the
+ * permission, the reason contains the ACL rule to add.
  */
 export function channelRefusal(error: unknown, prefix: string): string {
   if (!(error instanceof Error) || !isNotAllowed(error) || !/channel/.test(error.message))

@@ -92,7 +92,7 @@ export class SqliteArchiveTarget implements ArchiveTarget {
     index: number
   ): void {
     if (this.#s.findNote.get(id))
-      throw new ArchiveFault(index, `the notification ${id} is in an earlier line, too`)
+      throw new ArchiveFault(index, `the notification ${id} is in an earlier line already`)
     const channels = channelsOf(to)
     const seq = this.#head + 1
     this.#head += channels.length
@@ -111,7 +111,7 @@ export class SqliteArchiveTarget implements ArchiveTarget {
       if (key !== undefined && this.#s.findKey.get(channel, key)) {
         throw new ArchiveFault(
           index,
-          `an earlier line has the key ${JSON.stringify(key)} in ${channel}, too`
+          `an earlier line already has the key ${JSON.stringify(key)} in ${channel}`
         )
       }
       const entrySeq = seq + channels.indexOf(channel)

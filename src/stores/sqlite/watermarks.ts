@@ -6,10 +6,10 @@ import type { WriteContext } from './write-context.ts'
 
 /**
  * What must hold for every live entry up to a watermark: `done`, it is read or archived; `seen`, it
- * is seen; `archived`, it is archived. Counts and lists only look above. Removing an entry keeps a
- * watermark true and a new entry lies above it, so only marks move it. It may be lower than it
- * could be. Every user with a mark in a channel has a row there, in the table `reach` (released
- * files have that name).
+ * is seen; `archived`, it is archived. Counts and lists read only the entries above it. A watermark
+ * stays true when an entry is removed, and new entries are above it, so only marks move it. It may
+ * be lower than possible. Every user with a mark in a channel has a row for it in the table `reach`
+ * (its name in released files).
  */
 const LEVELS = {
   done: `m.flags IS NULL OR m.flags & ${READ | ARCHIVED} = 0`,

@@ -136,8 +136,8 @@ function answerAll(jobs: readonly Job[]): Flat {
 }
 
 /**
- * Runs each command by itself, in order. One as large as another that did not fit on the disk is
- * not tried.
+ * Runs each command by itself, in order. Once one did not fit on the disk, those that are as large
+ * are not tried.
  */
 function answerEach(jobs: readonly Job[]): Flat {
   const answers: Flat = []

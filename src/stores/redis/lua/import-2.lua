@@ -25,13 +25,13 @@ function kinds.n()
   }
   local entries, first = tonumber(ARGV[at + 8]), at + 9
   if call('EXISTS', P .. 'n:' .. note.id) == 1 then
-    return 'the notification ' .. note.id .. ' is in an earlier line, too'
+    return 'the notification ' .. note.id .. ' is in an earlier line already'
   end
   add_notification(note, entries, ARGV[first])
   for k = first, first + 3 * (entries - 1), 3 do
     local channel, times, replaces = ARGV[k], ARGV[k + 1], ARGV[k + 2]
     if note.key ~= '' and call('HEXISTS', P .. 'k:' .. channel, note.key) == 1 then
-      return 'an earlier line has the key ' .. note.key .. ' in ' .. channel .. ', too'
+      return 'an earlier line already has the key ' .. note.key .. ' in ' .. channel
     end
     head, sub = head + 1, 0
     local seq = str(head)
