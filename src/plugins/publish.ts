@@ -78,6 +78,7 @@ type Publishing = Pick<
 >
 type Needs = Pick<PublishOptions, 'store' | 'basePath' | 'observer'>
 
+// Only the heads of the two routes look alike: what they read and answer differs.
 function publishOne(scope: FastifyInstance, publishing: Publishing, needs: Needs): void {
   const { store, basePath = '', observer } = needs
   parseJsonWith(scope, async (text) => parseJson(text))
