@@ -16,6 +16,7 @@ import { Removal } from './removal.ts'
 import { Retention } from './retention.ts'
 import { decodeRequest, encodeFailure, type Job } from './thread-messages.ts'
 import { Tickets } from './tickets.ts'
+import { walSync } from './wal-sync.ts'
 import { Watermarks } from './watermarks.ts'
 import { WriteContext } from './write-context.ts'
 import { failureOf, messageOf } from './write-failure.ts'
@@ -31,13 +32,16 @@ if (!parentPort) throw new Error('writer.ts runs as a worker thread')
 const port = parentPort
 const options: WriterData = workerData
 const db = openDatabase(options.path, { timeout: 5000 })
+// `normal`: SQLite syncs at checkpoints, and `makeDurable` syncs each commit.
 db.exec(
-  `PRAGMA synchronous = ${options.sync}; PRAGMA cache_size = -65536; PRAGMA wal_autocheckpoint = 4000;
+  `PRAGMA synchronous = normal; PRAGMA cache_size = -65536; PRAGMA wal_autocheckpoint = 4000;
    PRAGMA journal_size_limit = ${WAL_BYTES}; PRAGMA temp_store = MEMORY`
 )
 const begin = db.prepare('BEGIN')
 const commit = db.prepare('COMMIT')
 const context = new WriteContext(db, options.retentionPerChannel, options.leap)
+// Now that the database was read, there is a write-ahead log.
+const makeDurable = options.sync === 'full' ? walSync(options.path) : () => {}
 const append = new Append(context)
 const watermarks = new Watermarks(context)
 const marks = new MarkTable(context, watermarks)
@@ -58,6 +62,8 @@ const handlers: Handlers = {
   revoke: (command) => tickets.revoke(command)
 }
 let commitMs = 0
+/** Whether there are commits that are not durable yet. */
+let unsynced = false
 let trouble: string | null = null
 let timer: NodeJS.Timeout | undefined
 let nextTidy: NodeJS.Immediate | undefined
@@ -86,6 +92,7 @@ function commitAll(work: () => void): void {
     context.save()
     const started = performance.now()
     commit.run()
+    unsynced = true
     commitMs = performance.now() - started
   } catch (error) {
     try {
@@ -101,7 +108,17 @@ function commitAll(work: () => void): void {
   trouble = null
 }
 
+/**
+ * Makes what was committed durable, then reports it. If the disk fails to sync, nobody knows what
+ * it holds, and a second attempt would not tell: the thread ends, and the process with it.
+ */
 function report(answers: Flat | null): void {
+  if (unsynced) {
+    const started = performance.now()
+    makeDurable()
+    unsynced = false
+    commitMs += performance.now() - started
+  }
   port.postMessage({
     answers,
     head: context.head,
