@@ -18,7 +18,8 @@ const text = (max: number) =>
     .refine((value) => value.isWellFormed(), WELL_FORMED)
     .describe(`At most ${max} characters (Unicode code points)`)
 
-function isSafeUrl(url: string): boolean {
+/** Whether a string is an http(s) address, or a path on the same host. */
+export function isSafeUrl(url: string): boolean {
   if (CONTROL.test(url)) return false
   return HTTP_URL.test(url) ? URL.canParse(url) : LOCAL_PATH.test(url)
 }
@@ -31,14 +32,18 @@ const address = z
   )
   .refine((value) => value.isWellFormed(), WELL_FORMED)
 
-const Type = z
-  .string()
-  .regex(/^[A-Za-z0-9_.:-]{1,64}$/, 'must be 1–64 characters of A–Z a–z 0–9 _ . : -')
-const Level = z.enum(
-  ['info', 'success', 'warning', 'error'],
-  'must be info, success, warning or error'
-)
-const Key = z.string().regex(/^[ -~]{1,128}$/, 'must be 1–128 printable ASCII characters')
+/** Matches the type of a notification. */
+export const TYPE_PATTERN = /^[A-Za-z0-9_.:-]{1,64}$/
+/** Matches a collapse key. */
+export const KEY_PATTERN = /^[ -~]{1,128}$/
+/** How important a notification may be. */
+export const LEVELS = ['info', 'success', 'warning', 'error'] as const
+/** Maximum length of a text, in characters. */
+export const TEXT_LENGTHS = { title: 200, body: 4000 } as const
+
+const Type = z.string().regex(TYPE_PATTERN, 'must be 1–64 characters of A–Z a–z 0–9 _ . : -')
+const Level = z.enum(LEVELS, 'must be info, success, warning or error')
+const Key = z.string().regex(KEY_PATTERN, 'must be 1–128 printable ASCII characters')
 
 /**
  * The fields that a producer writes and a subscriber reads. To add one, add a row here, to
@@ -46,12 +51,12 @@ const Key = z.string().regex(/^[ -~]{1,128}$/, 'must be 1–128 printable ASCII 
  */
 export const contentFields = {
   type: Type.describe('What kind of thing happened'),
-  title: text(200).optional(),
-  body: text(4000).optional(),
+  title: text(TEXT_LENGTHS.title).optional(),
+  body: text(TEXT_LENGTHS.body).optional(),
   url: address.optional().describe('Where a click leads'),
   image: address.optional().describe('A picture to show beside it, such as the sender’s'),
   level: Level.default('info'),
-  // Its values are checked in `check-notification.ts`, before the schema copies them.
+  // `data-flaws.ts` checks its values before the schema copies them.
   data: z
     .record(z.string(), z.unknown(), 'must be an object')
     .optional()

@@ -1,7 +1,9 @@
-import { MAX_DATA_DEPTH, MAX_NOTIFICATION_BYTES } from '../../bounds/limits.ts'
-import { encodeContent, WELL_FORMED } from '../../log/content.ts'
-import { faultsOf, pointerToken } from './faults.ts'
+import { MAX_NOTIFICATION_BYTES } from '../../bounds/limits.ts'
+import { encodeContent } from '../../log/content.ts'
+import { flawOf, isRecord } from './data-flaws.ts'
+import { faultsOf } from './faults.ts'
 import { BatchItem, NotificationInput } from './notification.ts'
+import { plainBatchItem, plainNotification } from './plain-notification.ts'
 import type { Fault } from './problem.ts'
 
 /** The result of a check: a valid notification with its encoded content, or its faults. */
@@ -12,48 +14,8 @@ export type Checked<T> =
 /** What is wrong with a notification that is too large. */
 export const TOO_LARGE = `must be at most ${MAX_NOTIFICATION_BYTES} bytes as JSON, not counting to`
 
-interface Flaw {
-  readonly path: readonly string[]
-  readonly message: string
-}
-const TOO_DEEP: Flaw = { path: [], message: `must be nested at most ${MAX_DATA_DEPTH} deep` }
-const INEXACT =
-  'must be at most 2^53 - 1, beyond which JSON readers change whole numbers: send it as a string'
-
-/**
- * Where and how a value exceeds what every encoder and reader can handle; undefined if it does not.
- */
-function flawOf(value: unknown, depth: number): Flaw | undefined {
-  if (typeof value === 'string')
-    return value.isWellFormed() ? undefined : { path: [], message: WELL_FORMED }
-  if (typeof value === 'number') {
-    if (!Number.isFinite(value))
-      return { path: [], message: 'must be a number that a double can hold' }
-    // Parsing may have changed a whole number of that size. From 1e21 on it is written with an
-    // exponent and survives (ECMA-262, Number::toString).
-    const size = Math.abs(value)
-    return size > Number.MAX_SAFE_INTEGER && size < 1e21
-      ? { path: [], message: INEXACT }
-      : undefined
-  }
-  if (typeof value !== 'object' || value === null) return undefined
-  if (depth > MAX_DATA_DEPTH) return TOO_DEEP
-  for (const key of Object.keys(value)) {
-    if (!key.isWellFormed()) return { path: [], message: `${WELL_FORMED} in the name of a field` }
-    // Copying this name would reach a prototype.
-    if (key === '__proto__') return { path: [key], message: 'must not have this name' }
-    const flaw = flawOf((value as Record<string, unknown>)[key], depth + 1)
-    if (flaw === TOO_DEEP) return flaw
-    if (flaw) return { path: [pointerToken(key), ...flaw.path], message: flaw.message }
-  }
-  return undefined
-}
-
 const REQUIRED: ReadonlySet<string> = new Set(['to', 'type'])
 const KNOWN: ReadonlySet<string> = new Set(Object.keys(BatchItem.shape))
-
-const isRecord = (value: unknown): value is Record<string, unknown> =>
-  typeof value === 'object' && value !== null && !Array.isArray(value)
 
 /** A record without optional fields that are null; the same record if it has none. */
 function withoutNulls(
@@ -84,7 +46,8 @@ type Schema<T> = {
   ): { success: true; data: T } | { success: false; error: { issues: readonly [] } }
 }
 
-function check<T extends NotificationInput>(
+/** Checks a notification that is unusual or invalid. */
+function parse<T extends NotificationInput>(
   schema: Schema<T>,
   value: unknown,
   pointer: string
@@ -110,22 +73,39 @@ function check<T extends NotificationInput>(
       tooLarge: false
     }
   }
-  const content = encodeContent(parsed.data)
+  return encode(parsed.data, given, pointer)
+}
+
+/** Encodes the content of a valid notification, unless it is too large as it was `given`. */
+function encode<T extends NotificationInput>(
+  input: T,
+  given: unknown,
+  pointer: string
+): Checked<T> {
+  const content = encodeContent(input)
   // A UTF-16 code unit takes at most three bytes, and the other fields a few hundred: most
   // notifications need not be measured.
-  const length = content.length + (parsed.data.expiresAt?.length ?? 0)
+  const length = content.length + (input.expiresAt?.length ?? 0)
   if (
     length > MAX_NOTIFICATION_BYTES / 4 &&
     sizeOf(given as Record<string, unknown>) > MAX_NOTIFICATION_BYTES
   )
     return { faults: [{ pointer, detail: TOO_LARGE }], tooLarge: true }
-  return { input: parsed.data, content }
+  return { input, content }
 }
 
 /** Checks the body of one publish, parsed from JSON. Pointers of faults start there. */
-export const checkNotification = (value: unknown): Checked<NotificationInput> =>
-  check(NotificationInput as Schema<NotificationInput>, value, '')
+export function checkNotification(value: unknown): Checked<NotificationInput> {
+  const plain = plainNotification(value)
+  return plain
+    ? encode(plain, value, '')
+    : parse(NotificationInput as Schema<NotificationInput>, value, '')
+}
 
 /** Checks one item of a batch by the same rules. Pointers of faults start with `pointer`. */
-export const checkBatchItem = (value: unknown, pointer: string): Checked<BatchItem> =>
-  check(BatchItem as Schema<BatchItem>, value, pointer)
+export function checkBatchItem(value: unknown, pointer: string): Checked<BatchItem> {
+  const plain = plainBatchItem(value)
+  return plain
+    ? encode(plain, value, pointer)
+    : parse(BatchItem as Schema<BatchItem>, value, pointer)
+}
