@@ -1,5 +1,6 @@
 // One process for these files: a process for each would take longer to start than most take to run.
 import './sqlite-files.test.ts'
+import './sqlite-growth.test.ts'
 import './sqlite-power-cut.test.ts'
 import './sqlite-restore-detector.test.ts'
 import './sqlite-retention.test.ts'
