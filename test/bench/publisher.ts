@@ -56,6 +56,7 @@ export class Poster {
   /** The status of the answer; 0 if the connection broke. */
   post(request: string): Promise<number> {
     return new Promise((resolve) => {
+      if (this.#socket.destroyed) return resolve(0)
       this.#resolve = resolve
       this.#socket.write(request)
     })

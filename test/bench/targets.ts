@@ -111,6 +111,9 @@ export interface Running {
   stop(): Promise<void>
 }
 
+// A signal would end this process without its `exit`, and leave the servers behind.
+for (const signal of ['SIGINT', 'SIGTERM'] as const) process.once(signal, () => process.exit(1))
+
 export interface StartOptions {
   /** Kept when the server stops; without it, a directory of its own. */
   readonly dataDir?: string
