@@ -60,7 +60,7 @@ export interface SessionCredentials {
   readonly authorization?: string | undefined
 }
 
-/** Where sessions are looked up, and who hears how it went. */
+/** Where sessions are looked up, and who is notified of the outcome. */
 export interface SessionLookUpOptions {
   /** AUTH_SESSION_URL. */
   readonly url: string
@@ -73,7 +73,7 @@ interface Found {
   /** When the application was asked, milliseconds since 1970. */
   readonly startedAt: number
   /** The same in monotonic milliseconds, to tell whether we knew of a revocation by then. */
-  readonly begun: number
+  readonly monotonicStart: number
   readonly subscriber: Subscriber
 }
 
@@ -137,7 +137,7 @@ export class SessionLookUp {
       // nodes differ, if we had read the same revocation before we asked.
       if (
         answer.startedAt > revokedAt ||
-        (known?.revokedAt === revokedAt && answer.begun >= known.readAt)
+        (known?.revokedAt === revokedAt && answer.monotonicStart >= known.readAt)
       )
         return subscriber
       known = { revokedAt, readAt }
@@ -158,7 +158,7 @@ export class SessionLookUp {
 
   async #ask(key: string, credentials: SessionCredentials): Promise<Found | Refused> {
     const startedAt = Date.now()
-    const begun = performance.now()
+    const monotonicStart = performance.now()
     try {
       const answer = await question(this.#server, credentials)
       if ('kind' in answer) {
@@ -169,8 +169,8 @@ export class SessionLookUp {
         return answer
       }
       this.#observer.answered(SETTING)
-      const yes = { startedAt, begun, subscriber: answer }
-      this.#found.set(key, yes, begun + LOOK_UP_YES_MS - performance.now())
+      const yes = { startedAt, monotonicStart, subscriber: answer }
+      this.#found.set(key, yes, monotonicStart + LOOK_UP_YES_MS - performance.now())
       return yes
     } catch (error) {
       if (!(error instanceof OutsideError)) throw error

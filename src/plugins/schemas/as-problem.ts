@@ -34,6 +34,8 @@ const SLUG_OF_AUTH_ERROR = {
   unavailable: 'unavailable'
 } as const satisfies Record<AuthErrorKind, ProblemSlug>
 
+const INTERNAL = 'An internal error occurred. The log has the details.'
+
 /** Any error as one of ours. What went wrong inside stays behind in `cause`. */
 export function asProblem(error: unknown): ProblemError {
   if (error instanceof ProblemError) return error
@@ -45,7 +47,7 @@ export function asProblem(error: unknown): ProblemError {
           'The store is full: nothing was accepted. Make room, then try again.',
           { cause: error }
         )
-      : new ProblemError('unavailable', 'The store does not answer; try again.', {
+      : new ProblemError('unavailable', 'The store is not responding: try again.', {
           retryAfter: RETRY_AFTER,
           cause: error
         })
@@ -55,12 +57,9 @@ export function asProblem(error: unknown): ProblemError {
   const known: Partial<FastifyError> = typeof error === 'object' && error !== null ? error : {}
   const { statusCode, code, message } = known
   if (statusCode === undefined || statusCode < 400)
-    return new ProblemError('internal', 'Something went wrong here; it was logged.', {
-      cause: error
-    })
+    return new ProblemError('internal', INTERNAL, { cause: error })
   const slug = SLUG_OF_STATUS[statusCode] ?? (statusCode < 500 ? 'malformed' : 'internal')
-  if (slug === 'internal')
-    return new ProblemError(slug, 'Something went wrong here; it was logged.', { cause: error })
+  if (slug === 'internal') return new ProblemError(slug, INTERNAL, { cause: error })
   const detail =
     code?.startsWith('FST_ERR_CTP_') && slug === 'malformed'
       ? `${message}.`.replace(/\.\.$/, '.')

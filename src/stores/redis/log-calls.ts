@@ -77,9 +77,9 @@ export class LogCalls {
       } catch (error) {
         if (isOtherEpoch(error) && otherEpochs++ === 0) {
           await this.#log.pull()
-          // A seq of the log before means nothing in this one.
+          // A seq of the earlier log means nothing in the new one.
           if (SCRIPTS[call.name].takesSeq)
-            throw new StoreError('unavailable', 'the log has begun again', { cause: error })
+            throw new StoreError('unavailable', 'a new log replaced this one', { cause: error })
         } else {
           const again = wasNotSent(error) || (call.repeatable && isBrokenConnection(error))
           if (!again || performance.now() >= deadline) throw storeErrorOf(error)

@@ -4,7 +4,7 @@ import { momentOr, ReplyReader } from './replies.ts'
 import { SCRIPTS } from './scripts.ts'
 import { parseStreamId, type StreamId } from './stream-id.ts'
 
-/** How the log is found or begun. */
+/** How the log is found or created. */
 export interface OpenLogArgs {
   /** See `logArgs`. */
   readonly logArgs: readonly string[]
@@ -12,7 +12,7 @@ export interface OpenLogArgs {
   readonly knownSeq: number | null
   /** Number of shards that the caller is set to. */
   readonly shards: number
-  /** Whether the log may be begun if there is none. */
+  /** Whether the log may be created if there is none. */
   readonly mayBegin: boolean
 }
 
@@ -27,10 +27,10 @@ export interface OpenedLog {
   readonly nextExpiry: number
 }
 
-/** The log was begun with another number of shards. */
+/** The log was created with another number of shards. */
 export class ShardMismatch extends Error {}
 
-/** The first shard has not been begun yet, and another may not be begun before it. */
+/** The first shard has no log yet, and no other shard may get one before it. */
 export class LogNotBegun extends Error {}
 
 /**

@@ -284,7 +284,7 @@ export class RedisLog {
     } catch (error) {
       if (error instanceof ShardMismatch) this.#mismatch = error.message
       if (first === undefined || mayBegin || !(error instanceof LogNotBegun)) throw error
-      // The first shard may have been begun again with another number of shards.
+      // The log of the first shard may be a new one, with another number of shards.
       await first.pull()
       if (first.failure !== null) throw new Error(first.failure.reason)
       return this.#openAs(true)
