@@ -1,11 +1,3 @@
-// One process for these files: a process for each would take longer to start than most take to run.
-import './client-script.test.ts'
-import './inbox.test.ts'
-import './metrics.test.ts'
-import './openapi.test.ts'
-import './poll.test.ts'
-import './problems.test.ts'
-import './publish.test.ts'
-import './schemas/batch-body.test.ts'
-import './socket.test.ts'
-import './transport.test.ts'
+import { importTests } from '../fixtures/import-tests.ts'
+
+importTests('test/plugins', 'test/plugins/schemas')
