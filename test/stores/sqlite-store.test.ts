@@ -37,3 +37,17 @@ t.test('counts and lists match the entries, whichever way entries are removed', 
   t.teardown(() => store.close())
   await countsProperty(t, store, 25)
 })
+
+t.test('revocations of earlier runs count, and so do later ones', async (t) => {
+  const options = storeOptions(tempDir(t))
+  const first = await openStore(options)
+  await first.revoke('ann')
+  const at = await first.revokedAt('ann')
+  await first.close()
+  const store = await openStore(options)
+  t.teardown(() => store.close())
+  t.equal(await store.revokedAt('ann'), at)
+  await Promise.all([store.revoke('ben'), store.revoke('auth0|64ab')])
+  for (const user of ['ben', 'auth0|64ab']) t.ok((await store.revokedAt(user)) > 0)
+  t.equal(await store.revokedAt('eve'), 0)
+})

@@ -17,6 +17,7 @@ import type { MarkedEntry } from './commands.ts'
 import type { Database } from './driver.ts'
 import { InboxReader } from './inbox-reader.ts'
 import { ARCHIVED, READ } from './mark-flags.ts'
+import { RevokedUsers } from './revoked-users.ts'
 import {
   type EntryRow,
   eventOf,
@@ -35,6 +36,7 @@ import { FIND_TICKET, holderOf, type TicketRow } from './tickets.ts'
 export class Reader {
   readonly #db: Database
   readonly #inbox: InboxReader
+  readonly #revoked: RevokedUsers
   readonly #s: ReturnType<typeof statements>
 
   /** `db` is closed by {@link close}. */
@@ -42,6 +44,7 @@ export class Reader {
     this.#db = db
     this.#db.exec('PRAGMA cache_size = -32768')
     this.#inbox = new InboxReader(this.#db)
+    this.#revoked = new RevokedUsers(this.#db)
     this.#s = statements(this.#db)
   }
 
@@ -133,8 +136,14 @@ export class Reader {
     return row ? holderOf(row) : null
   }
 
+  /** The user is about to be revoked. */
+  revoking(user: string): void {
+    this.#revoked.add(user)
+  }
+
   /** See `Credentials.revokedAt`. */
   revokedAt(user: string): number {
+    if (!this.#revoked.mayContain(user)) return 0
     return this.#s.revocation.get(user)?.at ?? 0
   }
 

@@ -216,6 +216,7 @@ export class SqliteStore implements Store, Log {
   }
 
   async revoke(user: string): Promise<void> {
+    this.#reader.revoking(user)
     const events: readonly FollowedEvent[] = [{ kind: 'revoked', user }]
     await this.#commits.send('revoke', { user }, (outcome) => ({ outcome, events }))
   }
