@@ -16,6 +16,7 @@ import {
 } from './claims.ts'
 import { digest } from './digest.ts'
 import { type KeySet, KeySetError } from './key-set.ts'
+import { createPlainTokenReader } from './plain-token.ts'
 import type { SignInObserver } from './sign-in-observer.ts'
 
 /** How JWTs are verified. */
@@ -43,6 +44,7 @@ const ASYMMETRIC = [
 const CACHE_MS = 60_000
 
 type Verify = (token: string) => Promise<JWTPayload>
+type Read = (token: string) => Promise<VerifiedToken>
 
 /**
  * Whether a value has the three base64url parts of a compact JWS (RFC 7515, 7.1); does not check
@@ -65,19 +67,11 @@ export function createJwtVerifier(options: JwtOptions): VerifyJwt | undefined {
   // confusion (RFC 8725, 2.1).
   const verify =
     keySet === undefined ? withSecrets(jwtSecrets, options) : withKeySet(keySet, options, observer)
-  const cache = new BoundedCache<VerifiedToken>('tokens', {
-    sizeOf: ({ subscriber }) => 150 + textBytes(subscriber.user) + textsBytes(subscriber.topics)
-  })
+  const readVerified: Read = async (token) => readClaims(await verify(token), options)
+  const read = keySet === undefined ? readVerified : cached(readVerified)
 
   return async (token) => {
-    const key = digest(token)
-    let verified = cache.get(key)
-    if (!verified) {
-      verified = readClaims(await verify(token), options)
-      const left = (verified.subscriber.expiresAt ?? Number.POSITIVE_INFINITY) - Date.now()
-      if (left >= 1) cache.set(key, verified, Math.ceil(Math.min(left, CACHE_MS)))
-    }
-    const { subscriber, issuedAt } = verified
+    const { subscriber, issuedAt } = await read(token)
     if (subscriber.expiresAt !== undefined && subscriber.expiresAt <= Date.now())
       throw denied(expiryRefusal(subscriber.expiresAt / 1000))
     // `iat` counts whole seconds: a token from the second of the revocation may be older than it.
@@ -89,11 +83,28 @@ export function createJwtVerifier(options: JwtOptions): VerifyJwt | undefined {
 }
 
 /**
- * HS256 is verified by fast-jwt, which takes about 7 µs of CPU a token; jose takes about 50 µs, and
- * after a restart everybody connects at once.
+ * Caches valid tokens. Their digest costs as much as an HMAC, so only asymmetric signatures are
+ * worth it.
  */
+function cached(read: Read): Read {
+  const cache = new BoundedCache<VerifiedToken>('tokens', {
+    sizeOf: ({ subscriber }) => 150 + textBytes(subscriber.user) + textsBytes(subscriber.topics)
+  })
+  return async (token) => {
+    const key = digest(token)
+    const known = cache.get(key)
+    if (known) return known
+    const verified = await read(token)
+    const left = (verified.subscriber.expiresAt ?? Number.POSITIVE_INFINITY) - Date.now()
+    if (left >= 1) cache.set(key, verified, Math.ceil(Math.min(left, CACHE_MS)))
+    return verified
+  }
+}
+
+/** fast-jwt verifies the tokens that are not plain; it is faster than jose. */
 function withSecrets(secrets: readonly string[], rules: ClaimRules): Verify {
   const { jwtIssuer, jwtAudience } = rules
+  const readPlain = createPlainTokenReader(secrets, rules)
   const checks = {
     algorithms: ['HS256' as const],
     clockTolerance: MAX_CLOCK_SKEW_S * 1000,
@@ -106,6 +117,8 @@ function withSecrets(secrets: readonly string[], rules: ClaimRules): Verify {
   }
   const verifiers = secrets.map((key) => createVerifier({ ...checks, key }))
   return async (token) => {
+    const plain = readPlain(token)
+    if (plain) return plain
     let reason: unknown
     for (const verify of verifiers) {
       try {

@@ -19,21 +19,13 @@ export const UserName = z.string().regex(USER_PATTERN, USER_RULE)
 /** Schema for the name of a topic. */
 export const TopicName = z.string().regex(TOPIC_PATTERN, TOPIC_RULE)
 
-/**
- * Schema for the user in a credential: a name, or a whole number, because databases number their
- * users.
- */
-export const CredentialUser = z.union([UserName, z.int().nonnegative().transform(String)])
+/** Matches a topic in a credential: a name, or a prefix that ends in `*` and matches any rest. */
+export const TOPIC_GRANT_PATTERN = /^(?:[A-Za-z0-9_.:@/-]{1,128}|[A-Za-z0-9_.:@/-]{0,127}\*)$/
 
-/**
- * Schema for a topic in a credential: a name, or a prefix that ends in `*` and matches any rest.
- */
+/** Schema for a topic in a credential. */
 export const TopicGrant = z
   .string()
-  .regex(
-    /^(?:[A-Za-z0-9_.:@/-]{1,128}|[A-Za-z0-9_.:@/-]{0,127}\*)$/,
-    'must be a topic name, or a prefix that ends in *'
-  )
+  .regex(TOPIC_GRANT_PATTERN, 'must be a topic name, or a prefix that ends in *')
 
 /** Schema for an id in a request. Bellwire issues no other ids. */
 export const Id = z

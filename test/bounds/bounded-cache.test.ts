@@ -1,3 +1,4 @@
+import { generateKeyPairSync, sign } from 'node:crypto'
 import { createServer } from 'node:http'
 import type { AddressInfo } from 'node:net'
 import { setImmediate } from 'node:timers/promises'
@@ -6,7 +7,8 @@ import { runInNewContext } from 'node:vm'
 import Fastify from 'fastify'
 import { type Test, test } from 'tap'
 import type { Credentials } from '../../src/auth/identity.ts'
-import { createJwtVerifier, signDevToken } from '../../src/auth/jwt.ts'
+import { createJwtVerifier } from '../../src/auth/jwt.ts'
+import { KeySet } from '../../src/auth/key-set.ts'
 import { createKeyring } from '../../src/auth/keyring.ts'
 import { SessionLookUp } from '../../src/auth/session-lookup.ts'
 import { BoundedCache, boundedCaches, type CacheName } from '../../src/bounds/bounded-cache.ts'
@@ -25,7 +27,7 @@ import { observe } from '../fixtures/observe.ts'
 setFlagsFromString('--expose-gc')
 const collect = runInNewContext('gc') as () => void
 
-const SECRET = 'a-secret-for-tests-only-0123456789abcdef'
+const b64 = (value: unknown): string => Buffer.from(JSON.stringify(value)).toString('base64url')
 const long = (n: number): string => `${n}-`.padEnd(128, 'x')
 /** As many of the longest names as one subscriber may have, sliced from a far longer text. */
 const names = (n: number, most = 200): string[] =>
@@ -40,9 +42,20 @@ const observer = new SignIns(() => {})
  * that keeps the cache alive.
  */
 const FEEDS = {
-  tokens: async () => {
-    const verify = createJwtVerifier({ ...RULES, jwtSecrets: [SECRET], store, observer })!
-    for (let n = 0; n < 500; n++) await verify(signDevToken(long(n), names(n), SECRET, 3600, RULES))
+  tokens: async (t) => {
+    const { publicKey, privateKey } = generateKeyPairSync('ed25519')
+    const key = { ...publicKey.export({ format: 'jwk' }), alg: 'EdDSA' }
+    const server = createServer((_, response) => response.end(JSON.stringify({ keys: [key] })))
+    await new Promise<void>((resolve) => server.listen(0, '127.0.0.1', resolve))
+    t.teardown(() => server.close())
+    const url = `http://127.0.0.1:${(server.address() as AddressInfo).port}`
+    const keySet = new KeySet(url, observer)
+    t.teardown(() => keySet.close())
+    const verify = createJwtVerifier({ ...RULES, jwtSecrets: [], keySet, store, observer })!
+    for (let n = 0; n < 500; n++) {
+      const head = `${b64({ alg: 'EdDSA' })}.${b64({ sub: long(n), topics: names(n) })}`
+      await verify(`${head}.${sign(null, Buffer.from(head), privateKey).toString('base64url')}`)
+    }
     return verify
   },
   sessions: async (t) => {
