@@ -1,6 +1,12 @@
 import { test } from 'tap'
 import type { Item } from '../../src/client/types.ts'
-import { type Content, contentFields, encodeContent, storedFields } from '../../src/log/content.ts'
+import {
+  type Content,
+  contentFields,
+  encodeContent,
+  plainFields,
+  storedFields
+} from '../../src/log/content.ts'
 
 test('every field of a notification is accepted, stored, encoded and typed in the SDK', async (t) => {
   const full: Required<Content> = {
@@ -17,5 +23,9 @@ test('every field of a notification is accepted, stored, encoded and typed in th
   const shown: readonly (keyof Item)[] = Object.keys(storedFields) as (keyof Content)[]
   t.strictSame(Object.keys(full), shown)
   t.strictSame(Object.keys(contentFields), shown)
+  t.strictSame(
+    Object.keys(plainFields),
+    shown.filter((name) => name !== 'data')
+  )
   t.equal(`{${encodeContent(full)}}`, JSON.stringify(full), 'in the order of the table')
 })

@@ -1,5 +1,5 @@
 import { MAX_ENTRIES } from '../../bounds/limits.ts'
-import { isSafeUrl, KEY_PATTERN, LEVELS, TEXT_LENGTHS, TYPE_PATTERN } from '../../log/content.ts'
+import { matches, plainFields, type Rule } from '../../log/content.ts'
 import { TOPIC_PATTERN, USER_PATTERN } from '../../log/names.ts'
 import { flawOf, isRecord } from './data-flaws.ts'
 import { type BatchItem, IDEMPOTENCY_KEY, type NotificationInput } from './notification.ts'
@@ -8,22 +8,7 @@ import { type BatchItem, IDEMPOTENCY_KEY, type NotificationInput } from './notif
 // in 1 µs; the schemas take 10. They accept nothing that the schemas reject, and decide nothing
 // else: whatever they do not accept goes to the schemas, which explain what is wrong.
 
-type Rule = (value: unknown) => boolean
-
-const matches =
-  (pattern: RegExp): Rule =>
-  (value) =>
-    typeof value === 'string' && pattern.test(value)
-
-const isText =
-  (max: number): Rule =>
-  (value) =>
-    typeof value === 'string' && value.length <= max && value.isWellFormed()
-
 const isUser = matches(USER_PATTERN)
-
-const isAddress: Rule = (value) =>
-  typeof value === 'string' && value.isWellFormed() && isSafeUrl(value)
 
 /** Whether each field of a record has a rule, and passes it. */
 function passes(record: Record<string, unknown>, rules: ReadonlyMap<string, Rule>): boolean {
@@ -50,14 +35,8 @@ const isTo: Rule = (to) => isRecord(to) && Object.keys(to).length === 1 && passe
 // `expiresAt` is missing on purpose: only the schema knows what an instant is.
 const FIELDS: ReadonlyMap<string, Rule> = new Map<string, Rule>([
   ['to', isTo],
-  ['type', matches(TYPE_PATTERN)],
-  ['title', isText(TEXT_LENGTHS.title)],
-  ['body', isText(TEXT_LENGTHS.body)],
-  ['url', isAddress],
-  ['image', isAddress],
-  ['level', (value) => LEVELS.some((level) => level === value)],
+  ...Object.entries(plainFields),
   ['data', (value) => isRecord(value) && flawOf(value, 1) === undefined],
-  ['key', matches(KEY_PATTERN)],
   ['ttl', (value) => Number.isInteger(value) && Number(value) >= 1],
   ['ephemeral', (value) => typeof value === 'boolean']
 ])
