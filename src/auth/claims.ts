@@ -11,7 +11,7 @@ export type ClaimRules = Pick<
   'jwtIssuer' | 'jwtAudience' | 'jwtUserClaim' | 'jwtTopicsClaim'
 >
 
-/** What Bellwire keeps of a token whose signature is valid. */
+/** What Bellwire keeps of a token whose signature, times, issuer and audience `jwt.ts` has checked. */
 export interface VerifiedToken {
   readonly subscriber: Subscriber
   /** The claim `iat`, seconds since 1970; 0 if the token has none. */

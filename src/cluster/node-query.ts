@@ -25,7 +25,7 @@ const ConnectionRow = z.object({
 export type ConnectionRow = z.output<typeof ConnectionRow>
 
 /**
- * What one process knows of one notification. No content. Instants are milliseconds since 1970;
+ * What one process knows of one notification, without its content. Instants are milliseconds since 1970;
  * null means that it has not happened, or that this process does not know.
  */
 export const DeliveryRecord = z.object({

@@ -119,7 +119,8 @@ export class Connection extends Receiver {
       this.#replay(null)
       return true
     }
-    // A frame sent within the last second does just as well; proxies might not wait any longer.
+    // A frame of the last second replaces this heartbeat. An older one does not: the silence could
+    // exceed the time-out of a proxy.
     if (now - this.#lastWriteAt < Math.min(1000, this.host.heartbeatMs / 2)) return false
     this.#send(fanOut.nextHeartbeat(codec, client), 1)
     return true

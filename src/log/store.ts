@@ -47,9 +47,9 @@ export interface LogPage {
    */
   readonly counts: Counts
   /**
-   * True if a client that resumes here may hold counts that the events of the page do not correct:
-   * the cursor is at an event of a shared channel, whose frame carries no counts, or entries left a
-   * channel without an event since.
+   * True if the events of this page may leave the counts of a client that resumes here wrong: its
+   * cursor is at an event of a shared channel, whose frame carried no counts, or entries have since
+   * left a channel without an event.
    */
   readonly recount: boolean
 }
@@ -225,9 +225,9 @@ export interface Inbox {
   inbox(user: string, scope: readonly Channel[], query: InboxQuery): Promise<InboxPage>
   counts(user: string, scope: readonly Channel[]): Promise<Counts>
   /**
-   * Sets marks for a user, and appends one `state` event if anything changed. Its `ids` are those
-   * that changed, or null with `upTo`. Read and archived imply seen; `unread` leaves archived
-   * entries alone and keeps the entry seen; seen never reverts.
+   * Sets marks for a user, and appends one `state` event if anything changed. The event's `ids` are
+   * the entries that changed; null if the target is `upTo`. `read` and `archived` also set seen.
+   * `unread` skips archived entries. Nothing becomes unseen again.
    */
   mark(user: string, op: MarkOp, target: MarkTarget): Promise<MarkOutcome>
   /**

@@ -38,7 +38,7 @@ const MAX_CHANNELS = 100
 
 /**
  * `GET /monitor/notifications/{id}`: what became of one notification, and with `user` why that user
- * did or did not get it. No content.
+ * did or did not get it. It never shows the notification's content.
  */
 export default fp<ReportOptions>(
   async (instance, { cluster, store }) => {
@@ -53,7 +53,7 @@ export default fp<ReportOptions>(
           operationId: 'traceNotification',
           summary: 'Delivery report of one notification',
           description:
-            'Who sent it, what became of it, and with `user` why that user did or did not get it. No content.',
+            'Who sent it, what became of it, and with `user` why that user did or did not get it. Never its content.',
           params: z.object({ id: z.string() }),
           querystring: z.object({ user: UserName.optional().describe('Explain for this user') }),
           response: answers({ 200: DeliveryReport })
@@ -121,7 +121,8 @@ function userReport(
   const channel = channelFor(to, user)
   const seq = stored?.entries.find((one) => one.channel === channel && one.epoch === epoch)?.seq
   const outcome = outcomeOf(stored !== null, record)
-  // It may be collapsed, erased or pruned in the channel of this user alone.
+  // The notification may be stored, yet be gone from this user's channel: replaced, erased or pruned
+  // there.
   const gone: Outcome = record?.replacedBy == null ? 'beyond_retention' : 'replaced'
   const own = outcome === 'stored' && channel !== undefined && seq === undefined ? gone : outcome
   const writtenAt = record?.firstWrittenAt ?? null

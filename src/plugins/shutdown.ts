@@ -8,7 +8,7 @@ declare module 'fastify' {
     /**
      * Ends all streams, spread over `drainMs`; ordinary requests are still served. With `hold` it
      * takes all of that time, so that a load balancer notices before the listener closes. Call it
-     * before `close`.
+     * before `close`. `commands/serve.ts` calls it on a signal.
      */
     drain(hold?: boolean): Promise<void>
   }

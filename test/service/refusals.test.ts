@@ -62,7 +62,7 @@ for (const [name, service] of [
   ['the response object', off]
 ] as const)
   t.test(
-    `a peer that leaves while its stream is refused ends nothing but its connection (by ${name})`,
+    `a client that leaves while it is refused disturbs no other stream (refused by ${name})`,
     async (t) => {
       const stream = await openStream(t, `${service.url}/v1/stream`, { token })
       await stream.until((f) => f.event === 'ready')

@@ -279,7 +279,7 @@ test('SIGTERM turns readiness off at once, gives every stream a retry time, and 
   t.ok(performance.now() - started < 10_000)
 })
 
-test('limits, revocation and expiry end streams with the documented goodbye', async (t) => {
+test('a refused, a revoked and an expired stream each get `goodbye` with its reason', async (t) => {
   const service = await startService(t, { env: { MAX_CONNECTIONS_PER_USER: '2' } })
   const token = tokenOf('u1')
   const two = [

@@ -89,7 +89,7 @@ t.test('redis', { skip: skipRedis }, async (t) => {
   })
 
   t.test(
-    'a starting process removes entries beyond retention, and an older cursor gets a gap',
+    'a starting process removes entries beyond retention, and a cursor from before them cannot be resumed',
     async (t) => {
       const options = { ...fresh(url), retentionDays: 30 }
       const old = Date.now() - 31 * 24 * 60 * 60 * 1000

@@ -173,7 +173,7 @@ t.test('kill -9 loses no acknowledged notification and keeps the epoch', async (
 })
 
 t.test(
-  'a torn WAL opens with the same epoch; an old copy or a missing state file starts a new one',
+  'a torn WAL keeps the epoch; an old copy or a missing state file gets a new one',
   async (t) => {
     const dataDir = tempDir(t)
     const path = join(dataDir, 'bellwire.db')

@@ -22,7 +22,7 @@ const SLUG_OF_STATUS: Readonly<Record<number, ProblemSlug>> = {
 }
 const DETAIL_OF: Partial<Record<ProblemSlug, string>> = {
   malformed: 'The request cannot be read; send valid JSON in UTF-8.',
-  'payload-too-large': 'The body is too large.',
+  'payload-too-large': 'The body is too large: send less at once.',
   'unsupported-media-type': 'Send Content-Type: application/json.',
   'rate-limited': 'Too many requests; slow down.',
   unavailable: 'Temporarily unavailable; try again.'

@@ -189,7 +189,7 @@ function tooManyFields(name: string): ProblemError {
   const errors: Fault[] = [
     {
       pointer: `/${pointerToken(name)}`,
-      detail: 'is not a known field, and neither are those before it'
+      detail: 'is one field too many; remove all except notifications'
     }
   ]
   return new ProblemError('validation', summaryOf(errors), { errors })

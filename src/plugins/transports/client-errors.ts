@@ -2,6 +2,7 @@ import { randomUUID } from 'node:crypto'
 import { type ServerResponse, STATUS_CODES } from 'node:http'
 import type { Socket } from 'node:net'
 import type { FastifyError, FastifyReply, FastifyRequest } from 'fastify'
+import { MAX_HEAD_BYTES } from '../../bounds/limits.ts'
 import { ProblemError, problemDocument } from '../schemas/problem.ts'
 import { setCommonHeaders } from './common-headers.ts'
 import { closeLingering, lingers } from './linger.ts'
@@ -27,8 +28,14 @@ export function frameworkErrors(
 
 /** Errors of Node's HTTP parser with a status of their own; all others are 400. */
 const CLIENT_ERRORS: Readonly<Record<string, { status: number; detail: string }>> = {
-  ERR_HTTP_REQUEST_TIMEOUT: { status: 408, detail: 'The request took too long to arrive.' },
-  HPE_HEADER_OVERFLOW: { status: 431, detail: 'The head of the request is too large.' }
+  ERR_HTTP_REQUEST_TIMEOUT: {
+    status: 408,
+    detail: 'The request did not arrive in time: send it again.'
+  },
+  HPE_HEADER_OVERFLOW: {
+    status: 431,
+    detail: `The head of the request is over ${MAX_HEAD_BYTES / 1024} KiB: send fewer or shorter cookies and headers.`
+  }
 }
 
 /**

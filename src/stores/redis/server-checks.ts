@@ -39,7 +39,8 @@ export async function inspectServer(
   key: string
 ): Promise<ServerReport> {
   const pipeline = connection.pipeline()
-  // A Cluster sends INFO to the server of the key before it.
+  // INFO has no key. A Cluster client sends a pipeline to the server of its keys, so EXISTS picks
+  // that server.
   pipeline.exists(key)
   for (const section of ['server', 'memory', 'persistence']) pipeline.info(section)
   const [, ...sections] = await resultsOf(pipeline)

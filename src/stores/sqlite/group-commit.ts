@@ -51,9 +51,9 @@ function startWorker(workerData: WriterData): Worker {
 /**
  * The main thread's end of the writer. Commands that arrive while a commit runs go together into
  * the next transaction: short requests first, then one slice of a long one, so that none waits for
- * more than that. A commit costs about the same for one command as for fifty, so it also waits
- * briefly for as many commands as the last one had. A producer that publishes one at a time never
- * waits.
+ * more than that. A commit costs about the same for one command as for fifty, so the next one also
+ * waits until there are as many commands as the last one had, but never long. A producer that
+ * publishes one at a time never waits.
  */
 export class GroupCommit {
   readonly ready: Promise<void>

@@ -13,9 +13,9 @@ export const SIZES_OF_ALL =
  * Forward migrations: step n takes version n to n + 1. A step is never edited once released; a new
  * one is appended.
  *
- * `note` holds the content once. Its rowid is the seq of its first entry, the entry in its k-th
- * channel has the seq `seq + k`, and `left_over` counts the entries that are left (renaming the
- * column would need a migration). `entry.replaced` is the seq of the entry that it replaced. A
+ * `note` holds the content once. Its rowid is the seq of its first entry; its entries have the seqs
+ * `seq`, `seq + 1`, … in the order of its channels. `left_over` counts the entries that still exist
+ * (an old name, kept to avoid a migration). `entry.replaced` is the seq of the entry that it replaced. A
  * `state` with `since` is only for a client that resumes at that seq or later. `idem` is a rowid
  * table so that pruning walks it by age. `size` counts the entries of each shared channel.
  * `floor.dropped` is a seq above all entries that left a channel without an event.

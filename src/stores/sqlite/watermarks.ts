@@ -8,8 +8,8 @@ import type { WriteContext } from './write-context.ts'
  * What must hold for every live entry up to a watermark: `done`, it is read or archived; `seen`, it
  * is seen; `archived`, it is archived. Counts and lists read only the entries above it. A watermark
  * stays true when an entry is removed, and new entries are above it, so only marks move it. It may
- * be lower than possible. Every user with a mark in a channel has a row for it in the table `reach`
- * (its name in released files).
+ * be lower than possible. The table `reach` holds the watermarks: one row for each user and channel
+ * with a mark. Released files already use that name.
  */
 const LEVELS = {
   done: `m.flags IS NULL OR m.flags & ${READ | ARCHIVED} = 0`,
