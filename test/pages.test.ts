@@ -4,8 +4,8 @@ import { test } from 'tap'
 import { FIGURES } from '../src/monitoring/figures.ts'
 import { RULES } from '../src/monitoring/health-rules.ts'
 import { InboxAnswer } from '../src/plugins/schemas/inbox.ts'
-import { NotificationInput } from '../src/plugins/schemas/notification.ts'
 import { PROBLEMS } from '../src/plugins/schemas/problem.ts'
+import { NotificationInput } from '../src/plugins/schemas/publish-body.ts'
 import { blocksOf, PAGES, page } from './fixtures/pages.ts'
 
 /** Commands that need more than a running service, and the test that runs them. */

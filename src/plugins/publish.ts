@@ -14,13 +14,6 @@ import { asProblem } from './schemas/as-problem.ts'
 import { OVERSIZED, parseBatch, parseJson } from './schemas/batch-body.ts'
 import { checkBatchItem, TOO_LARGE } from './schemas/check-notification.ts'
 import { parseJsonWith } from './schemas/json-body.ts'
-import {
-  BatchInput,
-  BatchResults,
-  Created,
-  NotificationInput,
-  StoredNotificationAnswer
-} from './schemas/notification.ts'
 import { PROBLEMS, ProblemError, type ProblemSlug } from './schemas/problem.ts'
 import { idempotencyKeyOf, itemsIn, notificationIn, publicationOf } from './schemas/publication.ts'
 import {
@@ -30,6 +23,13 @@ import {
   problemOf,
   storedMembers
 } from './schemas/publish-answer.ts'
+import {
+  BatchInput,
+  BatchResults,
+  Created,
+  NotificationInput,
+  StoredNotificationAnswer
+} from './schemas/publish-body.ts'
 import { sendJson } from './transports/send-json.ts'
 
 interface PublishOptions {

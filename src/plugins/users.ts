@@ -5,7 +5,7 @@ import { iso } from '../log/iso.ts'
 import { UserName } from '../log/names.ts'
 import type { Store } from '../log/store.ts'
 import { answers } from './schemas/answers.ts'
-import { TicketAnswer, TicketInput } from './schemas/notification.ts'
+import { TicketAnswer, TicketInput } from './schemas/publish-body.ts'
 import { sendJson } from './transports/send-json.ts'
 
 interface UserOptions {

@@ -2,9 +2,9 @@ import { MAX_NOTIFICATION_BYTES } from '../../bounds/limits.ts'
 import { encodeContent } from '../../log/content.ts'
 import { flawOf, isRecord } from './data-flaws.ts'
 import { faultsOf } from './faults.ts'
-import { BatchItem, NotificationInput } from './notification.ts'
 import { plainBatchItem, plainNotification } from './plain-notification.ts'
 import type { Fault } from './problem.ts'
+import { BatchItem, NotificationInput } from './publish-body.ts'
 
 /** The result of a check: a valid notification with its encoded content, or its faults. */
 export type Checked<T> =

@@ -2,7 +2,7 @@ import { MAX_ENTRIES } from '../../bounds/limits.ts'
 import { matches, plainFields, type Rule } from '../../log/content.ts'
 import { TOPIC_PATTERN, USER_PATTERN } from '../../log/names.ts'
 import { flawOf, isRecord } from './data-flaws.ts'
-import { type BatchItem, IDEMPOTENCY_KEY, type NotificationInput } from './notification.ts'
+import { type BatchItem, IDEMPOTENCY_KEY, type NotificationInput } from './publish-body.ts'
 
 // Most notifications are valid, and none of their fields is unusual. These rules recognize them
 // in 1 µs; the schemas take 10. They accept nothing that the schemas reject, and decide nothing

@@ -3,6 +3,7 @@ import type { Publication } from '../../log/notification.ts'
 import { createNotificationId } from '../../log/notification-id.ts'
 import { type Checked, checkNotification, TOO_LARGE } from './check-notification.ts'
 import { faultsOf, summaryOf } from './faults.ts'
+import { ProblemError } from './problem.ts'
 import {
   BatchInput,
   expiryOf,
@@ -10,8 +11,7 @@ import {
   IDEMPOTENCY_KEY,
   type NotificationInput,
   recipientsOf
-} from './notification.ts'
-import { ProblemError } from './problem.ts'
+} from './publish-body.ts'
 
 /** A notification as its producer sent it, valid, and its content as JSON members. */
 export type ValidNotification = Extract<Checked<NotificationInput>, { readonly input: unknown }>

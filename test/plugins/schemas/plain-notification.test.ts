@@ -1,11 +1,11 @@
 import { isDeepStrictEqual } from 'node:util'
 import fc from 'fast-check'
 import t from 'tap'
-import { BatchItem, NotificationInput } from '../../../src/plugins/schemas/notification.ts'
 import {
   plainBatchItem,
   plainNotification
 } from '../../../src/plugins/schemas/plain-notification.ts'
+import { BatchItem, NotificationInput } from '../../../src/plugins/schemas/publish-body.ts'
 
 const oneOf = fc.constantFrom
 const text = fc.string({ unit: 'binary', maxLength: 210 })
