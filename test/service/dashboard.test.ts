@@ -17,6 +17,8 @@ import {
 const skip = noChromium
 // One browser for all tests, each in its own profile: starting one takes longer than most tests.
 const browser = skip ? (undefined as never) : await launchChromium(tap)
+// For tests that leave it as it was.
+const service = await startService(tap, { env: { STORE: 'memory' } })
 const httpCredentials = { username: 'anyone', password: MONITOR_KEY }
 
 /**
@@ -70,7 +72,6 @@ const rows = (page: Page) => page.locator('#connections tr')
 test('the browser asks for the operator key, and without it the dashboard stays hidden', {
   skip
 }, async (t) => {
-  const service = await startService(t, { env: { STORE: 'memory' } })
   const ask = async (password: string | undefined): Promise<number> => {
     const context = await browser.newContext(
       password === undefined ? {} : { httpCredentials: { username: 'me', password } }
@@ -222,7 +223,6 @@ test('the dashboard says when its own stream is cut, and reconnects by itself', 
 })
 
 test('the dashboard never renders received data as HTML', { skip }, async (t) => {
-  const service = await startService(t, { env: { STORE: 'memory' } })
   await openStream(t, `${service.url}/v1/stream`, { token: tokenOf('ann') })
   const context = await browser.newContext({ httpCredentials })
   t.teardown(() => context.close())
@@ -298,7 +298,6 @@ test('the dashboard never renders received data as HTML', { skip }, async (t) =>
 test('charts of a process that has just started begin at its first data point', {
   skip
 }, async (t) => {
-  const service = await startService(t, { env: { STORE: 'memory' } })
   const { body: real } = await call('GET', `${service.url}/monitor`, { key: MONITOR_KEY })
   const point = (secondsAgo: number) => ({
     ...{
@@ -385,7 +384,7 @@ test('with several nodes the dashboard separates figures of this node from total
       second!.startsWith(`${thereName}${other.status}–1`) &&
       well === ((await all.locator('#all-note').textContent()) === 'All nodes are healthy.')
     )
-  }, 20_000)
+  })
   t.strictSame(complaints, [])
 
   // The other node has just stopped reporting and is still listed.
@@ -406,7 +405,6 @@ test('with several nodes the dashboard separates figures of this node from total
 test('the dashboard fits a phone in light and dark, and its CSP allows nothing inline', {
   skip
 }, async (t) => {
-  const service = await startService(t, { env: { STORE: 'memory' } })
   for (let n = 0; n < 3; n++)
     await openStream(t, `${service.url}/v1/stream`, { token: tokenOf(`${'long-'.repeat(20)}${n}`) })
   const grounds: unknown[] = []

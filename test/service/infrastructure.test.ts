@@ -5,11 +5,13 @@ import { connect } from 'node:net'
 import path from 'node:path'
 import { EventSource } from 'eventsource'
 import { createEventSource } from 'eventsource-client'
-import { test } from 'tap'
+import tap, { test } from 'tap'
 import { eventually } from '../fixtures/eventually.ts'
 import { freePort } from '../fixtures/free-port.ts'
 import { tempDir } from '../fixtures/temp-dir.ts'
 import { call, MONITOR_KEY, openStream, publish, startService, tokenOf } from './harness.ts'
+
+const service = await startService(tap)
 
 const nginx = ['/usr/sbin/nginx', '/usr/bin/nginx', '/usr/local/sbin/nginx'].find((file) =>
   existsSync(file)
@@ -18,7 +20,6 @@ const nginx = ['/usr/sbin/nginx', '/usr/bin/nginx', '/usr/local/sbin/nginx'].fin
 test('behind nginx defaults (HTTP/1.0 upstream, buffering on) frames arrive at once', {
   skip: nginx ? false : 'nginx not found: apt-get install nginx-light'
 }, async (t) => {
-  const service = await startService(t)
   const dir = tempDir(t)
   const port = await freePort()
   mkdirSync(path.join(dir, 'logs'))
@@ -55,7 +56,6 @@ test('behind nginx defaults (HTTP/1.0 upstream, buffering on) frames arrive at o
 })
 
 test('independent clients receive the same events', async (t) => {
-  const service = await startService(t)
   const url = `${service.url}/v1/stream`
   const headers = { authorization: `Bearer ${tokenOf('u1')}` }
   const heard: Record<'eventsource' | 'client' | 'curl', string[]> = {
@@ -97,7 +97,6 @@ test('independent clients receive the same events', async (t) => {
 })
 
 test('pipelined stream requests on one socket leave no connection behind', async (t) => {
-  const service = await startService(t)
   const { port, hostname } = new URL(service.url)
   const socket = connect(Number(port), hostname)
   t.teardown(() => socket.destroy())
@@ -119,7 +118,6 @@ test('pipelined stream requests on one socket leave no connection behind', async
 })
 
 test('clients that leave during authentication, or at once, leave no connection behind', async (t) => {
-  const service = await startService(t)
   const { port, hostname } = new URL(service.url)
   for (let round = 0; round < 10; round++) {
     await Promise.all(

@@ -7,10 +7,14 @@ import { openArchiveSource, openArchiveTarget } from '../../src/stores/open-arch
 import { openStore } from '../../src/stores/open-store.ts'
 import type { RedisStore } from '../../src/stores/redis/redis-store.ts'
 import { interleaved, shardOf } from '../../src/stores/redis/sharding.ts'
+import { eventually } from '../fixtures/eventually.ts'
 import { tempDir } from '../fixtures/temp-dir.ts'
 import { startRedisCluster } from './redis-masters.ts'
 import { redisUrl, skipOwnServer, skipRedis, startRedis } from './redis-server.ts'
 import { Followed, publication, storeOptions } from './store-fixtures.ts'
+
+// The last two tests mostly wait, for different servers.
+t.jobs = 2
 
 const users = Array.from({ length: 12 }, (_, n) => `u${n}`)
 const titles = async (store: Store, user: string): Promise<string[]> =>
@@ -316,9 +320,7 @@ t.test(
 
 t.test(
   'if Redis was down at the start, a process with the wrong number of shards creates no log and serves no user',
-  {
-    skip: skipOwnServer
-  },
+  { skip: skipOwnServer, buffered: true },
   async (t) => {
     const redis = await startRedis(t)
     const options = (redisShards: number) =>
@@ -329,9 +331,7 @@ t.test(
     const wrong = await openStore(options(3))
     t.teardown(() => wrong.close())
     await redis.start()
-    const until = performance.now() + 10_000
-    while (!/REDIS_SHARDS=1/.test(wrong.status().reason ?? '') && performance.now() < until)
-      await new Promise((resolve) => setTimeout(resolve, 20))
+    await eventually(() => /REDIS_SHARDS=1/.test(wrong.status().reason ?? ''))
     t.match(wrong.status().reason, /^the log was begun with REDIS_SHARDS=1/)
     for (const user of users)
       await t.rejects(wrong.publish([publication({ user })]), {
@@ -352,7 +352,7 @@ t.test(
     t.teardown(() => late.close())
     await redis.start()
     for (const user of users) {
-      while (!late.logOf(user).healthy) await new Promise((resolve) => setTimeout(resolve, 20))
+      await eventually(() => late.logOf(user).healthy)
       t.match(
         await late.publish([publication({ user })]),
         [{ kind: 'accepted' }],
@@ -362,8 +362,7 @@ t.test(
 
     // Emptied, and begun again with another number by a faster process.
     await redis.say('FLUSHALL\r\nHSET bellwire:{bellwire}:state epoch e seq 0 sub 0 shards 1 run r')
-    while (late.logs.some(({ healthy }) => healthy))
-      await new Promise((resolve) => setTimeout(resolve, 20))
+    await eventually(() => !late.logs.some(({ healthy }) => healthy))
     for (const user of users)
       await t.rejects(late.publish([publication({ user })]), {
         name: 'StoreError',
@@ -374,7 +373,7 @@ t.test(
 
 t.test(
   'in a Cluster each shard has its own hash slot, and the other shards work while one is down',
-  { skip: skipOwnServer },
+  { skip: skipOwnServer, buffered: true },
   async (t) => {
     const { servers, url } = await startRedisCluster(t)
     const shards = 6
@@ -414,7 +413,7 @@ t.test(
     const again = (): ReturnType<typeof publication> =>
       publication({ everyone: true }, idempotent('again'))
     await t.rejects(store.publish([again()]), { name: 'StoreError', kind: 'unavailable' })
-    while (store.status().healthy) await new Promise((resolve) => setTimeout(resolve, 20))
+    await eventually(() => !store.status().healthy)
     t.ok(store.status().reason)
     for (const user of of(false)) {
       t.ok(store.logOf(user).healthy, 'users of the other shards are served')
@@ -457,12 +456,11 @@ t.test(
     await t.rejects(store.details(everywhere.id), { name: 'StoreError' })
 
     await away.start()
-    const until = performance.now() + 20_000
     let outcome: unknown
-    while (outcome === undefined && performance.now() < until) {
-      await new Promise((resolve) => setTimeout(resolve, 50))
+    await eventually(async () => {
       outcome = (await store.publish([again()]).catch(() => [undefined]))[0]
-    }
+      return outcome !== undefined
+    })
     t.match(outcome, { kind: 'replayed' }, 'a retry with the same key completes it')
     const { id } = outcome as { id: string }
     for (const user of users) {
@@ -492,11 +490,7 @@ t.test(
     t.notOk(late.logs[0].healthy)
     // The other masters have five seconds to reply, as after any start.
     const served = () => users.filter((user) => late.logOf(user).healthy)
-    for (
-      const begun = performance.now();
-      served().length === 0 && performance.now() - begun < 20_000;
-    )
-      await new Promise((resolve) => setTimeout(resolve, 50))
+    await eventually(() => served().length > 0)
     const there = served()
     t.ok(there.length > 0, 'shards that were begun before are served without it')
     for (const user of there) t.equal((await titles(late, user))[0], after.id)
