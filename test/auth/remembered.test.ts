@@ -143,9 +143,11 @@ test('while the issuer is down, known keys stay valid for a day, and only unknow
   behaviour = 'silent'
   await pass({ wall: 2_000, monotonic: 2_000 })
   const waiting = ask(unknown.token('c'))
-  const began = performance.now()
-  t.equal(await ask(known.token('d')), 'd by bearer')
-  t.ok(performance.now() - began < 1_500, 'a known key does not wait for the issuer')
+  t.equal(
+    await Promise.race([waiting, ask(known.token('d'))]),
+    'd by bearer',
+    'a known key does not wait for the issuer'
+  )
   t.equal(await waiting, 'unavailable')
   const failing = fetches
   t.strictSame(

@@ -9,7 +9,7 @@ import { counts, heard, launch, tabsOf, titles, untilHeard } from './browser.ts'
  * A leader is replaced within two seconds if the machine has time for each tab; a busy one may not.
  * A leader that is never replaced shows only when heartbeats are missed, after more than 30 s.
  */
-const BUSY_MS = 10_000
+const BUSY_MS = 25_000
 
 const numbered = (from: number, to: number): string[] =>
   Array.from({ length: to - from }, (_, n) => `n${from + n}`)

@@ -131,5 +131,5 @@ export const counts = (tab: Page): Promise<Inbox['counts']> =>
   tab.evaluate(() => window.inbox.counts)
 
 /** Waits until a tab has received `n` notifications. */
-export const untilHeard = (tab: Page, n: number, ms = 10_000): Promise<void> =>
-  eventually(async () => (await heard(tab)).length >= n, ms)
+export const untilHeard = (tab: Page, n: number): Promise<void> =>
+  eventually(async () => (await heard(tab)).length >= n)

@@ -265,7 +265,7 @@ test('a service that is silent, down, or shuts down cleanly', async (t) => {
       env: { PORT: new URL(service.url).port },
       dataDir: service.dataDir
     })
-    await eventually(() => inbox.status === 'live', 25_000)
+    await eventually(() => inbox.status === 'live')
     await marked
     t.equal(
       (await call('GET', `${again.url}/v1/inbox/counts`, { key: tokenOf('u1') })).body.unread,

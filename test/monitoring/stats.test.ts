@@ -38,10 +38,10 @@ test('stats compute rates, counts of the last minute, and the pause between publ
   await second()
   t.equal(stats.publishes.silenceMs, 0)
   t.ok(
-    stats.acceptedPerSecond > 10 && stats.acceptedPerSecond < 20,
+    stats.acceptedPerSecond > 5 && stats.acceptedPerSecond < 20,
     `${stats.acceptedPerSecond} a second over two`
   )
-  t.ok(stats.framesPerSecond > 100 && stats.framesPerSecond < 200)
+  t.ok(stats.framesPerSecond > 50 && stats.framesPerSecond < 200)
   t.strictSame(
     stats.perMinute,
     { errors: 1, resets: 2, undone: 0, slowCloses: 1, arrivals: 2, mostActive: 2 },
@@ -52,7 +52,7 @@ test('stats compute rates, counts of the last minute, and the pause between publ
   await second()
   await second()
   const silence = stats.publishes.silenceMs ?? 0
-  t.ok(silence > 1500 && silence < 3000, `${silence} ms`)
+  t.ok(silence > 1500 && silence < 10_000, `${silence} ms`)
   t.equal(stats.publishes.longestSilenceMs, 0)
   stats.publishes.accept(1, 'app')
   await second()

@@ -115,7 +115,7 @@ test('createInbox outside a page opens no connection, and does not keep the proc
   `
   const { status, stdout, stderr } = spawnSync(process.execPath, ['--no-warnings', '-e', program], {
     encoding: 'utf8',
-    timeout: 20_000
+    timeout: 120_000
   })
   t.equal(status, 0, stderr)
   const [message, all] = stdout.trim().split('\n')

@@ -92,7 +92,7 @@ t.test(
     t.ok(down((await monitor()).store.shards).length > 0)
 
     await away.start()
-    await eventually(async () => (await monitor()).store.healthy, 20_000)
+    await eventually(async () => (await monitor()).store.healthy)
     t.equal(await recall(shared), 204)
     const last = await bad.until((f) => f.data.op === 'removed')
     t.notOk(

@@ -131,7 +131,7 @@ t.test(
     server.freeze()
     const asked = performance.now()
     await t.rejects(clients.commands.ping(), { message: 'Command timed out' })
-    t.ok(performance.now() - asked < 6000, 'it fails within its time limit')
+    t.ok(performance.now() - asked < 20_000, 'it fails within its time limit')
     server.thaw()
     t.equal(await clients.commands.ping(), 'PONG', 'it works when the server thaws')
 
