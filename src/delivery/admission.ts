@@ -28,7 +28,7 @@ export interface OpenRequest {
   readonly sink: Sink
   readonly codec: Codec
   /** The cursor that the client sent, unvalidated. */
-  readonly after?: string | undefined
+  readonly cursor?: string | undefined
   /** Maximum number of notifications in the `ready` frame; default 25. */
   readonly items?: number | undefined
   /** The id of the request, for the observer; it is not kept. */
@@ -95,6 +95,7 @@ export class Admission {
       (maxConnectionsPerUser > 0 && this.slotsOf(user) >= maxConnectionsPerUser) ||
       (maxConnectionsPerIp > 0 &&
         (this.#byAddress.get(addressBlock(address)) ?? 0) >= maxConnectionsPerIp)
+    // The limit first: it also holds once the store is back.
     return isFull ? 'limit' : trouble
   }
 
@@ -166,7 +167,7 @@ export class Admission {
         settle()
         return this.#host.poll(request)
       },
-      // Report even if the quota was refused: reports in the meantime included this reservation.
+      // Report even after a refusal: reports in the meantime counted this reservation.
       release: () => {
         if (settle()) this.#quota.report(user, this.slotsOf(user))
       }

@@ -52,24 +52,24 @@ export class ClientState {
     this.#seq = this.#sentSeq = seq
   }
 
-  /** The log continues elsewhere, so seqs from before mean nothing now. */
+  /** The log lost events, or this process missed some: earlier seqs mean nothing now. */
   restart(): void {
     this.#arrivedWith = this.sentCursor
     this.#seq = this.#sentSeq = -1
   }
 
   /** A frame whose cursor is {@link cursor} was sent. */
-  cursorSent(): void {
+  cursorWasSent(): void {
     this.#sentSeq = this.#seq
   }
 
-  /** A frame whose cursor is that of `seq` was sent. */
-  markSent(seq: number): void {
+  /** The frames up to `seq` were sent, the last one with its cursor. */
+  sentUpTo(seq: number): void {
     this.#seq = this.#sentSeq = seq
   }
 
   /** No event up to `seq` is still due to the client. A lower seq than before is ignored. */
-  skipTo(seq: number): void {
+  nothingDueUpTo(seq: number): void {
     if (seq > this.#seq) this.#seq = seq
   }
 

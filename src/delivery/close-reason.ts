@@ -63,8 +63,8 @@ export function goodbyeFrame(codec: Codec, reason: CloseReason, cursor: string |
 
 /**
  * The only frame for a client that is refused a connection. `cursor` is the one that the client
- * sent, null if it sent none. The delay is longer than after a connection, even for a drain:
- * nothing changes within a second.
+ * sent, null if it sent none. The delay is never shorter than for `limit`, even for a drain: a
+ * refused client must not return within a second.
  */
 export function refusalFrame(codec: Codec, reason: Refusal, cursor: string | null): Buffer {
   const { limit, [reason]: rule } = CLOSE_REASONS

@@ -25,7 +25,7 @@ type State =
 
 type Replaying = Extract<State, { phase: 'replaying' }>
 
-/** One open stream of one subscriber. It owns its sink; nobody else writes to it. */
+/** An open stream or socket of one subscriber. It owns its sink: nothing else writes to it. */
 export class Connection extends Receiver {
   #state: State
   /** Monotonic milliseconds. */
@@ -34,8 +34,8 @@ export class Connection extends Receiver {
 
   constructor(host: ReceiverHost, opening: Opening) {
     super(host, opening)
-    const { sink, after } = opening
-    const start = { after, sendReady: true }
+    const { sink, cursor } = opening
+    const start = { cursor, sendReady: true }
     const replay = new Replay(host, this, this.client, { start })
     this.#state = { phase: 'replaying', sink, replay, backlog: null }
   }
@@ -81,7 +81,7 @@ export class Connection extends Receiver {
     const { phase } = this.#state
     if ((phase !== 'live' && phase !== 'blocked') || shared.firstSeq <= this.client.seq)
       return this.deliver(shared.events)
-    this.client.markSent(shared.lastSeq)
+    this.client.sentUpTo(shared.lastSeq)
     this.client.addCreated(shared.created)
     if (shared.changesCounts) this.client.invalidateCounts()
     this.#send(shared.bytes, shared.events.length)

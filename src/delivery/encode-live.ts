@@ -14,8 +14,8 @@ export interface AnswerLimits {
 export interface Encoded {
   readonly frames: Buffer[]
   /**
-   * The events that are left: only a read of the store yields the counts of the first, or there was
-   * no room.
+   * Events that were not encoded: there was no room, or only the store knows the counts after the
+   * first of them.
    */
   readonly rest: readonly EncodedEvent[]
   /** True if there was no room for the rest. */
@@ -23,9 +23,9 @@ export interface Encoded {
 }
 
 /**
- * Encodes live events for one client, in order; those it has received are skipped. With `answer`,
- * the frames must fit into one answer, and a shared event after which only the store knows the
- * counts is left over; without it, the next heartbeat carries such counts.
+ * Encodes live events for one client, in order. Events that it has received are skipped. With
+ * `answer`, the frames must fit into one answer. After some shared events only the store knows the
+ * counts: without `answer` the next heartbeat carries them; with it, such an event is left over.
  */
 export function encodeLive(
   events: readonly EncodedEvent[],
@@ -59,6 +59,6 @@ function encodeOne(event: EncodedEvent, codec: Codec, client: ClientState): Buff
     return event.frameAt(codec, client.sentCursor, personal ? client.counts : null)
   if (event.created) client.addCreated(1)
   else client.invalidateCounts()
-  client.markSent(seq)
+  client.sentUpTo(seq)
   return personal ? event.personalFrame(codec, client.counts) : event.frame(codec)
 }

@@ -150,10 +150,10 @@ export class FanOut {
     if (!client.countsKnown) return codec.frame('heartbeat', '{}', client.sentCursor)
     // A page was ahead of the live events: a heartbeat never moves the cursor back.
     if (client.seq > this.#position) {
-      client.cursorSent()
+      client.cursorWasSent()
       return codec.frame('heartbeat', '{}', client.cursor)
     }
-    client.markSent(this.#position)
+    client.sentUpTo(this.#position)
     return this.#heartbeatFrame(codec)
   }
 

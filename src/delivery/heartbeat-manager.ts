@@ -1,20 +1,20 @@
 /** A member of the wheel, as the wheel sees it. */
 export interface Beating {
-  /** Sequential; determines the member's slot. */
+  /** Sequential; determines the member's place. */
   readonly number: number
   /** Writes a heartbeat if one is due; true if it did. `now` is monotonic milliseconds. */
   beat(now: number): boolean
 }
 
-/** Maximum number of slots. */
-const MAX_SLOTS = 150
+/** Maximum number of places. */
+const MAX_PLACES = 150
 /** Shortest tick, in milliseconds: a shorter one would cost more than it spreads. */
 const MIN_TICK_MS = 20
 
 /**
- * One wheel for all connections: each member beats once an interval, without a timer of its own,
- * and the beats spread over the interval. The wheel measures how late it is, so an operator can
- * tell a stalled process from silent clients.
+ * A wheel that turns once an interval and passes every connection, which then beats. No connection
+ * has a timer of its own, and the beats spread over the interval. The wheel measures how late it
+ * is, so an operator can tell a stalled process from silent clients.
  */
 export class HeartbeatManager {
   readonly intervalMs: number
@@ -22,7 +22,7 @@ export class HeartbeatManager {
   #skipped = 0
   #lagMs = 0
   #worst = { since: 0, now: 0, before: 0 }
-  readonly #slots: Set<Beating>[]
+  readonly #places: Set<Beating>[]
   readonly #tickMs: number
   readonly #afterTick: (now: number) => void
   #current = 0
@@ -32,9 +32,9 @@ export class HeartbeatManager {
   /** `afterTick` is called once a tick, for deadlines that have no timer of their own. */
   constructor(intervalMs: number, afterTick: (now: number) => void = () => {}) {
     this.intervalMs = intervalMs
-    const slots = Math.max(1, Math.min(MAX_SLOTS, Math.floor(intervalMs / MIN_TICK_MS)))
-    this.#slots = Array.from({ length: slots }, () => new Set<Beating>())
-    this.#tickMs = intervalMs / slots
+    const places = Math.max(1, Math.min(MAX_PLACES, Math.floor(intervalMs / MIN_TICK_MS)))
+    this.#places = Array.from({ length: places }, () => new Set<Beating>())
+    this.#tickMs = intervalMs / places
     this.#dueAt = this.#tickMs
     this.#afterTick = afterTick
   }
@@ -72,21 +72,21 @@ export class HeartbeatManager {
   }
 
   add(member: Beating): void {
-    this.#slotOf(member).add(member)
+    this.#placeOf(member).add(member)
   }
 
   /** Takes effect at once, even within the tick in which the member beats. */
   remove(member: Beating): void {
-    this.#slotOf(member).delete(member)
+    this.#placeOf(member).delete(member)
   }
 
   /**
    * Multiples of the golden ratio spread evenly, however many members come at once. The time of
    * opening would not: after a restart all clients open within seconds.
    */
-  #slotOf({ number }: Beating): Set<Beating> {
-    const turn = (Math.imul(number, 0x9e3779b1) >>> 0) / 2 ** 32
-    return this.#slots[Math.floor(turn * this.#slots.length)]!
+  #placeOf({ number }: Beating): Set<Beating> {
+    const fraction = (Math.imul(number, 0x9e3779b1) >>> 0) / 2 ** 32
+    return this.#places[Math.floor(fraction * this.#places.length)]!
   }
 
   readonly #tick = (): void => {
@@ -100,10 +100,10 @@ export class HeartbeatManager {
     this.#lagMs = Math.max(0, now - this.#dueAt)
     this.#keepWorst(now)
     // After a stall it catches up, but by one turn at most: no client needs two heartbeats at once.
-    const due = Math.min(this.#slots.length, 1 + Math.floor(this.#lagMs / this.#tickMs))
+    const due = Math.min(this.#places.length, 1 + Math.floor(this.#lagMs / this.#tickMs))
     for (let i = 0; i < due; i++) {
-      this.#current = (this.#current + 1) % this.#slots.length
-      for (const member of this.#slots[this.#current]!) {
+      this.#current = (this.#current + 1) % this.#places.length
+      for (const member of this.#places[this.#current]!) {
         if (member.beat(now)) this.#sent++
         else this.#skipped++
       }

@@ -1,3 +1,4 @@
+import { READY_ITEMS } from '../bounds/limits.ts'
 import type { FollowedEvent } from '../log/event.ts'
 import type { Log, Store } from '../log/store.ts'
 import { exactTopics } from '../log/subscriber.ts'
@@ -30,8 +31,6 @@ export interface HubSettings
 
 /** How often deadlines are checked. */
 const DEADLINE_CHECK_MS = 250
-/** Notifications in the `ready` frame, unless the client asks for another number. */
-const DEFAULT_ITEMS = 25
 
 /**
  * Opens and closes connections. Passes live events from the store's logs to the connections that
@@ -124,14 +123,14 @@ export class Hub implements ReceiverHost, AdmissionHost {
   }
 
   #add<R extends Receiver>(request: OpenRequest, create: (opening: Opening) => R): R {
-    const { subscriber, sink, codec, after, items = DEFAULT_ITEMS } = request
+    const { subscriber, sink, codec, cursor, items = READY_ITEMS } = request
     const { user } = subscriber
     const fanOut = this.#fanOutOf(this.store.logOf(user))
     const audience = fanOut.audience(request.topics ?? exactTopics(subscriber), codec)
     const number = ++this.#lastNumber
     const { topics } = audience
     const ends = this.#endOf(subscriber.expiresAt)
-    const receiver = create({ number, user, topics, fanOut, sink, codec, after, items, ...ends })
+    const receiver = create({ number, user, topics, fanOut, sink, codec, cursor, items, ...ends })
     this.connections.add(receiver)
     this.#admission.opened(receiver)
     audience.listeners.add(receiver)

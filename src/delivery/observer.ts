@@ -45,8 +45,8 @@ export interface Observer {
   /** Reading for a connection failed; it is closed as `unavailable`. */
   failed(connection: ObservedConnection, error: unknown): void
   /**
-   * Live events that became durable together: `sent` were delivered to as many connections as each
-   * reports, `unsent` to none, because their user has no connection here.
+   * Live events that became durable together. Each event of `sent` knows how many connections it
+   * was handed to; `unsent` are for users without a connection here.
    */
   followed(sent: readonly EncodedEvent[], unsent: readonly Sendable[]): void
 }

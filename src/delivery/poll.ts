@@ -33,10 +33,10 @@ export class Poll extends Receiver {
 
   constructor(host: ReceiverHost, opening: PollOpening) {
     super(host, opening)
-    const { sink, after, limit, waits } = opening
+    const { sink, cursor, limit, waits } = opening
     this.#limit = limit
     this.#waits = waits
-    this.#state = this.#replayState(sink, { after, sendReady: false }, [])
+    this.#state = this.#replayState(sink, { cursor, sendReady: false }, [])
   }
 
   get phase(): State['phase'] {
@@ -67,7 +67,7 @@ export class Poll extends Receiver {
     if (state.phase === 'replaying') return state.replay.hold(events)
     const limits = { events: this.#limit, bytes: MAX_PAGE_BYTES }
     const { frames, rest, isFull } = encodeLive(events, this.codec, this.client, limits)
-    if (rest.length === 0) this.client.skipTo(this.fanOut.position)
+    if (rest.length === 0) this.client.nothingDueUpTo(this.fanOut.position)
     if (frames.length > 0) this.#answer(state.sink, frames, isFull)
     else if (rest.length > 0) this.#replay(state.sink, null, rest)
   }
@@ -91,7 +91,7 @@ export class Poll extends Receiver {
   close(reason: CloseReason): void {
     const state = this.#state
     if (state.phase === 'closed') return
-    if (state.phase === 'live') this.client.skipTo(this.fanOut.position)
+    if (state.phase === 'live') this.client.nothingDueUpTo(this.fanOut.position)
     this.#state = { phase: 'closed', more: this.more }
     state.sink.end(null, reason)
     this.host.closed(this, reason)

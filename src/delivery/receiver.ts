@@ -32,7 +32,7 @@ export interface Opening {
   readonly sink: Sink
   readonly codec: Codec
   /** The cursor that the client sent, unvalidated. */
-  readonly after: string | undefined
+  readonly cursor: string | undefined
   /** Maximum number of notifications in the `ready` frame. */
   readonly items: number
   /** Monotonic milliseconds (`performance.now()`) at which it ends, and why. */
@@ -73,7 +73,7 @@ export abstract class Receiver implements ObservedConnection, Listener {
     this.items = opening.items
     this.closeAt = opening.closeAt
     this.closeReason = opening.closeReason
-    this.client = new ClientState(opening.fanOut.log.epoch, asCursor(opening.after))
+    this.client = new ClientState(opening.fanOut.log.epoch, asCursor(opening.cursor))
   }
 
   get id(): string {
@@ -123,8 +123,8 @@ export abstract class Receiver implements ObservedConnection, Listener {
   /** Counts may have changed without a frame that says so. */
   abstract invalidateCounts(): void
   /**
-   * The log continues elsewhere: the client gets a fresh page instead of the events in between the
-   * old position and the new.
+   * The log lost events, or this process missed some: the client gets a fresh page instead of the
+   * events that it missed.
    */
   abstract restart(): void
   /** Ends it, once. */

@@ -10,7 +10,7 @@ import type { Receiver, ReceiverHost } from './receiver.ts'
 
 /** Where a replay begins: at the cursor that a client sent, if any, or at the newest page. */
 export type ReplayStart =
-  | { readonly after: string | undefined; readonly sendReady: boolean }
+  | { readonly cursor: string | undefined; readonly sendReady: boolean }
   | { readonly reset: ResetReason }
 
 /** How a replay reads. */
@@ -44,11 +44,11 @@ export class Replay {
   #reached: 'end' | 'more' | null = null
   /** True if counts changed after the last read began: that read may have missed the change. */
   #countsChanged = false
-  /** True while the client's counts may be wrong: the next frame that can carry counts must. */
+  /** True while the client's counts may be wrong: the next frame that can carry them must do so. */
   #countsDue: boolean
   /**
    * True if the client's counts may already include shared events that it has yet to receive and
-   * would count twice.
+   * would count twice. For example, `ready` counted an event that arrives only afterwards.
    */
   #countsMayLead: boolean
 
@@ -102,12 +102,12 @@ export class Replay {
     this.#start = null
     if (start === null) return this.#readAfter(this.#client.seq, (page) => this.#encode(page, []))
     if ('reset' in start) return this.#readNewest(start.reset)
-    const { after, sendReady } = start
-    if (after === undefined) return this.#readNewest(null)
-    const found = await resolveCursor(this.#host.store, this.#receiver.user, after)
-    if ('reset' in found) return this.#readNewest(found.reset, found.undone ? after : null)
+    const { cursor, sendReady } = start
+    if (cursor === undefined) return this.#readNewest(null)
+    const found = await resolveCursor(this.#host.store, this.#receiver.user, cursor)
+    if ('reset' in found) return this.#readNewest(found.reset, found.undone ? cursor : null)
     return this.#readAfter(found.seq, (page) =>
-      this.#encode(page, this.#resume(page, found.seq, sendReady ? after : null))
+      this.#encode(page, this.#resume(page, found.seq, sendReady ? cursor : null))
     )
   }
 
@@ -164,6 +164,7 @@ export class Replay {
   #resume(page: LogPage, seq: number, cursor: Cursor | null): Buffer[] {
     const { codec, fanOut } = this.#receiver
     this.#setCounts(page)
+    // Without a `ready`, which carries counts, the client goes on from those it has.
     this.#countsDue = this.#countsChanged || (cursor === null && page.recount)
     this.#client.start(fanOut.log.epoch, seq)
     if (cursor === null) return []
@@ -189,15 +190,15 @@ export class Replay {
         // A shared frame carries no counts: the client's own arithmetic may be wrong now.
         if (this.#countsMayLead || !encoded.created) this.#countsDue = true
       }
-      this.#client.markSent(event.seq)
+      this.#client.sentUpTo(event.seq)
     }
-    this.#client.skipTo(page.upTo)
+    this.#client.nothingDueUpTo(page.upTo)
     this.#reached = page.more ? 'more' : 'end'
     if (page.events.length) this.#host.observer.replayed(page.events.length)
     if (this.#countsDue && !page.more) {
       const data = `{"counts":${encodeCounts(page.counts)}}`
       frames.push(codec.frame('heartbeat', data, this.#client.cursor))
-      this.#client.cursorSent()
+      this.#client.cursorWasSent()
       this.#countsDue = this.#countsChanged
     }
     return frames

@@ -117,14 +117,14 @@ function connect(hub: Hub, webSocket: WebSocket, request: SocketRequest): void {
   const left = webSocket.readyState === webSocket.CLOSED
   if (left || refusal !== null) reservation.release()
   if (left) return
-  if (refusal !== null) return refuse(hub, sink, refusal, asked.after)
+  if (refusal !== null) return refuse(hub, sink, refusal, asked.cursor)
   sink.connect(reservation.open({ ...asked, sink, codec: socketCodec }))
 }
 
 /** Sends a goodbye with the reason and the cursor of the request, then closes with a close code. */
-function refuse(hub: Hub, sink: SocketSink, reason: Refusal, after: string | undefined): void {
+function refuse(hub: Hub, sink: SocketSink, reason: Refusal, cursor: string | undefined): void {
   hub.observer.refused(reason)
-  sink.end(refusalFrame(socketCodec, reason, asCursor(after)), reason)
+  sink.end(refusalFrame(socketCodec, reason, asCursor(cursor)), reason)
 }
 
 /** Throws if the request is not a handshake of this version (RFC 6455, 4.2.1). */

@@ -174,7 +174,7 @@ function born(start: number | undefined): Life {
     topics: ['t'],
     sink,
     codec: sseCodec,
-    after: start === undefined ? undefined : formatCursor(EPOCH, start),
+    cursor: start === undefined ? undefined : formatCursor(EPOCH, start),
     items: 25,
     closeAt: Number.POSITIVE_INFINITY,
     closeReason: 'rotate'

@@ -171,7 +171,7 @@ async function live(store: Store, hub: Hub, steps: readonly Step[]): Promise<voi
         subscriber,
         sink,
         codec: pollCodec,
-        after: client.cursor,
+        cursor: client.cursor,
         limit,
         waits
       })
@@ -260,7 +260,7 @@ async function live(store: Store, hub: Hub, steps: readonly Step[]): Promise<voi
           subscriber,
           sink: wire,
           codec: sseCodec,
-          after: client.cursor
+          cursor: client.cursor
         })
         open = { wire, connection, taken: 0 }
         await settled(connection)

@@ -304,7 +304,7 @@ test('a frame that moves no cursor repeats the last cursor sent', async (t) => {
     subscriber: { user: 'u', topics: [] },
     sink,
     codec: sseCodec,
-    after: since
+    cursor: since
   })
   await settled()
   connection.close('closed')

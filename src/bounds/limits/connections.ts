@@ -5,6 +5,8 @@
  * instead.
  */
 export const MAX_HELD_EVENTS = 1000
+/** Notifications in the `ready` frame, unless the client asks for another number: one screenful. */
+export const READY_ITEMS = 25
 /** Longest delay a Node timer accepts; a longer one fires at once. */
 export const MAX_TIMER_MS = 2_147_483_647
 /**

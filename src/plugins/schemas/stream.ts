@@ -1,5 +1,6 @@
 import type { FastifyRequest } from 'fastify'
 import { z } from 'zod'
+import { READY_ITEMS } from '../../bounds/limits.ts'
 import { TOPICS_QUERY } from './topics.ts'
 
 const count = (low: number, high: number, fallback: number) =>
@@ -16,7 +17,7 @@ const shared = {
   lastEventId: z.string().optional().describe('Alias of since'),
   last_event_id: z.string().optional().describe('Alias of since'),
   ticket: z.string().optional().describe('Single-use ticket from POST /v1/tickets'),
-  items: count(0, 100, 25).describe('Size of the page in ready')
+  items: count(0, 100, READY_ITEMS).describe('Size of the page in ready')
 }
 
 /** Query of the stream. */

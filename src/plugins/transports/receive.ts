@@ -30,7 +30,7 @@ export interface ReceiveOptions {
 export function askedBy(request: FastifyRequest, query: StreamQuery): Asked {
   const { subscriber, id: requestId } = request
   const topics = selectTopics(subscriber, query.topics)
-  return { subscriber, topics, after: cursorOf(request, query), items: query.items, requestId }
+  return { subscriber, topics, cursor: cursorOf(request, query), items: query.items, requestId }
 }
 
 /**
