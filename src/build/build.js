@@ -1,7 +1,7 @@
-// `npm run build`: makes dist, the program and the browser SDK. `npm run build client`: the SDK alone.
+// `npm run build` makes dist: the program and the browser SDK. `npm run build client` makes the SDK.
 import { spawn } from 'node:child_process'
 import { once } from 'node:events'
-import { cpSync, readFileSync, writeFileSync } from 'node:fs'
+import { cpSync, readFileSync, rmSync, writeFileSync } from 'node:fs'
 import path from 'node:path'
 import * as esbuild from 'esbuild'
 import { minify } from 'terser'
@@ -19,7 +19,10 @@ async function compile(project) {
   if (code !== 0) process.exit(code ?? 1)
 }
 
-/** `dist/client.js`, the SDK as one script for a page. esbuild alone would leave 3 % more than terser. */
+/**
+ * `dist/client.js`, the SDK as one script for a page. esbuild alone would leave 3 % more than
+ * terser.
+ */
 async function bundleClient() {
   const outfile = at('dist/client.js')
   await esbuild.build({
@@ -55,6 +58,8 @@ const client = () => Promise.all([compile('src/client'), bundleClient()])
 if (process.argv[2] === 'client') await client()
 else {
   await stamped(async () => {
+    // A file that an earlier version had would be served, or run.
+    rmSync(at('dist'), { recursive: true, force: true })
     await Promise.all([client(), compile('tsconfig.build.json')])
     copyAssets()
   })

@@ -16,9 +16,9 @@ function sources() {
 }
 
 /**
- * A digest of all that a build depends on; undefined without sources, as in an installed package. Of contents, not of times: a
- * checkout, a copy and a cache of a build server set times as they like. The lock file is left out, since `npm prune` may
- * rewrite it.
+ * A digest of all that a build depends on; undefined without sources, as in an installed package.
+ * Of contents, not of times: a checkout, a copy and a cache of a build server set times as they
+ * like. The lock file is left out, since `npm prune` may rewrite it.
  */
 function inputs() {
   if (!existsSync(path.join(ROOT, 'src/main.ts'))) return undefined
@@ -43,8 +43,9 @@ export function isFresh() {
 }
 
 /**
- * Runs a build and records what it was made from. The digest is of the sources as they were when the build began, and counts
- * once it ended: a build that was cut short, or whose sources changed meanwhile, leaves nothing that passes for fresh.
+ * Runs a build and records what it was made from. The digest is of the sources as they were when
+ * the build began, and counts once it ended: a build that was cut short, or whose sources changed
+ * meanwhile, leaves nothing that passes for fresh.
  */
 export async function stamped(build) {
   const begun = inputs()

@@ -3,7 +3,9 @@ import { existsSync } from 'node:fs'
 import path from 'node:path'
 import { isFresh, ROOT } from './stamp.js'
 
-/** Builds, and ends with the build if that fails. A signal ends the build's processes with this one. */
+/**
+ * Builds, and ends with the build if that fails. A signal ends the build's processes with this one.
+ */
 async function build() {
   if (!existsSync(path.join(ROOT, 'node_modules/typescript'))) {
     process.stderr.write(
