@@ -89,6 +89,7 @@ const WALKS: readonly (readonly [RegExp, string])[] = [
   [/FROM note ORDER BY seq LIMIT \?$/, 'retention takes the oldest'],
   [/FROM state ORDER BY seq LIMIT \?$/, 'retention takes the oldest'],
   [/FROM idem ORDER BY n LIMIT \?/, 'the oldest keys, a slice'],
+  [/FROM revocation LIMIT \?$/, 'the revoked users, up to a limit'],
   [/WHERE channel > \?1 ORDER BY channel LIMIT 1\) c$/, 'the next channel to count'],
   [/^SELECT count\(\*\) AS n, max\(seq\)/, 'counts a slice that a limit bounds']
 ]
