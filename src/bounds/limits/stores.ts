@@ -62,7 +62,7 @@ export const MAX_PAST_EPOCHS = 100
  */
 export const UNDONE_CALM_MS = 60 * 60_000
 /**
- * Group-commit window: how long to wait for as many commands as the last batch had. Shorter than a
- * disk flush, and not noticeable next to a network.
+ * Group-commit window: how long to wait for as many commands as the last batch had. At 2,000
+ * publishes a second a longer one saves no CPU time, and a shorter one doubles that of the writer.
  */
-export const GROUP_COMMIT_MS = 5
+export const GROUP_COMMIT_MS = 2
