@@ -1,6 +1,7 @@
+import { EventEmitter } from 'node:events'
 import type { IncomingMessage, ServerResponse } from 'node:http'
 import { createRequire } from 'node:module'
-import type { Socket } from 'node:net'
+import { Socket } from 'node:net'
 import { keepOpen } from './open-sockets.ts'
 import { release } from './unread-answers.ts'
 
@@ -25,16 +26,8 @@ function internals(): Internals | null {
 }
 
 const known = internals()
-const HTTP_EVENTS = [
-  'data',
-  'end',
-  'close',
-  'drain',
-  'error',
-  'timeout',
-  'pause',
-  'resume'
-] as const
+/** What node:http overrides, to pass reads to its parser. */
+const WRAPPED = ['on', 'addListener', 'prependListener', 'setEncoding'] as const
 
 /** An 'error' without a listener would end the process. 'close' follows and reaches the owner. */
 const ignoreError = (): void => {}
@@ -57,13 +50,13 @@ export function detachSocket(request: IncomingMessage, response: ServerResponse)
     return null
   const { parser } = socket
   detachable.detachSocket(socket)
-  for (const event of HTTP_EVENTS) socket.removeAllListeners(event)
+  // That of the prototype: the override of streams would also stop the flow of data.
+  EventEmitter.prototype.removeAllListeners.call(socket)
   known.freeParser(parser, request, socket)
-  // node:http overrides these to pass reads to its parser; a bare socket uses those of the
-  // prototype.
-  for (const wrapped of ['on', 'addListener', 'prependListener', 'setEncoding'] as const) {
-    if (Object.hasOwn(socket, wrapped)) delete (socket as Partial<Socket>)[wrapped]
-  }
+  // A bare socket uses the methods of the prototype. They are assigned, because an object with
+  // deleted properties takes more memory.
+  for (const name of WRAPPED)
+    if (Object.hasOwn(socket, name)) Object.assign(socket, { [name]: Socket.prototype[name] })
   keepOpen(socket)
   // Pipelined requests after this one are never answered.
   release(socket)

@@ -1,4 +1,4 @@
-import { type IncomingMessage, type ServerResponse, STATUS_CODES } from 'node:http'
+import { type ServerResponse, STATUS_CODES } from 'node:http'
 import { Socket } from 'node:net'
 import { finished } from 'node:stream'
 import type { FastifyReply, FastifyRequest } from 'fastify'
@@ -13,27 +13,41 @@ const STREAM_HEADERS = {
   'x-accel-buffering': 'no'
 } as const
 
-type Headers = Record<string, string | number | string[] | undefined>
-
 /**
- * The headers that hooks have set, and those of a stream. The body ends with the connection
- * (RFC 9112, 6.3), so it needs no chunked encoding.
+ * The body ends with the connection (RFC 9112, 6.3), so it needs no chunked encoding, and a stream
+ * has no header about its length.
  */
-function streamHeaders(reply: FastifyReply): Headers {
-  const headers: Headers = { ...reply.getHeaders(), ...STREAM_HEADERS, connection: 'close' }
-  delete headers['content-length']
-  delete headers['transfer-encoding']
-  return headers
-}
+const OWN_HEADERS: ReadonlySet<string> = new Set([
+  ...Object.keys(STREAM_HEADERS),
+  'connection',
+  'content-length',
+  'transfer-encoding'
+])
 
-/** The status line and the headers of a response. */
-function head(headers: Headers): string {
-  let text = `HTTP/1.1 200 ${STATUS_CODES[200]}\r\nDate: ${new Date().toUTCString()}\r\n`
-  for (const [name, value] of Object.entries(headers)) {
-    if (value === undefined) continue
-    for (const one of Array.isArray(value) ? value : [value]) text += `${name}: ${one}\r\n`
+/** The status line and the headers that are the same for every stream. */
+const HEAD_START = `HTTP/1.1 200 ${STATUS_CODES[200]}\r\n${Object.entries(STREAM_HEADERS)
+  .map(([name, value]) => `${name}: ${value}\r\n`)
+  .join('')}connection: close\r\n`
+
+/** The head of a stream: its own headers, and those that hooks have set. */
+function head(reply: FastifyReply): string {
+  let text = `${HEAD_START}Date: ${new Date().toUTCString()}\r\n`
+  for (const [name, value] of Object.entries(reply.getHeaders())) {
+    if (value === undefined || OWN_HEADERS.has(name)) continue
+    if (Array.isArray(value)) for (const one of value) text += `${name}: ${one}\r\n`
+    else text += `${name}: ${value}\r\n`
   }
   return `${text}\r\n`
+}
+
+/** Writes the same head to a response that keeps its socket. */
+function writeHead(reply: FastifyReply): void {
+  const { raw } = reply
+  raw.useChunkedEncodingByDefault = false
+  for (const [name, value] of Object.entries(reply.getHeaders()))
+    if (value !== undefined && !OWN_HEADERS.has(name)) raw.setHeader(name, value)
+  raw.writeHead(200, { ...STREAM_HEADERS, connection: 'close' })
+  raw.flushHeaders()
 }
 
 /** Sends the head of a stream without a body. */
@@ -55,53 +69,43 @@ export interface StreamOwner {
 export class SseSink implements Sink {
   readonly transport = 'sse'
   readonly remoteAddress: string
-  readonly peer: string | null
   readonly #out: Socket | ServerResponse
+  /** Sent with the first frame, in one packet. */
+  #head: string | null
 
-  private constructor(out: Socket | ServerResponse, remoteAddress: string, peer: string | null) {
+  private constructor(out: Socket | ServerResponse, remoteAddress: string, head: string | null) {
     this.#out = out
     this.remoteAddress = remoteAddress
-    this.peer = peer
+    this.#head = head
   }
 
   /** Hijacks the reply and writes the head. Keeps no reference to the request or reply. */
   static open(request: FastifyRequest, reply: FastifyReply): SseSink {
-    const headers = streamHeaders(reply)
+    const { ip } = request
     reply.hijack()
-    const { socket } = request.raw
-    return SseSink.#over(
-      request.raw,
-      reply.raw,
-      headers,
-      request.ip,
-      `${socket.remoteAddress}|${socket.remotePort}`
-    )
+    const socket = detachSocket(request.raw, reply.raw)
+    if (!socket) {
+      reply.raw.on('error', ignoreError)
+      writeHead(reply)
+      return new SseSink(reply.raw, ip, null)
+    }
+    const sink = new SseSink(socket, ip, head(reply))
+    // The embedded store returns the first page before the next turn of the event loop. Others take
+    // longer, and the head must not wait for them.
+    setImmediate(sendHead, sink)
+    return sink
   }
 
-  static #over(
-    request: IncomingMessage,
-    response: ServerResponse,
-    headers: Headers,
-    ip: string,
-    peer: string
-  ): SseSink {
-    const socket = detachSocket(request, response)
-    if (!socket) {
-      response.on('error', ignoreError)
-      response.useChunkedEncodingByDefault = false
-      for (const [name, value] of Object.entries(headers))
-        if (value != null) response.setHeader(name, value as string)
-      response.writeHead(200)
-      response.flushHeaders()
-      return new SseSink(response, ip, peer)
-    }
-    const sink = new SseSink(socket, ip, peer)
-    // Sends the head and the first frame in one packet: the embedded store returns the first page
-    // before the next turn of the event loop.
-    socket.cork()
-    socket.write(head(headers))
-    setImmediate(uncork, socket)
-    return sink
+  /** Sends the head by itself if there was no frame to send it with. */
+  static sendHead(sink: SseSink): void {
+    if (sink.#head !== null) sink.write(NOTHING)
+  }
+
+  get peer(): string | null {
+    const socket = this.#out instanceof Socket ? this.#out : this.#out.socket
+    return socket?.remoteAddress === undefined
+      ? null
+      : `${socket.remoteAddress}|${socket.remotePort}`
   }
 
   /** Reports to the owner when the socket has drained and when the client is gone. */
@@ -114,11 +118,14 @@ export class SseSink implements Sink {
   }
 
   write(bytes: Buffer): boolean {
-    return this.#out.write(bytes)
+    if (this.#head === null) return this.#out.write(bytes)
+    const first = Buffer.concat([Buffer.from(this.#head), bytes])
+    this.#head = null
+    return this.#out.write(first)
   }
 
   end(last: Buffer | null): void {
-    if (last) this.#out.write(last)
+    if (last || this.#head !== null) this.write(last ?? NOTHING)
     // `end()` alone never ends if the client has stopped reading.
     if (this.#out instanceof Socket) closeLingering(this.#out)
     else {
@@ -129,13 +136,13 @@ export class SseSink implements Sink {
   }
 
   destroy(): void {
+    this.#head = null
     this.#out.destroy()
   }
 }
 
-function uncork(socket: Socket): void {
-  socket.uncork()
-}
+const NOTHING = Buffer.alloc(0)
+const { sendHead } = SseSink
 
 const OWNER = Symbol('owner')
 type Owned = (Socket | ServerResponse) & { [OWNER]?: StreamOwner }
