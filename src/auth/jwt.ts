@@ -82,8 +82,8 @@ export function createJwtVerifier(options: JwtOptions): VerifyJwt | undefined {
 }
 
 /**
- * Caches valid tokens of key sets. Those of secrets are verified each time: a stream opens once with
- * its token, and to compute a digest and store it would cost it more than the cache saves a poll.
+ * Caches valid tokens of key sets. Those of secrets are quick to verify, and most are used once, by
+ * a stream that opens: storing them costs time and memory for each connection.
  */
 function cached(read: Read): Read {
   const cache = new BoundedCache<VerifiedToken>('tokens', {

@@ -12,7 +12,7 @@ const MIB = 1024 * 1024
  * With all of them full, a heap of 256 MiB still has room to work.
  */
 export const CACHE_BYTES = {
-  /** Verified tokens by digest: some 20,000 users with a few topics each. */
+  /** Tokens verified with a key set, by digest: some 20,000 users with a few topics each. */
   tokens: 16 * MIB,
   /** Responses of the session look-up by digest: as many. */
   sessions: 16 * MIB,
