@@ -7,7 +7,15 @@
  *   npm run bench:growth -- --write                  puts the tables into src/stores/README.md
  *   GROWTH_STORED=10000000 npm run bench:growth      up to ten million stored notifications
  */
-import { existsSync, mkdirSync, mkdtempSync, rmSync, statSync, writeFileSync } from 'node:fs'
+import {
+  cpSync,
+  existsSync,
+  mkdirSync,
+  mkdtempSync,
+  rmSync,
+  statSync,
+  writeFileSync
+} from 'node:fs'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { parseArgs } from 'node:util'
@@ -143,13 +151,23 @@ async function rowOfStored(total: number, dir: string): Promise<string> {
     mkdirSync(dir, { recursive: true })
     const filler = await start(target, null, { dataDir: dir })
     await fill(filler, total, (n) => `{"user":"u${(n * 7919) % users}"}`)
-    await filler.stop()
+    await filler.stop('SIGTERM')
     writeFileSync(join(dir, 'filled'), '')
   }
   process.stderr.write(`measuring ${count(total)} stored\n`)
-  const size = ['bellwire.db', 'bellwire.db-wal']
-    .map((file) => statSync(join(dir, file), { throwIfNoEntry: false })?.size ?? 0)
-    .reduce((sum, bytes) => sum + bytes)
+  const { size } = statSync(join(dir, 'bellwire.db'))
+  // Measured on a copy, because measuring stores more.
+  const copy = mkdtempSync(join(tmpdir(), 'bellwire-growth-'))
+  try {
+    cpSync(dir, copy, { recursive: true })
+    return await measureStored(total, size, copy)
+  } finally {
+    rmSync(copy, { recursive: true })
+  }
+}
+
+async function measureStored(total: number, size: number, dir: string): Promise<string> {
+  const users = total / PER_USER
   const starts: number[] = []
   for (let k = 0; k < 3; k++) starts.push(await withServer(dir, async ({ readyMs }) => readyMs))
   const tokens = Array.from({ length: 1000 }, (_, n) => jwt(`u${(n * 104_729) % users}`))

@@ -107,8 +107,8 @@ export interface Running {
   readonly port: number
   /** How long it took to become ready. */
   readonly readyMs: number
-  /** Kills it. */
-  stop(): Promise<void>
+  /** Kills it, or ends it with another signal. */
+  stop(signal?: NodeJS.Signals): Promise<void>
 }
 
 // A signal would end this process without its `exit`, and leave the servers behind.
@@ -149,8 +149,8 @@ export async function start(
     pid: child.pid!,
     port,
     readyMs: performance.now() - startedAt,
-    stop: async () => {
-      end()
+    stop: async (signal = 'SIGKILL') => {
+      child.kill(signal)
       await exited
       process.off('exit', end)
       if (options.dataDir === undefined) rmSync(dataDir, { recursive: true, force: true })
