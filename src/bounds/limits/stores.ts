@@ -63,6 +63,7 @@ export const MAX_PAST_EPOCHS = 100
 export const UNDONE_CALM_MS = 60 * 60_000
 /**
  * Group-commit window: how long to wait for as many commands as the last batch had. At 2,000
- * publishes a second a longer one saves no CPU time, and a shorter one doubles that of the writer.
+ * publishes a second a window of 5 ms saves up to a fifth of the CPU time, and each publish takes
+ * 2 ms longer; 1 ms takes more CPU time and saves another millisecond.
  */
 export const GROUP_COMMIT_MS = 2
