@@ -7,6 +7,7 @@ import { developmentWarnings, mixedKeyFaults, productionFaults, weakKeys } from 
 import {
   AUTH_METHODS,
   DEVELOPMENT,
+  DEVELOPMENT_NAME,
   hasAuthMethod,
   isLoopback,
   type KeysInUse,
@@ -20,6 +21,7 @@ import type { NamedKey } from './values.ts'
 export { ConfigError } from './config-error.ts'
 export { readEnvironment, type Sources } from './environment.ts'
 export { isPublic } from './keys-in-use.ts'
+export type { KeyScopes, Scope } from './scopes.ts'
 export { SETTINGS, type Setting } from './settings.ts'
 export type { NamedKey, TrustProxy } from './values.ts'
 
@@ -128,7 +130,7 @@ function assemble(values: Values, keys: KeysInUse, authMethod: boolean): Config 
   const publicAddress =
     !isLoopback(host) ||
     (values.PUBLIC_URL !== undefined && !isLoopback(new URL(values.PUBLIC_URL).hostname))
-  const development = (key: string): NamedKey[] => [{ name: 'development', key }]
+  const development = (key: string): NamedKey[] => [{ name: DEVELOPMENT_NAME, key }]
   return {
     ...named(values, SETTING_NAMES.filter(isPlain), ''),
     production: values.NODE_ENV === 'production',

@@ -1,4 +1,4 @@
-import { hasAuthMethod } from './keys-in-use.ts'
+import { DEVELOPMENT_NAME, hasAuthMethod } from './keys-in-use.ts'
 import type { Reading } from './read-settings.ts'
 import type { SettingName } from './settings.ts'
 
@@ -19,7 +19,7 @@ const JWT_ONLY: readonly SettingName[] = [
 
 /** One line for each pair of settings that cannot be meant together. */
 export function contradictions({ values, given }: Reading): string[] {
-  const faults = [...storeFaults({ values, given })]
+  const faults = [...storeFaults({ values, given }), ...scopeFaults({ values, given })]
   if (given.has('AUTH_JWT_SECRET') && given.has('AUTH_JWKS_URL'))
     faults.push(
       'AUTH_JWT_SECRET and AUTH_JWKS_URL are both set: keep the one that your tokens are signed with'
@@ -52,5 +52,18 @@ function storeFaults({ values, given }: Pick<Reading, 'values' | 'given'>): stri
   return unused.map(
     (name) =>
       `${name} is set, but STORE is ${STORE}, which shares nothing with other nodes: set STORE=redis, or remove it`
+  )
+}
+
+/** A scope for a name without a key restricts nobody: the name is misspelt, or its key is gone. */
+function scopeFaults({ values, given }: Pick<Reading, 'values' | 'given'>): string[] {
+  const { PUBLISH_KEYS, PUBLISH_SCOPES = [], NODE_ENV } = values
+  // Missing or malformed keys have a fault of their own.
+  if (PUBLISH_KEYS === undefined && (given.has('PUBLISH_KEYS') || NODE_ENV === 'production'))
+    return []
+  const names = new Set(PUBLISH_KEYS?.map(({ name }) => name) ?? [DEVELOPMENT_NAME])
+  return PUBLISH_SCOPES.filter(({ name }) => !names.has(name)).map(
+    ({ name }) =>
+      `PUBLISH_SCOPES names ${name}, but PUBLISH_KEYS has no key of that name: correct the name, add its key, or remove it`
   )
 }

@@ -10,6 +10,9 @@ export const DEVELOPMENT = {
   AUTH_JWT_SECRET: 'dev-secret-do-not-use-in-production-0000'
 } as const satisfies Partial<Record<SettingName, string>>
 
+/** Name of the development keys of producers and operators. */
+export const DEVELOPMENT_NAME = 'development'
+
 /** True for a development key or secret: it is public and may be shown. */
 export const isPublic = (value: string | undefined): boolean =>
   Object.values<string | undefined>(DEVELOPMENT).includes(value)

@@ -1,4 +1,5 @@
 import type { z } from 'zod'
+import { publishScopes } from './scopes.ts'
 import * as value from './values.ts'
 
 interface Row<S extends z.ZodType = z.ZodType, D extends string | undefined = string | undefined> {
@@ -63,6 +64,11 @@ const KEYS = {
   PUBLISH_KEYS: secret(
     value.publishKeys,
     'keys of the producers, name:key,name:key; a name may have two keys during a rotation; in production at least 16 characters each'
+  ),
+  PUBLISH_SCOPES: withDefault(
+    publishScopes,
+    '',
+    'what a producer may do, name:scope+scope,name:scope, by the names of PUBLISH_KEYS: publish, tickets, users, events; a name that is not listed may do everything'
   ),
   MONITOR_KEYS: secret(
     value.monitorKeys,

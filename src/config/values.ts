@@ -121,7 +121,8 @@ function isOrigin(value: string): boolean {
   return !WITHOUT_ORIGIN.has(protocol) && host !== '' && value === `${protocol}//${host}`
 }
 
-const listOf = (value: string): string[] =>
+/** The entries of a list with commas, without white space around them; empty ones do not count. */
+export const listOf = (value: string): string[] =>
   value
     .split(',')
     .map((part) => part.trim())
@@ -168,7 +169,8 @@ export const trustProxy = z.string().transform((value, context): TrustProxy => {
 /** True if the value is in quotes, which a shell would have removed. */
 export const isQuoted = (value: string): boolean => /^(["'`]).*\1$/s.test(value)
 
-const KEY_NAME = /^[A-Za-z0-9_.@/-]{1,64}$/
+/** Matches the name of a key. */
+export const KEY_NAME = /^[A-Za-z0-9_.@/-]{1,64}$/
 /** Characters that a header can carry, without the comma that separates a list. */
 const KEY = /^[!-+\--~]{1,512}$/
 

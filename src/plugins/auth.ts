@@ -4,6 +4,7 @@ import fp from 'fastify-plugin'
 import type { Credentials, Identity, Via } from '../auth/identity.ts'
 import type { Keyring } from '../auth/keyring.ts'
 import { type OriginOptions, trustedOrigins } from '../auth/origins.ts'
+import type { Config, Scope } from '../config/config.ts'
 import type { Subscriber } from '../log/subscriber.ts'
 import { ProblemError } from './schemas/problem.ts'
 import { hasLeft } from './transports/report-error.ts'
@@ -17,9 +18,10 @@ type OnRequest = (
 declare module 'fastify' {
   interface FastifyInstance {
     /**
-     * `onRequest` hook: checks the publish key before the body is read. Sets `request.producer`.
+     * Makes an `onRequest` hook: checks the publish key, and that it has the scope, before the body
+     * is read. Sets `request.producer`.
      */
-    requireProducer: OnRequest
+    requireProducer: (scope: Scope) => OnRequest
     /**
      * `onRequest` hook: checks the operator key, for which browsers prompt. Sets
      * `request.operator`.
@@ -58,7 +60,7 @@ declare module 'fastify' {
   }
 }
 
-interface AuthOptions extends OriginOptions {
+interface AuthOptions extends OriginOptions, Pick<Config, 'publishScopes'> {
   readonly identity: Pick<Identity, 'authenticate'>
   readonly producers: Keyring
   readonly operators: Keyring
@@ -66,7 +68,7 @@ interface AuthOptions extends OriginOptions {
 
 /** Identifies callers: producers, operators and subscribers. */
 export default fp<AuthOptions>(
-  async (app, { identity, producers, operators, ...origins }) => {
+  async (app, { identity, producers, operators, publishScopes, ...origins }) => {
     // Most requests need no cookies, so only `authenticate` parses them.
     await app.register(cookie, { hook: false })
     app.decorateRequest('producer', '')
@@ -74,7 +76,7 @@ export default fp<AuthOptions>(
     app.decorateRequest('subscriber')
     app.decorateRequest('via')
     app.decorateRequest('redeem')
-    app.decorate('requireProducer', requireProducer(producers))
+    app.decorate('requireProducer', (scope) => requireProducer(producers, publishScopes, scope))
     app.decorate('requireOperator', requireOperator(operators))
     app.decorate('requireSubscriber', async (request) => {
       const { subscriber, via, redeem } = await identity.authenticate(credentialsOf(request))
@@ -119,13 +121,21 @@ function wrongKey(
   return `The key sent is not one of ${setting}. `
 }
 
-function requireProducer(keys: Keyring): OnRequest {
+function requireProducer(keys: Keyring, given: Config['publishScopes'], scope: Scope): OnRequest {
+  const lacking = new Set(
+    given.filter(({ scopes }) => !scopes.includes(scope)).map(({ name }) => name)
+  )
   return (request, _reply, done) => {
     const { authorization } = request.headers
-    request.producer = keys.match(authorization) ?? ''
-    if (request.producer !== '') return done()
-    const detail = `${wrongKey(authorization, 'PUBLISH_KEYS')}Send a publish key: Authorization: Bearer <key>.`
-    done(new ProblemError('unauthenticated', detail))
+    const producer = keys.match(authorization) ?? ''
+    request.producer = producer
+    if (producer === '') {
+      const detail = `${wrongKey(authorization, 'PUBLISH_KEYS')}Send a publish key: Authorization: Bearer <key>.`
+      return done(new ProblemError('unauthenticated', detail))
+    }
+    if (!lacking.has(producer)) return done()
+    const detail = `The key of ${producer} lacks the scope ${scope}: use another key, or add the scope in PUBLISH_SCOPES.`
+    done(new ProblemError('forbidden', detail))
   }
 }
 

@@ -9,7 +9,7 @@ import { iso } from '../log/iso.ts'
 import type { Publication } from '../log/notification.ts'
 import type { Store } from '../log/store.ts'
 import type { PublishObserver } from '../monitoring/publish-observer.ts'
-import { answers } from './schemas/answers.ts'
+import { answers, producerWith } from './schemas/answers.ts'
 import { asProblem } from './schemas/as-problem.ts'
 import { OVERSIZED, parseBatch, parseJson } from './schemas/batch-body.ts'
 import { checkBatchItem, TOO_LARGE } from './schemas/check-notification.ts'
@@ -39,14 +39,14 @@ interface PublishOptions {
   readonly observer: PublishObserver
 }
 
-const documented = { tags: ['publish'], security: [{ producer: [] }] }
+const documented = { tags: ['publish'], security: producerWith('publish') }
 
 /** Routes for notifications: publish one or a batch, look one up, recall it. */
 export default fp<PublishOptions>(
   async (app, options) => {
     const { observer } = options
     const publishing = {
-      onRequest: app.requireProducer,
+      onRequest: app.requireProducer('publish'),
       config: app.rateLimits.producer,
       // The handlers check the body, so that an item of a batch passes the same checks.
       validatorCompiler: () => () => true,
@@ -214,7 +214,7 @@ async function storeItems(
 
 function storedNotifications(instance: FastifyInstance, { store }: Needs): void {
   const app = instance.withTypeProvider<ZodTypeProvider>()
-  const onRequest = app.requireProducer
+  const onRequest = app.requireProducer('publish')
   const schema = { ...documented, params: z.object({ id: z.string() }) }
   app.get(
     '/v1/notifications/:id',

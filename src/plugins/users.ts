@@ -4,7 +4,7 @@ import { z } from 'zod'
 import { iso } from '../log/iso.ts'
 import { UserName } from '../log/names.ts'
 import type { Store } from '../log/store.ts'
-import { answers } from './schemas/answers.ts'
+import { answers, producerWith } from './schemas/answers.ts'
 import { TicketAnswer, TicketInput } from './schemas/publish-body.ts'
 import { sendJson } from './transports/send-json.ts'
 
@@ -22,21 +22,22 @@ interface UserOptions {
   readonly revoke: (user: string) => Promise<number>
 }
 
-const documented = { tags: ['publish'], security: [{ producer: [] }] }
+const documented = { tags: ['publish'], security: producerWith('users') }
 
 /** Routes for users: issue a ticket, revoke a user's credentials, erase a user's data. */
 export default fp<UserOptions>(
   async (instance, { store, issueTicket, revoke }) => {
     const app = instance.withTypeProvider<ZodTypeProvider>()
-    const onRequest = app.requireProducer
+    const onRequest = app.requireProducer('users')
     const ofUser = { ...documented, params: z.object({ user: UserName }) }
 
     app.post(
       '/v1/tickets',
       {
-        onRequest,
+        onRequest: app.requireProducer('tickets'),
         schema: {
           ...documented,
+          security: producerWith('tickets'),
           operationId: 'issueTicket',
           summary: 'Issue a single-use ticket for a subscriber, valid for 30 s',
           body: TicketInput,

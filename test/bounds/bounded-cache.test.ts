@@ -96,7 +96,13 @@ const FEEDS = {
     }
     const keys = createKeyring([])
     await app.register(problems)
-    await app.register(auth, { identity, producers: keys, operators: keys, corsOrigins: [] })
+    await app.register(auth, {
+      identity,
+      producers: keys,
+      operators: keys,
+      corsOrigins: [],
+      publishScopes: []
+    })
     await app.register(rateLimit, { rateLimit: 5, publishRate: 0 })
     const config = app.rateLimits.subscriber
     app.get('/', { onRequest: app.requireSubscriber, config }, async () => '')

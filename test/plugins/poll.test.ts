@@ -44,7 +44,13 @@ test('polls are rate-limited even if no other plugin is registered', async (t) =
   }
   await app.register(problems)
   const keys = createKeyring([])
-  await app.register(auth, { identity, producers: keys, operators: keys, corsOrigins: [] })
+  await app.register(auth, {
+    identity,
+    producers: keys,
+    operators: keys,
+    corsOrigins: [],
+    publishScopes: []
+  })
   await app.register(rateLimit, { rateLimit: 2, publishRate: 0 })
   await app.register(changes, { hub })
   const statuses: number[] = []

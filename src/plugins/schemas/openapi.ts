@@ -95,7 +95,12 @@ export const openapiDocument = (
   ],
   components: {
     securitySchemes: {
-      producer: { type: 'http', scheme: 'bearer', description: 'A publish key' },
+      producer: {
+        type: 'http',
+        scheme: 'bearer',
+        description:
+          'A publish key. Each operation names the scope that the key needs; PUBLISH_SCOPES may restrict a key, which then gets 403.'
+      },
       operator: { type: 'http', scheme: 'bearer', description: 'A monitor key' },
       bearer: {
         type: 'http',
