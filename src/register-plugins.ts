@@ -23,6 +23,7 @@ import metrics from './plugins/metrics.ts'
 import monitor from './plugins/monitor.ts'
 import openapi from './plugins/openapi.ts'
 import poll from './plugins/poll.ts'
+import presence from './plugins/presence.ts'
 import probes from './plugins/probes.ts'
 import problems from './plugins/problems.ts'
 import publish from './plugins/publish.ts'
@@ -136,6 +137,7 @@ async function registerProducerRoutes(
       return counts.reduce((sum, count) => sum + count, 0)
     }
   })
+  await routes.register(presence, { cluster })
 }
 
 async function registerSubscriberRoutes(

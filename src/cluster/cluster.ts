@@ -49,6 +49,8 @@ export interface Cluster extends Quota {
    * expires.
    */
   nodes(): readonly NodeView[]
+  /** False while the other nodes cannot be asked: then only this one answers. */
+  readonly reachable: boolean
   /**
    * Asks every node, this one included. Resolves to the answers within {@link ASK_MS}, its own
    * first; never rejects.

@@ -1,4 +1,5 @@
 import { z } from 'zod'
+import { MAX_ENTRIES } from '../bounds/limits.ts'
 import type { CloseReason } from '../delivery/close-reason.ts'
 import type { Recipients } from '../log/notification.ts'
 
@@ -71,6 +72,10 @@ export type ConnectionRecord = z.output<typeof ConnectionRecord>
 /** What a node may ask all nodes. Each answers for its own connections and its own memory. */
 export const NodeQuery = z.discriminatedUnion('kind', [
   z.object({ kind: z.literal('count-user'), user: z.string() }),
+  z.object({
+    kind: z.literal('count-users'),
+    users: z.array(z.string()).max(MAX_ENTRIES.presence).readonly()
+  }),
   z.object({ kind: z.literal('close-connection'), id: z.string() }),
   z.object({
     kind: z.literal('list-connections'),
@@ -88,6 +93,8 @@ export type NodeQuery = z.output<typeof NodeQuery>
  */
 export const ANSWERS = {
   'count-user': z.number(),
+  /** In the order of the users. */
+  'count-users': z.array(z.number()).max(MAX_ENTRIES.presence).readonly(),
   'close-connection': z.boolean(),
   'list-connections': z.object({ rows: z.array(ConnectionRow), total: z.number() }),
   'delivery-report': z.object({
@@ -105,7 +112,7 @@ export function boundAnswer(
   answer: NodeAnswer<NodeQuery['kind']>,
   maxBytes: number
 ): NodeAnswer<NodeQuery['kind']> {
-  if (typeof answer !== 'object') return answer
+  if (typeof answer !== 'object' || !('rows' in answer || 'record' in answer)) return answer
   if ('rows' in answer) return { ...answer, rows: fitting(answer.rows, maxBytes) }
   const { record, connections } = answer
   return { record, connections: fitting(connections, maxBytes - bytesOf(record)) }

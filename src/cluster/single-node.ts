@@ -3,6 +3,7 @@ import type { NodeAnswer, NodeQuery } from './node-query.ts'
 
 /** A cluster of one node: a process with the embedded store has no others. */
 export class SingleNode implements Cluster {
+  readonly reachable = true
   readonly #node: string
   readonly #maxConnectionsPerUser: number
   #local: LocalNode | undefined

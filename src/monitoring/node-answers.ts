@@ -60,6 +60,8 @@ export class NodeAnswers implements LocalNode {
     switch (question.kind) {
       case 'count-user':
         return hub.connections.of(question.user).length
+      case 'count-users':
+        return question.users.map((user) => hub.connections.of(user).length)
       case 'close-connection': {
         const connection = hub.connections.find(question.id)
         connection?.close('closed')

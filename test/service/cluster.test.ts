@@ -109,6 +109,34 @@ test('three nodes behave as one service', { skip: skipRedis }, async (t) => {
     }
   )
 
+  await t.test('presence counts the connections of all nodes, waiting polls too', async (t) => {
+    const streams = [await open(t, a, 'pia'), await open(t, b, 'pia'), await open(t, c, 'paul')]
+    const { body } = await call('GET', `${b.url}/v1/changes`, { key: tokenOf('pia') })
+    const poll = new AbortController()
+    const waiting = fetch(`${b.url}/v1/changes?wait=30&since=${body.cursor}`, {
+      headers: { authorization: `Bearer ${tokenOf('pia')}` },
+      signal: poll.signal
+    }).catch(() => {})
+    for (const node of nodes) {
+      const now = async () =>
+        (await call('GET', `${node.url}/v1/presence?users=pia,paul,nobody`, { key: PUBLISH_KEY }))
+          .body.users
+      await eventually(async () => (await now()).pia.connections === 3)
+      t.strictSame(await now(), {
+        pia: { online: true, connections: 3 },
+        paul: { online: true, connections: 1 },
+        nobody: { online: false, connections: 0 }
+      })
+    }
+    poll.abort()
+    await waiting
+    for (const one of streams) one.close()
+    await eventually(async () => {
+      const answer = await call('GET', `${a.url}/v1/presence?users=pia,paul`, { key: PUBLISH_KEY })
+      return !answer.body.users.pia.online && !answer.body.users.paul.online
+    })
+  })
+
   await t.test('connections are listed and closed from any node', async (t) => {
     const streams = [await open(t, a, 'lisa'), await open(t, b, 'lisa'), await open(t, c, 'lisa')]
     const list = await call('GET', `${b.url}/monitor/connections?user=lisa`, { key: MONITOR_KEY })

@@ -23,6 +23,8 @@ export const MAX_ENTRIES = {
   batch: 1000,
   /** Recipients named one by one; use a topic for more. */
   recipients: 1000,
+  /** Users in one request for presence: every node counts the connections of each. */
+  presence: 100,
   /** Ids in one mark request. */
   markIds: 500,
   /** Entity tags in `If-None-Match`; a page has a handful of responses to compare. */

@@ -69,12 +69,17 @@ export class NodeMessages {
     }
   }
 
+  /** See {@link Cluster.reachable}. */
+  get reachable(): boolean {
+    return this.#subscribed && isReady(this.#redis.clients.reads)
+  }
+
   /** See {@link Cluster.ask}. */
   async ask<K extends Kind>(
     question: Extract<NodeQuery, { kind: K }>
   ): Promise<readonly NodeAnswer<K>[]> {
     const answers = this.#local ? [this.#local.answer<K>(question)] : []
-    if (!this.#subscribed || !isReady(this.#redis.clients.reads)) return answers
+    if (!this.reachable) return answers
     const id = randomBytes(9).toString('base64url')
     // How many nodes the query reached, as soon as Redis has said so.
     let expected = Number.POSITIVE_INFINITY

@@ -81,6 +81,10 @@ export class RedisCluster implements Cluster {
     return performance.now() - this.#renewedAt > LEASE_MS ? [own] : [own, ...this.#others]
   }
 
+  get reachable(): boolean {
+    return this.#messages.reachable
+  }
+
   ask<K extends NodeQuery['kind']>(
     question: Extract<NodeQuery, { kind: K }>
   ): Promise<readonly NodeAnswer<K>[]> {
