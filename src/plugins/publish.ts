@@ -86,7 +86,6 @@ function publishOne(scope: FastifyInstance, publishing: Publishing, needs: Needs
     '/v1/notifications',
     {
       ...publishing,
-      config: { ...publishing.config, startsAtOnce: true },
       bodyLimit: MAX_ITEM_TEXT,
       schema: {
         ...documented,

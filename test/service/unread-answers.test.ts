@@ -102,7 +102,7 @@ t.test('pipelined requests are answered one after another, in order', async (t) 
   peer.socket.destroy()
 })
 
-t.test('pipelined publishes are stored together, in order with what is between them', async (t) => {
+t.test('pipelined publishes and what is between them are carried out in order', async (t) => {
   const publish = (n: number): string => {
     const body = JSON.stringify({ to: { user: 'u3' }, type: 't', data: { n } })
     const headers = ['content-type: application/json', `content-length: ${body.length}`]
@@ -130,6 +130,19 @@ t.test('pipelined publishes are stored together, in order with what is between t
     ids.slice(200).reverse()
   )
   peer.socket.destroy()
+})
+
+t.test('an invalid request is answered after the valid ones before it', async (t) => {
+  const body = JSON.stringify({ to: { user: 'u4' }, type: 't' })
+  const headers = ['content-type: application/json', `content-length: ${body.length}`]
+  const publish = requestHead('/v1/notifications', PUBLISH_KEY, headers, 'POST') + body
+  for (const invalid of ['GARBAGE\r\n\r\n', requestHead('/healthz', undefined, ['bad header'])]) {
+    const peer = await rawPeer(t, service, publish + publish + invalid)
+    await peer.until(/HTTP\/1\.1 400 /)
+    t.match(peer.text(), /HTTP\/1\.1 201 [\s\S]*HTTP\/1\.1 201 [\s\S]*HTTP\/1\.1 400 /)
+    peer.socket.end()
+    await peer.closed
+  }
 })
 
 t.test(

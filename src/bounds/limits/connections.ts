@@ -70,8 +70,6 @@ export const MAX_UNTAKEN_BYTES = 64 * 1024 * 1024
  * Memory of a request that waits for the response before it: its head, and the objects around it.
  */
 export const WAITING_REQUEST_BYTES = 8 * 1024
-/** Publishes of one connection that may wait for the response before theirs. */
-export const MAX_PIPELINED = 64
 /** Part of {@link RESERVED_FILES} that sockets without a stream may always have. */
 export const RESERVED_SOCKETS = 90
 /**

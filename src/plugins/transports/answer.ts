@@ -1,7 +1,7 @@
 import { type IncomingMessage, ServerResponse } from 'node:http'
 import type { Socket } from 'node:net'
 import fp from 'fastify-plugin'
-import { MAX_PIPELINED, WAITING_REQUEST_BYTES } from '../../bounds/limits.ts'
+import { WAITING_REQUEST_BYTES } from '../../bounds/limits.ts'
 import { closeLingering, dropRest, lingers } from './linger.ts'
 import { cut, hold, release } from './unread-answers.ts'
 
@@ -27,8 +27,7 @@ export function answerClass({ isLast, stallMs, onSlow }: AnswerOptions): typeof 
       super(request, ...options)
       if (hasBody(request)) this.once('prefinish', readRest)
       const { socket } = request
-      const { _httpMessage: answering } = socket as Answered
-      if (answering) waitBehind(socket, answering, this, onSlow)
+      if ((socket as Answered)._httpMessage) waitBehind(socket, this, onSlow)
     }
 
     override writeHead(...args: never): this {
@@ -38,54 +37,44 @@ export function answerClass({ isLast, stallMs, onSlow }: AnswerOptions): typeof 
 
     override end(...args: never): this {
       super.end(...(args as Parameters<ServerResponse['end']>))
-      const sent = (): void => {
-        const { socket } = this
-        // The kernel has most responses whole by now; they need no timer.
-        if (socket && socket.writableLength > 0 && !this.writableFinished)
-          awaitTaking(this, socket, stallMs, onSlow)
-      }
-      if (this.socket) sent()
-      else this.once('socket', () => process.nextTick(sent))
+      const { socket } = this
+      // The kernel has most responses whole by now; they need no timer.
+      if (socket && socket.writableLength > 0 && !this.writableFinished)
+        awaitTaking(this, socket, stallMs, onSlow)
       return this
     }
   }
 }
 
 /** `_httpMessage` is Node's own reference to the response that is being sent on a socket. */
-type Answered = Socket & { _httpMessage?: ServerResponse }
+type Answered = Socket & { _httpMessage?: ServerResponse | null }
 
-/** How many responses wait on each socket, and the newest of them. */
-const queues = new WeakMap<Socket, { size: number; last: ServerResponse }>()
-/** The response before one that waits. */
-const before = new WeakMap<ServerResponse, ServerResponse>()
-/** Responses whose requests were handed to a route that `startsAtOnce`. */
-const started = new WeakSet<ServerResponse>()
-
-/**
- * Queues the response of a pipelined request behind `answering`. Meanwhile the socket is not read,
- * except for more POST requests.
- */
-function waitBehind(
-  socket: Socket,
-  answering: ServerResponse,
-  response: ServerResponse,
-  onSlow: () => void
-): void {
-  const queue = queues.get(socket) ?? { size: 0, last: answering }
-  queues.set(socket, queue)
-  before.set(response, queue.last)
-  queue.last = response
-  queue.size++
-  if (response.req.method !== 'POST' || queue.size >= MAX_PIPELINED) socket.pause()
+/** Makes a pipelined request wait for the response before it; meanwhile the socket is not read. */
+function waitBehind(socket: Socket, response: ServerResponse, onSlow: () => void): void {
+  socket.pause()
   response.once('socket', () => {
     release(socket, WAITING_REQUEST_BYTES)
-    before.delete(response)
-    if (--queue.size > 0) return
-    queues.delete(socket)
-    socket.resume()
+    if (newest.get(socket) === response) socket.resume()
   })
+  newest.set(socket, response)
   hold(socket, WAITING_REQUEST_BYTES, onSlow)
 }
+/** The last response that waits on each socket. */
+const newest = new WeakMap<Socket, ServerResponse>()
+
+/** The response that is due last on a socket, to the newest request that node:http has handed out. */
+export function lastDue(socket: Socket): ServerResponse | undefined {
+  const queued = newest.get(socket)
+  if (queued && queued.socket === null && !queued.writableFinished) return queued
+  return (socket as Answered)._httpMessage ?? undefined
+}
+
+/**
+ * Whether this may be called by the parser of a request, which then must not be freed: it calls
+ * promises back between the parts of a body, of this request or of one behind it.
+ */
+export const parserMayRun = (request: IncomingMessage, response: ServerResponse): boolean =>
+  hasBody(request) || lastDue(request.socket) !== response
 
 /**
  * Counts the bytes of a response that the kernel did not take whole, until the client has read
@@ -110,32 +99,15 @@ function awaitTaking(
   hold(socket, bytes, onSlow)
 }
 
-declare module 'fastify' {
-  interface FastifyContextConfig {
-    /**
-     * Whether a pipelined request starts at once if all before it on the connection are of such
-     * routes, too, rather than after their answers. Only for routes that do the same in either
-     * case, and answer in a few bytes.
-     */
-    startsAtOnce?: boolean
-  }
-}
-
 /**
- * Serves the requests of a connection one after the other, so that it buffers at most one long
- * response. Publishing is the exception: what arrives together is committed together. Register it
- * before all other hooks.
+ * Serves the requests of a connection one after the other, so that it buffers at most one response.
+ * Register it before all other hooks.
  */
 export const oneAtATime = fp(
   async (app) => {
-    app.addHook('onRequest', ({ routeOptions: { config } }, { raw }, done) => {
-      const start = (): void => {
-        if (config.startsAtOnce) started.add(raw)
-        done()
-      }
-      const previous = before.get(raw)
-      if (raw.socket || (config.startsAtOnce && previous && started.has(previous))) start()
-      else raw.once('socket', start)
+    app.addHook('onRequest', (_request, { raw }, done) => {
+      if (raw.socket === null) raw.once('socket', () => done())
+      else done()
     })
   },
   { name: 'one-at-a-time' }

@@ -1,9 +1,10 @@
 import { randomUUID } from 'node:crypto'
-import { type ServerResponse, STATUS_CODES } from 'node:http'
+import { STATUS_CODES } from 'node:http'
 import type { Socket } from 'node:net'
 import type { FastifyError, FastifyReply, FastifyRequest } from 'fastify'
 import { MAX_HEAD_BYTES } from '../../bounds/limits.ts'
 import { ProblemError, problemDocument } from '../schemas/problem.ts'
+import { lastDue } from './answer.ts'
 import { setCommonHeaders } from './common-headers.ts'
 import { closeLingering, lingers } from './linger.ts'
 import { PROBLEM_JSON, sendProblem } from './send-problem.ts'
@@ -38,14 +39,24 @@ const CLIENT_ERRORS: Readonly<Record<string, { status: number; detail: string }>
   }
 }
 
+/** Sockets whose newest request is invalid, and waits for the responses before its own. */
+const rejected = new WeakSet<Socket>()
+
 /**
  * Server option `clientErrorHandler`: answers what Node could not parse as a request, or did not
  * receive in time.
  */
 export function clientErrorHandler(error: NodeJS.ErrnoException, socket: Socket): void {
+  const current = lastDue(socket)
+  // The requests before it are complete, and may have been carried out: their responses come first.
+  if (current?.req.complete && socket.writable && error.code !== 'ECONNRESET') {
+    if (rejected.has(socket)) return
+    rejected.add(socket)
+    current.once('finish', () => clientErrorHandler(error, socket))
+    return
+  }
   // A response that is being sent, or was sent before the end of its request, must stay the only
   // one.
-  const { _httpMessage: current } = socket as Socket & { _httpMessage?: ServerResponse | null }
   const answered = lingers(socket)
   if (answered && socket.writableEnded) return
   if (error.code === 'ECONNRESET' || !socket.writable || answered || current?.headersSent) {
