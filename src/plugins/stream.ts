@@ -38,7 +38,7 @@ export default fp<ReceiveOptions>(
         const received = await receive(app, request, request.query, options)
         if (received === 'left') return reply.hijack()
         if (typeof received === 'string') return refuse(request, request.query, reply, received)
-        const sink = SseSink.open(request, reply)
+        const sink = await SseSink.open(request, reply)
         const { asked, reservation } = received
         sink.connect(reservation.open({ ...asked, sink, codec: sseCodec }))
         return reply
@@ -63,15 +63,16 @@ export default fp<ReceiveOptions>(
     )
 
     /** Answers 200 with the retry time and a goodbye (reason, cursor of the request), then ends. */
-    function refuse(
+    async function refuse(
       request: FastifyRequest,
       query: StreamQuery,
       reply: FastifyReply,
       reason: Refusal
-    ): FastifyReply {
+    ): Promise<FastifyReply> {
       options.hub.observer.refused(reason)
       const cursor = asCursor(cursorOf(request, query))
-      SseSink.open(request, reply).end(refusalFrame(sseCodec, reason, cursor))
+      const sink = await SseSink.open(request, reply)
+      sink.end(refusalFrame(sseCodec, reason, cursor))
       return reply
     }
   },

@@ -135,6 +135,28 @@ t.test('of 2,000 pipelined streams only the first opens, and its end is noticed'
   t.ok(opened <= 1, `${opened} opened`)
 })
 
+t.test('a stream opens whatever is in the same packet, and the process goes on', async (t) => {
+  const service = await quiet(services.on)
+  const withBody = (target: string, method: string): string =>
+    `${requestHead(target, token, ['content-type: application/json', 'content-length: 2'], method)}{}`
+  const stream = requestHead('/v1/stream', token)
+  const rest = requestHead('/healthz')
+  for (const packet of [
+    stream + withBody('/nope', 'POST') + rest,
+    withBody('/v1/stream', 'GET') + rest,
+    withBody('/v1/stream', 'GET'),
+    withBody('/nope', 'POST') + stream + withBody('/nope', 'POST') + rest,
+    stream + withBody('/nope', 'POST').repeat(3)
+  ]) {
+    const peer = await rawPeer(t, service, packet)
+    await peer.until(/event: ready/)
+    peer.socket.end()
+    await peer.closed
+    await eventually(async () => (await connectionsOf(service)).active === 0)
+  }
+  t.equal(service.child.exitCode, null)
+})
+
 t.test('HOST=localhost answers the same on all its addresses, also to invalid HTTP', async (t) => {
   const service = await startService(t, {
     flags: TWO_LOCALHOSTS,

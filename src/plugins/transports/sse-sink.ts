@@ -1,8 +1,10 @@
 import { type ServerResponse, STATUS_CODES } from 'node:http'
 import { Socket } from 'node:net'
 import { finished } from 'node:stream'
+import { setImmediate as nextTurn } from 'node:timers/promises'
 import type { FastifyReply, FastifyRequest } from 'fastify'
 import type { Sink } from '../../delivery/sink.ts'
+import { parserMayRun } from './answer.ts'
 import { detachSocket } from './detach-socket.ts'
 import { closeLingering, dropRest } from './linger.ts'
 
@@ -80,9 +82,10 @@ export class SseSink implements Sink {
   }
 
   /** Hijacks the reply and writes the head. Keeps no reference to the request or reply. */
-  static open(request: FastifyRequest, reply: FastifyReply): SseSink {
+  static async open(request: FastifyRequest, reply: FastifyReply): Promise<SseSink> {
     const { ip } = request
     reply.hijack()
+    if (parserMayRun(request.raw, reply.raw)) await nextTurn()
     const socket = detachSocket(request.raw, reply.raw)
     if (!socket) {
       reply.raw.on('error', ignoreError)
