@@ -238,7 +238,7 @@ t.test('HEAD on every GET route is answered at once and opens no connection', as
   for (const path of [...read, '/v1/stream']) {
     const key = /^\/(monitor|metrics)/.test(path)
       ? MONITOR_KEY
-      : path.startsWith('/v1/notifications')
+      : /^\/v1\/(notifications|presence)/.test(path)
         ? PUBLISH_KEY
         : token
     const began = performance.now()
