@@ -48,8 +48,9 @@ const rejected = new WeakSet<Socket>()
  */
 export function clientErrorHandler(error: NodeJS.ErrnoException, socket: Socket): void {
   const current = lastDue(socket)
+  const left = error.code === 'ECONNRESET' || !socket.writable
   // The requests before it are complete, and may have been carried out: their responses come first.
-  if (current?.req.complete && socket.writable && error.code !== 'ECONNRESET') {
+  if (current?.req.complete && !current.headersSent && !left) {
     if (rejected.has(socket)) return
     rejected.add(socket)
     current.once('finish', () => clientErrorHandler(error, socket))
@@ -59,7 +60,7 @@ export function clientErrorHandler(error: NodeJS.ErrnoException, socket: Socket)
   // one.
   const answered = lingers(socket)
   if (answered && socket.writableEnded) return
-  if (error.code === 'ECONNRESET' || !socket.writable || answered || current?.headersSent) {
+  if (left || answered || current?.headersSent) {
     socket.destroy()
     return
   }
