@@ -28,6 +28,7 @@ import probes from './plugins/probes.ts'
 import problems from './plugins/problems.ts'
 import publish from './plugins/publish.ts'
 import rateLimit from './plugins/rate-limit.ts'
+import recallKey from './plugins/recall-key.ts'
 import shutdown from './plugins/shutdown.ts'
 import socket from './plugins/socket.ts'
 import stream from './plugins/stream.ts'
@@ -126,6 +127,7 @@ async function registerProducerRoutes(
   { store, cluster, monitoring }: Parts
 ): Promise<void> {
   await routes.register(publish, { ...config, store, observer: monitoring.publishes })
+  await routes.register(recallKey, { store })
   await routes.register(users, {
     ...config,
     store,

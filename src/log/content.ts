@@ -43,7 +43,8 @@ const TEXT_LENGTHS = { title: 200, body: 4000 } as const
 
 const Type = z.string().regex(TYPE_PATTERN, 'must be 1–64 characters of A–Z a–z 0–9 _ . : -')
 const Level = z.enum(LEVELS, 'must be info, success, warning or error')
-const Key = z.string().regex(KEY_PATTERN, 'must be 1–128 printable ASCII characters')
+/** Schema for a collapse key. */
+export const Key = z.string().regex(KEY_PATTERN, 'must be 1–128 printable ASCII characters')
 
 /**
  * The fields that a producer writes and a subscriber reads. To add one, add a row here, to

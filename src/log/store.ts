@@ -208,6 +208,8 @@ export interface EventLog {
    * notification} returns null.
    */
   recall(id: string): Promise<boolean>
+  /** Removes the live entry with a collapse key from this channel alone; false if there is none. */
+  recallKey(channel: Channel, key: string): Promise<boolean>
   /**
    * Events after a seq in the user's scope: at most `limit`, and at most {@link MAX_PAGE_BYTES}
    * unless there is only one. The seq must not be above `head`.

@@ -121,9 +121,10 @@ function userReport(
   const channel = channelFor(to, user)
   const seq = stored?.entries.find((one) => one.channel === channel && one.epoch === epoch)?.seq
   const outcome = outcomeOf(stored !== null, record)
-  // The notification may be stored, yet be gone from this user's channel: replaced, erased or pruned
-  // there.
-  const gone: Outcome = record?.replacedBy == null ? 'beyond_retention' : 'replaced'
+  // The notification may be stored, yet be gone from this user's channel: replaced, recalled, erased or
+  // pruned there.
+  const lost: Outcome = record?.recalledAt == null ? 'beyond_retention' : 'recalled'
+  const gone = record?.replacedBy == null ? lost : 'replaced'
   const own = outcome === 'stored' && channel !== undefined && seq === undefined ? gone : outcome
   const writtenAt = record?.firstWrittenAt ?? null
   const { verdict, connections } = explain(user, to, own, seq, writtenAt, all)

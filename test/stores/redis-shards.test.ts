@@ -1,7 +1,7 @@
 import fc from 'fast-check'
 import t from 'tap'
 import { REDIS_REFRESH_MS } from '../../src/bounds/limits.ts'
-import { scopeOf } from '../../src/log/channel.ts'
+import { scopeOf, userChannel } from '../../src/log/channel.ts'
 import type { Store } from '../../src/log/store.ts'
 import { openArchiveSource, openArchiveTarget } from '../../src/stores/open-archive.ts'
 import { openStore } from '../../src/stores/open-store.ts'
@@ -71,6 +71,24 @@ t.test('three shards on one server', { skip: skipRedis }, async (t) => {
     t.teardown(() => store.close())
     return store
   }
+
+  t.test('a recall by key removes a shared notification from every shard', async (t) => {
+    const store = await open()
+    const key = { key: 'k' }
+    const [news, own] = [publication({ topic: 'news' }, key), publication({ users }, key)]
+    await store.publish([news, own])
+    for (const user of users) t.same(await titles(store, user), [own.id, news.id])
+    t.equal(await store.recallKey('topic:news', 'k'), true)
+    t.equal(await store.recallKey('topic:news', 'k'), false)
+    t.equal(await store.notification(news.id), null)
+    for (const [n, user] of users.entries()) {
+      t.same(await titles(store, user), [own.id])
+      t.equal(await store.recallKey(userChannel(user), 'k'), true, 'each in their own shard')
+      t.same(await titles(store, user), [])
+      t.equal(await store.recallKey(userChannel(user), 'k'), false)
+      t.equal((await store.notification(own.id)) === null, n === users.length - 1)
+    }
+  })
 
   t.test(
     'a user’s events are in one shard, shared events in every shard, and each subscriber sees the publish order',

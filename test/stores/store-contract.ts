@@ -457,6 +457,68 @@ export function storeContract(t: Test, open: Open): void {
   )
 
   check(
+    'a recall by key removes the live notification with the key from that channel alone, once',
+    async (t, store, followed) => {
+      const key = { key: 'k' }
+      const [old, both, other, news, all] = [
+        publication(ann, key),
+        publication({ users: ['ann', 'eve'] }, key),
+        publication(ann, { key: 'other' }),
+        publication({ topic: 'news' }, key),
+        publication({ everyone: true }, key)
+      ]
+      for (const item of [old, both, other, news, all]) await store.publish([item])
+      t.equal(await store.recallKey('user:ann', 'nothing'), false)
+      t.equal(await store.recallKey('user:nobody', 'k'), false)
+      t.equal(await store.recallKey('topic:old', 'k'), false)
+      const before = followed.events.length
+      t.equal(await store.recallKey('user:ann', 'k'), true)
+      t.equal(await store.recallKey('user:ann', 'k'), false, 'it is gone')
+      t.match(followed.events.slice(before), [
+        { kind: 'state', op: 'removed', channel: 'user:ann', ids: [both.id], upTo: null }
+      ])
+      t.same(await idsOf(store), [all.id, news.id, other.id])
+      t.ok(await store.notification(both.id), 'the other recipient keeps it')
+      t.match((await store.details(both.id))?.entries, [{ channel: 'user:eve' }])
+      t.equal(await store.recallKey('user:eve', 'k'), true)
+      t.equal(await store.notification(both.id), null)
+      t.equal(await store.recallKey('topic:news', 'k'), true)
+      t.equal(await store.recallKey('topic:news', 'k'), false)
+      t.same(await idsOf(store), [all.id, other.id])
+      t.equal(await store.recallKey('everyone', 'k'), true)
+      t.equal(await store.recallKey('everyone', 'k'), false)
+      t.same(await idsOf(store), [other.id])
+      t.same(await store.counts('ann', scope), { unread: 1, unseen: 1 })
+      const again = publication(ann, key)
+      await store.publish([again])
+      t.match(
+        followed.events.at(-1),
+        { op: 'created', channel: 'user:ann', entry: { id: again.id, times: 0 } },
+        'the key is free'
+      )
+      t.match((await page(store, 0)).events.at(-1), { entry: { id: again.id } })
+    }
+  )
+
+  check(
+    'a recall by key finds nothing that has expired, and tells a client that missed a replacement',
+    async (t, store) => {
+      const { expiresAt } = await publishExpiring(store, ann, { key: 'short' })
+      await clockPast(expiresAt)
+      t.equal(await store.recallKey('user:ann', 'short'), false)
+      const [first, second] = [publication(ann, { key: 'k' }), publication(ann, { key: 'k' })]
+      await store.publish([first])
+      const { head } = store.logs[0]
+      await store.publish([second])
+      t.equal(await store.recallKey('user:ann', 'k'), true)
+      t.match((await page(store, head)).events, [
+        { kind: 'state', op: 'removed', ids: [first.id] },
+        { kind: 'state', op: 'removed', ids: [second.id] }
+      ])
+    }
+  )
+
+  check(
     'a mark by ids changes only entries the user may read, each once',
     async (t, store, followed) => {
       const items = [

@@ -2,7 +2,7 @@ import { type Channel, isPersonal, userChannel } from '../../log/channel.ts'
 import { type LoggedEvent, opOf } from '../../log/event.ts'
 import type { Counts } from '../../log/notification.ts'
 import type { InboxItem, InboxQuery, MarkTarget } from '../../log/store.ts'
-import type { MemoryLog, StoredEntry } from './memory-log.ts'
+import type { MemoryLog, Note, StoredEntry } from './memory-log.ts'
 
 /** One page of an inbox, newest first, and whether there are more items. */
 export function pageOfInbox(
@@ -21,6 +21,17 @@ export function pageOfInbox(
     )
     .sort((a, b) => b.entry.seq - a.entry.seq)
   return { items: listed.slice(0, limit), more: listed.length > limit }
+}
+
+/** The notification whose live entry in a channel has a collapse key. */
+export function noteWithKey(
+  log: MemoryLog,
+  channel: Channel,
+  key: string,
+  now: number
+): Note | undefined {
+  for (const { note } of log.live(channel, now)) if (note.publication.key === key) return note
+  return undefined
 }
 
 /** A user's unread and unseen entries. */

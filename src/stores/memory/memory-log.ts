@@ -197,9 +197,8 @@ export class MemoryLog {
     return this.#dropped.splice(0)
   }
 
-  /** Removes a notification from all its channels, and returns them. */
-  recall(note: Note): Channel[] {
-    const names = [...note.seqs.keys()]
+  /** Removes a notification from channels that have it, by default from all; returns them. */
+  recall(note: Note, names = [...note.seqs.keys()]): Channel[] {
     for (const name of names) {
       const stored = this.entryOf(note, name)
       if (stored) this.#retract(name, stored)

@@ -28,8 +28,8 @@ import { joinOutcomes } from '../join-outcomes.ts'
 import { pageOf } from '../page.ts'
 import { weightOfPublication } from '../weight-of-publication.ts'
 import { MemoryCredentials } from './memory-credentials.ts'
-import { countInbox, entriesToMark, eventsAfter, pageOfInbox } from './memory-inbox.ts'
-import { MemoryLog } from './memory-log.ts'
+import { countInbox, entriesToMark, eventsAfter, noteWithKey, pageOfInbox } from './memory-inbox.ts'
+import { MemoryLog, type Note } from './memory-log.ts'
 
 const HOUR_MS = 60 * 60 * 1000
 
@@ -117,13 +117,21 @@ export class MemoryStore implements Store, Log {
   }
 
   recall(id: string): Promise<boolean> {
-    return this.#write((now, events) => {
-      const note = this.#log.note(id, now)
-      if (!note) return false
-      for (const channel of this.#log.recall(note))
-        events.push(this.#log.appendState({ channel, op: 'removed', ids: [id], upTo: null }))
-      return true
-    })
+    return this.#write((now, events) => this.#recall(this.#log.note(id, now), events))
+  }
+
+  recallKey(channel: Channel, key: string): Promise<boolean> {
+    return this.#write((now, events) =>
+      this.#recall(noteWithKey(this.#log, channel, key, now), events, [channel])
+    )
+  }
+
+  #recall(note: Note | undefined, events: FollowedEvent[], channels?: Channel[]): boolean {
+    if (!note) return false
+    const ids = [note.publication.id]
+    for (const channel of this.#log.recall(note, channels))
+      events.push(this.#log.appendState({ channel, op: 'removed', ids, upTo: null }))
+    return true
   }
 
   mark(user: string, op: MarkOp, target: MarkTarget): Promise<MarkOutcome> {

@@ -171,13 +171,16 @@ export class RedisShard
   }
 
   async details(id: string): Promise<NotificationDetails | null> {
-    const reply = await this.#calls.read('getNotification', [id, '1'])
-    return decodeDetails(id, this.epoch, reply)
+    return decodeDetails(id, this.epoch, await this.#calls.read('getNotification', [id, '1']))
   }
 
   async recall(id: string): Promise<boolean> {
     const [, existed] = await this.#queue.turn(() => this.#calls.write('recall', [id]))
     return existed === 1
+  }
+
+  async recallKey(channel: Channel, key: string): Promise<boolean> {
+    return (await this.#calls.write('recallKey', [channel, key]))[1] === 1
   }
 
   async mark(user: string, op: MarkOp, target: MarkTarget): Promise<MarkOutcome> {
@@ -187,8 +190,7 @@ export class RedisShard
       const args = [user, op, byIds ? '' : String(target.upTo), progress, ...which]
       const call = () => this.#calls.write('mark', args)
       // Most marks are short: only what takes more than one call waits for its turn.
-      const reply = await (progress === '1 - 0' ? call() : this.#queue.turn(call))
-      const [, affected, seq, rest] = reply
+      const [, affected, seq, rest] = await (progress === '1 - 0' ? call() : this.#queue.turn(call))
       if (rest === undefined) return { affected: numberOf(affected), seq: numberOf(seq) }
       progress = textOf(rest)
     }
@@ -231,10 +233,9 @@ export class RedisShard
     hash: string,
     { keep = false }: { keep?: boolean } = {}
   ): Promise<TicketHolder | null> {
-    const reply = keep
+    const [, user, topics] = keep
       ? listOf(await this.#calls.read('takeTicket', [hash, '1']))
       : await this.#calls.write('takeTicket', [hash, ''])
-    const [, user, topics] = reply
     if (user === undefined) return null
     return { user: textOf(user), topics: listOf(JSON.parse(textOf(topics))).map(textOf) }
   }

@@ -1,4 +1,4 @@
-import { channelsOf } from '../../log/channel.ts'
+import { type Channel, channelsOf } from '../../log/channel.ts'
 import type { Publication } from '../../log/notification.ts'
 import type {
   Credentials,
@@ -108,7 +108,9 @@ export class RedisStore implements Store {
   async details(id: string): Promise<NotificationDetails | null> {
     const stored = await this.notification(id)
     if (stored === null) return null
-    const all = await Promise.all(this.#shardsOf(stored).map((shard) => shard.details(id)))
+    const all = await Promise.all(
+      this.#shardsOf(channelsOf(stored.to)).map((shard) => shard.details(id))
+    )
     const found = all.filter((one) => one !== null)
     const [first] = found
     if (first === undefined) return null
@@ -124,7 +126,15 @@ export class RedisStore implements Store {
   async recall(id: string): Promise<boolean> {
     const stored = await this.notification(id)
     if (stored === null) return false
-    const found = await Promise.all(this.#shardsOf(stored).map((shard) => shard.recall(id)))
+    const found = await Promise.all(
+      this.#shardsOf(channelsOf(stored.to)).map((shard) => shard.recall(id))
+    )
+    return found.includes(true)
+  }
+
+  async recallKey(channel: Channel, key: string): Promise<boolean> {
+    const shards = this.#shardsOf([channel])
+    const found = await Promise.all(shards.map((shard) => shard.recallKey(channel, key)))
     return found.includes(true)
   }
 
@@ -192,9 +202,9 @@ export class RedisStore implements Store {
     await Promise.all(this.logs.map((shard) => shard.close()))
   }
 
-  /** The shards that may hold it: one that is down does not affect users of the others. */
-  #shardsOf({ to }: StoredNotification): RedisShard[] {
-    const plan = channelsByShard(channelsOf(to), this.logs.length)
+  /** The shards that hold these channels: one that is down does not affect users of the others. */
+  #shardsOf(channels: readonly Channel[]): RedisShard[] {
+    const plan = channelsByShard(channels, this.logs.length)
     return this.logs.filter((_, index) => plan.has(index))
   }
 }

@@ -42,6 +42,7 @@ export const SCRIPTS = {
   open: new Script('open', { checksEpoch: false }),
   publish: new Script('publish'),
   recall: new Script('recall'),
+  recallKey: new Script('recall-key'),
   findChannels: new Script('find-channels'),
   mark: new Script('mark', { takesSeq: true }),
   erase: new Script('erase'),

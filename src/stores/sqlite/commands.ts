@@ -25,6 +25,7 @@ export interface MarkProgress {
 export interface Commands {
   publish: { readonly items: readonly Publication[] }
   recall: { readonly id: string }
+  recallKey: { readonly channel: Channel; readonly key: string }
   mark: { readonly user: string; readonly op: MarkOp; readonly entries: readonly MarkedEntry[] }
   markUpTo: {
     readonly user: string
@@ -56,14 +57,21 @@ export interface Collapse {
   readonly replaces: string | null
 }
 
+/**
+ * The notification and the channels it was removed from; none if there was nothing to recall. Their
+ * events follow each other; `first` is the seq of the first.
+ */
+export interface Recalled {
+  readonly id: string
+  readonly channels: readonly Channel[]
+  readonly first: number
+}
+
 /** The result of each command. */
 export interface Results {
   publish: readonly ItemResult[]
-  /**
-   * The channels it was removed from. Their events follow each other; `first` is the seq of the
-   * first.
-   */
-  recall: { readonly channels: readonly Channel[]; readonly first: number }
+  recall: Recalled
+  recallKey: Recalled
   /** Ids of the entries that changed, and the seq of the event, or of the head if none changed. */
   mark: { readonly ids: readonly string[]; readonly seq: number }
   /** `next` is null when the mark is complete. Before that there is no event, and `seq` is 0. */

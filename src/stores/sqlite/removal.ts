@@ -1,16 +1,19 @@
 import { RETENTION_SLICE } from '../../bounds/limits.ts'
 import { channelsOf, userChannel } from '../../log/channel.ts'
-import type { Commands, Results } from './commands.ts'
+import type { Commands, Recalled, Results } from './commands.ts'
 import { changes, type Statement } from './driver.ts'
 import { decodeRecipients } from './recipients.ts'
 import type { Watermarks } from './watermarks.ts'
 import type { WriteContext } from './write-context.ts'
+
+const NOTHING: Recalled = { id: '', channels: [], first: 0 }
 
 /** Recalls notifications and erases users. */
 export class Removal {
   readonly #context: WriteContext
   readonly #watermarks: Watermarks
   readonly #find: Statement<{ seq: number; recipients: string }>
+  readonly #findKey: Statement<{ id: string; seq: number; note: number }>
   readonly #ownEntries: Statement<{ seq: number; note: number }>
   readonly #deleteStates: Statement
   readonly #deleteMarks: Statement
@@ -22,6 +25,9 @@ export class Removal {
     this.#watermarks = watermarks
     this.#find = db.prepare(
       'SELECT seq, recipients FROM note WHERE id = ? AND (exp IS NULL OR exp > ?)'
+    )
+    this.#findKey = db.prepare(
+      'SELECT n.id, e.seq, e.note FROM entry e JOIN note n ON n.seq = e.note WHERE e.channel = ? AND e.key = ? AND (e.exp IS NULL OR e.exp > ?)'
     )
     this.#ownEntries = db.prepare('SELECT seq, note FROM entry WHERE channel = ? LIMIT ?')
     this.#deleteStates = db.prepare(
@@ -35,17 +41,26 @@ export class Removal {
     )
   }
 
-  recall({ id }: Commands['recall']): Results['recall'] {
+  recall({ id }: Commands['recall']): Recalled {
     const context = this.#context
     const note = this.#find.get(id, context.now)
-    if (!note) return { channels: [], first: 0 }
+    if (!note) return NOTHING
     const first = context.nextSeq()
     const channels = channelsOf(decodeRecipients(note.recipients)).filter((channel, k) => {
       if (!context.retract(channel, note.seq + k, note.seq)) return false
       context.appendState(channel, 'removed', [id], null)
       return true
     })
-    return { channels, first }
+    return { id, channels, first }
+  }
+
+  recallKey({ channel, key }: Commands['recallKey']): Recalled {
+    const context = this.#context
+    const found = this.#findKey.get(channel, key, context.now)
+    if (!found) return NOTHING
+    const { id, seq, note } = found
+    context.retract(channel, seq, note)
+    return { id, channels: [channel], first: context.appendState(channel, 'removed', [id], null) }
   }
 
   /** Erases one slice of what a user has. */

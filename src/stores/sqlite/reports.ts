@@ -2,7 +2,7 @@ import { channelsOf, userChannel } from '../../log/channel.ts'
 import { type FollowedEvent, opOf, type StateEvent } from '../../log/event.ts'
 import type { Publication } from '../../log/notification.ts'
 import type { MarkOutcome, PublishOutcome } from '../../log/store.ts'
-import type { Commands, ItemResult, MarkProgress, Results } from './commands.ts'
+import type { Commands, ItemResult, MarkProgress, Recalled, Results } from './commands.ts'
 
 /**
  * What a committed command means: the answer for its caller, and the events it appended, in order.
@@ -29,10 +29,7 @@ export function publishReport(
 }
 
 /** True if there was something to recall. */
-export function recallReport(
-  { id }: Commands['recall'],
-  { channels, first }: Results['recall']
-): Report<boolean> {
+export function recallReport({ id, channels, first }: Recalled): Report<boolean> {
   return {
     outcome: channels.length > 0,
     events: channels.map((channel, k) => ({

@@ -145,8 +145,11 @@ export class SqliteStore implements Store, Log {
 
   async recall(id: string): Promise<boolean> {
     const entries = this.#read(() => this.#reader.entriesLeft(id))
-    const command = { id }
-    return this.#commits.send('recall', command, (result) => recallReport(command, result), entries)
+    return this.#commits.send('recall', { id }, recallReport, entries)
+  }
+
+  async recallKey(channel: Channel, key: string): Promise<boolean> {
+    return this.#commits.send('recallKey', { channel, key }, recallReport)
   }
 
   async mark(user: string, op: MarkOp, target: MarkTarget): Promise<MarkOutcome> {
@@ -154,12 +157,8 @@ export class SqliteStore implements Store, Log {
     const entries = this.#read(() => this.#reader.markable(user, target.ids, target.allows))
     if (entries.length === 0) return { affected: 0, seq: this.head }
     const command = { user, op, entries }
-    return this.#commits.send(
-      'mark',
-      command,
-      (result) => markReport(command, result),
-      entries.length
-    )
+    const report = (result: Results['mark']) => markReport(command, result)
+    return this.#commits.send('mark', command, report, entries.length)
   }
 
   async #markUpTo(

@@ -11,6 +11,7 @@ import type {
   ItemResult,
   MarkedEntry,
   MarkProgress,
+  Recalled,
   Results
 } from './commands.ts'
 import { type Flat, FlatReader } from './flat-encoding.ts'
@@ -37,6 +38,15 @@ const ITEM_KINDS: readonly ItemResult['kind'][] = [
 ]
 
 const nothing = { encodeResult: () => {}, decodeResult: () => null }
+const recalled = {
+  encodeResult: ({ id, channels, first }: Recalled, to: Flat) =>
+    void to.push(id, first, channels.length, ...channels),
+  decodeResult: (from: FlatReader): Recalled => ({
+    id: from.string(),
+    first: from.number(),
+    channels: channelsFrom(from)
+  })
+}
 const ofUser = {
   encode: ({ user }: { readonly user: string }, to: Flat) => void to.push(user),
   decode: (from: FlatReader) => ({ user: from.string() })
@@ -58,8 +68,12 @@ const CODECS: { readonly [K in CommandKind]: Codec<Commands[K], Results[K]> } = 
   recall: {
     encode: ({ id }, to) => void to.push(id),
     decode: (from) => ({ id: from.string() }),
-    encodeResult: ({ channels, first }, to) => void to.push(first, channels.length, ...channels),
-    decodeResult: (from) => ({ first: from.number(), channels: channelsFrom(from) })
+    ...recalled
+  },
+  recallKey: {
+    encode: ({ channel, key }, to) => void to.push(channel, key),
+    decode: (from) => ({ channel: channelFrom(from), key: from.string() }),
+    ...recalled
   },
   mark: {
     encode({ user, op, entries }, to) {
@@ -128,6 +142,7 @@ const CODECS: { readonly [K in CommandKind]: Codec<Commands[K], Results[K]> } = 
 const KINDS: readonly CommandKind[] = [
   'publish',
   'recall',
+  'recallKey',
   'mark',
   'markUpTo',
   'erase',

@@ -54,6 +54,7 @@ const retention = new Retention(context, {
 const handlers: Handlers = {
   publish: ({ items }) => items.map((item) => append.publish(item)),
   recall: (command) => removal.recall(command),
+  recallKey: (command) => removal.recallKey(command),
   mark: (command) => marks.mark(command),
   markUpTo: (command) => marks.markUpTo(command),
   erase: (command) => removal.erase(command),
