@@ -1,7 +1,7 @@
 import type { Api } from './api.ts'
 import { asError, type BellwireError } from './error.ts'
-import { createPlan, type Ended, type TellStatus } from './fallback-plan.ts'
 import type { Frame, Goodbye } from './frame.ts'
+import { createPlan, type Ended, type TellStatus } from './reconnect-plan.ts'
 import { later, sleep, type Timer } from './sleep.ts'
 import type { Transport } from './transport.ts'
 

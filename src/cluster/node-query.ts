@@ -1,6 +1,6 @@
 import { z } from 'zod'
 import { MAX_ENTRIES } from '../bounds/limits.ts'
-import type { CloseReason } from '../delivery/close-reason.ts'
+import type { CloseReason } from '../delivery/goodbye.ts'
 import type { Recipients } from '../log/notification.ts'
 
 /** What `GET /monitor/connections` sorts by. */

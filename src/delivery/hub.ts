@@ -10,10 +10,10 @@ import {
   type PollRequest,
   type Reservation
 } from './admission.ts'
-import type { CloseReason, Refusal } from './close-reason.ts'
 import { Connection } from './connection.ts'
 import { Connections } from './connections.ts'
 import { FanOut } from './fan-out.ts'
+import type { CloseReason, Refusal } from './goodbye.ts'
 import { HeartbeatManager } from './heartbeat-manager.ts'
 import type { Observer } from './observer.ts'
 import { Poll } from './poll.ts'

@@ -1,6 +1,6 @@
 import type { ResetReason } from '../log/cursor.ts'
-import type { CloseReason, Refusal } from './close-reason.ts'
 import type { EncodedEvent, Sendable } from './encoded-event.ts'
+import type { CloseReason, Refusal } from './goodbye.ts'
 import type { Sink } from './sink.ts'
 
 /** What an observer may read of a connection, while it is open and after it was closed. */

@@ -1,10 +1,10 @@
 import { asCursor, type Cursor } from '../log/cursor.ts'
 import type { EventLog, Inbox } from '../log/store.ts'
 import { ClientState } from './client-state.ts'
-import type { CloseReason } from './close-reason.ts'
 import type { Codec } from './codec.ts'
 import type { EncodedEvent } from './encoded-event.ts'
 import type { FanOut, Listener, SharedFrames } from './fan-out.ts'
+import type { CloseReason } from './goodbye.ts'
 import type { ObservedConnection, Observer } from './observer.ts'
 import type { Sink } from './sink.ts'
 

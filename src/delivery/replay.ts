@@ -4,8 +4,8 @@ import { type Cursor, formatCursor, type ResetReason, resolveCursor } from '../l
 import { encodeItem } from '../log/item.ts'
 import type { InboxPage, LogPage } from '../log/store.ts'
 import type { ClientState } from './client-state.ts'
-import { drawRetryMs, OPENING_RETRY_MS } from './close-reason.ts'
 import { EncodedEvent, encodeCounts } from './encoded-event.ts'
+import { drawRetryMs, OPENING_RETRY_MS } from './goodbye.ts'
 import type { Receiver, ReceiverHost } from './receiver.ts'
 
 /** Where a replay begins: at the cursor that a client sent, if any, or at the newest page. */

@@ -1,4 +1,4 @@
-import type { CloseReason } from './close-reason.ts'
+import type { CloseReason } from './goodbye.ts'
 
 /**
  * The wire end of one transport. Whoever holds a sink may write to it. A closed connection holds

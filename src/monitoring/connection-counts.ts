@@ -1,4 +1,4 @@
-import { CLOSE_REASONS, type CloseReason, type Refusal } from '../delivery/close-reason.ts'
+import { CLOSE_REASONS, type CloseReason, type Refusal } from '../delivery/goodbye.ts'
 import type { Sink } from '../delivery/sink.ts'
 import { Count, CountBy } from './counts.ts'
 import { Lifetimes } from './lifetimes.ts'

@@ -1,7 +1,7 @@
 import type { BaseLogger } from 'pino'
 import type { Trouble } from '../auth/sign-in-observer.ts'
 import { LINE_EVERY_MS } from '../bounds/limits.ts'
-import { CLOSE_REASONS, type CloseReason } from '../delivery/close-reason.ts'
+import { CLOSE_REASONS, type CloseReason } from '../delivery/goodbye.ts'
 import type { ObservedConnection } from '../delivery/observer.ts'
 import { messageOf } from './describe-error.ts'
 import type { Assessment, HealthStatus } from './health.ts'

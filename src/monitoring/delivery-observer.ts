@@ -1,5 +1,5 @@
-import type { CloseReason, Refusal } from '../delivery/close-reason.ts'
 import type { EncodedEvent, Sendable } from '../delivery/encoded-event.ts'
+import type { CloseReason, Refusal } from '../delivery/goodbye.ts'
 import type { ObservedConnection, Observer } from '../delivery/observer.ts'
 import type { ResetReason } from '../log/cursor.ts'
 import type { DeliveryLog } from './delivery-log.ts'

@@ -1,6 +1,6 @@
 import type { FastifyInstance, FastifyRequest } from 'fastify'
 import type { OpenRequest, Reservation } from '../../delivery/admission.ts'
-import type { Refusal } from '../../delivery/close-reason.ts'
+import type { Refusal } from '../../delivery/goodbye.ts'
 import type { Hub } from '../../delivery/hub.ts'
 import { asProblem } from '../schemas/as-problem.ts'
 import { cursorOf, type StreamQuery } from '../schemas/stream.ts'

@@ -1,7 +1,7 @@
 import type { Socket } from 'node:net'
 import type { WebSocket } from '@fastify/websocket'
-import type { CloseReason } from '../../delivery/close-reason.ts'
 import type { Connection } from '../../delivery/connection.ts'
+import type { CloseReason } from '../../delivery/goodbye.ts'
 import type { Sink } from '../../delivery/sink.ts'
 
 /** The code of the Close frame (RFC 6455, 7.4); null if the client cannot receive one. */
