@@ -55,7 +55,7 @@ function storeFaults({ values, given }: Pick<Reading, 'values' | 'given'>): stri
   )
 }
 
-/** A scope for a name without a key restricts nobody: the name is misspelt, or its key is gone. */
+/** Scopes for a name without a key are a fault: the name is misspelt, or its key is gone. */
 function scopeFaults({ values, given }: Pick<Reading, 'values' | 'given'>): string[] {
   const { PUBLISH_KEYS, PUBLISH_SCOPES = [], NODE_ENV } = values
   // Missing or malformed keys have a fault of their own.

@@ -30,7 +30,7 @@ export class ClientState {
   }
 
   /**
-   * The last cursor sent to the client, or the one it arrived with; null if there is none. A frame
+   * The last cursor sent to the client, or the one it arrived with; null if it has neither. A frame
    * that does not advance the cursor repeats it.
    */
   get sentCursor(): Cursor | null {

@@ -46,8 +46,8 @@ export function rowsOf({ many, few, batch }: Sizes) {
       aim: { ratio: 0.5 },
       against: 'userPaced'
     },
-    publishes: { title: 'publishes, 64 in flight, nobody connected', unit: '/s' },
-    batches: { title: `notifications in batches of ${batch}, nobody connected`, unit: '/s' },
+    publishes: { title: 'publishes with 64 in flight, no stream open', unit: '/s' },
+    batches: { title: `notifications in batches of ${batch}, no stream open`, unit: '/s' },
     manyPaced: {
       title: `CPU per frame to a topic of ${all}, 4/s`,
       unit: 'µs',

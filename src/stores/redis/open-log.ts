@@ -12,7 +12,7 @@ export interface OpenLogArgs {
   readonly knownSeq: number | null
   /** Number of shards that the caller is set to. */
   readonly shards: number
-  /** Whether the log may be created if there is none. */
+  /** Whether to create the log if it is missing. */
   readonly mayBegin: boolean
 }
 
