@@ -208,7 +208,7 @@ export interface EventLog {
    * notification} returns null.
    */
   recall(id: string): Promise<boolean>
-  /** Removes the live entry with a collapse key from this channel alone; false if it has no such entry. */
+  /** Removes the channel's live entry with a collapse key; false if it has no such entry. */
   recallKey(channel: Channel, key: string): Promise<boolean>
   /**
    * Events after a seq in the user's scope: at most `limit`, and at most {@link MAX_PAGE_BYTES}

@@ -115,7 +115,7 @@ export class SqliteArchiveTarget implements ArchiveTarget {
         )
       }
       const entrySeq = seq + channels.indexOf(channel)
-      // The replaced entry's seq belongs to the other log, whose cursors are void here: any seq works.
+      // The replaced entry's seq is of the other log, whose cursors are void here: any seq works.
       const replaced = replaces === undefined ? null : entrySeq
       this.#s.entry.run(channel, entrySeq, seq, times, key ?? null, replaces ?? null, replaced, exp)
     }
